@@ -1,0 +1,73 @@
+//! [`WorkInfo`]: what everybody may know about a work, as a snapshot.
+
+use std::sync::Arc;
+
+use crate::constraints::Constraints;
+use crate::data::Payload;
+use crate::id::WorkId;
+use crate::record::{AttemptEnd, AttemptRecord, ErrorText, ParkReason, Schedule};
+use crate::state::{StopReason, WorkState};
+use crate::time::Timestamp;
+
+/// A snapshot of one work. Equal snapshots mean that nothing visible has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkInfo {
+    /// Who it is.
+    pub id: WorkId,
+    /// The worker's name.
+    pub worker: Arc<str>,
+    /// The unique name that it belongs to.
+    pub name: Option<Arc<str>>,
+    /// Its tags; the worker's name is always one.
+    pub tags: Vec<Arc<str>>,
+    /// Where it stands.
+    pub state: WorkState,
+    /// Why it can't run until somebody helps, if that is so.
+    pub parked: Option<ParkReason>,
+    /// When it may run next: delay, backoff and period, never constraints. Only while it is enqueued.
+    pub next_run: Option<Timestamp>,
+    /// When it may run.
+    pub constraints: Constraints,
+    /// Once, or again and again.
+    pub schedule: Schedule,
+    /// Greater runs first.
+    pub priority: i8,
+    /// How often it was updated.
+    pub generation: u32,
+    /// Completed periods.
+    pub periods: u64,
+    /// Failed attempts, of the current period if there are periods.
+    pub failures: u32,
+    /// Runs that were given back.
+    pub interruptions: u32,
+    /// Deaths of the process under it since its last finished attempt or checkpoint.
+    pub deaths: u32,
+    /// How often it was started.
+    pub runs: u64,
+    /// Prerequisites that have not succeeded yet.
+    pub open_prerequisites: u32,
+    /// When it was first stored.
+    pub created: Timestamp,
+    /// When it finished.
+    pub finished: Option<Timestamp>,
+    /// Why the last run was stopped, if it was.
+    pub stop_reason: Option<StopReason>,
+    /// The last attempts, oldest first, ten at the most.
+    pub attempts: Vec<AttemptRecord>,
+    /// How far it is, as its worker last said.
+    pub progress: Option<Payload>,
+    /// What it gave.
+    pub output: Option<Payload>,
+}
+
+impl WorkInfo {
+    /// The error of the last attempt that had one.
+    #[must_use]
+    pub fn last_error(&self) -> Option<&ErrorText> {
+        self.attempts.iter().rev().find_map(|attempt| match &attempt.end {
+            AttemptEnd::Failed { error } => Some(error),
+            _ => None,
+        })
+    }
+}

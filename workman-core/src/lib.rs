@@ -1,0 +1,16 @@
+//! Reliable persistent background work.
+
+pub mod constraints;
+pub mod data;
+pub mod id;
+pub mod info;
+pub mod limits;
+pub mod plan;
+pub mod policy;
+pub mod query;
+pub mod record;
+pub mod state;
+pub mod store;
+pub mod time;
+
+pub use store::MemoryStore;

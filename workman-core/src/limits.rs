@@ -1,0 +1,68 @@
+//! [`Limits`]: every limit of the house in one place.
+
+use std::num::NonZeroUsize;
+use std::thread;
+use std::time::Duration;
+
+/// Every limit and default of one manager. Sizes are in bytes. Change single fields of `Limits::default()`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Encoded input or output of one work.
+    pub payload: usize,
+    /// Encoded progress or checkpoint of one work.
+    pub progress: usize,
+    /// Stored text of one error, its sources included; longer text is cut.
+    pub error_text: usize,
+    /// Tags of one work.
+    pub tags: usize,
+    /// One tag.
+    pub tag: usize,
+    /// A unique name or a worker's name.
+    pub name: usize,
+    /// Works in one enqueue.
+    pub works: usize,
+    /// Edges between the works of one enqueue.
+    pub edges: usize,
+    /// Outputs of all prerequisites of one work together, read when it starts.
+    pub prerequisites: usize,
+    /// Async workers running at once.
+    pub async_slots: usize,
+    /// Blocking workers running at once.
+    pub blocking_slots: usize,
+    /// How long a stopped worker may take to end before it is dropped (async) or abandoned (blocking).
+    pub grace: Duration,
+    /// How long a constraint must be lost before running work is stopped for it, and how long it must then
+    /// hold again before that work starts again.
+    pub dwell: Duration,
+    /// How long finished work is kept, unless its request asks for longer.
+    pub retention: Duration,
+    /// How many finished works are kept at the most.
+    pub retained: usize,
+    /// Progress and checkpoints are on disk this long after they were given, at the latest.
+    pub progress_delay: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Limits {
+            payload: 1 << 20,
+            progress: 64 << 10,
+            error_text: 4 << 10,
+            tags: 32,
+            tag: 128,
+            name: 256,
+            works: 16_384,
+            edges: 262_144,
+            prerequisites: 64 << 20,
+            async_slots: 2 * cores,
+            blocking_slots: cores,
+            grace: Duration::from_secs(10),
+            dwell: Duration::from_secs(5),
+            retention: Duration::from_secs(24 * 3600),
+            retained: 10_000,
+            progress_delay: Duration::from_secs(1),
+        }
+    }
+}

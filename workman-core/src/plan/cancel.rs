@@ -1,0 +1,34 @@
+//! Cancel: by id, or a selection in bounded commits.
+
+use super::draft::Draft;
+use super::view::{Halt, SelectorWanted, Snapshot, Want};
+use super::{Applied, Cancel, Plan, SELECT_LIMIT, cascade};
+use crate::id::WorkId;
+use crate::record::CascadeVerb;
+use crate::state::StopReason;
+use crate::time::Timestamp;
+
+pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<Plan, Halt> {
+    let mut draft = Draft::new(view, now);
+    let before = cancel.before.unwrap_or(view.meta.next_seq);
+    let selector = match SelectorWanted::of(&cancel.selector) {
+        Ok(selector) => selector,
+        Err(id) => {
+            let count = cancel_one(&mut draft, id)?;
+            return Ok(draft.done(Applied::Cancelled { count, before, next: None }));
+        }
+    };
+    let list = view.list(Want::Selected { selector, before, after: cancel.after.clone(), limit: SELECT_LIMIT })?;
+    let mut count = 0;
+    for id in &list.ids {
+        count += cancel_one(&mut draft, *id)?;
+    }
+    Ok(draft.done(Applied::Cancelled { count, before, next: list.next.clone() }))
+}
+
+/// CAN-1, CAN-4: the work and all that depends on it; nothing if it is unknown or finished.
+fn cancel_one(draft: &mut Draft<'_>, id: WorkId) -> Result<usize, Halt> {
+    let Some(record) = draft.work(id)?.filter(|record| !record.state().is_finished()).cloned() else { return Ok(0) };
+    draft.cancel(&record, StopReason::CancelledByApp);
+    Ok(1 + cascade::spread(draft, CascadeVerb::Cancel, &record, StopReason::CancelledByApp)?)
+}

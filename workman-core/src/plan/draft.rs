@@ -1,0 +1,185 @@
+//! A plan in the making: records as they will be, and the writes and hints that go with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::view::{Halt, Snapshot, Want};
+use super::{Applied, Claimed, HISTORY_LIMIT, Hint, Plan, Write};
+use crate::constraints::Constraints;
+use crate::id::WorkId;
+use crate::record::{
+    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, RowsPresent, Standing, WorkRecord,
+    WorkSpec,
+};
+use crate::state::StopReason;
+use crate::time::Timestamp;
+
+/// Records in here hide those of the snapshot, so that one plan can move a work twice.
+pub(super) struct Draft<'a> {
+    pub(super) view: &'a Snapshot,
+    pub(super) now: Timestamp,
+    pub(super) meta: Meta,
+    records: BTreeMap<WorkId, WorkRecord>,
+    deleted: BTreeSet<WorkId>,
+    writes: Vec<Write>,
+    hints: Vec<Hint>,
+    lanes: Vec<Lane>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(view: &'a Snapshot, now: Timestamp) -> Self {
+        Draft {
+            view,
+            now,
+            meta: view.meta.clone(),
+            records: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            writes: Vec::new(),
+            hints: Vec::new(),
+            lanes: Vec::new(),
+        }
+    }
+
+    /// The record as this plan leaves it.
+    pub(super) fn work(&self, id: WorkId) -> Result<Option<&WorkRecord>, Halt> {
+        if self.deleted.contains(&id) {
+            return Ok(None);
+        }
+        match self.records.get(&id) {
+            Some(record) => Ok(Some(record)),
+            None => self.view.work(id),
+        }
+    }
+
+    pub(super) fn put(&mut self, record: WorkRecord) {
+        self.records.insert(record.id, record);
+    }
+
+    pub(super) fn write(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    pub(super) fn hint(&mut self, hint: Hint) {
+        if !self.hints.contains(&hint) {
+            self.hints.push(hint);
+        }
+    }
+
+    /// The next number for a birth or a place in line.
+    pub(super) fn next_seq(&mut self) -> u64 {
+        let seq = self.meta.next_seq;
+        self.meta.next_seq += 1;
+        seq
+    }
+
+    /// The lane of this pair, made now if it is new.
+    pub(super) fn lane(&mut self, worker: &Arc<str>, constraints: Constraints) -> Result<LaneId, Halt> {
+        let is_it = |lane: &&Lane| lane.worker == *worker && lane.constraints == constraints;
+        if let Some(lane) = self.lanes.iter().find(is_it) {
+            return Ok(lane.id);
+        }
+        let want = Want::Lane { worker: Arc::clone(worker), constraints };
+        let stored = self.view.lanes.get(&want).ok_or(want)?;
+        if let Some(lane) = stored.iter().find(is_it) {
+            return Ok(lane.id);
+        }
+        let lane = Lane { id: LaneId(self.meta.next_lane), worker: Arc::clone(worker), constraints };
+        self.meta.next_lane += 1;
+        self.lanes.push(lane.clone());
+        self.write(Write::Lane(lane.clone()));
+        self.hint(Hint::Lane(lane.clone()));
+        Ok(lane.id)
+    }
+
+    /// Lines the record up: to wait until `due`, or in its lane when that has come. It goes to the end of the line.
+    pub(super) fn line_up(&mut self, record: WorkRecord, due: Timestamp) -> WorkRecord {
+        let turn = self.next_seq();
+        self.line_up_in_turn(WorkRecord { turn, ..record }, due)
+    }
+
+    /// As [`line_up`](Self::line_up), at the place in line that it had.
+    pub(super) fn line_up_in_turn(&mut self, record: WorkRecord, due: Timestamp) -> WorkRecord {
+        let lined_up = if due <= self.now {
+            self.hint(Hint::Ready(record.lane));
+            record.standing_at(Standing::Ready { since: due })
+        } else {
+            self.hint(Hint::Due(due));
+            record.standing_at(Standing::Waiting { due })
+        };
+        self.put(lined_up.clone());
+        lined_up
+    }
+
+    /// Ends the work. What it said on the way goes; what depends on it is the caller's business.
+    pub(super) fn finish(&mut self, record: &WorkRecord, how: Finish) {
+        if record.rows.notes {
+            self.write(Write::Notes(record.id, None));
+        }
+        let rows = RowsPresent { notes: false, ..record.rows };
+        self.put(WorkRecord { rows, ..record.standing_at(Standing::Finished { how, at: self.now }) });
+    }
+
+    /// Cancels the work and tells its worker, if it runs.
+    pub(super) fn cancel(&mut self, record: &WorkRecord, reason: StopReason) {
+        let mut record = record.clone();
+        if let Standing::Running { .. } = record.standing {
+            self.hint(Hint::Stop { id: record.id, fence: record.fence, reason });
+            record.stop = Some(reason);
+            record.ended = Some(self.now);
+        }
+        self.finish(&record, Finish::Cancelled);
+    }
+
+    /// Notes that an attempt ended; the last ones stay.
+    pub(super) fn remember(&mut self, record: &mut WorkRecord, end: AttemptEnd) -> Result<(), Halt> {
+        let mut history = self.view.history_of(record)?;
+        history.push(AttemptRecord {
+            number: record.failures,
+            fence: record.fence,
+            started: record.started.unwrap_or(self.now),
+            ended: self.now,
+            end,
+        });
+        history.drain(..history.len().saturating_sub(HISTORY_LIMIT));
+        record.rows.history = true;
+        record.ended = Some(self.now);
+        self.write(Write::History(record.id, history));
+        Ok(())
+    }
+
+    /// Hands the work to a manager: the fence goes up before any user code runs.
+    pub(super) fn claim(&mut self, record: &WorkRecord, spec: &Arc<WorkSpec>, epoch: u64) -> Result<Claimed, Halt> {
+        let checkpoint = self.view.notes_of(record)?.checkpoint;
+        let record = WorkRecord {
+            fence: record.fence + 1,
+            started: Some(self.now),
+            stop: None,
+            ..record.standing_at(Standing::Running { epoch })
+        };
+        self.put(record.clone());
+        Ok(Claimed { record, spec: Arc::clone(spec), checkpoint })
+    }
+
+    /// Leaves the rest of something wide for later commits.
+    pub(super) fn leave_cascade(&mut self, verb: CascadeVerb, of: WorkId, after: Option<WorkId>) {
+        let number = self.meta.next_cascade;
+        self.meta.next_cascade += 1;
+        self.write(Write::Cascade(Cascade { number, verb, of, after }));
+        self.hint(Hint::Cascade);
+    }
+
+    /// The work goes, with all its rows.
+    pub(super) fn delete(&mut self, id: WorkId) {
+        self.records.remove(&id);
+        self.deleted.insert(id);
+        self.write(Write::Delete(id));
+    }
+
+    /// The finished plan. Records come first, since what hangs on them needs their birth numbers.
+    pub(super) fn done(self, applied: Applied) -> Plan {
+        let (deletes, rest): (Vec<_>, Vec<_>) = self.writes.into_iter().partition(|w| matches!(w, Write::Delete(_)));
+        let records = self.records.into_values().map(Write::Record);
+        let writes = deletes.into_iter().chain(records).chain(rest).collect();
+        Plan { writes, meta: self.meta, hints: self.hints, applied }
+    }
+}

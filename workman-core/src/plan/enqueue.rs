@@ -1,0 +1,212 @@
+//! Enqueue: new work, alone, in chains, under a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::draft::Draft;
+use super::view::{Halt, Snapshot, Want};
+use super::{Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, Offer, Plan, Refusal, Write, unique};
+use crate::id::WorkId;
+use crate::record::{Finish, LaneId, Meta, Period, RowsPresent, Schedule, Standing, WorkRecord};
+use crate::state::WorkState;
+use crate::store::index::{Suspects, rank};
+use crate::time::Timestamp;
+
+pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result<Plan, Halt> {
+    view.require(wants(enqueue))?;
+    let mut draft = Draft::new(view, now);
+    let new = new_works(view, enqueue)?;
+    if new.is_empty() {
+        return Ok(draft.done(Applied::Enqueued { how: Enqueued::Inserted, claimed: 0 }));
+    }
+    let how = match &enqueue.unique {
+        None => Enqueued::Inserted,
+        Some(unique) => unique::resolve(&mut draft, unique, &new)?,
+    };
+    if let Enqueued::Kept(_) | Enqueued::Updated(_) = how {
+        return Ok(draft.done(Applied::Enqueued { how, claimed: 0 }));
+    }
+    insert_all(&mut draft, &new)?;
+    let claimed = take_offer(&mut draft, enqueue, &new)?;
+    Ok(draft.done(Applied::Enqueued { how, claimed }))
+}
+
+/// Everything that is certainly needed, so that one round of loading is enough for most requests.
+fn wants(enqueue: &Enqueue) -> impl Iterator<Item = Want> + '_ {
+    let own: BTreeSet<WorkId> = enqueue.works.iter().map(|work| work.id).collect();
+    let prerequisites = enqueue.works.iter().flat_map(|work| &work.spec.prerequisites.ids);
+    let outside: BTreeSet<WorkId> = prerequisites.filter(|id| !own.contains(id)).copied().collect();
+    let lanes = enqueue
+        .works
+        .iter()
+        .map(|work| Want::Lane { worker: work.spec.worker.clone(), constraints: work.spec.constraints });
+    let name = enqueue.unique.iter().map(|unique| Want::Name(unique.name.clone()));
+    own.into_iter().chain(outside).map(Want::Work).chain(lanes).chain(name)
+}
+
+/// The works that are not stored yet. A stored one must be the same request: enqueue is idempotent on the id.
+fn new_works<'a>(view: &Snapshot, enqueue: &'a Enqueue) -> Result<Vec<&'a NewWork>, Halt> {
+    let mut new = Vec::with_capacity(enqueue.works.len());
+    let mut first_of: BTreeMap<WorkId, &NewWork> = BTreeMap::new();
+    for work in &enqueue.works {
+        if let Some(first) = first_of.insert(work.id, work) {
+            if first.spec != work.spec || first.terms != work.terms {
+                return Err(Refusal::IdReused(work.id).into());
+            }
+            continue;
+        }
+        match view.work(work.id)? {
+            None => new.push(work),
+            // An update changed it since, so the first request can't be compared any more.
+            Some(record) if record.generation > 0 => {}
+            Some(record) => {
+                if *view.spec(work.id)? != work.spec || record.terms != work.terms {
+                    return Err(Refusal::IdReused(work.id).into());
+                }
+            }
+        }
+    }
+    Ok(new)
+}
+
+fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork]) -> Result<(), Halt> {
+    let mut has_dependents: BTreeSet<WorkId> = BTreeSet::new();
+    let coming: BTreeSet<WorkId> = new.iter().map(|work| work.id).collect();
+    for work in new {
+        has_dependents.extend(&work.spec.prerequisites.ids);
+    }
+    for work in new {
+        insert(draft, work, &coming)?;
+    }
+    for id in has_dependents {
+        if let Some(record) = draft.work(id)?.filter(|record| !record.rows.dependents).cloned() {
+            draft.put(WorkRecord { rows: RowsPresent { dependents: true, ..record.rows }, ..record });
+        }
+    }
+    Ok(())
+}
+
+fn insert(draft: &mut Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> Result<(), Halt> {
+    let born = birth_state(draft, work, coming)?;
+    let lane = draft.lane(&work.spec.worker, work.spec.constraints)?;
+    let seq = draft.next_seq();
+    let now = draft.now;
+    let due = now + work.terms.initial_delay;
+    let record = WorkRecord {
+        id: work.id,
+        seq,
+        turn: seq,
+        lane,
+        terms: work.terms.clone(),
+        generation: 0,
+        standing: Standing::Blocked,
+        created: now,
+        enqueued: now,
+        fence: 0,
+        failures: 0,
+        interruptions: 0,
+        deaths: 0,
+        open: 0,
+        period: match work.terms.schedule {
+            Schedule::Once => None,
+            Schedule::Every { .. } => Some(Period { count: 0, due, anchor: now }),
+        },
+        started: None,
+        ended: None,
+        stop: None,
+        rows: RowsPresent::default(),
+    };
+    match born {
+        Birth::Open(0) => {
+            draft.line_up_in_turn(record, due);
+        }
+        Birth::Open(open) => draft.put(WorkRecord { open, ..record }),
+        Birth::Over(how) => draft.finish(&record, how),
+    }
+    draft.write(Write::Spec(work.id, work.spec.clone()));
+    Ok(())
+}
+
+/// What its prerequisites make of a work at its birth.
+enum Birth {
+    Open(u32),
+    Over(Finish),
+}
+
+/// A failed prerequisite makes the work failed, a cancelled one cancelled, and failure wins.
+fn birth_state(draft: &Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> Result<Birth, Halt> {
+    let (mut open, mut over) = (0, None);
+    for id in &work.spec.prerequisites.ids {
+        let Some(prerequisite) = draft.work(*id)? else {
+            let refusal = if coming.contains(id) {
+                Refusal::Cycle(work.id)
+            } else {
+                Refusal::MissingPrerequisite { work: work.id, prerequisite: *id }
+            };
+            return Err(refusal.into());
+        };
+        if prerequisite.period.is_some() {
+            return Err(Refusal::PeriodicPrerequisite { work: work.id, prerequisite: *id }.into());
+        }
+        match prerequisite.state() {
+            WorkState::Succeeded => {}
+            WorkState::Failed => over = Some(Finish::Failed),
+            WorkState::Cancelled => over = over.or(Some(Finish::Cancelled)),
+            _ => open += 1,
+        }
+    }
+    Ok(over.map_or(Birth::Open(open), Birth::Over))
+}
+
+/// Claims new work for the slots that the caller has reserved, unless something that is ready already ranks higher.
+fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Result<usize, Halt> {
+    let Some(offer) = enqueue.offer.as_ref().filter(|offer| is_attached(&draft.meta, offer.epoch)) else {
+        return Ok(0);
+    };
+    let mut candidates = Vec::new();
+    for work in new.iter().filter(|work| offer.ids.contains(&work.id)) {
+        if let Some(record) = draft.work(work.id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
+            candidates.push((rank(record.terms.priority), record.turn, *work));
+        }
+    }
+    candidates.sort_by_key(|(rank, turn, _)| (*rank, *turn));
+    candidates.truncate(offer.room);
+    let Some((worst, _, _)) = candidates.last() else { return Ok(0) };
+    if best_rival(draft, offer, &candidates)?.is_some_and(|rival| rival <= *worst) {
+        return Ok(0);
+    }
+    let mut works: Vec<Claimed> = Vec::with_capacity(candidates.len());
+    for (_, _, work) in candidates {
+        if let Some(record) = draft.work(work.id)?.cloned() {
+            works.push(draft.claim(&record, &work.spec, offer.epoch)?);
+        }
+    }
+    let claimed = works.len();
+    draft.hint(Hint::Claimed { epoch: offer.epoch, works });
+    Ok(claimed)
+}
+
+/// The rank of the best work that is ready already, in the lanes of the candidates and those that the offer names.
+fn best_rival(draft: &Draft<'_>, offer: &Offer, candidates: &[(u8, u64, &NewWork)]) -> Result<Option<u8>, Halt> {
+    let mut lanes: BTreeSet<LaneId> = offer.rivals.iter().copied().collect();
+    for (_, _, work) in candidates {
+        lanes.extend(draft.work(work.id)?.map(|record| record.lane).filter(|lane| lane.0 < draft.view.meta.next_lane));
+    }
+    let want = |lane| Want::Ready { lane, suspects: Suspects::None, limit: 1 };
+    draft.view.require(lanes.iter().copied().map(want))?;
+    let mut best: Option<u8> = None;
+    for lane in lanes {
+        for id in &draft.view.list(want(lane))?.ids {
+            // A record that this very plan replaces is no rival.
+            if let Some(record) = draft.work(*id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
+                let rival = rank(record.terms.priority);
+                best = Some(best.map_or(rival, |best| best.min(rival)));
+            }
+        }
+    }
+    Ok(best)
+}
+
+/// Whether the manager of this number may claim.
+pub(super) fn is_attached(meta: &Meta, epoch: u64) -> bool {
+    meta.epochs_of == meta.incarnation && meta.open_epochs.contains(&epoch)
+}

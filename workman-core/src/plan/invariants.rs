@@ -1,0 +1,110 @@
+//! What must hold in every store at every commit, whatever happened before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::WorkId;
+use crate::record::{Finish, Standing, WorkRecord};
+use crate::state::WorkState;
+use crate::store::embedded::Dump;
+use crate::store::index::{IndexKey, label_keys, standing_key};
+
+/// Checks everything that a store holds, and answers one sentence for each thing that is wrong.
+#[must_use]
+pub fn check(dump: &Dump) -> Vec<String> {
+    let mut wrong = Vec::new();
+    check_indexes(dump, &mut wrong);
+    check_numbers(dump, &mut wrong);
+    for record in dump.records.values() {
+        check_record(dump, record, &mut wrong);
+    }
+    wrong
+}
+
+/// Every index follows from the records, and holds nothing else.
+fn check_indexes(dump: &Dump, wrong: &mut Vec<String>) {
+    let mut expected: BTreeSet<IndexKey> = dump.records.values().map(standing_key).collect();
+    for (id, spec) in &dump.specs {
+        match dump.records.get(id) {
+            Some(record) => expected.extend(label_keys(*id, record.seq, spec)),
+            None => wrong.push(format!("{id} has a spec and no record")),
+        }
+    }
+    let stored = |key: &&IndexKey| {
+        // An edge from a work that was deleted goes with it, and its dependents keep the id in their spec.
+        !matches!(key, IndexKey::Dependent { of, .. } if !dump.records.contains_key(of))
+    };
+    for key in expected.iter().filter(stored).filter(|key| !dump.index.contains(key)) {
+        wrong.push(format!("the index lacks {key:?}"));
+    }
+    for key in dump.index.difference(&expected) {
+        wrong.push(format!("the index holds {key:?}, which follows from no record"));
+    }
+}
+
+/// Numbers are handed out once, and those to come are greater.
+fn check_numbers(dump: &Dump, wrong: &mut Vec<String>) {
+    let mut births = BTreeMap::new();
+    for record in dump.records.values() {
+        if let Some(other) = births.insert(record.seq, record.id) {
+            wrong.push(format!("{other} and {} have the same birth number {}", record.id, record.seq));
+        }
+        if record.seq.max(record.turn) >= dump.meta.next_seq {
+            wrong.push(format!("{} has a number that was not handed out yet", record.id));
+        }
+        if !dump.lanes.iter().any(|lane| lane.id == record.lane) {
+            wrong.push(format!("{} stands in lane {:?}, which does not exist", record.id, record.lane));
+        }
+    }
+}
+
+fn check_record(dump: &Dump, record: &WorkRecord, wrong: &mut Vec<String>) {
+    let id = record.id;
+    let Some(spec) = dump.specs.get(&id) else {
+        wrong.push(format!("{id} has a record and no spec"));
+        return;
+    };
+    if record.period.is_some() != record.terms.schedule.interval().is_some() {
+        wrong.push(format!("{id} has a period and no schedule, or the other way round"));
+    }
+    if record.period.is_some() && matches!(record.state(), WorkState::Succeeded | WorkState::Failed) {
+        wrong.push(format!("{id} is periodic and {}", record.state()));
+    }
+    if let Standing::Running { epoch } = record.standing
+        && (record.fence == 0 || record.started.is_none() || epoch >= dump.meta.next_epoch)
+    {
+        wrong.push(format!("{id} runs, but nobody can have claimed it"));
+    }
+    check_prerequisites(dump, record, &spec.prerequisites.ids, wrong);
+    let finished_badly = matches!(record.standing, Standing::Finished { how: Finish::Failed | Finish::Cancelled, .. });
+    if finished_badly && record.rows.output {
+        wrong.push(format!("{id} is {} and has an output", record.state()));
+    }
+    if record.state().is_finished() && record.rows.notes {
+        wrong.push(format!("{id} is {} and still has progress", record.state()));
+    }
+}
+
+/// The counter of open prerequisites is true, and only blocked work has any, unless a cascade is still on its way.
+fn check_prerequisites(dump: &Dump, record: &WorkRecord, ids: &[WorkId], wrong: &mut Vec<String>) {
+    let id = record.id;
+    if dump.meta.first_cascade < dump.meta.next_cascade {
+        return;
+    }
+    let state_of = |id| dump.records.get(id).map(WorkRecord::state);
+    let open = ids.iter().filter(|id| state_of(id).is_some_and(|state| state != WorkState::Succeeded)).count();
+    match record.state() {
+        WorkState::Blocked if open != record.open as usize || open == 0 => {
+            wrong.push(format!("{id} counts {} open prerequisites, and has {open}", record.open));
+        }
+        WorkState::Blocked => {
+            let over = |id| matches!(state_of(id), Some(WorkState::Failed | WorkState::Cancelled));
+            if ids.iter().any(over) {
+                wrong.push(format!("{id} is blocked, but a prerequisite has failed or was cancelled"));
+            }
+        }
+        WorkState::Enqueued | WorkState::Running | WorkState::Succeeded if open > 0 => {
+            wrong.push(format!("{id} is {}, but {open} prerequisites are open", record.state()));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,517 @@
+//! The planner: every decision of workman, pure and synchronous.
+//!
+//! [`plan`] gets what a store loaded ([`Snapshot`]), a [`Command`] and the store's time, and answers either "I must see
+//! this too" ([`Step::Load`]) or "this is what happens" ([`Step::Done`]). It knows no store, clock, randomness, thread,
+//! log or user code; the same inputs give the same answer. Verbs live in a file each; this one holds the nouns and the match.
+
+mod cancel;
+mod cascade;
+mod claim;
+mod draft;
+mod enqueue;
+pub mod invariants;
+mod periodic;
+mod recover;
+mod settle;
+mod unique;
+mod view;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::data::Payload;
+use crate::id::WorkId;
+use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
+use crate::query::WorkSelector;
+use crate::record::{
+    AttemptRecord, Cascade, ErrorText, Lane, LaneId, Meta, Notes, ParkReason, Terms, WorkRecord, WorkSpec,
+};
+use crate::state::{StopReason, WorkState};
+use crate::store::index::IndexKey;
+use crate::time::Timestamp;
+
+pub use view::{List, Scope, SelectorWanted, Snapshot, Want};
+
+use view::Halt;
+
+/// The most records that one commit releases, fails or cancels along edges; the rest becomes a [`Cascade`].
+pub const CASCADE_LIMIT: usize = 10_000;
+
+/// The most delayed works that one claim moves to their lanes.
+pub const PROMOTE_LIMIT: usize = 256;
+
+/// The most claims of dead managers that one commit gives back.
+pub const RESCUE_LIMIT: usize = 1_000;
+
+/// The most works of a selection that one commit ends.
+pub const SELECT_LIMIT: usize = 1_000;
+
+/// Attempts that are kept of each work.
+pub const HISTORY_LIMIT: usize = 10;
+
+/// What somebody wants to happen. The only way to change anything.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Store new work.
+    Enqueue(Enqueue),
+    /// Start what may start.
+    Claim(Claim),
+    /// An attempt is over.
+    Settle(Settle),
+    /// A running worker said how far it is.
+    Note(Note),
+    /// End work.
+    Cancel(Cancel),
+    /// Free parked work, with its counters set back.
+    Retry(WorkId),
+    /// A manager starts.
+    Attach,
+    /// A manager ends; what it still holds is given back.
+    Detach {
+        /// The manager.
+        epoch: u64,
+    },
+    /// A manager doesn't know whether an earlier claim was written: all that it doesn't hold is given back.
+    Reclaim {
+        /// The manager.
+        epoch: u64,
+        /// What it holds, with fences.
+        held: Vec<(WorkId, u64)>,
+    },
+    /// Give back what dead managers held.
+    Rescue,
+}
+
+/// New work, in an order in which every work comes after its prerequisites.
+#[derive(Clone, Debug)]
+pub struct Enqueue {
+    /// The works.
+    pub works: Vec<NewWork>,
+    /// The name that they take together, and what to do if it is taken.
+    pub unique: Option<Unique>,
+    /// Slots that the caller has reserved for works of this enqueue.
+    pub offer: Option<Offer>,
+}
+
+/// One new work.
+#[derive(Clone, Debug)]
+pub struct NewWork {
+    /// Who it is.
+    pub id: WorkId,
+    /// What its request said.
+    pub spec: Arc<WorkSpec>,
+    /// What the planner decides by.
+    pub terms: Terms,
+}
+
+/// A unique name and what to do if it is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unique {
+    /// The name.
+    pub name: Arc<str>,
+    /// What to do.
+    pub policy: UniquePolicy,
+}
+
+/// What to do if a unique name is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UniquePolicy {
+    /// By one-time work.
+    OneTime(ExistingWorkPolicy),
+    /// By periodic work.
+    Periodic(ExistingPeriodicWorkPolicy),
+}
+
+/// Slots that are reserved, so that work can be claimed by the commit that enqueues it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The manager.
+    pub epoch: u64,
+    /// How many slots.
+    pub room: usize,
+    /// The works of the enqueue that fit the slots.
+    pub ids: Vec<WorkId>,
+    /// Open lanes in which something may be ready; it goes first if it ranks higher.
+    pub rivals: Vec<LaneId>,
+}
+
+/// A wish to start work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The manager.
+    pub epoch: u64,
+    /// The open lanes in which something may be ready. Closed lanes are never read.
+    pub lanes: Vec<OpenLane>,
+    /// Free slots for async workers.
+    pub async_room: usize,
+    /// Free slots for blocking workers.
+    pub blocking_room: usize,
+    /// Work that must not start in this process now: its abandoned worker still runs.
+    pub barred: Vec<WorkId>,
+    /// Whether a suspect may start: none runs in this process.
+    pub suspects: SuspectsAllowed,
+}
+
+/// Whether a claim may take a suspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuspectsAllowed {
+    /// No: one runs already.
+    None,
+    /// One.
+    One,
+}
+
+/// A lane that may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OpenLane {
+    /// The lane.
+    pub lane: LaneId,
+    /// Which slots its worker takes.
+    pub kind: WorkerKind,
+}
+
+/// Which slots a worker takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkerKind {
+    /// An `async fn`, polled on the runtime.
+    Async,
+    /// A plain `fn`, on a thread for blocking code.
+    Blocking,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settle {
+    /// The work.
+    pub id: WorkId,
+    /// The fence under which it ran; an old one is refused.
+    pub fence: u64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How an attempt ended, as the planner is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Well.
+    Succeeded {
+        /// What it gave.
+        output: Payload,
+    },
+    /// With an error or a panic.
+    Failed {
+        /// What it said.
+        error: ErrorText,
+        /// What is to be done.
+        advice: Advice,
+    },
+    /// It asks to be run again later; no failed attempt.
+    Snoozed {
+        /// How much later.
+        delay: Duration,
+    },
+    /// It was stopped; no failed attempt.
+    Interrupted {
+        /// Why.
+        reason: StopReason,
+    },
+    /// It could not even begin; no attempt at all.
+    Unrunnable {
+        /// What is wrong.
+        why: ParkReason,
+    },
+}
+
+/// What is to be done after a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// What the request's policy says.
+    ByPolicy,
+    /// Never again.
+    Never,
+    /// Again after this long, if attempts are left.
+    After(Duration),
+}
+
+/// What a running worker said on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The work.
+    pub id: WorkId,
+    /// The fence under which it runs; an old one is refused.
+    pub fence: u64,
+    /// What it said; what is `None` stays as it was.
+    pub notes: Notes,
+}
+
+/// A wish to end work. A selection goes on until `Applied::Cancelled::next` is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancel {
+    /// Which works.
+    pub selector: WorkSelector,
+    /// Only works born before this number; `None` in the first command of a selection.
+    pub before: Option<u64>,
+    /// Where the command before ended.
+    pub after: Option<IndexKey>,
+}
+
+/// "I must see this too", or "this is what happens".
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Call again with this loaded as well.
+    Load(Scope),
+    /// Write this.
+    Done(Plan),
+}
+
+/// What happens: writes for the store, hints for the living, an answer for the caller.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is written, in order.
+    pub writes: Vec<Write>,
+    /// The store's own row, as it shall be.
+    pub meta: Meta,
+    /// What is worth knowing after the commit. The store is the truth: losing them delays work, nothing else.
+    pub hints: Vec<Hint>,
+    /// The answer.
+    pub applied: Applied,
+}
+
+/// One row that changes. Indexes follow from the rows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// A work's record, new or anew.
+    Record(WorkRecord),
+    /// What a request said; comes with the record.
+    Spec(WorkId, Arc<WorkSpec>),
+    /// What a work gave.
+    Output(WorkId, Payload),
+    /// What its worker said on the way; `None` forgets it.
+    Notes(WorkId, Option<Notes>),
+    /// The attempts that are over.
+    History(WorkId, Vec<AttemptRecord>),
+    /// A lane that is new.
+    Lane(Lane),
+    /// The rest of a wide release, failure or cancellation.
+    Cascade(Cascade),
+    /// That rest is done.
+    CascadeDone(u64),
+    /// A work goes, with all its rows.
+    Delete(WorkId),
+}
+
+/// Something worth knowing after a commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hint {
+    /// Something may be ready in this lane.
+    Ready(LaneId),
+    /// Something is due then.
+    Due(Timestamp),
+    /// A lane is new.
+    Lane(Lane),
+    /// A run is over for the store, and its worker should hear of it.
+    Stop {
+        /// The work.
+        id: WorkId,
+        /// The fence of the run.
+        fence: u64,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Offered slots were taken.
+    Claimed {
+        /// By work of this manager.
+        epoch: u64,
+        /// The work.
+        works: Vec<Claimed>,
+    },
+    /// A cascade waits to be drained.
+    Cascade,
+}
+
+/// A work that was claimed, with all that its run needs but the outputs of its prerequisites.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claimed {
+    /// Its record, running.
+    pub record: WorkRecord,
+    /// What its request said.
+    pub spec: Arc<WorkSpec>,
+    /// Where an earlier run stopped.
+    pub checkpoint: Option<Payload>,
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Applied {
+    /// To [`Command::Enqueue`].
+    Enqueued {
+        /// What happened.
+        how: Enqueued,
+        /// Works that the offer claimed; they are told to their manager by a hint as well.
+        claimed: usize,
+    },
+    /// To [`Command::Claim`].
+    Claimed {
+        /// The works.
+        works: Vec<Claimed>,
+        /// Lanes in which nothing is left.
+        drained: Vec<LaneId>,
+        /// When the next delayed work is due.
+        next_due: Option<Timestamp>,
+        /// Whether there was more to do than one commit may.
+        again: bool,
+    },
+    /// To [`Command::Settle`], [`Command::Retry`].
+    Settled {
+        /// The state now.
+        state: WorkState,
+        /// When it may run next.
+        next_run: Option<Timestamp>,
+        /// Failed attempts so far, of the period that the attempt belonged to.
+        failures: u32,
+    },
+    /// To [`Command::Note`].
+    Noted,
+    /// To [`Command::Cancel`].
+    Cancelled {
+        /// How many works were ended, dependents included.
+        count: usize,
+        /// Only works born before this number are meant.
+        before: u64,
+        /// Where to go on; `None` when the selection is done.
+        next: Option<IndexKey>,
+    },
+    /// To [`Command::Attach`].
+    Attached {
+        /// The manager's number.
+        epoch: u64,
+        /// All lanes there are.
+        lanes: Vec<Lane>,
+        /// When the next delayed work is due.
+        next_due: Option<Timestamp>,
+    },
+    /// To [`Command::Detach`], [`Command::Reclaim`] and [`Command::Rescue`].
+    Released {
+        /// How many works were given back.
+        count: usize,
+        /// Whether there is more to give back than one commit may.
+        again: bool,
+    },
+}
+
+/// What an enqueue did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Enqueued {
+    /// The works are stored. Also the answer when an earlier call of the same ids stored them.
+    Inserted,
+    /// The name was taken and its holder stays: the request was dropped.
+    Kept(WorkId),
+    /// The works are stored, and these went.
+    Replaced(Vec<WorkId>),
+    /// The holder of the name keeps its id and takes the rest from the request.
+    Updated(WorkId),
+}
+
+/// The planner said no. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No work has this id.
+    NotFound(WorkId),
+    /// The run that asks was fenced off: its work was cancelled, replaced, rescued or settled.
+    Stale(WorkId),
+    /// The id was used before, for another request.
+    IdReused(WorkId),
+    /// A prerequisite is not stored.
+    MissingPrerequisite {
+        /// The work.
+        work: WorkId,
+        /// What it waits for.
+        prerequisite: WorkId,
+    },
+    /// A prerequisite is periodic, which never finishes.
+    PeriodicPrerequisite {
+        /// The work.
+        work: WorkId,
+        /// What it waits for.
+        prerequisite: WorkId,
+    },
+    /// A work waits for itself, or for one that comes later.
+    Cycle(WorkId),
+    /// The unique name belongs to work that can't be updated: a chain, or one-time work.
+    NotPeriodic {
+        /// The name.
+        name: Arc<str>,
+        /// One of its works.
+        id: WorkId,
+    },
+    /// Only parked work can be freed.
+    NotParked {
+        /// The work.
+        id: WorkId,
+        /// Where it stands.
+        state: WorkState,
+    },
+    /// The manager has ended, or the store was opened anew since.
+    EpochClosed(u64),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NotFound(id) => {
+                write!(f, "no work has the id {id}; it never existed, was replaced, or its result was kept long enough")
+            }
+            Refusal::Stale(id) => write!(
+                f,
+                "the run of work {id} was fenced off: the work was cancelled, replaced, rescued or settled meanwhile"
+            ),
+            Refusal::IdReused(id) => {
+                write!(f, "the id {id} was used before for another request; make a new request for new work")
+            }
+            Refusal::MissingPrerequisite { work, prerequisite } => {
+                write!(f, "work {work} waits for {prerequisite}, which is not stored")
+            }
+            Refusal::PeriodicPrerequisite { work, prerequisite } => {
+                write!(f, "work {work} waits for {prerequisite}, which is periodic and never finishes")
+            }
+            Refusal::Cycle(id) => write!(f, "work {id} waits for itself or for work that comes after it"),
+            Refusal::NotPeriodic { name, id } => {
+                write!(
+                    f,
+                    "the unique name \"{name}\" belongs to work that is not periodic ({id}); use `Replace`, or another name"
+                )
+            }
+            Refusal::NotParked { id, state } => write!(f, "work {id} is {state}, not parked; there is nothing to free"),
+            Refusal::EpochClosed(epoch) => write!(f, "manager {epoch} has ended, or the store was opened anew since"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Decides what a command does.
+///
+/// # Errors
+/// A [`Refusal`] when the command can't be done; nothing changes then.
+pub fn plan(view: &Snapshot, command: &Command, now: Timestamp) -> Result<Step, Refusal> {
+    let decided = match command {
+        Command::Enqueue(enqueue) => enqueue::plan(view, enqueue, now),
+        Command::Claim(claim) => claim::plan(view, claim, now),
+        Command::Settle(settle) => settle::settle(view, settle, now),
+        Command::Note(note) => settle::note(view, note, now),
+        Command::Cancel(cancel) => cancel::plan(view, cancel, now),
+        Command::Retry(id) => recover::retry(view, *id, now),
+        Command::Attach => recover::attach(view, now),
+        Command::Detach { epoch } => recover::detach(view, *epoch, now),
+        Command::Reclaim { epoch, held } => recover::reclaim(view, *epoch, held, now),
+        Command::Rescue => recover::rescue(view, now),
+    };
+    match decided {
+        Ok(plan) => Ok(Step::Done(plan)),
+        Err(Halt::Load(scope)) => Ok(Step::Load(scope)),
+        Err(Halt::Refuse(refusal)) => Err(refusal),
+    }
+}

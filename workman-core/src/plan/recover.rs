@@ -1,0 +1,123 @@
+//! Managers come and go: attach, detach, the rescue of what dead ones held, and the freeing of parked work.
+
+use super::draft::Draft;
+use super::enqueue::is_attached;
+use super::settle::{fail_for_good, interrupt, settled};
+use super::view::{Halt, Snapshot, Want};
+use super::{Applied, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, periodic};
+use crate::id::WorkId;
+use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OnDeath};
+use crate::record::{AttemptEnd, ParkReason, Standing, WorkRecord};
+use crate::state::StopReason;
+use crate::time::Timestamp;
+
+/// Gives a manager its number. Managers of earlier openings of the store are gone.
+pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
+    let due = Want::Due { until: now, limit: PROMOTE_LIMIT };
+    view.require([Want::Lanes, due.clone()])?;
+    let mut draft = Draft::new(view, now);
+    if draft.meta.epochs_of != draft.meta.incarnation {
+        draft.meta.open_epochs.clear();
+        draft.meta.epochs_of = draft.meta.incarnation;
+    }
+    let epoch = draft.meta.next_epoch;
+    draft.meta.next_epoch += 1;
+    draft.meta.open_epochs.push(epoch);
+    let lanes = view.lanes.get(&Want::Lanes).cloned().unwrap_or_default();
+    let due = view.list(due)?;
+    let next_due = if due.ids.is_empty() { due.next_due } else { Some(now) };
+    Ok(draft.done(Applied::Attached { epoch, lanes, next_due }))
+}
+
+/// A manager ends in order: what it still holds was interrupted.
+pub(super) fn detach(view: &Snapshot, epoch: u64, now: Timestamp) -> Result<Plan, Halt> {
+    let held = view.list(Want::Running { epoch, limit: RESCUE_LIMIT })?;
+    require_histories(view, &held.ids)?;
+    let mut draft = Draft::new(view, now);
+    for id in &held.ids {
+        if let Some(record) = draft.work(*id)?.cloned() {
+            interrupt(&mut draft, &record, StopReason::Shutdown)?;
+        }
+    }
+    let again = held.next.is_some();
+    if !again {
+        draft.meta.open_epochs.retain(|open| *open != epoch);
+    }
+    Ok(draft.done(Applied::Released { count: held.ids.len(), again }))
+}
+
+/// What a manager was given by a claim whose answer was lost never ran: it goes back as it was.
+pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: Timestamp) -> Result<Plan, Halt> {
+    if !is_attached(&view.meta, epoch) {
+        return Err(Refusal::EpochClosed(epoch).into());
+    }
+    let claimed = view.list(Want::Running { epoch, limit: usize::MAX })?;
+    let mut draft = Draft::new(view, now);
+    let mut count = 0;
+    for id in &claimed.ids {
+        let orphan = draft.work(*id)?.filter(|record| !held.contains(&(record.id, record.fence))).cloned();
+        if let Some(record) = orphan {
+            draft.line_up_in_turn(record, now);
+            count += 1;
+        }
+    }
+    Ok(draft.done(Applied::Released { count, again: false }))
+}
+
+/// The process died under these.
+pub(super) fn rescue(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
+    let dead = view.list(Want::DeadClaims { limit: RESCUE_LIMIT })?;
+    require_histories(view, &dead.ids)?;
+    let mut draft = Draft::new(view, now);
+    for id in &dead.ids {
+        if let Some(record) =
+            draft.work(*id)?.filter(|record| matches!(record.standing, Standing::Running { .. })).cloned()
+        {
+            bury(&mut draft, record)?;
+        }
+    }
+    Ok(draft.done(Applied::Released { count: dead.ids.len(), again: dead.next.is_some() }))
+}
+
+/// The attempts so far of all these, in one round of loading.
+fn require_histories(view: &Snapshot, ids: &[WorkId]) -> Result<(), Halt> {
+    let records = ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));
+    view.require(records.filter(|record| record.rows.history).map(|record| Want::History(record.id)))
+}
+
+/// One more death: the work goes on at once, after a backoff as a suspect, or not until somebody frees it.
+fn bury(draft: &mut Draft<'_>, mut record: WorkRecord) -> Result<(), Halt> {
+    draft.remember(&mut record, AttemptEnd::Died)?;
+    record.deaths += 1;
+    if record.terms.on_death == OnDeath::Fail {
+        return match record.period {
+            Some(period) => {
+                periodic::fail(draft, &record, &period);
+                Ok(())
+            }
+            None => fail_for_good(draft, &record),
+        };
+    }
+    if record.deaths >= DEATHS_TO_SUSPECT + DEATHS_AS_SUSPECT {
+        let why = ParkReason::Poisoned { deaths: record.deaths };
+        draft.put(record.standing_at(Standing::Parked { why }));
+        return Ok(());
+    }
+    let wait = record.deaths.checked_sub(DEATHS_TO_SUSPECT).map(|n| record.terms.backoff.delay_after(n + 1));
+    let due = draft.now + wait.unwrap_or_default();
+    draft.line_up_in_turn(record, due);
+    Ok(())
+}
+
+/// Frees parked work; what it was parked for is forgiven.
+pub(super) fn retry(view: &Snapshot, id: WorkId, now: Timestamp) -> Result<Plan, Halt> {
+    let record = view.work(id)?.ok_or(Refusal::NotFound(id))?;
+    if !matches!(record.standing, Standing::Parked { .. }) {
+        return Err(Refusal::NotParked { id, state: record.state() }.into());
+    }
+    let mut draft = Draft::new(view, now);
+    let freed = WorkRecord { deaths: 0, enqueued: now, ..record.clone() };
+    let freed = draft.line_up(freed, now);
+    let answer = settled(&freed, freed.failures);
+    Ok(draft.done(answer))
+}

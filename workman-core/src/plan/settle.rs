@@ -1,0 +1,135 @@
+//! Settle: what the end of an attempt makes of a work, and what a running worker says on the way.
+
+use std::time::Duration;
+
+use super::draft::Draft;
+use super::view::{Halt, Snapshot};
+use super::{Advice, Applied, End, Note, Plan, Refusal, Settle, Write, cascade, periodic};
+use crate::data::Payload;
+use crate::id::WorkId;
+use crate::record::{AttemptEnd, CascadeVerb, ErrorText, Finish, Notes, ParkReason, RowsPresent, Standing, WorkRecord};
+use crate::state::StopReason;
+use crate::time::Timestamp;
+
+pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result<Plan, Halt> {
+    let record = held(view, settle.id, settle.fence)?;
+    let mut draft = Draft::new(view, now);
+    let failures = match &settle.end {
+        End::Succeeded { output } => succeed(&mut draft, record, output)?,
+        End::Failed { error, advice } => fail(&mut draft, record, error, *advice)?,
+        End::Snoozed { delay } => snooze(&mut draft, record, *delay)?,
+        End::Interrupted { reason } => interrupt(&mut draft, record, *reason)?,
+        End::Unrunnable { why } => park(&mut draft, record, why),
+    };
+    let after = draft.work(settle.id)?.cloned().ok_or(Refusal::NotFound(settle.id))?;
+    Ok(draft.done(settled(&after, failures)))
+}
+
+pub(super) fn settled(record: &WorkRecord, failures: u32) -> Applied {
+    let next_run = match record.standing {
+        Standing::Waiting { due } => Some(due),
+        Standing::Ready { since } => Some(since),
+        _ => None,
+    };
+    Applied::Settled { state: record.state(), next_run, failures }
+}
+
+/// The record, if the run that asks still holds it.
+fn held(view: &Snapshot, id: WorkId, fence: u64) -> Result<&WorkRecord, Halt> {
+    view.work(id)?.filter(|record| record.is_held_under(fence)).ok_or(Halt::Refuse(Refusal::Stale(id)))
+}
+
+/// A finished attempt shows that the work does not kill its process.
+fn cleared(record: &WorkRecord) -> WorkRecord {
+    WorkRecord { deaths: 0, ..record.clone() }
+}
+
+fn succeed(draft: &mut Draft<'_>, record: &WorkRecord, output: &Payload) -> Result<u32, Halt> {
+    let mut record = cleared(record);
+    if let Some(period) = record.period {
+        draft.remember(&mut record, AttemptEnd::Succeeded)?;
+        periodic::succeed(draft, &record, &period);
+        return Ok(record.failures);
+    }
+    record.ended = Some(draft.now);
+    if !record.terms.discards_output {
+        record.rows.output = true;
+        draft.write(Write::Output(record.id, output.clone()));
+    }
+    draft.finish(&record, Finish::Succeeded);
+    cascade::spread(draft, CascadeVerb::Release, &record, StopReason::CancelledByApp)?;
+    Ok(record.failures)
+}
+
+fn fail(draft: &mut Draft<'_>, record: &WorkRecord, error: &ErrorText, advice: Advice) -> Result<u32, Halt> {
+    let mut record = cleared(record);
+    draft.remember(&mut record, AttemptEnd::Failed { error: error.clone() })?;
+    record.failures += 1;
+    let failures = record.failures;
+    let delay = match advice {
+        Advice::Never => None,
+        _ if record.terms.max_attempts.is_some_and(|max| failures >= max) => None,
+        Advice::ByPolicy => Some(record.terms.backoff.delay_after(failures)),
+        Advice::After(delay) => Some(delay),
+    };
+    match (delay.map(|delay| draft.now + delay), record.period) {
+        (Some(due), Some(period)) if due < periodic::regular_due(&record, &period) => {
+            draft.line_up(record, due);
+        }
+        (_, Some(period)) => {
+            periodic::fail(draft, &record, &period);
+        }
+        (Some(due), None) => {
+            draft.line_up(record, due);
+        }
+        (None, None) => fail_for_good(draft, &record)?,
+    }
+    Ok(failures)
+}
+
+/// DEP-2: the work fails, and with it all that depends on it.
+pub(super) fn fail_for_good(draft: &mut Draft<'_>, record: &WorkRecord) -> Result<(), Halt> {
+    draft.finish(record, Finish::Failed);
+    cascade::spread(draft, CascadeVerb::Fail, record, StopReason::CancelledByApp)?;
+    Ok(())
+}
+
+fn snooze(draft: &mut Draft<'_>, record: &WorkRecord, delay: Duration) -> Result<u32, Halt> {
+    let mut record = cleared(record);
+    draft.remember(&mut record, AttemptEnd::Snoozed)?;
+    let due = draft.now + delay;
+    Ok(draft.line_up(record, due).failures)
+}
+
+/// An interruption is no failure: the attempt is given back, and the work keeps its place in line.
+pub(super) fn interrupt(draft: &mut Draft<'_>, record: &WorkRecord, reason: StopReason) -> Result<u32, Halt> {
+    let mut record = record.clone();
+    draft.remember(&mut record, AttemptEnd::Interrupted { reason })?;
+    let record = WorkRecord { interruptions: record.interruptions + 1, stop: Some(reason), ..record };
+    let now = draft.now;
+    Ok(draft.line_up_in_turn(record, now).failures)
+}
+
+/// The run never began, so nothing counts.
+fn park(draft: &mut Draft<'_>, record: &WorkRecord, why: &ParkReason) -> u32 {
+    draft.put(record.standing_at(Standing::Parked { why: why.clone() }));
+    record.failures
+}
+
+/// Stores what a running worker said. A checkpoint shows that the work gets on, so its deaths are forgiven.
+pub(super) fn note(view: &Snapshot, note: &Note, now: Timestamp) -> Result<Plan, Halt> {
+    let record = held(view, note.id, note.fence)?;
+    let before = view.notes_of(record)?;
+    let mut draft = Draft::new(view, now);
+    let deaths = if note.notes.checkpoint.is_some() { 0 } else { record.deaths };
+    let changed = WorkRecord { deaths, rows: RowsPresent { notes: true, ..record.rows }, ..record.clone() };
+    if changed != *record {
+        draft.put(changed);
+    }
+    let notes = Notes {
+        progress: note.notes.progress.clone().or(before.progress),
+        checkpoint: note.notes.checkpoint.clone().or(before.checkpoint),
+    };
+    draft.write(Write::Notes(note.id, Some(notes)));
+    Ok(draft.done(Applied::Noted))
+}

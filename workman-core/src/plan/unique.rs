@@ -1,0 +1,83 @@
+//! Unique names: what happens to the work that holds a name, and whether the new work is stored at all.
+
+use super::draft::Draft;
+use super::view::{Halt, Want};
+use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, Write, cascade, periodic};
+use crate::id::WorkId;
+use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
+use crate::record::{CascadeVerb, WorkRecord};
+use crate::state::{StopReason, WorkState};
+
+/// Applies the policy to the holders of the name. `Inserted` and `Replaced` ask the caller to store the new work.
+pub(super) fn resolve(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
+    let members = members(draft, unique)?;
+    match unique.policy {
+        UniquePolicy::OneTime(ExistingWorkPolicy::Keep) | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Keep) => {
+            keep(draft, &members)
+        }
+        UniquePolicy::OneTime(ExistingWorkPolicy::Replace)
+        | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Replace) => replace(draft, &members),
+        UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update) => update(draft, unique, &members, new),
+    }
+}
+
+fn members(draft: &Draft<'_>, unique: &Unique) -> Result<Vec<WorkRecord>, Halt> {
+    let list = draft.view.list(Want::Name(unique.name.clone()))?;
+    let mut members = Vec::with_capacity(list.ids.len());
+    for id in &list.ids {
+        members.extend(draft.work(*id)?.cloned());
+    }
+    Ok(members)
+}
+
+/// UNQ-1: only enqueued or running work counts as holding the name.
+fn keep(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
+    let holds = |member: &&WorkRecord| matches!(member.state(), WorkState::Enqueued | WorkState::Running);
+    match members.iter().find(holds) {
+        Some(holder) => Ok(Enqueued::Kept(holder.id)),
+        None => {
+            clear(draft, members)?;
+            Ok(Enqueued::Inserted)
+        }
+    }
+}
+
+fn replace(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
+    let ids: Vec<WorkId> = members.iter().map(|member| member.id).collect();
+    clear(draft, members)?;
+    Ok(if ids.is_empty() { Enqueued::Inserted } else { Enqueued::Replaced(ids) })
+}
+
+/// UNQ-10: one live periodic work is updated in place and keeps its id.
+fn update(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &[&NewWork]) -> Result<Enqueued, Halt> {
+    let live: Vec<&WorkRecord> = members.iter().filter(|member| !member.state().is_finished()).collect();
+    let (Some(work), [member]) = (new.first(), live.as_slice()) else {
+        if let Some(first) = live.first() {
+            return Err(Refusal::NotPeriodic { name: unique.name.clone(), id: first.id }.into());
+        }
+        clear(draft, members)?;
+        return Ok(Enqueued::Inserted);
+    };
+    if member.period.is_none() || members.len() > 1 {
+        return Err(Refusal::NotPeriodic { name: unique.name.clone(), id: member.id }.into());
+    }
+    let lane = draft.lane(&work.spec.worker, work.spec.constraints)?;
+    let changed =
+        WorkRecord { lane, terms: work.terms.clone(), generation: member.generation + 1, ..(*member).clone() };
+    periodic::reschedule(draft, changed);
+    draft.write(Write::Spec(member.id, work.spec.clone()));
+    Ok(Enqueued::Updated(member.id))
+}
+
+/// Ends and deletes all holders of a name. A running one is stopped with its reason first; its fence is gone with its record.
+fn clear(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<(), Halt> {
+    for member in members {
+        let Some(member) = draft.work(member.id)?.filter(|work| !work.state().is_finished()).cloned() else { continue };
+        draft.cancel(&member, StopReason::Replaced);
+        cascade::spread(draft, CascadeVerb::Cancel, &member, StopReason::Replaced)?;
+    }
+    for member in members {
+        draft.delete(member.id);
+    }
+    Ok(())
+}

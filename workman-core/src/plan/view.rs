@@ -1,0 +1,225 @@
+//! What a plan may see: [`Snapshot`], and how it asks for more: [`Scope`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Refusal;
+use crate::constraints::Constraints;
+use crate::id::WorkId;
+use crate::query::WorkSelector;
+use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
+use crate::store::index::{IndexKey, Suspects};
+use crate::time::Timestamp;
+
+/// What a store is to load, all at once if it can.
+pub type Scope = BTreeSet<Want>;
+
+/// One thing to load.
+///
+/// A list brings the records of its works along. `Due` and `Ready` bring their specs and notes too, since that is what
+/// a claim hands out; `Name` brings specs, since names are updated in place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    /// The record of a work, or that there is none.
+    Work(WorkId),
+    /// What its request said.
+    Spec(WorkId),
+    /// What its worker said on the way.
+    Notes(WorkId),
+    /// Its attempts that are over.
+    History(WorkId),
+    /// All members of a unique name, oldest first.
+    Name(Arc<str>),
+    /// Works that wait for this one directly, in order of their ids.
+    Dependents {
+        /// This one.
+        of: WorkId,
+        /// Only those behind this id.
+        after: Option<WorkId>,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// As `Dependents`, and for each of them again, breadth first, until `limit` works are loaded.
+    Descendants {
+        /// This one.
+        of: WorkId,
+        /// Only direct dependents behind this id.
+        after: Option<WorkId>,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// Delayed work that is due, and when the next is.
+    Due {
+        /// Due at this time or before.
+        until: Timestamp,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// Work that could run in a lane, in the order in which it should.
+    Ready {
+        /// The lane.
+        lane: LaneId,
+        /// The suspects, or the others.
+        suspects: Suspects,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// The lane of this pair, if there is one.
+    Lane {
+        /// The worker's name.
+        worker: Arc<str>,
+        /// The constraints.
+        constraints: Constraints,
+    },
+    /// All lanes.
+    Lanes,
+    /// Claimed work of one manager.
+    Running {
+        /// The manager.
+        epoch: u64,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// Claimed work of managers that are not attached.
+    DeadClaims {
+        /// How many at the most.
+        limit: usize,
+    },
+    /// Unfinished work of a selection.
+    Selected {
+        /// The selection.
+        selector: SelectorWanted,
+        /// Only works born before this number.
+        before: u64,
+        /// Only entries behind this one.
+        after: Option<IndexKey>,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// The cascade that is first in line.
+    Cascade,
+}
+
+/// A [`WorkSelector`] of several works, with an order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SelectorWanted {
+    /// All with this tag.
+    Tag(Arc<str>),
+    /// All under this unique name.
+    Unique(Arc<str>),
+    /// All there are.
+    All,
+}
+
+impl SelectorWanted {
+    /// The selection, unless it is a single work.
+    pub(super) fn of(selector: &WorkSelector) -> Result<Self, WorkId> {
+        match selector {
+            WorkSelector::Id(id) => Err(*id),
+            WorkSelector::Tag(tag) => Ok(SelectorWanted::Tag(Arc::clone(tag))),
+            WorkSelector::Unique(name) => Ok(SelectorWanted::Unique(Arc::clone(name))),
+            WorkSelector::All => Ok(SelectorWanted::All),
+        }
+    }
+}
+
+/// What was loaded for a want that is a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    /// The works, in the order of the index.
+    pub ids: Vec<WorkId>,
+    /// The last entry that was looked at, if there may be more behind it.
+    pub next: Option<IndexKey>,
+    /// Of `Due`: when the first work that is not due yet will be.
+    pub next_due: Option<Timestamp>,
+}
+
+/// What a store has loaded for one command. A plan sees nothing else.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The store's own row.
+    pub meta: Meta,
+    /// Records, and that there is none.
+    pub works: BTreeMap<WorkId, Option<WorkRecord>>,
+    /// What requests said.
+    pub specs: BTreeMap<WorkId, Arc<WorkSpec>>,
+    /// What workers said on the way.
+    pub notes: BTreeMap<WorkId, Notes>,
+    /// Attempts that are over.
+    pub histories: BTreeMap<WorkId, Vec<AttemptRecord>>,
+    /// What was loaded for each want that is a list.
+    pub lists: BTreeMap<Want, List>,
+    /// What was loaded for each `Want::Lane`, and under `Want::Lanes` nothing but the fact.
+    pub lanes: BTreeMap<Want, Vec<Lane>>,
+    /// The cascade that is first in line, once it was asked for.
+    pub cascade: Option<Option<Cascade>>,
+}
+
+/// Why a plan stops half-way: it must see more, or it says no.
+#[derive(Debug)]
+pub(super) enum Halt {
+    Load(Scope),
+    Refuse(Refusal),
+}
+
+impl From<Refusal> for Halt {
+    fn from(refusal: Refusal) -> Self {
+        Halt::Refuse(refusal)
+    }
+}
+
+impl From<Want> for Halt {
+    fn from(want: Want) -> Self {
+        Halt::Load(Scope::from([want]))
+    }
+}
+
+impl Snapshot {
+    /// Whether this was loaded.
+    #[must_use]
+    pub fn has(&self, want: &Want) -> bool {
+        match want {
+            Want::Work(id) => self.works.contains_key(id),
+            Want::Spec(id) => self.specs.contains_key(id) || matches!(self.works.get(id), Some(None)),
+            Want::Notes(id) => self.notes.contains_key(id),
+            Want::History(id) => self.histories.contains_key(id),
+            Want::Lane { .. } | Want::Lanes => self.lanes.contains_key(want),
+            Want::Cascade => self.cascade.is_some(),
+            _ => self.lists.contains_key(want),
+        }
+    }
+
+    /// Stops the plan until all this is loaded.
+    pub(super) fn require(&self, wants: impl IntoIterator<Item = Want>) -> Result<(), Halt> {
+        let missing: Scope = wants.into_iter().filter(|want| !self.has(want)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(Halt::Load(missing)) }
+    }
+
+    pub(super) fn work(&self, id: WorkId) -> Result<Option<&WorkRecord>, Halt> {
+        self.works.get(&id).map(Option::as_ref).ok_or_else(|| Want::Work(id).into())
+    }
+
+    pub(super) fn spec(&self, id: WorkId) -> Result<&Arc<WorkSpec>, Halt> {
+        self.specs.get(&id).ok_or_else(|| Want::Spec(id).into())
+    }
+
+    pub(super) fn list(&self, want: Want) -> Result<&List, Halt> {
+        self.lists.get(&want).ok_or_else(|| want.into())
+    }
+
+    /// The notes of a work; none without asking if its record says so.
+    pub(super) fn notes_of(&self, record: &WorkRecord) -> Result<Notes, Halt> {
+        if !record.rows.notes {
+            return Ok(Notes::default());
+        }
+        self.notes.get(&record.id).cloned().ok_or_else(|| Want::Notes(record.id).into())
+    }
+
+    /// The attempts of a work that are over; none without asking if its record says so.
+    pub(super) fn history_of(&self, record: &WorkRecord) -> Result<Vec<AttemptRecord>, Halt> {
+        if !record.rows.history {
+            return Ok(Vec::new());
+        }
+        self.histories.get(&record.id).cloned().ok_or_else(|| Want::History(record.id).into())
+    }
+}

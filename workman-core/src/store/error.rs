@@ -1,0 +1,87 @@
+//! [`StoreError`]: what can go wrong below the planner.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// An error of a store. It says what happened to the data before it says what happened to the machine.
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: String,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// What an error means for the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// Certainly nothing was written.
+    Rejected,
+    /// All of it may have been written, or nothing. Sending it again with the same ids is safe.
+    Indeterminate,
+    /// The store is closed, or its process ended. Nothing was written.
+    Closed,
+    /// What was read is not what was written. Nothing was changed by the call.
+    Corrupted,
+}
+
+impl StoreError {
+    /// An error of this kind.
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        StoreError { kind, message: message.into(), source: None }
+    }
+
+    /// The store is closed.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self::new(StoreErrorKind::Closed, "the store is closed")
+    }
+
+    /// The same error with the one that caused it.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// What it means for the data.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether all or nothing may have been written.
+    #[must_use]
+    pub fn is_indeterminate(&self) -> bool {
+        self.kind == StoreErrorKind::Indeterminate
+    }
+
+    /// Whether the store is closed for good.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.kind == StoreErrorKind::Closed
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Rejected | StoreErrorKind::Indeterminate)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if self.is_indeterminate() {
+            f.write_str(" (the write may or may not have happened; repeating it with the same ids is safe)")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
+    }
+}

@@ -1,0 +1,264 @@
+//! The indexes of a store, derived from records and never written by a plan.
+//!
+//! Every store derives them by the same two functions, [`standing_key`] and [`label_keys`], from a record's before and
+//! after. The order of [`IndexKey`] is the order of the index: an embedded store encodes it so that bytes sort the same.
+
+use std::sync::Arc;
+
+use crate::id::WorkId;
+use crate::record::{LaneId, Standing, WorkRecord, WorkSpec};
+use crate::time::Timestamp;
+
+/// One entry of an index. Entries sort by kind, then by their fields in declaration order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IndexKey {
+    /// Blocked work, oldest first.
+    Blocked {
+        /// Its birth number.
+        seq: u64,
+        /// The work.
+        id: WorkId,
+    },
+    /// Delayed work, by due time.
+    Waiting {
+        /// When it is due.
+        due: Timestamp,
+        /// Its place in line.
+        turn: u64,
+        /// The work.
+        id: WorkId,
+    },
+    /// Work that could run, lane by lane; suspects apart, so that they hold up nobody.
+    Ready {
+        /// The lane.
+        lane: LaneId,
+        /// Whether the process died under it too often to run it beside another such.
+        suspect: bool,
+        /// Greater priority sorts first: 127 minus the priority.
+        rank: u8,
+        /// Its place in line.
+        turn: u64,
+        /// The work.
+        id: WorkId,
+    },
+    /// Work that waits for somebody's help.
+    Parked {
+        /// The lane.
+        lane: LaneId,
+        /// Its birth number.
+        seq: u64,
+        /// The work.
+        id: WorkId,
+    },
+    /// Claimed work, by the manager that claimed it.
+    Running {
+        /// The manager.
+        epoch: u64,
+        /// The work.
+        id: WorkId,
+    },
+    /// Finished work, by the time until which it is kept.
+    Finished {
+        /// The time.
+        until: Timestamp,
+        /// Its birth number.
+        seq: u64,
+        /// The work.
+        id: WorkId,
+    },
+    /// The members of a unique name.
+    Name {
+        /// The name.
+        name: Arc<str>,
+        /// The birth number of the member.
+        seq: u64,
+        /// The member.
+        id: WorkId,
+    },
+    /// The works with a tag.
+    Tag {
+        /// The tag.
+        tag: Arc<str>,
+        /// The birth number of the work.
+        seq: u64,
+        /// The work.
+        id: WorkId,
+    },
+    /// The works that wait for another.
+    Dependent {
+        /// The other.
+        of: WorkId,
+        /// The work that waits.
+        id: WorkId,
+    },
+}
+
+impl IndexKey {
+    /// The work that the entry points at.
+    #[must_use]
+    pub const fn id(&self) -> WorkId {
+        match self {
+            IndexKey::Blocked { id, .. }
+            | IndexKey::Waiting { id, .. }
+            | IndexKey::Ready { id, .. }
+            | IndexKey::Parked { id, .. }
+            | IndexKey::Running { id, .. }
+            | IndexKey::Finished { id, .. }
+            | IndexKey::Name { id, .. }
+            | IndexKey::Tag { id, .. }
+            | IndexKey::Dependent { id, .. } => *id,
+        }
+    }
+}
+
+/// The one entry that says where a record stands.
+#[must_use]
+pub fn standing_key(record: &WorkRecord) -> IndexKey {
+    let (id, seq, turn, lane) = (record.id, record.seq, record.turn, record.lane);
+    match record.standing {
+        Standing::Blocked => IndexKey::Blocked { seq, id },
+        Standing::Waiting { due } => IndexKey::Waiting { due, turn, id },
+        Standing::Ready { .. } => {
+            IndexKey::Ready { lane, suspect: record.is_suspect(), rank: rank(record.terms.priority), turn, id }
+        }
+        Standing::Parked { .. } => IndexKey::Parked { lane, seq, id },
+        Standing::Running { epoch } => IndexKey::Running { epoch, id },
+        Standing::Finished { at, .. } => IndexKey::Finished { until: at + record.terms.retention, seq, id },
+    }
+}
+
+/// The entries that a work has from its birth to its end: name, tags, and one at each of its prerequisites.
+pub fn label_keys(id: WorkId, seq: u64, spec: &WorkSpec) -> impl Iterator<Item = IndexKey> + '_ {
+    let name = spec.name.iter().map(move |name| IndexKey::Name { name: Arc::clone(name), seq, id });
+    let tags = std::iter::once(&spec.worker).chain(&spec.tags);
+    let tags = tags.map(move |tag| IndexKey::Tag { tag: Arc::clone(tag), seq, id });
+    let edges = spec.prerequisites.ids.iter().map(move |of| IndexKey::Dependent { of: *of, id });
+    name.chain(tags).chain(edges)
+}
+
+/// Greater priorities sort first.
+#[must_use]
+pub fn rank(priority: i8) -> u8 {
+    (i16::from(i8::MAX) - i16::from(priority)).unsigned_abs().try_into().unwrap_or(u8::MAX)
+}
+
+/// A stretch of the index: from `after` (exclusive, or `first` inclusive) to `last` inclusive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexRange {
+    /// Entries from here on, this one included.
+    pub first: IndexKey,
+    /// Entries up to here, this one included.
+    pub last: IndexKey,
+    /// Only entries behind this one.
+    pub after: Option<IndexKey>,
+}
+
+const NIL: WorkId = WorkId::from_u128(0);
+const END: WorkId = WorkId::from_u128(u128::MAX);
+
+impl IndexRange {
+    fn new(first: IndexKey, last: IndexKey) -> Self {
+        IndexRange { first, last, after: None }
+    }
+
+    /// The same stretch, behind `after`.
+    #[must_use]
+    pub fn after(mut self, after: Option<IndexKey>) -> Self {
+        self.after = after;
+        self
+    }
+
+    /// All blocked work.
+    #[must_use]
+    pub fn blocked() -> Self {
+        Self::new(IndexKey::Blocked { seq: 0, id: NIL }, IndexKey::Blocked { seq: u64::MAX, id: END })
+    }
+
+    /// All delayed work.
+    #[must_use]
+    pub fn waiting() -> Self {
+        Self::new(
+            IndexKey::Waiting { due: Timestamp::MIN, turn: 0, id: NIL },
+            IndexKey::Waiting { due: Timestamp::MAX, turn: u64::MAX, id: END },
+        )
+    }
+
+    /// All work that could run.
+    #[must_use]
+    pub fn ready() -> Self {
+        let key = |lane, suspect, edge, turn, id| IndexKey::Ready { lane: LaneId(lane), suspect, rank: edge, turn, id };
+        Self::new(key(0, false, 0, 0, NIL), key(u32::MAX, true, u8::MAX, u64::MAX, END))
+    }
+
+    /// The work that could run in one lane, the suspects or the others.
+    #[must_use]
+    pub fn ready_in(lane: LaneId, suspects: Suspects) -> Self {
+        let suspect = suspects == Suspects::Only;
+        let key = |rank, turn, id| IndexKey::Ready { lane, suspect, rank, turn, id };
+        Self::new(key(0, 0, NIL), key(u8::MAX, u64::MAX, END))
+    }
+
+    /// All parked work.
+    #[must_use]
+    pub fn parked() -> Self {
+        Self::new(
+            IndexKey::Parked { lane: LaneId(0), seq: 0, id: NIL },
+            IndexKey::Parked { lane: LaneId(u32::MAX), seq: u64::MAX, id: END },
+        )
+    }
+
+    /// All claimed work of the managers `from..=to`.
+    #[must_use]
+    pub fn running(from: u64, to: u64) -> Self {
+        Self::new(IndexKey::Running { epoch: from, id: NIL }, IndexKey::Running { epoch: to, id: END })
+    }
+
+    /// All finished work.
+    #[must_use]
+    pub fn finished() -> Self {
+        Self::new(
+            IndexKey::Finished { until: Timestamp::MIN, seq: 0, id: NIL },
+            IndexKey::Finished { until: Timestamp::MAX, seq: u64::MAX, id: END },
+        )
+    }
+
+    /// The members of a unique name.
+    #[must_use]
+    pub fn name(name: &Arc<str>) -> Self {
+        let key = |seq, id| IndexKey::Name { name: Arc::clone(name), seq, id };
+        Self::new(key(0, NIL), key(u64::MAX, END))
+    }
+
+    /// The works with a tag.
+    #[must_use]
+    pub fn tag(tag: &Arc<str>) -> Self {
+        let key = |seq, id| IndexKey::Tag { tag: Arc::clone(tag), seq, id };
+        Self::new(key(0, NIL), key(u64::MAX, END))
+    }
+
+    /// The works that wait for another.
+    #[must_use]
+    pub fn dependents(of: WorkId) -> Self {
+        Self::new(IndexKey::Dependent { of, id: NIL }, IndexKey::Dependent { of, id: END })
+    }
+}
+
+/// Which of the ready works in a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Suspects {
+    /// Those that are no suspects.
+    None,
+    /// Only the suspects.
+    Only,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn greater_priority_sorts_first() {
+        let ranks: Vec<u8> = [127, 1, 0, -1, -128].into_iter().map(rank).collect();
+        assert_eq!(ranks, [0, 126, 127, 128, 255]);
+    }
+}
