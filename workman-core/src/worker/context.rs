@@ -1,0 +1,401 @@
+//! [`WorkContext`]: what a running worker may know and say. It never sees the store.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures::channel::mpsc::UnboundedSender;
+use futures::channel::oneshot;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::data::{DecodeError, EncodeError, Payload};
+use crate::id::WorkId;
+use crate::record::Notes;
+use crate::runtime;
+use crate::state::StopReason;
+use crate::time::{Clock, LONGEST_SLEEP};
+
+/// The worker's side of one attempt: identity, stop signal, sleeping, progress and checkpoints.
+///
+/// A worker asks for it with an argument of type `&WorkContext`. Nothing that it offers writes to the store directly: what is
+/// said here is seen by observers in the process at once, and is on disk with the next commit, one second later at the latest.
+///
+/// Once the work is to stop, [`sleep`](Self::sleep), [`set_progress`](Self::set_progress) and
+/// [`save_checkpoint`](Self::save_checkpoint) answer [`Stopped`]. Any error that the worker returns after that is an
+/// interruption and no failed attempt, whatever its type.
+pub struct WorkContext {
+    attempt: Arc<Attempt>,
+}
+
+/// One attempt, shared between its worker and the dispatcher.
+pub(crate) struct Attempt {
+    pub(crate) id: WorkId,
+    pub(crate) fence: u64,
+    pub(crate) worker: Arc<str>,
+    pub(crate) tags: Vec<Arc<str>>,
+    pub(crate) number: u32,
+    pub(crate) period: Option<u64>,
+    pub(crate) notes_limit: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) engine: UnboundedSender<FromWorker>,
+    pub(crate) shared: Mutex<Shared>,
+}
+
+/// What a worker tells the dispatcher.
+pub(crate) enum FromWorker {
+    /// There are notes to be written within the progress delay.
+    Noted(WorkId),
+    /// The notes are to be written now; the sender hears when they are.
+    Flush(WorkId, oneshot::Sender<()>),
+}
+
+#[derive(Default)]
+pub(crate) struct Shared {
+    stop: Option<StopReason>,
+    told: bool,
+    over: bool,
+    wakers: Vec<Waker>,
+    checkpoint: Option<Payload>,
+    progress: Option<Payload>,
+    unsaved: Notes,
+}
+
+impl Shared {
+    pub(crate) fn new(checkpoint: Option<Payload>) -> Self {
+        Shared { checkpoint, ..Shared::default() }
+    }
+}
+
+impl Attempt {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the worker to stop. The first reason stays.
+    pub(crate) fn stop(&self, reason: StopReason) {
+        let mut shared = self.lock();
+        shared.stop.get_or_insert(reason);
+        let wakers = std::mem::take(&mut shared.wakers);
+        drop(shared);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        self.lock().stop
+    }
+
+    /// The reason, if the worker has been told that it is to stop.
+    pub(crate) fn told_to_stop(&self) -> Option<StopReason> {
+        let shared = self.lock();
+        shared.stop.filter(|_| shared.told)
+    }
+
+    /// The attempt is over: whatever still holds the context can say nothing any more.
+    pub(crate) fn end(&self) {
+        self.lock().over = true;
+    }
+
+    /// What was said since the last call, if anything.
+    pub(crate) fn take_unsaved(&self) -> Option<Notes> {
+        let notes = std::mem::take(&mut self.lock().unsaved);
+        (notes != Notes::default()).then_some(notes)
+    }
+
+    /// Puts back notes whose write failed, unless newer ones were said meanwhile.
+    pub(crate) fn put_back(&self, notes: Notes) {
+        let unsaved = &mut self.lock().unsaved;
+        unsaved.progress = unsaved.progress.take().or(notes.progress);
+        unsaved.checkpoint = unsaved.checkpoint.take().or(notes.checkpoint);
+    }
+
+    /// The latest progress, committed or not.
+    pub(crate) fn progress(&self) -> Option<Payload> {
+        self.lock().progress.clone()
+    }
+}
+
+impl WorkContext {
+    pub(crate) fn new(attempt: Arc<Attempt>) -> Self {
+        WorkContext { attempt }
+    }
+
+    /// The work.
+    #[must_use]
+    pub fn id(&self) -> WorkId {
+        self.attempt.id
+    }
+
+    /// The worker's registered name.
+    #[must_use]
+    pub fn worker(&self) -> &str {
+        &self.attempt.worker
+    }
+
+    /// The tags of the work, without the worker's name.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.attempt.tags.iter().map(|tag| &**tag)
+    }
+
+    /// The number of this attempt: how many failed before it, so 0 is the first.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt.number
+    }
+
+    /// A key that is the same for all attempts of this work, or of this period of periodic work. Give it to a service that
+    /// remembers keys, and a repeated attempt has no second effect.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        match self.attempt.period {
+            Some(period) => format!("{}/{period}", self.attempt.id),
+            None => self.attempt.id.to_string(),
+        }
+    }
+
+    /// A number that grows with every run of this work. A service that refuses smaller numbers than it has seen can't be
+    /// disturbed by a run that was given up.
+    #[must_use]
+    pub fn fencing_token(&self) -> u64 {
+        self.attempt.fence
+    }
+
+    /// Whether this run is to stop.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        runtime::pause_point();
+        self.attempt.stop_reason().is_some()
+    }
+
+    /// Why this run is to stop, once it is.
+    #[must_use]
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.attempt.stop_reason()
+    }
+
+    /// The value to return after [`is_stopped`](Self::is_stopped) said so: the run counts as interrupted, not as failed.
+    ///
+    /// # Errors
+    /// Always: `Stopped`, as the worker's own error type.
+    pub fn stopped<T, E: From<Stopped>>(&self) -> Result<T, E> {
+        Err(E::from(self.tell_stopped().unwrap_or(Stopped { reason: StopReason::CancelledByApp })))
+    }
+
+    /// Resolves when this run is to stop.
+    pub async fn until_stopped(&self) -> Stopped {
+        UntilStopped { attempt: &self.attempt }.await
+    }
+
+    /// Waits, on the manager's clock, so it costs nothing in tests. After a suspend it is over when the wall clock says so.
+    ///
+    /// # Errors
+    /// [`Stopped`], at once, when this run is to stop.
+    pub async fn sleep(&self, length: Duration) -> Result<(), Stopped> {
+        let clock = &self.attempt.clock;
+        let (wall, monotonic) = (clock.wall(), clock.monotonic());
+        loop {
+            if let Some(stopped) = self.tell_stopped() {
+                return Err(stopped);
+            }
+            let passed = clock.monotonic().saturating_sub(monotonic).max(clock.wall().since(wall));
+            let Some(left) = length.checked_sub(passed).filter(|left| !left.is_zero()) else { return Ok(()) };
+            let nap = clock.sleep(left.min(LONGEST_SLEEP));
+            futures::future::select(nap, UntilStopped { attempt: &self.attempt }).await;
+        }
+    }
+
+    /// As [`sleep`](Self::sleep), for blocking workers.
+    ///
+    /// # Errors
+    /// [`Stopped`], at once, when this run is to stop.
+    pub fn sleep_blocking(&self, length: Duration) -> Result<(), Stopped> {
+        runtime::block_on(self.sleep(length))
+    }
+
+    /// Says how far the work is. Observers in this process see it at once; it is gone when the work finishes.
+    ///
+    /// # Errors
+    /// [`NoteError`] when the run is to stop, or the value can't be encoded or is too large.
+    pub fn set_progress<T: Serialize>(&self, progress: &T) -> Result<(), NoteError> {
+        let payload = self.encode("progress", progress)?;
+        self.note(Notes { progress: Some(payload), checkpoint: None })
+    }
+
+    /// Says where a later run of this work is to go on, should this one be interrupted, fail, or die.
+    ///
+    /// # Errors
+    /// [`NoteError`] when the run is to stop, or the value can't be encoded or is too large.
+    pub fn save_checkpoint<T: Serialize>(&self, checkpoint: &T) -> Result<(), NoteError> {
+        let payload = self.encode("checkpoint", checkpoint)?;
+        self.note(Notes { progress: None, checkpoint: Some(payload) })
+    }
+
+    /// The last checkpoint of this work, or of this period of periodic work.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it was saved as something else.
+    pub fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, DecodeError> {
+        let checkpoint = self.attempt.lock().checkpoint.clone();
+        checkpoint.map(|payload| payload.decode()).transpose()
+    }
+
+    /// Makes progress and checkpoint durable now.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the run was ended before they were written.
+    pub async fn flush(&self) -> Result<(), Stopped> {
+        let (done, written) = oneshot::channel();
+        let sent = self.attempt.engine.unbounded_send(FromWorker::Flush(self.attempt.id, done));
+        if sent.is_ok() && written.await.is_ok() {
+            return Ok(());
+        }
+        let reason = self.attempt.stop_reason().unwrap_or(StopReason::Shutdown);
+        self.attempt.stop(reason);
+        Err(self.tell_stopped().unwrap_or(Stopped { reason }))
+    }
+
+    /// As [`flush`](Self::flush), for blocking workers.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the run was ended before they were written.
+    pub fn flush_blocking(&self) -> Result<(), Stopped> {
+        runtime::block_on(self.flush())
+    }
+
+    /// `Stopped`, if the run is to stop; the context remembers that it said so.
+    fn tell_stopped(&self) -> Option<Stopped> {
+        let mut shared = self.attempt.lock();
+        let reason = shared.stop?;
+        shared.told = true;
+        Some(Stopped { reason })
+    }
+
+    fn encode<T: Serialize>(&self, what: &'static str, value: &T) -> Result<Payload, NoteError> {
+        let payload = Payload::encode(value).map_err(|source| NoteError::Encode { what, source })?;
+        let (size, limit) = (payload.len(), self.attempt.notes_limit);
+        if size > limit { Err(NoteError::TooLarge { what, size, limit }) } else { Ok(payload) }
+    }
+
+    fn note(&self, notes: Notes) -> Result<(), NoteError> {
+        runtime::pause_point();
+        if let Some(stopped) = self.tell_stopped() {
+            return Err(NoteError::Stopped(stopped));
+        }
+        let mut shared = self.attempt.lock();
+        if shared.over {
+            return Err(NoteError::Stopped(Stopped { reason: StopReason::RuntimeGone }));
+        }
+        let first = shared.unsaved == Notes::default();
+        if notes.progress.is_some() {
+            shared.progress.clone_from(&notes.progress);
+            shared.unsaved.progress = notes.progress;
+        }
+        if notes.checkpoint.is_some() {
+            shared.checkpoint.clone_from(&notes.checkpoint);
+            shared.unsaved.checkpoint = notes.checkpoint;
+        }
+        drop(shared);
+        if first {
+            // A dispatcher that is gone writes nothing any more; the run is fenced then, and hears of it by its stop.
+            let _ = self.attempt.engine.unbounded_send(FromWorker::Noted(self.attempt.id));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for WorkContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkContext")
+            .field("id", &self.attempt.id)
+            .field("worker", &self.attempt.worker)
+            .field("attempt", &self.attempt.number)
+            .field("fence", &self.attempt.fence)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Resolves when the attempt is to stop.
+struct UntilStopped<'a> {
+    attempt: &'a Attempt,
+}
+
+impl Future for UntilStopped<'_> {
+    type Output = Stopped;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Stopped> {
+        let mut shared = self.attempt.lock();
+        if let Some(reason) = shared.stop {
+            shared.told = true;
+            return Poll::Ready(Stopped { reason });
+        }
+        if !shared.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            shared.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// The run is to stop. Pass it up with `?`: the work is interrupted and runs again, unless it was cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Why.
+    pub reason: StopReason,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the run was stopped: {}", self.reason)
+    }
+}
+
+impl Error for Stopped {}
+
+/// Progress or a checkpoint was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoteError {
+    /// The run is to stop.
+    Stopped(Stopped),
+    /// The value can't be encoded.
+    Encode {
+        /// Progress or checkpoint.
+        what: &'static str,
+        /// Why.
+        source: EncodeError,
+    },
+    /// The encoded value is too large.
+    TooLarge {
+        /// Progress or checkpoint.
+        what: &'static str,
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for NoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoteError::Stopped(stopped) => stopped.fmt(f),
+            NoteError::Encode { what, source } => write!(f, "the {what} can't be encoded: {source}"),
+            NoteError::TooLarge { what, size, limit } => {
+                write!(f, "the {what} has {size} bytes, the limit is {limit}; see `Limits::progress`")
+            }
+        }
+    }
+}
+
+impl Error for NoteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            NoteError::Stopped(stopped) => Some(stopped),
+            NoteError::Encode { source, .. } => Some(source),
+            NoteError::TooLarge { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The user's side: what a worker is, what it gets, and what its answer means.
+//!
+//! The `#[worker]` macro turns a function into a [`WorkerDef`]; a [`Registry`] finds it by name; the dispatcher calls
+//! [`WorkerDef::start`] with an [`Invocation`] and gets a [`Body`] to run. Generics end here: everything behind this room
+//! deals with names and payloads.
+
+mod context;
+mod outcome;
+mod registry;
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::data::Payload;
+use crate::plan::{End, WorkerKind};
+use crate::policy::{Backoff, OnDeath};
+use crate::constraints::Constraints;
+use crate::record::InputShape;
+
+pub(crate) use context::{Attempt, FromWorker, Shared};
+pub use context::{NoteError, Stopped, WorkContext};
+pub use outcome::{Outcome, WorkError};
+pub use registry::{DuplicateWorker, RegisteredWorker, Registry};
+
+/// A worker as a type: what `#[worker]` puts beside the function.
+pub trait Worker: 'static {
+    /// What the worker gives.
+    type Output;
+    /// Everything that workman knows about it.
+    const DEF: &'static WorkerDef;
+}
+
+/// Everything that workman knows about a worker. Made by `#[worker]`.
+#[derive(Debug)]
+pub struct WorkerDef {
+    /// The name under which its work is stored.
+    pub name: &'static str,
+    /// Names under which older builds stored its work.
+    pub aliases: &'static [&'static str],
+    /// Where it is defined: `file:line`.
+    pub location: &'static str,
+    /// Which slots it takes.
+    pub kind: WorkerKind,
+    /// How it takes the outputs of its prerequisites.
+    pub takes: InputShape,
+    /// What its requests start from.
+    pub defaults: Defaults,
+    /// The application state that it needs.
+    pub states: fn() -> Vec<StateKey>,
+    /// Decodes everything, and answers the body to run, or what does not decode. Runs no user code but `Deserialize`.
+    pub start: fn(Invocation) -> Result<Body, Unstartable>,
+}
+
+/// What a worker's requests start from.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults {
+    /// After how many failed attempts work fails for good; `None` is never.
+    pub max_attempts: Option<u32>,
+    /// How long to wait after a failed attempt.
+    pub backoff: Backoff,
+    /// Greater runs first.
+    pub priority: i8,
+    /// When it may run.
+    pub constraints: Constraints,
+    /// What a death of the process does to its work.
+    pub on_death: OnDeath,
+}
+
+/// All that a run gets.
+pub struct Invocation {
+    /// The worker's side of the attempt.
+    pub context: WorkContext,
+    /// The arguments, an object keyed by argument name.
+    pub input: Payload,
+    /// The outputs of its prerequisites, in declaration order; `None` where one left none.
+    pub prerequisites: Vec<Option<Payload>>,
+    /// The application's state.
+    pub states: Arc<States>,
+}
+
+/// What is to be run.
+pub enum Body {
+    /// Polled on the runtime.
+    Async(BoxFuture<'static, End>),
+    /// Called on a thread for blocking code.
+    Blocking(Box<dyn FnOnce() -> End + Send>),
+}
+
+/// Why a run can't begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unstartable {
+    /// An argument or the output of a prerequisite does not decode.
+    Undecodable(String),
+    /// A state was never given to the builder.
+    MissingState(StateKey),
+}
+
+/// A type of application state.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StateKey {
+    id: TypeId,
+    name: &'static str,
+}
+
+impl StateKey {
+    /// The key of this type.
+    #[must_use]
+    pub fn of<T: 'static>() -> Self {
+        StateKey { id: TypeId::of::<T>(), name: std::any::type_name::<T>() }
+    }
+
+    /// The type's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl fmt::Debug for StateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The application's state, one value a type, as `builder.state(..)` got it.
+#[derive(Default)]
+pub struct States {
+    values: BTreeMap<TypeId, Box<dyn Any + Send + Sync>>,
+}
+
+impl States {
+    /// Adds a value; the last one of a type counts.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
+        self.values.insert(TypeId::of::<T>(), Box::new(value));
+    }
+
+    /// A clone of the value of this type.
+    #[must_use]
+    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.values.get(&TypeId::of::<T>()).and_then(|value| value.downcast_ref::<T>()).cloned()
+    }
+
+    /// Whether there is a value of this type.
+    #[must_use]
+    pub fn has(&self, key: &StateKey) -> bool {
+        self.values.contains_key(&key.id)
+    }
+}
