@@ -10,7 +10,6 @@ use futures::future::AbortHandle;
 use super::{Core, TakenNotes};
 use crate::constraints::Constraints;
 use crate::id::WorkId;
-use crate::info::WorkInfo;
 use crate::plan::{Advice, Applied, Claimed, End, Settle, WorkerKind};
 use crate::record::{ErrorText, Notes};
 use crate::sensor::Dwell;
@@ -119,24 +118,6 @@ impl Attempts {
             hub: Arc::clone(&self.core.hub),
             shared: Mutex::new(Shared::new(claimed.checkpoint.clone())),
         }
-    }
-
-    /// An attempt that nobody runs, to see whether its work decodes.
-    pub(super) fn detached(&self, info: &WorkInfo) -> Arc<Attempt> {
-        let (engine, _) = unbounded();
-        Arc::new(Attempt {
-            id: info.id,
-            fence: info.runs,
-            worker: Arc::clone(&info.worker),
-            tags: info.tags.clone(),
-            number: info.failures,
-            period: None,
-            notes_limit: self.core.limits.progress,
-            clock: Arc::clone(&self.core.clock),
-            engine,
-            hub: Arc::clone(&self.core.hub),
-            shared: Mutex::default(),
-        })
     }
 
     /// A run is over. Answers what is to be settled, unless the store has moved on.

@@ -7,6 +7,7 @@
 mod attempts;
 mod lanes;
 mod slots;
+mod undecodable;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,20 +22,18 @@ use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
 
 use crate::constraints::{ConstraintKind, Constraints};
-use crate::data::Payload;
 use crate::health::Health;
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::observe::Hub;
-use crate::plan::{Applied, Claim, Claimed, Command, End, Hint, Note, Settle, SuspectsAllowed, WorkerKind};
-use crate::query::{PageRequest, WorkQuery};
-use crate::record::{InputShape, Lane, LaneId, Notes, ParkReason};
+use crate::plan::{Applied, Claim, Claimed, Command, Hint, Note, Settle, SuspectsAllowed, WorkerKind};
+use crate::record::{Lane, LaneId, Notes};
 use crate::runtime::Runtime;
 use crate::sensor::{ConstraintSensor, Dwell};
 use crate::state::StopReason;
 use crate::store::{Change, Store, StoreError, Unit, UnitResult};
 use crate::time::{Clock, LONGEST_SLEEP, Timestamp};
-use crate::worker::{Attempt, FromWorker, Invocation, Registry, States, Unstartable, WorkContext, outputs};
+use crate::worker::{Attempt, FromWorker, Registry, States};
 
 use attempts::Attempts;
 use lanes::Lanes;
@@ -243,7 +242,9 @@ impl Dispatcher {
     /// Runs until the manager has left.
     pub(crate) async fn run(mut self) {
         self.core.slots.set_offers(if self.core.role == Role::Runs { Offers::Taken } else { Offers::Refused });
-        self.retry_undecodable().await;
+        if self.core.role == Role::Runs {
+            undecodable::retry(&self.core).await;
+        }
         loop {
             self.take_events();
             self.stop_what_must();
@@ -644,43 +645,6 @@ impl Dispatcher {
     }
 
     // ---- coming and going ----
-
-    /// Work that was parked because an older build could not read it runs if this one can. Decodes only.
-    async fn retry_undecodable(&mut self) {
-        let mut after = None;
-        while self.core.role == Role::Runs {
-            let request = PageRequest { query: WorkQuery::parked(), after, limit: 256 };
-            let Ok(page) = self.core.store.query(request).await else { return };
-            for info in page.works.iter().filter(|info| matches!(info.parked, Some(ParkReason::Undecodable { .. }))) {
-                let Some(worker) = self.core.registry.get(&info.worker) else { continue };
-                let Ok(prerequisites) = self.stored_outputs(worker.def.takes, &info.prerequisites).await else { continue };
-                let context = WorkContext::new(self.attempts.detached(info));
-                let states = Arc::clone(&self.core.states);
-                let decoded = worker.start(Invocation { context, input: info.input.clone(), prerequisites, states });
-                if !matches!(decoded, Err(Unstartable::Undecodable(_))) {
-                    let unit = self.core.unit(Command::Retry(info.id));
-                    if let Err(error) = self.core.store.transact(vec![unit]).await {
-                        tracing::warn!(%error, id = %info.id, "work that decodes again could not be freed");
-                    }
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                return;
-            }
-        }
-    }
-
-    async fn stored_outputs(
-        &self,
-        shape: InputShape,
-        ids: &[WorkId],
-    ) -> Result<Vec<Option<Payload>>, End> {
-        match shape {
-            InputShape::Nothing => Ok(Vec::new()),
-            _ => outputs(&*self.core.store, ids, self.core.limits.prerequisites).await,
-        }
-    }
 
     /// Gives back what is left and tells everybody that the manager has ended.
     async fn leave(&mut self) {

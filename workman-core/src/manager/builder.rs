@@ -140,7 +140,7 @@ impl Builder {
     /// See [`StartError`].
     pub fn start_inline(self) -> Result<(WorkManager, Engine), StartError> {
         let registry = self.registry.unwrap_or_else(Registry::linked);
-        let registry = registry.build().map_err(StartError::DuplicateWorker)?;
+        let registry = registry.validate().map_err(StartError::DuplicateWorker)?;
         check_states(&registry, &self.states)?;
         let runtime = match self.runtime {
             Some(runtime) => runtime,
@@ -150,7 +150,7 @@ impl Builder {
         let observed = self.store.changes();
         let attached = attach(&*self.store, &*self.clock)?;
         let (to_dispatcher, controls) = unbounded();
-        let dwell = Dwell::new(self.limits.dwell, self.sensor.conditions(), self.clock.monotonic());
+        let dwell = Dwell::new(self.limits.dwell, self.sensor.conditions());
         let core = Arc::new(Core {
             slots: Arc::new(Slots::new(&self.limits, to_dispatcher.clone())),
             store: self.store,

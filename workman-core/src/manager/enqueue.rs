@@ -100,7 +100,7 @@ fn new_work(
     prerequisites: Vec<WorkId>,
     name: Option<Arc<str>>,
 ) -> Result<NewWork, EnqueueError> {
-    if let Some(registered) = core.registry.find(draft.def) {
+    if let Some(registered) = core.registry.of(draft.def) {
         draft.worker = Arc::clone(&registered.name);
         if let Some(state) = registered.missing_states(&core.states).first().copied() {
             return Err(EnqueueError::MissingState { worker: Arc::clone(&registered.name), state });

@@ -183,12 +183,11 @@ impl WorkManager {
     /// [`HandleError`] when there is no such work, or it is another worker's.
     pub async fn handle<W: Worker>(
         &self,
-        worker: WorkerType<W>,
+        _worker: WorkerType<W>,
         id: WorkId,
     ) -> Result<WorkHandle<W::Output>, HandleError> {
-        let WorkerType { .. } = worker;
         let info = self.info(id).await.map_err(HandleError::Store)?.ok_or(HandleError::NotFound(id))?;
-        let wanted = self.core().registry.find(W::DEF).map_or(W::DEF.name, |worker| &*worker.name);
+        let wanted = self.core().registry.of(W::DEF).map_or(W::DEF.name, |worker| &*worker.name);
         if *info.worker == *wanted || W::DEF.aliases.contains(&&*info.worker) {
             return Ok(WorkHandle::new(self.clone(), id));
         }

@@ -152,3 +152,6 @@ impl States {
         self.values.contains_key(&key.id)
     }
 }
+
+/// A worker named in a call: what `upload_image::worker()` gives.
+pub struct WorkerType<W>(std::marker::PhantomData<fn() -> W>);
