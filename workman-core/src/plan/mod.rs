@@ -328,6 +328,11 @@ pub enum Hint {
     },
     /// A cascade waits to be drained.
     Cascade,
+    /// All that this manager was given before and did not name is given back.
+    Reclaimed {
+        /// The manager.
+        epoch: u64,
+    },
 }
 
 /// A work that was claimed, with all that its run needs but the outputs of its prerequisites.
@@ -391,7 +396,14 @@ pub enum Applied {
         /// When the next delayed work is due.
         next_due: Option<Timestamp>,
     },
-    /// To [`Command::Detach`], [`Command::Reclaim`] and [`Command::Rescue`].
+    /// To [`Command::Reclaim`].
+    Reclaimed {
+        /// How many works were given back.
+        count: usize,
+        /// All lanes there are.
+        lanes: Vec<Lane>,
+    },
+    /// To [`Command::Detach`] and [`Command::Rescue`].
     Released {
         /// How many works were given back.
         count: usize,

@@ -691,6 +691,8 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
             Standing::Ready { since } => Some(since),
             _ => None,
         },
+        input: spec.input.clone(),
+        prerequisites: spec.prerequisites.ids.clone(),
         constraints: spec.constraints,
         schedule: record.terms.schedule,
         priority: record.terms.priority,

@@ -5,6 +5,7 @@
 //! deals with names and payloads.
 
 mod context;
+mod execute;
 mod outcome;
 mod registry;
 
@@ -22,6 +23,7 @@ use crate::constraints::Constraints;
 use crate::record::InputShape;
 
 pub(crate) use context::{Attempt, FromWorker, Shared};
+pub(crate) use execute::{Run, outputs};
 pub use context::{NoteError, Stopped, WorkContext};
 pub use outcome::{Outcome, WorkError};
 pub use registry::{DuplicateWorker, RegisteredWorker, Registry};
