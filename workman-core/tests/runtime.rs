@@ -1,5 +1,7 @@
 //! What every runtime promises, checked on every runtime that this build has. Signals only, no sleeps.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::sync::mpsc;
 use std::task::Poll;
 use std::thread;

@@ -322,7 +322,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+    use std::sync::Barrier;
+    use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
     use std::time::Duration;
 
     use super::*;
@@ -364,6 +365,46 @@ mod tests {
         }
     }
 
+    /// With one free thread the second of two jobs must not be left to it as well.
+    #[test]
+    fn jobs_that_wait_for_each_other_all_get_a_thread() {
+        for _ in 0..200 {
+            let runtime = ThreadRuntime::with_threads(1);
+            runtime.spawn_blocking(Box::new(|| {}));
+            threads_used(&runtime.blocking);
+            let meeting = Arc::new(Barrier::new(3));
+            let (done, wait_done) = mpsc::channel();
+            for _ in 0..3 {
+                let (meeting, done) = (Arc::clone(&meeting), done.clone());
+                runtime.spawn_blocking(Box::new(move || {
+                    meeting.wait();
+                    done.send(()).unwrap();
+                }));
+            }
+            (0..3).for_each(|_| wait_done.recv_timeout(LIMIT).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_crew_that_closes_drops_its_queue_and_takes_nothing_more() {
+        let crew: Arc<Crew<Job>> = Crew::new("test", 1, |job| job());
+        let (gate, wait_gate) = mpsc::channel::<()>();
+        let (entered, wait_entered) = mpsc::channel();
+        let first: Job = Box::new(move || {
+            entered.send(()).unwrap();
+            wait_gate.recv().unwrap_err();
+        });
+        assert!(crew.push(first).is_ok());
+        wait_entered.recv_timeout(LIMIT).unwrap();
+        let (queued, queued_dropped) = mpsc::channel::<()>();
+        assert!(crew.push(Box::new(move || drop(queued))).is_ok());
+        assert_eq!(queued_dropped.try_recv(), Err(TryRecvError::Empty));
+        crew.close();
+        assert_eq!(queued_dropped.try_recv(), Err(TryRecvError::Disconnected));
+        assert!(crew.push(Box::new(|| {})).is_err());
+        drop(gate);
+    }
+
     #[test]
     fn an_ended_future_leaves_nothing_behind() {
         let runtime = ThreadRuntime::with_threads(1);
@@ -392,7 +433,7 @@ mod tests {
 
         drop(runtime);
         wait_dropped(&queued_dropped);
-        assert_eq!(polled_dropped.try_recv(), Err(mpsc::TryRecvError::Empty), "a poll is not interrupted");
+        assert_eq!(polled_dropped.try_recv(), Err(TryRecvError::Empty), "a poll is not interrupted");
         drop(gate);
         wait_dropped(&polled_dropped);
     }
