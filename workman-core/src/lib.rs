@@ -9,8 +9,17 @@ pub mod plan;
 pub mod policy;
 pub mod query;
 pub mod record;
+pub mod request;
 pub mod state;
 pub mod store;
 pub mod time;
+pub mod worker;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+mod runtime;
 
 pub use store::MemoryStore;
+pub use workman_macros::worker;
