@@ -152,7 +152,9 @@ impl Attempts {
         match end {
             End::Succeeded { output } if output.len() > limits.payload => {
                 let (worker, size, limit) = (&attempt.worker, output.len(), limits.payload);
-                let text = format!("the output of worker \"{worker}\" has {size} bytes, the limit is {limit}; see `Limits::payload`");
+                let text = format!(
+                    "the output of worker \"{worker}\" has {size} bytes, the limit is {limit}; see `Limits::payload`"
+                );
                 End::Failed { error: ErrorText::new(text), advice: Advice::ByPolicy }
             }
             End::Failed { error, advice } => End::Failed { error: error.within(limits.error_text), advice },

@@ -204,7 +204,7 @@ impl Dispatcher {
     /// A dispatcher for a manager that has just attached.
     pub(crate) fn new(core: Arc<Core>, lanes: &[Lane], next_due: Option<Timestamp>, pipes: Pipes) -> Self {
         let (attempts, from_workers) = Attempts::new(Arc::clone(&core));
-        let sensed = core.sensor.changes();
+        let sensed = core.sensor.changes().fuse().boxed();
         let mut dispatcher = Dispatcher {
             lanes: Lanes::default(),
             attempts,
@@ -225,7 +225,7 @@ impl Dispatcher {
             phase: Phase::Running,
             controls: pipes.controls,
             from_workers,
-            changes: pipes.changes,
+            changes: pipes.changes.fuse().boxed(),
             sensed,
             store_gone: false,
             core,
@@ -635,8 +635,8 @@ impl Dispatcher {
         let now = self.core.clock.monotonic();
         let until = |at: Duration| at.saturating_sub(now);
         let runs = self.core.role == Role::Runs && matches!(self.phase, Phase::Running);
-        let can_claim = runs
-            && (self.core.slots.has_room(WorkerKind::Async) || self.core.slots.has_room(WorkerKind::Blocking));
+        let can_claim =
+            runs && (self.core.slots.has_room(WorkerKind::Async) || self.core.slots.has_room(WorkerKind::Blocking));
         let due = self.next_due.filter(|_| can_claim).map(|due| due.since(self.store_now()));
         let dwell = self.dwell_at.filter(|_| runs);
         let moments = [self.write_notes_at, self.retry_at, self.attempts.next_deadline(), dwell];

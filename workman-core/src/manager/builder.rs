@@ -225,10 +225,9 @@ fn attach(store: &dyn Store, clock: &dyn Clock) -> Result<Attached, StartError> 
     let answers = runtime::block_on(store.transact(units)).map_err(StartError::Store)?;
     let mut answers = answers.into_iter();
     match (answers.next(), answers.next()) {
-        (
-            Some(Ok(Applied::Attached { epoch, lanes, next_due })),
-            Some(Ok(Applied::Released { count, again })),
-        ) => Ok(Attached { epoch, lanes, next_due, rescued: count, more_to_rescue: again }),
+        (Some(Ok(Applied::Attached { epoch, lanes, next_due })), Some(Ok(Applied::Released { count, again }))) => {
+            Ok(Attached { epoch, lanes, next_due, rescued: count, more_to_rescue: again })
+        }
         (attached, rescued) => Err(StartError::StoreContract(format!("{:?}", [attached, rescued]))),
     }
 }
@@ -298,4 +297,3 @@ impl Error for StartError {
         }
     }
 }
-

@@ -208,7 +208,9 @@ impl fmt::Display for EnqueueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EnqueueError::Request(error) => error.fmt(f),
-            EnqueueError::Empty => f.write_str("there is nothing to enqueue: the list, or a step of the chain, is empty"),
+            EnqueueError::Empty => {
+                f.write_str("there is nothing to enqueue: the list, or a step of the chain, is empty")
+            }
             EnqueueError::TooManyWorks { count, limit } => {
                 write!(f, "{count} works in one call, the limit is {limit}; use several calls, or see `Limits::works`")
             }

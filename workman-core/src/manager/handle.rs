@@ -134,12 +134,18 @@ impl fmt::Display for OutputError {
             OutputError::Failed { attempts, last_error: Some(error) } => {
                 write!(f, "the work failed for good after {attempts} failed attempts; the last error: {error}")
             }
-            OutputError::Failed { attempts, .. } => write!(f, "the work failed for good after {attempts} failed attempts"),
+            OutputError::Failed { attempts, .. } => {
+                write!(f, "the work failed for good after {attempts} failed attempts")
+            }
             OutputError::Cancelled => f.write_str("the work was cancelled"),
-            OutputError::Gone => f.write_str("the work is not stored any more: it was replaced, or its result was kept long enough"),
+            OutputError::Gone => {
+                f.write_str("the work is not stored any more: it was replaced, or its result was kept long enough")
+            }
             OutputError::Periodic => f.write_str("periodic work never finishes, so there is no output to wait for"),
             OutputError::Decode(error) => write!(f, "what the work gave does not decode as the wanted type: {error}"),
-            OutputError::ManagerEnded => f.write_str("the manager ended before the work did; it goes on when the next one starts"),
+            OutputError::ManagerEnded => {
+                f.write_str("the manager ended before the work did; it goes on when the next one starts")
+            }
             OutputError::Store(error) => error.fmt(f),
         }
     }

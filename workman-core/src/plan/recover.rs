@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 /// Gives a manager its number. Managers of earlier openings of the store are gone.
 pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
-    let due = Want::Due { until: now, limit: PROMOTE_LIMIT };
+    let due = Want::Due { limit: PROMOTE_LIMIT };
     view.require([Want::Lanes, due.clone()])?;
     let mut draft = Draft::new(view, now);
     if draft.meta.epochs_of != draft.meta.incarnation {
@@ -22,7 +22,7 @@ pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     }
     let epoch = draft.meta.next_epoch;
     draft.meta.next_epoch += 1;
-    draft.meta.open_epochs.push(epoch);
+    draft.meta.open_epochs.insert(epoch, Timestamp::MAX);
     let lanes = view.lanes.get(&Want::Lanes).cloned().unwrap_or_default();
     let due = view.list(due)?;
     let next_due = if due.ids.is_empty() { due.next_due } else { Some(now) };
@@ -41,7 +41,7 @@ pub(super) fn detach(view: &Snapshot, epoch: u64, now: Timestamp) -> Result<Plan
     }
     let again = held.next.is_some();
     if !again {
-        draft.meta.open_epochs.retain(|open| *open != epoch);
+        draft.meta.open_epochs.remove(&epoch);
     }
     Ok(draft.done(Applied::Released { count: held.ids.len(), again }))
 }

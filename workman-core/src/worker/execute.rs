@@ -55,7 +55,10 @@ impl Run {
 
     async fn run_async(self) -> End {
         let reason = Arc::clone(&self.attempt);
-        let (abort, prepared) = (self.abort, prepare(self.store, &self.worker, self.states, &self.limits, self.claimed, self.attempt).await);
+        let (abort, prepared) = (
+            self.abort,
+            prepare(self.store, &self.worker, self.states, &self.limits, self.claimed, self.attempt).await,
+        );
         match prepared {
             Ok(Body::Async(future)) => match Abortable::new(future, abort).await {
                 Ok(end) => end,
@@ -101,11 +104,7 @@ async fn prepare(
 }
 
 /// The outputs of the prerequisites, in declaration order. A prerequisite without one gives `None`.
-pub(crate) async fn outputs(
-    store: &dyn Store,
-    ids: &[WorkId],
-    limit: usize,
-) -> Result<Vec<Option<Payload>>, End> {
+pub(crate) async fn outputs(store: &dyn Store, ids: &[WorkId], limit: usize) -> Result<Vec<Option<Payload>>, End> {
     let mut found = BTreeMap::new();
     let mut size = 0;
     for chunk in ids.chunks(OUTPUTS_A_PAGE) {
