@@ -22,6 +22,10 @@ pub mod store;
 pub mod time;
 pub mod worker;
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
 pub use chain::{Chain, EnqueuedChain};
 pub use constraints::{Conditions, ConstraintKind, Constraints, Network, NetworkType};
 pub use data::Payload;
