@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn every_row_comes_back_as_it_was() {
-        let mut random = Random::new(0x0c0d_ec);
+        let mut random = Random::new(0x000c_0dec);
         for _ in 0..500 {
             for row in rows(&mut random) {
                 let at = Address::of(row.key());
@@ -147,7 +147,7 @@ mod tests {
     /// A body that was cut or altered before it was sealed is refused, or is another value; it never panics.
     #[test]
     fn bodies_that_mean_nothing_are_refused_without_a_panic() {
-        let mut random = Random::new(0xb0d1e5);
+        let mut random = Random::new(0x00b0_d1e5);
         for _ in 0..300 {
             for row in rows(&mut random) {
                 let at = Address::of(row.key());

@@ -63,7 +63,7 @@ enum Engine {
     /// Whoever calls.
     Inline {
         handle: Arc<Handle>,
-        writer: Mutex<Writer>,
+        writer: Box<Mutex<Writer>>,
     },
 }
 
@@ -239,7 +239,7 @@ impl RedbBuilder {
         let writer = Writer::begin(Arc::clone(&handle), Arc::clone(&feed), Arc::clone(&clock), self.durability)
             .map_err(|error| OpenError::Corrupted { path: path.clone(), why: error.to_string() })?;
         let engine = match self.mode {
-            Mode::Inline => Engine::Inline { handle, writer: Mutex::new(writer) },
+            Mode::Inline => Engine::Inline { handle, writer: Box::new(Mutex::new(writer)) },
             Mode::Threads => Engine::Threads(
                 Threads::start(writer, handle, clock).map_err(|source| OpenError::Io { path: path.clone(), source })?,
             ),

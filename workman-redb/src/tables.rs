@@ -108,11 +108,6 @@ impl<'p, 't> WriteTables<'p, 't> {
 }
 
 impl<T: ReadableTable<Bytes, Bytes>> Tables<'_, T> {
-    /// What the file is.
-    pub(crate) fn format(&self) -> Result<Option<Format>, StoreError> {
-        self.meta_row(Kind::Format, FORMAT_KEY, Format::read)
-    }
-
     /// The number of the newest commit.
     pub(crate) fn commit(&self) -> Result<u64, StoreError> {
         Ok(self.meta_row(Kind::Commit, COMMIT_KEY, |from| from.u64())?.unwrap_or(0))
