@@ -85,8 +85,9 @@ impl Disk {
         state.fault = Some((state.ops + after, fault));
     }
 
-    pub fn fault_is_due(&self) -> bool {
-        self.state().fault.is_some()
+    /// Takes the planned fault back, if it did not happen yet.
+    pub fn take_fault(&self) -> Option<Fault> {
+        self.state().fault.take().map(|(_, fault)| fault)
     }
 
     pub fn is_dead(&self) -> bool {
