@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) mod object;
 mod strict;
 
 /// How a payload's bytes are to be read. The code is stored beside the bytes, so that codecs can be added.

@@ -5,26 +5,33 @@
 //! deals with names and payloads.
 
 mod context;
+mod execute;
 mod outcome;
 mod registry;
 
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+use crate::constraints::Constraints;
 use crate::data::Payload;
 use crate::plan::{End, WorkerKind};
 use crate::policy::{Backoff, OnDeath};
-use crate::constraints::Constraints;
 use crate::record::InputShape;
 
 pub(crate) use context::{Attempt, FromWorker, Shared};
 pub use context::{NoteError, Stopped, WorkContext};
+pub(crate) use execute::{Run, outputs};
+#[doc(hidden)]
+pub use outcome::{Answer, IntoFailure, by};
 pub use outcome::{Outcome, WorkError};
-pub use registry::{DuplicateWorker, RegisteredWorker, Registry};
+#[doc(hidden)]
+pub use registry::Linked;
+pub use registry::{DuplicateWorker, RegisteredWorker, Registry, Stub};
 
 /// A worker as a type: what `#[worker]` puts beside the function.
 pub trait Worker: 'static {
@@ -32,6 +39,45 @@ pub trait Worker: 'static {
     type Output;
     /// Everything that workman knows about it.
     const DEF: &'static WorkerDef;
+}
+
+/// A worker's type as a value: `upload_image::worker()` tells `manager.handle(..)` what the work gives.
+pub struct WorkerType<W> {
+    worker: PhantomData<fn() -> W>,
+}
+
+impl<W: Worker> WorkerType<W> {
+    /// The value.
+    #[must_use]
+    pub const fn new() -> Self {
+        WorkerType { worker: PhantomData }
+    }
+
+    /// Everything that workman knows about the worker.
+    #[must_use]
+    pub const fn def(self) -> &'static WorkerDef {
+        W::DEF
+    }
+}
+
+impl<W: Worker> Default for WorkerType<W> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<W> Clone for WorkerType<W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<W> Copy for WorkerType<W> {}
+
+impl<W: Worker> fmt::Debug for WorkerType<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WorkerType({})", W::DEF.name)
+    }
 }
 
 /// Everything that workman knows about a worker. Made by `#[worker]`.

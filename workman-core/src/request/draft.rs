@@ -1,0 +1,345 @@
+//! [`RequestDraft`]: what both kinds of requests are made of, and the one place that checks them.
+
+use std::fmt::{self, DebugStruct};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::{NameProblem, RequestError};
+use crate::constraints::Constraints;
+use crate::data::{EncodeError, Payload};
+use crate::id::WorkId;
+use crate::limits::Limits;
+use crate::plan::NewWork;
+use crate::policy::{Backoff, BackoffPolicy};
+use crate::record::{InputShape, Prerequisites, Schedule, Terms, WorkSpec};
+use crate::worker::WorkerDef;
+
+/// A request without its types. Nothing of it is checked yet.
+#[derive(Clone)]
+pub(crate) struct RequestDraft {
+    pub(crate) id: WorkId,
+    pub(crate) def: &'static WorkerDef,
+    /// The name under which the worker is registered; the manager changes it if it registered the worker under another.
+    pub(crate) worker: Arc<str>,
+    pub(crate) input: Result<Input, Unencodable>,
+    pub(crate) tags: Vec<Arc<str>>,
+    pub(crate) constraints: Constraints,
+    /// As they were asked for; `retention` is zero if nobody asked.
+    pub(crate) terms: Terms,
+    /// Whether it came from `periodic(..)`.
+    pub(crate) periodic: bool,
+}
+
+/// Encoded arguments.
+#[derive(Clone)]
+pub(crate) struct Input {
+    pub(crate) payload: Payload,
+    /// What the worker still takes from prerequisites: nothing if `with(..)` gave it.
+    pub(crate) takes: InputShape,
+}
+
+/// An argument that can't be encoded.
+#[derive(Clone)]
+pub(crate) struct Unencodable {
+    pub(crate) argument: &'static str,
+    pub(crate) error: EncodeError,
+}
+
+impl RequestDraft {
+    /// A new request with a new id, on the worker's own terms.
+    pub(crate) fn new(def: &'static WorkerDef, input: Result<Input, Unencodable>) -> Self {
+        let defaults = def.defaults;
+        RequestDraft {
+            id: WorkId::generate(),
+            def,
+            worker: def.name.into(),
+            input,
+            tags: Vec::new(),
+            constraints: defaults.constraints,
+            terms: Terms {
+                priority: defaults.priority,
+                initial_delay: Duration::ZERO,
+                backoff: defaults.backoff,
+                max_attempts: defaults.max_attempts,
+                retention: Duration::ZERO,
+                on_death: defaults.on_death,
+                discards_output: false,
+                schedule: Schedule::Once,
+            },
+            periodic: false,
+        }
+    }
+
+    /// The work as the planner takes it, if everything about it is in order.
+    pub(crate) fn new_work(
+        self,
+        limits: &Limits,
+        prerequisites: Vec<WorkId>,
+        name: Option<Arc<str>>,
+    ) -> Result<NewWork, RequestError> {
+        if let Some(name) = &name {
+            check_name(name, limits)?;
+        }
+        let terms = self.checked_terms(limits)?;
+        let worker = self.worker;
+        let tags = checked_tags(self.tags, &worker, limits)?;
+        let input = checked_input(self.input, &worker, limits)?;
+        let spec = WorkSpec {
+            prerequisites: checked_prerequisites(prerequisites, input.takes, &worker)?,
+            worker,
+            input: input.payload,
+            tags,
+            name,
+            constraints: self.constraints,
+        };
+        Ok(NewWork { id: self.id, spec: Arc::new(spec), terms })
+    }
+
+    /// Durations become whole milliseconds here, so that every store keeps the same.
+    fn checked_terms(&self, limits: &Limits) -> Result<Terms, RequestError> {
+        let terms = &self.terms;
+        let schedule = match (self.periodic, terms.schedule) {
+            (true, Schedule::Every { interval }) if !interval.is_zero() => {
+                Schedule::Every { interval: whole_millis(interval) }
+            }
+            (false, Schedule::Once) => Schedule::Once,
+            _ => return Err(RequestError::NoInterval { worker: self.worker.clone() }),
+        };
+        if terms.max_attempts == Some(0) {
+            return Err(RequestError::NoAttempts { worker: self.worker.clone() });
+        }
+        Ok(Terms {
+            initial_delay: whole_millis(terms.initial_delay),
+            backoff: whole_backoff(terms.backoff),
+            retention: whole_millis(terms.retention.max(limits.retention)),
+            schedule,
+            ..terms.clone()
+        })
+    }
+
+    /// What `Debug` shows: never the input.
+    pub(super) fn describe(&self, f: &mut DebugStruct<'_, '_>) -> fmt::Result {
+        f.field("worker", &self.worker).field("id", &self.id);
+        match &self.input {
+            Ok(input) => f.field("input_bytes", &input.payload.len()),
+            Err(unencodable) => f.field("unencodable_argument", &unencodable.argument),
+        };
+        f.field("tags", &self.tags.len()).finish_non_exhaustive()
+    }
+}
+
+/// Refuses a name that no store takes.
+pub(crate) fn check_name(name: &str, limits: &Limits) -> Result<(), RequestError> {
+    label_problem(name, limits.name).map_or(Ok(()), |problem| Err(RequestError::Name { name: name.into(), problem }))
+}
+
+fn label_problem(label: &str, limit: usize) -> Option<NameProblem> {
+    if label.is_empty() {
+        Some(NameProblem::Empty)
+    } else if label.len() > limit {
+        Some(NameProblem::TooLong { size: label.len(), limit })
+    } else {
+        label.chars().find(|c| c.is_control()).map(NameProblem::ControlCharacter)
+    }
+}
+
+fn checked_input(input: Result<Input, Unencodable>, worker: &Arc<str>, limits: &Limits) -> Result<Input, RequestError> {
+    let input = input.map_err(|Unencodable { argument, error }| RequestError::Unencodable {
+        worker: worker.clone(),
+        argument,
+        source: error,
+    })?;
+    match (input.payload.len(), limits.payload) {
+        (size, limit) if size > limit => Err(RequestError::InputTooLarge { worker: worker.clone(), size, limit }),
+        _ => Ok(input),
+    }
+}
+
+/// Sorted, each once, without the worker's name.
+fn checked_tags(mut tags: Vec<Arc<str>>, worker: &Arc<str>, limits: &Limits) -> Result<Vec<Arc<str>>, RequestError> {
+    tags.retain(|tag| tag != worker);
+    tags.sort();
+    tags.dedup();
+    for tag in &tags {
+        if let Some(problem) = label_problem(tag, limits.tag) {
+            return Err(RequestError::Tag { worker: worker.clone(), tag: tag.clone(), problem });
+        }
+    }
+    match (tags.len(), limits.tags) {
+        (count, limit) if count > limit => Err(RequestError::TooManyTags { worker: worker.clone(), count, limit }),
+        _ => Ok(tags),
+    }
+}
+
+fn checked_prerequisites(
+    ids: Vec<WorkId>,
+    shape: InputShape,
+    worker: &Arc<str>,
+) -> Result<Prerequisites, RequestError> {
+    let fits = match shape {
+        InputShape::Nothing => true,
+        InputShape::One => ids.len() == 1,
+        InputShape::List | InputShape::Tuple => !ids.is_empty(),
+    };
+    if fits {
+        Ok(Prerequisites { shape, ids })
+    } else {
+        Err(RequestError::Prerequisites { worker: worker.clone(), takes: shape, given: ids.len() })
+    }
+}
+
+/// Rounded up, so that no delay gets shorter.
+fn whole_millis(length: Duration) -> Duration {
+    let whole = length.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX))
+}
+
+fn whole_backoff(backoff: Backoff) -> Backoff {
+    let delay = whole_millis(backoff.first_delay());
+    let rounded = match backoff.policy() {
+        BackoffPolicy::Linear => Backoff::linear(delay),
+        BackoffPolicy::Exponential => Backoff::exponential(delay),
+    };
+    rounded.ceiling(whole_millis(backoff.max_delay()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::WorkerKind;
+    use crate::policy::OnDeath;
+    use crate::request::{Nothing, PeriodicRequest, Request, Takes};
+    use crate::worker::{Defaults, Unstartable};
+
+    static RESIZE: WorkerDef = WorkerDef {
+        name: "resize",
+        aliases: &[],
+        location: "here",
+        kind: WorkerKind::Async,
+        takes: InputShape::One,
+        defaults: Defaults {
+            max_attempts: Some(3),
+            backoff: Backoff::linear(Duration::from_secs(1)),
+            priority: 4,
+            constraints: Constraints::new().requires_charging(),
+            on_death: OnDeath::Fail,
+        },
+        states: Vec::new,
+        start: |_| Err(Unstartable::Undecodable("never started".into())),
+    };
+
+    fn input(takes: InputShape) -> Result<Input, Unencodable> {
+        Ok(Input { payload: Payload::encode(&"a secret").unwrap(), takes })
+    }
+
+    fn once() -> Request<Nothing, u8> {
+        Request::new(RequestDraft::new(&RESIZE, input(InputShape::Nothing)))
+    }
+
+    fn every(interval: Duration) -> PeriodicRequest {
+        PeriodicRequest::new(RequestDraft::new(&RESIZE, input(InputShape::Nothing)), interval.into())
+    }
+
+    fn work(request: Request<Nothing, u8>) -> Result<NewWork, RequestError> {
+        request.into_draft().new_work(&Limits::default(), Vec::new(), None)
+    }
+
+    #[test]
+    fn a_request_starts_from_its_workers_defaults_and_keeps_what_it_is_told() {
+        let work = work(once()).unwrap();
+        assert_eq!((work.terms.max_attempts, work.terms.priority), (Some(3), 4));
+        assert_eq!((work.terms.on_death, work.terms.retention), (OnDeath::Fail, Limits::default().retention));
+        assert_eq!((&*work.spec.worker, work.spec.constraints), ("resize", Constraints::new().requires_charging()));
+
+        let week = Duration::from_secs(7 * 24 * 3600);
+        let asked = once().with_id(WorkId::from_u128(7)).priority(-1).unlimited_attempts().keep_result_for(week);
+        let asked = asked.constraints(Constraints::NONE).discard_output();
+        assert_eq!(asked.id(), WorkId::from_u128(7));
+        let work = asked.into_draft().new_work(&Limits::default(), Vec::new(), Some("name".into())).unwrap();
+        assert_eq!((work.terms.max_attempts, work.terms.priority, work.terms.retention), (None, -1, week));
+        assert!(work.terms.discards_output && work.spec.constraints.is_none());
+        assert_eq!(work.spec.name.as_deref(), Some("name"));
+    }
+
+    #[test]
+    fn tags_are_sorted_kept_once_and_never_the_workers_own_name() {
+        let work = work(once().tag("b").tag(String::from("a")).tag("b").tag("resize")).unwrap();
+        let tags: Vec<&str> = work.spec.tags.iter().map(|tag| &**tag).collect();
+        assert_eq!(tags, ["a", "b"]);
+    }
+
+    #[test]
+    fn durations_are_rounded_up_to_whole_milliseconds() {
+        let odd = Duration::from_nanos(1_000_001);
+        let work = work(once().initial_delay(odd).backoff(Backoff::linear(odd).ceiling(odd))).unwrap();
+        let two = Duration::from_millis(2);
+        assert_eq!((work.terms.initial_delay, work.terms.backoff), (two, Backoff::linear(two).ceiling(two)));
+        assert_eq!(whole_millis(Duration::MAX), Duration::from_millis(u64::MAX));
+        let work = every(odd).into_draft().new_work(&Limits::default(), Vec::new(), None).unwrap();
+        assert_eq!(work.terms.schedule, Schedule::Every { interval: two });
+    }
+
+    #[test]
+    fn what_is_beyond_a_limit_is_refused_and_named() {
+        let mut limits = Limits::default();
+        (limits.payload, limits.tags, limits.tag, limits.name) = (4, 1, 3, 3);
+        let refusal = |request: Request<Nothing, u8>, name: Option<&str>| {
+            request.into_draft().new_work(&limits, Vec::new(), name.map(Arc::from)).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refusal(once(), None),
+            "the input of worker `resize` has 10 bytes, the limit is 4: store large data elsewhere and pass where it is, or raise `Limits::payload`"
+        );
+        assert_eq!(
+            refusal(once().tag("a").tag("b"), None),
+            "a request for worker `resize` has 2 tags, the limit is 1; see `Limits::tags`"
+        );
+        assert_eq!(
+            refusal(once().tag("long"), None),
+            "the tag \"long\" of a request for worker `resize` has 4 bytes, the limit is 3; see `Limits::tag`"
+        );
+        assert_eq!(refusal(once(), Some("long")), "the name \"long\" has 4 bytes, the limit is 3; see `Limits::name`");
+        assert_eq!(refusal(once(), Some("")), "the name \"\" is empty");
+        assert_eq!(refusal(once(), Some("a\n")), "the name \"a\\n\" has the control character '\\n'");
+    }
+
+    #[test]
+    fn nonsense_is_refused_not_clamped() {
+        assert!(matches!(work(once().max_attempts(0)), Err(RequestError::NoAttempts { .. })));
+        let zero = every(Duration::ZERO).into_draft().new_work(&Limits::default(), Vec::new(), None);
+        assert!(matches!(zero, Err(RequestError::NoInterval { .. })));
+        let never = PeriodicRequest::new(RequestDraft::new(&RESIZE, input(InputShape::Nothing)), Schedule::Once);
+        let never = never.into_draft().new_work(&Limits::default(), Vec::new(), None);
+        assert!(matches!(never, Err(RequestError::NoInterval { .. })));
+    }
+
+    #[test]
+    fn an_argument_that_can_not_be_encoded_is_carried_and_refused_by_name() {
+        let unencodable = Unencodable { argument: "radius", error: EncodeError::new("NaN is no JSON number") };
+        let request: Request<Nothing, u8> = Request::new(RequestDraft::new(&RESIZE, Err(unencodable)));
+        assert_eq!(
+            work(request).unwrap_err().to_string(),
+            "the argument `radius` of worker `resize` can't be encoded: NaN is no JSON number"
+        );
+    }
+
+    #[test]
+    fn a_taker_needs_the_prerequisites_that_it_takes_from() {
+        let taker = || Request::<Takes<u8>, u8>::new(RequestDraft::new(&RESIZE, input(InputShape::One)));
+        let new_work = |ids| taker().into_draft().new_work(&Limits::default(), ids, None);
+        let (a, b) = (WorkId::from_u128(1), WorkId::from_u128(2));
+        assert!(matches!(new_work(vec![]), Err(RequestError::Prerequisites { given: 0, .. })));
+        assert!(matches!(new_work(vec![a, b]), Err(RequestError::Prerequisites { given: 2, .. })));
+        let spec = new_work(vec![a]).unwrap().spec;
+        assert_eq!(spec.prerequisites, Prerequisites { shape: InputShape::One, ids: vec![a] });
+        let given = once().into_draft().new_work(&Limits::default(), vec![b, a], None).unwrap();
+        assert_eq!(given.spec.prerequisites, Prerequisites { shape: InputShape::Nothing, ids: vec![b, a] });
+    }
+
+    #[test]
+    fn debug_shows_sizes_and_never_the_input() {
+        let shown = format!("{:?} {:?}", once(), every(Duration::from_secs(1)));
+        assert!(shown.contains("input_bytes: 10") && shown.contains("interval: Some(1s)"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}
