@@ -151,6 +151,18 @@ impl Constraints {
         ConstraintKind::ALL.into_iter().filter(|kind| self.requires(*kind))
     }
 
+    /// The same constraints without this kind.
+    pub const fn without(mut self, kind: ConstraintKind) -> Self {
+        match kind {
+            ConstraintKind::Charging => self.charging = false,
+            ConstraintKind::BatteryNotLow => self.battery_not_low = false,
+            ConstraintKind::StorageNotLow => self.storage_not_low = false,
+            ConstraintKind::Network => self.network = NetworkType::NotRequired,
+            ConstraintKind::DeviceIdle => self.device_idle = false,
+        }
+        self
+    }
+
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_none(&self) -> bool {

@@ -21,6 +21,10 @@ pub struct WorkInfo {
     pub name: Option<Arc<str>>,
     /// Its tags; the worker's name is always one.
     pub tags: Vec<Arc<str>>,
+    /// Its arguments, an object keyed by argument name. `Debug` does not show them.
+    pub input: Payload,
+    /// What it waits for, or waited, in declaration order.
+    pub prerequisites: Vec<WorkId>,
     /// Where it stands.
     pub state: WorkState,
     /// Why it can't run until somebody helps, if that is so.

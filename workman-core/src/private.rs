@@ -465,6 +465,7 @@ pub fn detached_context(worker: &str) -> WorkContext {
         period: None,
         notes_limit: Limits::default().progress,
         clock: Arc::new(SystemClock::new()),
+        hub: Arc::default(),
         engine,
         shared: Shared::new(None).into(),
     }))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::id::WorkId;
 use crate::info::WorkInfo;
-use crate::record::{WorkRecord, WorkSpec};
+use crate::record::{Standing, WorkRecord, WorkSpec};
 use crate::state::WorkState;
 use crate::store::index::IndexKey;
 
@@ -18,6 +18,7 @@ pub struct WorkQuery {
     pub(crate) names: BTreeSet<Arc<str>>,
     pub(crate) tags: BTreeSet<Arc<str>>,
     pub(crate) states: BTreeSet<WorkState>,
+    pub(crate) parked: bool,
 }
 
 impl WorkQuery {
@@ -51,6 +52,11 @@ impl WorkQuery {
         WorkQuery { states: [state].into(), ..Self::default() }
     }
 
+    /// The works that can't run until somebody helps: see [`ParkReason`](crate::record::ParkReason).
+    pub fn parked() -> Self {
+        WorkQuery { parked: true, ..Self::default() }
+    }
+
     /// … and with this id, or another that was asked for.
     pub fn or_id(mut self, id: WorkId) -> Self {
         self.ids.insert(id);
@@ -79,7 +85,8 @@ impl WorkQuery {
     #[must_use]
     pub fn matches(&self, record: &WorkRecord, spec: &WorkSpec) -> bool {
         let any = |list: bool, hit: bool| !list || hit;
-        any(!self.ids.is_empty(), self.ids.contains(&record.id))
+        any(self.parked, matches!(record.standing, Standing::Parked { .. }))
+            && any(!self.ids.is_empty(), self.ids.contains(&record.id))
             && any(!self.states.is_empty(), self.states.contains(&record.state()))
             && any(!self.names.is_empty(), spec.name.as_ref().is_some_and(|name| self.names.contains(name)))
             && any(

@@ -3,6 +3,7 @@
 //! A record is never changed in place. The planner makes a whole new one, and where it stands ([`Standing`]) says which
 //! index holds it, so a store derives every index from a record's before and after.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -403,15 +404,19 @@ impl fmt::Display for ErrorText {
     }
 }
 
-/// What one store knows about itself. The store keeps it beside the records and shows it to every plan.
+/// What one store knows about itself. The store shows it to every plan.
+///
+/// Each `next_*` is the first of numbers that are reserved for the plan, [`NUMBERS_A_PLAN`](crate::plan::NUMBERS_A_PLAN) at
+/// the least. A plan changes `next_*`, `open_epochs`, `epochs_of` and `first_cascade`, and nothing else, so a store may keep this as one
+/// row, or as sequences and tables to which it applies the difference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// Which opening of an exclusive store this is; 0 on a shared one.
     pub incarnation: u64,
     /// The incarnation that `open_epochs` belong to.
     pub epochs_of: u64,
-    /// Managers that are attached.
-    pub open_epochs: Vec<u64>,
+    /// Managers that are attached, and until when: for good on an exclusive store, for a lease on a shared one.
+    pub open_epochs: BTreeMap<u64, Timestamp>,
     /// The epoch that the next manager gets.
     pub next_epoch: u64,
     /// The next birth or line number.

@@ -89,11 +89,13 @@ pub enum StopReason {
     Replaced,
     /// The runtime that polled the worker went away (66).
     RuntimeGone,
+    /// The store could not be read when the run was about to begin (67).
+    StoreUnavailable,
 }
 
 impl StopReason {
     /// Every reason with its stable code.
-    const CODES: [(StopReason, u8); 10] = [
+    const CODES: [(StopReason, u8); 11] = [
         (StopReason::CancelledByApp, 1),
         (StopReason::Preempted, 2),
         (StopReason::ConstraintBatteryNotLow, 5),
@@ -104,6 +106,7 @@ impl StopReason {
         (StopReason::Shutdown, 64),
         (StopReason::Replaced, 65),
         (StopReason::RuntimeGone, 66),
+        (StopReason::StoreUnavailable, 67),
     ];
 
     /// The stable code, as stores keep it.
@@ -132,6 +135,7 @@ impl fmt::Display for StopReason {
             StopReason::Shutdown => "the manager shuts down",
             StopReason::Replaced => "replaced by newer work of the same unique name",
             StopReason::RuntimeGone => "the runtime of the worker went away",
+            StopReason::StoreUnavailable => "the store could not be read when the run was about to begin",
         })
     }
 }

@@ -18,8 +18,8 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     if view.meta.first_cascade < view.meta.next_cascade {
         return drain_first(view, now);
     }
-    view.require(wants(claim, now))?;
-    let due = view.list(due_wanted(now))?;
+    view.require(wants(claim))?;
+    let due = view.list(DUE)?;
     let mut draft = Draft::new(view, now);
     let candidates = candidates(&draft, claim, &due.ids, now)?;
     let chosen = choose(claim, &candidates);
@@ -48,9 +48,7 @@ fn drain_first(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     Ok(draft.done(Applied::Claimed { works: Vec::new(), drained: Vec::new(), next_due: None, again: true }))
 }
 
-fn due_wanted(now: Timestamp) -> Want {
-    Want::Due { until: now, limit: PROMOTE_LIMIT }
-}
+const DUE: Want = Want::Due { limit: PROMOTE_LIMIT };
 
 fn ready_wanted(claim: &Claim, lane: LaneId, kind: WorkerKind, suspects: Suspects) -> Option<Want> {
     let room = match (suspects, claim.suspects) {
@@ -75,8 +73,8 @@ fn lists(claim: &Claim) -> impl Iterator<Item = (LaneId, WorkerKind, Want)> + '_
     })
 }
 
-fn wants(claim: &Claim, now: Timestamp) -> impl Iterator<Item = Want> + '_ {
-    lists(claim).map(|(_, _, want)| want).chain([due_wanted(now)])
+fn wants(claim: &Claim) -> impl Iterator<Item = Want> + '_ {
+    lists(claim).map(|(_, _, want)| want).chain([DUE])
 }
 
 /// A work that may start, by rank.

@@ -208,5 +208,5 @@ fn best_rival(draft: &Draft<'_>, offer: &Offer, candidates: &[(u8, u64, &NewWork
 
 /// Whether the manager of this number may claim.
 pub(super) fn is_attached(meta: &Meta, epoch: u64) -> bool {
-    meta.epochs_of == meta.incarnation && meta.open_epochs.contains(&epoch)
+    meta.epochs_of == meta.incarnation && meta.open_epochs.contains_key(&epoch)
 }

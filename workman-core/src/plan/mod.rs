@@ -47,6 +47,9 @@ pub const RESCUE_LIMIT: usize = 1_000;
 /// The most works of a selection that one commit ends.
 pub const SELECT_LIMIT: usize = 1_000;
 
+/// The most numbers of one kind that one plan uses.
+pub const NUMBERS_A_PLAN: u64 = 65_536;
+
 /// Attempts that are kept of each work.
 pub const HISTORY_LIMIT: usize = 10;
 
@@ -328,6 +331,11 @@ pub enum Hint {
     },
     /// A cascade waits to be drained.
     Cascade,
+    /// All that this manager was given before and did not name is given back.
+    Reclaimed {
+        /// The manager.
+        epoch: u64,
+    },
 }
 
 /// A work that was claimed, with all that its run needs but the outputs of its prerequisites.
@@ -391,7 +399,14 @@ pub enum Applied {
         /// When the next delayed work is due.
         next_due: Option<Timestamp>,
     },
-    /// To [`Command::Detach`], [`Command::Reclaim`] and [`Command::Rescue`].
+    /// To [`Command::Reclaim`].
+    Reclaimed {
+        /// How many works were given back.
+        count: usize,
+        /// All lanes there are.
+        lanes: Vec<Lane>,
+    },
+    /// To [`Command::Detach`] and [`Command::Rescue`].
     Released {
         /// How many works were given back.
         count: usize,

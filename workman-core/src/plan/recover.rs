@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::enqueue::is_attached;
 use super::settle::{fail_for_good, interrupt, settled};
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, periodic};
+use super::{Applied, Hint, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, periodic};
 use crate::id::WorkId;
 use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OnDeath};
 use crate::record::{AttemptEnd, ParkReason, Standing, WorkRecord};
@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 /// Gives a manager its number. Managers of earlier openings of the store are gone.
 pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
-    let due = Want::Due { until: now, limit: PROMOTE_LIMIT };
+    let due = Want::Due { limit: PROMOTE_LIMIT };
     view.require([Want::Lanes, due.clone()])?;
     let mut draft = Draft::new(view, now);
     if draft.meta.epochs_of != draft.meta.incarnation {
@@ -22,7 +22,7 @@ pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     }
     let epoch = draft.meta.next_epoch;
     draft.meta.next_epoch += 1;
-    draft.meta.open_epochs.push(epoch);
+    draft.meta.open_epochs.insert(epoch, Timestamp::MAX);
     let lanes = view.lanes.get(&Want::Lanes).cloned().unwrap_or_default();
     let due = view.list(due)?;
     let next_due = if due.ids.is_empty() { due.next_due } else { Some(now) };
@@ -41,7 +41,7 @@ pub(super) fn detach(view: &Snapshot, epoch: u64, now: Timestamp) -> Result<Plan
     }
     let again = held.next.is_some();
     if !again {
-        draft.meta.open_epochs.retain(|open| *open != epoch);
+        draft.meta.open_epochs.remove(&epoch);
     }
     Ok(draft.done(Applied::Released { count: held.ids.len(), again }))
 }
@@ -51,6 +51,7 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
     if !is_attached(&view.meta, epoch) {
         return Err(Refusal::EpochClosed(epoch).into());
     }
+    view.require([Want::Lanes, Want::Running { epoch, limit: usize::MAX }])?;
     let claimed = view.list(Want::Running { epoch, limit: usize::MAX })?;
     let mut draft = Draft::new(view, now);
     let mut count = 0;
@@ -61,7 +62,9 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
             count += 1;
         }
     }
-    Ok(draft.done(Applied::Released { count, again: false }))
+    draft.hint(Hint::Reclaimed { epoch });
+    let lanes = view.lanes.get(&Want::Lanes).cloned().unwrap_or_default();
+    Ok(draft.done(Applied::Reclaimed { count, lanes }))
 }
 
 /// The process died under these.

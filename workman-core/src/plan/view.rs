@@ -48,10 +48,8 @@ pub enum Want {
         /// How many at the most.
         limit: usize,
     },
-    /// Delayed work that is due, and when the next is.
+    /// Delayed work that is due by the store time of the plan, and when the next is.
     Due {
-        /// Due at this time or before.
-        until: Timestamp,
         /// How many at the most.
         limit: usize,
     },

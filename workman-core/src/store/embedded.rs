@@ -237,7 +237,7 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
         }
         Want::Dependents { of, after, limit } => load_dependents(rows, *of, *after, *limit, view),
         Want::Descendants { of, after, limit } => load_descendants(rows, want, (*of, *after), *limit, view),
-        Want::Due { until, limit } => load_due(rows, want, *until, *limit, view),
+        Want::Due { limit } => load_due(rows, want, *limit, view),
         Want::Ready { lane, suspects, limit } => {
             let keys = rows.scan(&IndexRange::ready_in(*lane, *suspects), *limit)?;
             load_claimable(rows, want, &keys, *limit, view)
@@ -317,19 +317,13 @@ fn load_claimable(
     Ok(())
 }
 
-fn load_due(
-    rows: &impl Rows,
-    want: &Want,
-    until: Timestamp,
-    limit: usize,
-    view: &mut Snapshot,
-) -> Result<(), StoreError> {
+fn load_due(rows: &impl Rows, want: &Want, limit: usize, view: &mut Snapshot) -> Result<(), StoreError> {
     let mut keys = rows.scan(&IndexRange::waiting(), limit.saturating_add(1))?;
     let due_of = |key: &IndexKey| match key {
         IndexKey::Waiting { due, .. } => *due,
         _ => Timestamp::MAX,
     };
-    let due = keys.partition_point(|key| due_of(key) <= until).min(limit);
+    let due = keys.partition_point(|key| due_of(key) <= view.meta.latest).min(limit);
     let next_due = keys.get(due).map(due_of);
     keys.truncate(due);
     load_claimable(rows, want, &keys, usize::MAX, view)?;
@@ -403,12 +397,11 @@ fn all_lanes(rows: &impl Rows) -> Result<Vec<Lane>, StoreError> {
 }
 
 fn load_dead_claims(rows: &impl Rows, want: &Want, limit: usize, view: &mut Snapshot) -> Result<(), StoreError> {
-    let mut alive =
-        if view.meta.epochs_of == view.meta.incarnation { view.meta.open_epochs.clone() } else { Vec::new() };
-    alive.sort_unstable();
+    let attached = view.meta.epochs_of == view.meta.incarnation;
+    let alive = view.meta.open_epochs.keys().copied().filter(|_| attached);
     let mut keys = Vec::new();
     let mut from = 0;
-    for epoch in alive.into_iter().map(Some).chain([None]) {
+    for epoch in alive.map(Some).chain([None]) {
         let to = epoch.map_or(Some(u64::MAX), |epoch| epoch.checked_sub(1));
         if let Some(to) = to.filter(|to| *to >= from) {
             keys.extend(rows.scan(&IndexRange::running(from, to), limit - keys.len())?);
@@ -691,6 +684,8 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
             Standing::Ready { since } => Some(since),
             _ => None,
         },
+        input: spec.input.clone(),
+        prerequisites: spec.prerequisites.ids.clone(),
         constraints: spec.constraints,
         schedule: record.terms.schedule,
         priority: record.terms.priority,

@@ -15,6 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::data::{DecodeError, EncodeError, Payload};
 use crate::id::WorkId;
+use crate::observe::Hub;
+use crate::plan::End;
 use crate::record::Notes;
 use crate::runtime;
 use crate::state::StopReason;
@@ -43,15 +45,25 @@ pub(crate) struct Attempt {
     pub(crate) notes_limit: usize,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) engine: UnboundedSender<FromWorker>,
+    pub(crate) hub: Arc<Hub>,
     pub(crate) shared: Mutex<Shared>,
 }
 
 /// What a worker tells the dispatcher.
 pub(crate) enum FromWorker {
     /// There are notes to be written within the progress delay.
-    Noted(WorkId),
+    Noted,
     /// The notes are to be written now; the sender hears when they are.
     Flush(WorkId, oneshot::Sender<()>),
+    /// A run is over.
+    Ended {
+        /// The work.
+        id: WorkId,
+        /// The fence of the run.
+        fence: u64,
+        /// How it ended.
+        end: End,
+    },
 }
 
 #[derive(Default)]
@@ -299,9 +311,10 @@ impl WorkContext {
             shared.unsaved.checkpoint = notes.checkpoint;
         }
         drop(shared);
+        self.attempt.hub.touch([self.attempt.id]);
         if first {
             // A dispatcher that is gone writes nothing any more; the run is fenced then, and hears of it by its stop.
-            let _ = self.attempt.engine.unbounded_send(FromWorker::Noted(self.attempt.id));
+            let _ = self.attempt.engine.unbounded_send(FromWorker::Noted);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! deals with names and payloads.
 
 mod context;
+mod execute;
 mod outcome;
 mod registry;
 
@@ -24,6 +25,7 @@ use crate::record::InputShape;
 
 pub(crate) use context::{Attempt, FromWorker, Shared};
 pub use context::{NoteError, Stopped, WorkContext};
+pub(crate) use execute::{Run, outputs};
 #[doc(hidden)]
 pub use outcome::{Answer, IntoFailure, by};
 pub use outcome::{Outcome, WorkError};

@@ -1,0 +1,312 @@
+//! The attempts that run in this process: their start, their stop, and what their end is worth.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::future::AbortHandle;
+
+use super::{Core, TakenNotes};
+use crate::constraints::Constraints;
+use crate::id::WorkId;
+use crate::plan::{Advice, Applied, Claimed, End, Settle, WorkerKind};
+use crate::record::{ErrorText, Notes};
+use crate::sensor::Dwell;
+use crate::state::{StopReason, WorkState};
+use crate::store::UnitResult;
+use crate::worker::{Attempt, FromWorker, Run, Shared};
+
+/// An async worker that was dropped has this long to be gone before it is given up like a blocking one.
+const DROP_GRACE: Duration = Duration::from_secs(1);
+
+/// What runs here, and what was given up and still runs.
+pub(super) struct Attempts {
+    core: Arc<Core>,
+    to_dispatcher: UnboundedSender<FromWorker>,
+    running: BTreeMap<WorkId, Running>,
+    /// Workers that would not stop. Their work is given back, but not started here before they end.
+    abandoned: BTreeMap<(WorkId, u64), Abandoned>,
+    /// What workers said right before their end.
+    last_words: Vec<TakenNotes>,
+    ended: usize,
+}
+
+struct Running {
+    attempt: Arc<Attempt>,
+    abort: AbortHandle,
+    kind: WorkerKind,
+    suspect: bool,
+    constraints: Constraints,
+    /// The store has moved on: the end of this run is of no interest.
+    fenced: bool,
+    /// When patience ends, and whether the worker's future was dropped already.
+    deadline: Option<(Duration, Patience)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Asked,
+    Dropped,
+}
+
+struct Abandoned {
+    kind: WorkerKind,
+    suspect: bool,
+}
+
+impl Attempts {
+    pub(super) fn new(core: Arc<Core>) -> (Self, UnboundedReceiver<FromWorker>) {
+        let (to_dispatcher, from_workers) = unbounded();
+        let attempts = Attempts {
+            core,
+            to_dispatcher,
+            running: BTreeMap::new(),
+            abandoned: BTreeMap::new(),
+            last_words: Vec::new(),
+            ended: 0,
+        };
+        (attempts, from_workers)
+    }
+
+    pub(super) fn start(&mut self, claimed: Claimed) {
+        let (id, fence) = (claimed.record.id, claimed.record.fence);
+        let Some(worker) = self.core.registry.get(&claimed.spec.worker).cloned() else {
+            // Its lane is closed here, so nobody can have claimed it for this manager.
+            tracing::error!(%id, worker = %claimed.spec.worker, "claimed work of a worker that is not here");
+            let end = End::Interrupted { reason: StopReason::StoreUnavailable };
+            let _ = self.to_dispatcher.unbounded_send(FromWorker::Ended { id, fence, end });
+            return;
+        };
+        let attempt = Arc::new(self.attempt(&claimed));
+        let (abort, registration) = AbortHandle::new_pair();
+        let running = Running {
+            attempt: Arc::clone(&attempt),
+            abort,
+            kind: worker.def.kind,
+            suspect: claimed.record.is_suspect(),
+            constraints: claimed.spec.constraints,
+            fenced: false,
+            deadline: None,
+        };
+        tracing::debug!(%id, worker = %claimed.spec.worker, attempt = claimed.record.failures, fence, "starts");
+        self.core.live().insert(id, Arc::clone(&attempt));
+        self.running.insert(id, running);
+        let run = Run {
+            store: Arc::clone(&self.core.store),
+            worker,
+            states: Arc::clone(&self.core.states),
+            limits: Arc::clone(&self.core.limits),
+            claimed,
+            attempt,
+            abort: registration,
+        };
+        run.start(&self.core.runtime);
+    }
+
+    fn attempt(&self, claimed: &Claimed) -> Attempt {
+        Attempt {
+            id: claimed.record.id,
+            fence: claimed.record.fence,
+            worker: Arc::clone(&claimed.spec.worker),
+            tags: claimed.spec.tags.clone(),
+            number: claimed.record.failures,
+            period: claimed.record.period.map(|period| period.count),
+            notes_limit: self.core.limits.progress,
+            clock: Arc::clone(&self.core.clock),
+            engine: self.to_dispatcher.clone(),
+            hub: Arc::clone(&self.core.hub),
+            shared: Mutex::new(Shared::new(claimed.checkpoint.clone())),
+        }
+    }
+
+    /// A run is over. Answers what is to be settled, unless the store has moved on.
+    pub(super) fn on_ended(&mut self, id: WorkId, fence: u64, end: End) -> Option<Settle> {
+        self.abandoned.remove(&(id, fence));
+        if self.running.get(&id).is_none_or(|running| running.attempt.fence != fence) {
+            return None;
+        }
+        let running = self.running.remove(&id)?;
+        self.forget(&running.attempt);
+        self.ended += 1;
+        if running.fenced {
+            return None;
+        }
+        let end = self.within_limits(&running.attempt, end);
+        if !matches!(end, End::Succeeded { .. }) {
+            self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
+        }
+        Some(Settle { id, fence, end })
+    }
+
+    fn forget(&self, attempt: &Arc<Attempt>) {
+        attempt.end();
+        let mut live = self.core.live();
+        if live.get(&attempt.id).is_some_and(|other| other.fence == attempt.fence) {
+            live.remove(&attempt.id);
+        }
+    }
+
+    fn within_limits(&self, attempt: &Attempt, end: End) -> End {
+        let limits = &self.core.limits;
+        match end {
+            End::Succeeded { output } if output.len() > limits.payload => {
+                let (worker, size, limit) = (&attempt.worker, output.len(), limits.payload);
+                let text = format!(
+                    "the output of worker \"{worker}\" has {size} bytes, the limit is {limit}; see `Limits::payload`"
+                );
+                End::Failed { error: ErrorText::new(text), advice: Advice::ByPolicy }
+            }
+            End::Failed { error, advice } => End::Failed { error: error.within(limits.error_text), advice },
+            end => end,
+        }
+    }
+
+    /// The store has moved on without this run: it is told to stop, and its end is of no interest.
+    pub(super) fn fence_off(&mut self, id: WorkId, fence: u64, reason: StopReason) {
+        let deadline = self.core.clock.monotonic() + self.core.limits.grace;
+        if let Some(running) = self.running.get_mut(&id).filter(|running| running.attempt.fence == fence) {
+            running.fenced = true;
+            running.ask_to_stop(reason, deadline);
+        }
+    }
+
+    pub(super) fn stop_all(&mut self, reason: StopReason, grace: Duration) {
+        self.ended = 0;
+        let deadline = self.core.clock.monotonic() + grace;
+        self.running.values_mut().for_each(|running| running.ask_to_stop(reason, deadline));
+    }
+
+    /// Stops what runs without a constraint that it needs, once that has been lost for the dwell time.
+    pub(super) fn stop_for_constraints(&mut self, dwell: &Dwell, now: Duration) {
+        let deadline = now + self.core.limits.grace;
+        for running in self.running.values_mut().filter(|running| running.deadline.is_none()) {
+            if let Some(lost) = dwell.must_stop(&running.constraints, now) {
+                tracing::info!(id = %running.attempt.id, constraint = %lost, "stops, since a constraint was lost");
+                running.ask_to_stop(lost.stop_reason(), deadline);
+            }
+        }
+    }
+
+    /// Drops async workers whose grace is over, and gives up what can't be dropped. Answers what is to be settled.
+    pub(super) fn give_up(&mut self, now: Duration) -> Vec<Settle> {
+        let mut over = Vec::new();
+        for (id, running) in &mut self.running {
+            match running.deadline {
+                Some((at, _)) if at > now => {}
+                Some((_, Patience::Asked)) if running.kind == WorkerKind::Async => {
+                    running.abort.abort();
+                    running.deadline = Some((now + DROP_GRACE, Patience::Dropped));
+                }
+                Some(_) => over.push(*id),
+                None => {}
+            }
+        }
+        over.into_iter().filter_map(|id| self.abandon(id)).collect()
+    }
+
+    fn abandon(&mut self, id: WorkId) -> Option<Settle> {
+        let running = self.running.remove(&id)?;
+        let (fence, reason) = (running.attempt.fence, running.attempt.stop_reason().unwrap_or(StopReason::Shutdown));
+        tracing::warn!(%id, worker = %running.attempt.worker, "does not stop; its work is given back, and waits here until the worker ends");
+        self.forget(&running.attempt);
+        self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
+        self.abandoned.insert((id, fence), Abandoned { kind: running.kind, suspect: running.suspect });
+        (!running.fenced).then_some(Settle { id, fence, end: End::Interrupted { reason } })
+    }
+
+    /// The manager ends: whatever still runs is told so, and nobody waits for it.
+    pub(super) fn abandon_all(&mut self) {
+        for running in std::mem::take(&mut self.running).into_values() {
+            running.attempt.stop(StopReason::Shutdown);
+            running.abort.abort();
+            self.forget(&running.attempt);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    pub(super) fn ended_while_leaving(&self) -> usize {
+        self.ended
+    }
+
+    /// Runs that hold slots: (async, blocking). An abandoned worker holds its slot until it ends.
+    pub(super) fn running(&self) -> (usize, usize) {
+        let kinds = self.running.values().map(|running| running.kind);
+        let kinds = kinds.chain(self.abandoned.values().map(|abandoned| abandoned.kind));
+        kinds.fold((0, 0), |(for_async, for_blocking), kind| match kind {
+            WorkerKind::Async => (for_async + 1, for_blocking),
+            WorkerKind::Blocking => (for_async, for_blocking + 1),
+        })
+    }
+
+    pub(super) fn runs_suspect(&self) -> bool {
+        self.running.values().any(|running| running.suspect)
+            || self.abandoned.values().any(|abandoned| abandoned.suspect)
+    }
+
+    /// Work that must not start here: its abandoned worker still runs.
+    pub(super) fn barred(&self) -> Vec<WorkId> {
+        self.abandoned.keys().map(|(id, _)| *id).collect()
+    }
+
+    /// The runs that the store should know of.
+    pub(super) fn held(&self) -> Vec<(WorkId, u64)> {
+        let held = self.running.values().filter(|running| !running.fenced);
+        held.map(|running| (running.attempt.id, running.attempt.fence)).collect()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.running.values().filter_map(|running| running.deadline).map(|(at, _)| at).min()
+    }
+
+    /// What workers said since it was last taken, with their last words first.
+    pub(super) fn take_notes(&mut self) -> Vec<TakenNotes> {
+        let mut notes = std::mem::take(&mut self.last_words);
+        for running in self.running.values().filter(|running| !running.fenced) {
+            let attempt = &running.attempt;
+            notes.extend(attempt.take_unsaved().map(|notes| (attempt.id, attempt.fence, notes)));
+        }
+        notes
+    }
+
+    /// Keeps notes whose write failed.
+    pub(super) fn put_back(&mut self, id: WorkId, fence: u64, notes: Notes) {
+        match self.running.get(&id).filter(|running| running.attempt.fence == fence) {
+            Some(running) => running.attempt.put_back(notes),
+            None => self.last_words.push((id, fence, notes)),
+        }
+    }
+}
+
+impl Running {
+    fn ask_to_stop(&mut self, reason: StopReason, deadline: Duration) {
+        self.attempt.stop(reason);
+        if self.deadline.is_none_or(|(at, patience)| patience == Patience::Asked && deadline < at) {
+            self.deadline = Some((deadline, Patience::Asked));
+        }
+    }
+}
+
+/// Says what became of an attempt. The first failure is a warning, since the program's author may not expect a retry.
+pub(super) fn log_settled(settle: &Settle, answer: &UnitResult, core: &Core) {
+    let id = settle.id;
+    match (&settle.end, answer) {
+        (End::Failed { error, .. }, Ok(Applied::Settled { state: WorkState::Failed, failures, .. })) => {
+            tracing::warn!(%id, attempt = failures, %error, "failed for good");
+        }
+        (End::Failed { error, .. }, Ok(Applied::Settled { next_run, failures, .. })) => {
+            let next = next_run.map(|at| at.since(core.clock.wall()));
+            if *failures == 1 {
+                tracing::warn!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again");
+            } else {
+                tracing::info!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again");
+            }
+        }
+        (End::Unrunnable { why }, Ok(_)) => tracing::warn!(%id, %why, "parked"),
+        (_, Ok(_)) => tracing::debug!(%id, "settled"),
+        (_, Err(refusal)) => tracing::debug!(%id, %refusal, "the end of a run came too late"),
+    }
+}

@@ -1,0 +1,69 @@
+//! What the dispatcher knows of lanes: which exist, which may have something ready, which are open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Core;
+use crate::constraints::Constraints;
+use crate::plan::{OpenLane, WorkerKind};
+use crate::record::{Lane, LaneId};
+use crate::sensor::Dwell;
+
+/// Lanes by number, and those in which something may be ready. A closed lane is never read, whatever lies in it.
+#[derive(Default)]
+pub(super) struct Lanes {
+    known: BTreeMap<LaneId, Known>,
+    hot: BTreeSet<LaneId>,
+}
+
+struct Known {
+    constraints: Constraints,
+    /// Which slots its worker takes; `None` if this build can't run it.
+    kind: Option<WorkerKind>,
+}
+
+impl Lanes {
+    /// Adds a lane, hot: nobody knows yet what lies in it.
+    pub(super) fn add(&mut self, lane: &Lane, core: &Core) {
+        let worker = core.registry.get(&lane.worker);
+        let worker = worker.filter(|worker| worker.missing_states(&core.states).is_empty());
+        let kind = worker.map(|worker| worker.def.kind);
+        self.known.insert(lane.id, Known { constraints: core.effective(lane.constraints), kind });
+        self.hot.insert(lane.id);
+    }
+
+    /// Something may be ready in this lane.
+    pub(super) fn heat(&mut self, lane: LaneId) {
+        self.hot.insert(lane);
+    }
+
+    /// Something may be ready in any lane.
+    pub(super) fn heat_all(&mut self) {
+        self.hot.extend(self.known.keys());
+    }
+
+    /// Nothing is left in this lane.
+    pub(super) fn cool(&mut self, lane: LaneId) {
+        self.hot.remove(&lane);
+    }
+
+    /// The hot lanes that may be read: the worker is here, its slots have room, its constraints hold.
+    pub(super) fn open(&self, dwell: &Dwell, now: Duration, room: (usize, usize)) -> Vec<OpenLane> {
+        let has_room = |open: &OpenLane| match open.kind {
+            WorkerKind::Async => room.0 > 0,
+            WorkerKind::Blocking => room.1 > 0,
+        };
+        self.hot.iter().filter_map(|lane| self.opened(*lane, dwell, now)).filter(has_room).collect()
+    }
+
+    /// All lanes that may be read, hot or not, whatever room there is.
+    pub(super) fn all_open(&self, dwell: &Dwell, now: Duration) -> Vec<LaneId> {
+        self.known.keys().filter_map(|lane| self.opened(*lane, dwell, now)).map(|open| open.lane).collect()
+    }
+
+    fn opened(&self, lane: LaneId, dwell: &Dwell, now: Duration) -> Option<OpenLane> {
+        let known = self.known.get(&lane)?;
+        let kind = known.kind?;
+        dwell.may_start(&known.constraints, now).is_ok().then_some(OpenLane { lane, kind })
+    }
+}

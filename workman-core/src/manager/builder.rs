@@ -1,0 +1,299 @@
+//! [`Builder`]: puts a manager together and starts it.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::thread;
+
+use futures::channel::mpsc::unbounded;
+use futures::future::BoxFuture;
+
+use super::WorkManager;
+use crate::dispatcher::{Core, Dispatcher, MissingSensor, Pipes, Role, Slots, pump};
+use crate::health::Health;
+use crate::limits::Limits;
+use crate::observe::Hub;
+use crate::plan::{Applied, Command};
+use crate::record::Lane;
+use crate::runtime::{self, NoRuntime, Runtime};
+use crate::sensor::{ConstraintSensor, Dwell, NoSensor};
+use crate::store::{Store, StoreError, Unit};
+use crate::time::{Clock, SystemClock, Timestamp};
+use crate::worker::{DuplicateWorker, Registry, StateKey, States, Worker};
+
+/// Puts a [`WorkManager`] together. Made by [`WorkManager::builder`].
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    runtime: Option<Arc<dyn Runtime>>,
+    sensor: Arc<dyn ConstraintSensor>,
+    missing_sensor: MissingSensor,
+    registry: Option<Registry>,
+    states: States,
+    limits: Limits,
+    role: Role,
+}
+
+impl Builder {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Builder {
+            store,
+            clock: Arc::new(SystemClock::new()),
+            runtime: None,
+            sensor: Arc::new(NoSensor),
+            missing_sensor: MissingSensor::default(),
+            registry: None,
+            states: States::default(),
+            limits: Limits::default(),
+            role: Role::Runs,
+        }
+    }
+
+    /// Runs workers there. Without this call: on built-in threads, unless the `tokio` feature is on; then on the
+    /// tokio runtime that calls `start`, and outside of one `start` fails.
+    pub fn runtime(mut self, runtime: impl Runtime) -> Self {
+        self.runtime = Some(Arc::new(runtime));
+        self
+    }
+
+    /// Asks this sensor whether constraints hold. Without one, requests with constraints are refused.
+    pub fn sensor(mut self, sensor: impl ConstraintSensor) -> Self {
+        self.sensor = Arc::new(sensor);
+        self
+    }
+
+    /// What to do about constraints that the sensor does not observe.
+    pub fn missing_sensor(mut self, policy: MissingSensor) -> Self {
+        self.missing_sensor = policy;
+        self
+    }
+
+    /// Gives workers this value: each argument `#[state] x: T` gets a clone of it.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, state: T) -> Self {
+        self.states.insert(state);
+        self
+    }
+
+    /// Runs this worker. With one such call, only workers that are named by one run here; with none, all that are linked.
+    pub fn register<W: Worker>(mut self) -> Self {
+        self.registry.get_or_insert_with(Registry::new).add::<W>();
+        self
+    }
+
+    /// As [`register`](Self::register), under another name: for two libraries that chose the same.
+    pub fn register_as<W: Worker>(mut self, name: &str) -> Self {
+        self.registry.get_or_insert_with(Registry::new).add_as::<W>(name);
+        self
+    }
+
+    /// Runs exactly these workers.
+    pub fn workers(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Changes limits and defaults.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Takes the time from there.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Only enqueues: a program that leaves running to another, or to its next start.
+    pub fn enqueue_only(mut self) -> Self {
+        self.role = Role::EnqueuesOnly;
+        self
+    }
+
+    /// Starts the manager on a thread of its own. What a dead process was running is given back before this returns.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(self) -> Result<WorkManager, StartError> {
+        let (manager, engine) = self.start_inline()?;
+        let thread = thread::Builder::new().name("workman-dispatcher".into());
+        let core = Arc::clone(manager.core());
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| runtime::block_on(engine))).is_err() {
+                tracing::error!("the dispatcher has ended by a bug of workman; nothing runs here any more");
+                core.health.ended();
+                core.hub.close();
+            }
+        };
+        thread.spawn(run).map_err(StartError::Thread)?;
+        Ok(manager)
+    }
+
+    /// Starts the manager without a thread: whoever polls the [`Engine`] drives it.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_inline(self) -> Result<(WorkManager, Engine), StartError> {
+        let registry = self.registry.unwrap_or_else(Registry::linked);
+        let registry = registry.validate().map_err(StartError::DuplicateWorker)?;
+        check_states(&registry, &self.states)?;
+        let runtime = match self.runtime {
+            Some(runtime) => runtime,
+            None => runtime::default_runtime().map_err(StartError::NoRuntime)?,
+        };
+        let changes = self.store.changes();
+        let observed = self.store.changes();
+        let attached = attach(&*self.store, &*self.clock)?;
+        let (to_dispatcher, controls) = unbounded();
+        let dwell = Dwell::new(self.limits.dwell, self.sensor.conditions());
+        let core = Arc::new(Core {
+            slots: Arc::new(Slots::new(&self.limits, to_dispatcher.clone())),
+            store: self.store,
+            clock: self.clock,
+            runtime,
+            sensor: self.sensor,
+            registry,
+            states: Arc::new(self.states),
+            limits: Arc::new(self.limits),
+            missing_sensor: self.missing_sensor,
+            role: self.role,
+            epoch: attached.epoch,
+            hub: Arc::new(Hub::default()),
+            health: Health::default(),
+            dwell: Mutex::new(dwell),
+            rivals: Mutex::default(),
+            live: Mutex::default(),
+            dispatcher: to_dispatcher,
+        });
+        tracing::info!(
+            epoch = core.epoch,
+            runtime = core.runtime.name(),
+            workers = core.registry.len(),
+            rescued = attached.rescued,
+            "workman starts"
+        );
+        let pipes = Pipes { controls, changes };
+        let mut dispatcher = Dispatcher::new(Arc::clone(&core), &attached.lanes, attached.next_due, pipes);
+        if attached.more_to_rescue {
+            dispatcher.rescue_more();
+        }
+        let pump = pump(Arc::clone(&core.hub), observed);
+        let engine = async move {
+            futures::future::select(Box::pin(dispatcher.run()), Box::pin(pump_for_ever(pump))).await;
+        };
+        Ok((WorkManager::new(core), Engine { run: Box::pin(engine) }))
+    }
+}
+
+/// The dispatcher ends the engine, not the pump: a store that is closed still has to be left.
+async fn pump_for_ever(pump: impl Future<Output = ()>) {
+    pump.await;
+    futures::future::pending::<()>().await;
+}
+
+fn check_states(registry: &Registry, states: &States) -> Result<(), StartError> {
+    for worker in registry.iter() {
+        let Some(state) = worker.missing_states(states).first().copied() else { continue };
+        if worker.explicit {
+            return Err(StartError::MissingState { worker: Arc::clone(&worker.name), state });
+        }
+        tracing::warn!(
+            worker = %worker.name,
+            state = state.name(),
+            "a linked worker needs a state that was not given; its work waits. Add `.state(..)` to the builder"
+        );
+    }
+    Ok(())
+}
+
+struct Attached {
+    epoch: u64,
+    lanes: Vec<Lane>,
+    next_due: Option<Timestamp>,
+    rescued: usize,
+    more_to_rescue: bool,
+}
+
+fn attach(store: &dyn Store, clock: &dyn Clock) -> Result<Attached, StartError> {
+    let unit = |command| Unit { command, wall: clock.wall() };
+    let units = vec![unit(Command::Attach), unit(Command::Rescue)];
+    let answers = runtime::block_on(store.transact(units)).map_err(StartError::Store)?;
+    let mut answers = answers.into_iter();
+    match (answers.next(), answers.next()) {
+        (Some(Ok(Applied::Attached { epoch, lanes, next_due })), Some(Ok(Applied::Released { count, again }))) => {
+            Ok(Attached { epoch, lanes, next_due, rescued: count, more_to_rescue: again })
+        }
+        (attached, rescued) => Err(StartError::StoreContract(format!("{:?}", [attached, rescued]))),
+    }
+}
+
+/// The running part of a manager that was started by [`Builder::start_inline`]: a future that ends when the manager has left.
+#[must_use = "nothing runs until the engine is polled"]
+pub struct Engine {
+    run: BoxFuture<'static, ()>,
+}
+
+impl Future for Engine {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.run.as_mut().poll(cx)
+    }
+}
+
+/// Why a manager could not be started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is nothing to run workers on.
+    NoRuntime(NoRuntime),
+    /// Two workers have one name.
+    DuplicateWorker(DuplicateWorker),
+    /// A worker that was registered by name needs a state that the builder was not given.
+    MissingState {
+        /// The worker.
+        worker: Arc<str>,
+        /// The type.
+        state: StateKey,
+    },
+    /// The store failed.
+    Store(StoreError),
+    /// The store answered something that is no answer: it breaks the contract of [`Store`].
+    StoreContract(String),
+    /// No thread could be started.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::NoRuntime(error) => error.fmt(f),
+            StartError::DuplicateWorker(error) => error.fmt(f),
+            StartError::MissingState { worker, state } => write!(
+                f,
+                "worker \"{worker}\" needs a state of type `{}`; add `.state(..)` with such a value to the builder",
+                state.name()
+            ),
+            StartError::Store(error) => write!(f, "the store failed at the start: {error}"),
+            StartError::StoreContract(answer) => write!(f, "the store breaks its contract: it answered {answer}"),
+            StartError::Thread(error) => write!(f, "the dispatcher's thread could not be started: {error}"),
+        }
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            StartError::NoRuntime(error) => Some(error),
+            StartError::DuplicateWorker(error) => Some(error),
+            StartError::Store(error) => Some(error),
+            StartError::Thread(error) => Some(error),
+            StartError::MissingState { .. } | StartError::StoreContract(_) => None,
+        }
+    }
+}

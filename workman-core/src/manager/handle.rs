@@ -1,0 +1,162 @@
+//! [`WorkHandle`]: one work, with the type of what it gives.
+
+use std::error::Error;
+use std::fmt;
+use std::marker::PhantomData;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use serde::de::DeserializeOwned;
+
+use super::WorkManager;
+use crate::data::{Codec, DecodeError, Payload};
+use crate::id::WorkId;
+use crate::info::WorkInfo;
+use crate::query::WorkQuery;
+use crate::record::ErrorText;
+use crate::state::WorkState;
+use crate::store::StoreError;
+
+/// One work, typed by what its worker gives. It holds its manager: as long as there is a handle, the manager runs.
+pub struct WorkHandle<O> {
+    manager: WorkManager,
+    id: WorkId,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O> Clone for WorkHandle<O> {
+    fn clone(&self) -> Self {
+        WorkHandle::new(self.manager.clone(), self.id)
+    }
+}
+
+impl<O> fmt::Debug for WorkHandle<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WorkHandle({})", self.id)
+    }
+}
+
+impl<O> WorkHandle<O> {
+    pub(crate) fn new(manager: WorkManager, id: WorkId) -> Self {
+        WorkHandle { manager, id, output: PhantomData }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> WorkId {
+        self.id
+    }
+
+    /// What is known of it now; `None` if it is gone.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn info(&self) -> Result<Option<WorkInfo>, StoreError> {
+        self.manager.info(self.id).await
+    }
+
+    /// What is known of it, now and after every change; may skip states in between, never the last. Ends when the work
+    /// is finished or gone, or the manager ends.
+    pub fn watch(&self) -> BoxStream<'static, WorkInfo> {
+        let infos = self.manager.watch(WorkQuery::id(self.id));
+        let step = |(mut infos, over): (BoxStream<'static, Vec<WorkInfo>>, bool)| async move {
+            if over {
+                return None;
+            }
+            let info = infos.next().await?.into_iter().next()?;
+            let over = info.state.is_finished();
+            Some((info, (infos, over)))
+        };
+        stream::unfold((infos, false), step).boxed()
+    }
+}
+
+impl<O: DeserializeOwned> WorkHandle<O> {
+    /// Waits until the work is finished, and answers what it gave. Nothing is polled meanwhile.
+    ///
+    /// # Errors
+    /// See [`OutputError`].
+    pub async fn output(&self) -> Result<O, OutputError> {
+        let mut signals = self.manager.core().hub.watch([self.id]);
+        loop {
+            let open = signals.next().await.is_some();
+            let info = self.info().await.map_err(OutputError::Store)?.ok_or(OutputError::Gone)?;
+            match info.state {
+                WorkState::Succeeded => return decode(info.output),
+                WorkState::Failed => {
+                    let last_error = info.last_error().cloned();
+                    return Err(OutputError::Failed { attempts: info.failures, last_error });
+                }
+                WorkState::Cancelled => return Err(OutputError::Cancelled),
+                _ if info.schedule.interval().is_some() => return Err(OutputError::Periodic),
+                _ if !open => return Err(OutputError::ManagerEnded),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A work that discards its output gives null, which is what `()` decodes from.
+fn decode<O: DeserializeOwned>(output: Option<Payload>) -> Result<O, OutputError> {
+    let output = output.unwrap_or_else(|| Payload::new(Codec::JSON, *b"null"));
+    output.decode().map_err(OutputError::Decode)
+}
+
+/// Why there is no output.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// The work failed for good, or something that it depended on did.
+    Failed {
+        /// Its failed attempts; 0 if it never ran, because a prerequisite failed.
+        attempts: u32,
+        /// What the last of them said.
+        last_error: Option<ErrorText>,
+    },
+    /// The work was cancelled.
+    Cancelled,
+    /// The work is not stored any more: it was replaced, or kept long enough.
+    Gone,
+    /// Periodic work never finishes, so there is no output to wait for.
+    Periodic,
+    /// What the work gave is no such value.
+    Decode(DecodeError),
+    /// The manager ended before the work did; the work goes on when the next one starts.
+    ManagerEnded,
+    /// The store can't be read.
+    Store(StoreError),
+}
+
+impl fmt::Display for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OutputError::Failed { attempts: 0, .. } => f.write_str("the work failed, because a prerequisite did"),
+            OutputError::Failed { attempts, last_error: Some(error) } => {
+                write!(f, "the work failed for good after {attempts} failed attempts; the last error: {error}")
+            }
+            OutputError::Failed { attempts, .. } => {
+                write!(f, "the work failed for good after {attempts} failed attempts")
+            }
+            OutputError::Cancelled => f.write_str("the work was cancelled"),
+            OutputError::Gone => {
+                f.write_str("the work is not stored any more: it was replaced, or its result was kept long enough")
+            }
+            OutputError::Periodic => f.write_str("periodic work never finishes, so there is no output to wait for"),
+            OutputError::Decode(error) => write!(f, "what the work gave does not decode as the wanted type: {error}"),
+            OutputError::ManagerEnded => {
+                f.write_str("the manager ended before the work did; it goes on when the next one starts")
+            }
+            OutputError::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for OutputError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            OutputError::Decode(error) => Some(error),
+            OutputError::Store(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! [`WorkManager`]: what a program holds in its hands.
+
+mod builder;
+mod enqueue;
+mod explain;
+mod handle;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use futures::stream::{self, BoxStream};
+
+use crate::chain::{Chain, Start, Step};
+use crate::dispatcher::{Control, Core, ShutdownReport};
+use crate::health::HealthStatus;
+use crate::id::WorkId;
+use crate::info::WorkInfo;
+use crate::plan::{Applied, Cancel, Command, Enqueued, Refusal, Unique, UniquePolicy};
+use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
+use crate::query::{Page, PageRequest, WorkQuery, WorkSelector};
+use crate::request::{Nothing, PeriodicRequest, Request};
+use crate::state::WorkState;
+use crate::store::{Store, StoreError, UnitResult};
+use crate::time::LONGEST_SLEEP;
+use crate::worker::{Worker, WorkerType};
+
+pub use builder::{Builder, Engine, StartError};
+pub use enqueue::EnqueueError;
+pub(crate) use enqueue::Node;
+pub use explain::Explanation;
+pub use handle::{OutputError, WorkHandle};
+
+/// How many works a query reads at a time.
+const PAGE: usize = 256;
+
+/// Enqueues, observes and steers work, and runs it.
+///
+/// Cloning is cheap, and all clones are one manager. When the last clone (a [`WorkHandle`] counts as one) is dropped, what
+/// runs is stopped and given back, as an interruption. A program may have several managers, on one store (an `Arc` of it) or on many.
+#[derive(Clone)]
+pub struct WorkManager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    core: Arc<Core>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A dispatcher that is gone has left already.
+        let _ = self.core.dispatcher.unbounded_send(Control::HandlesGone);
+    }
+}
+
+impl fmt::Debug for WorkManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkManager").field("epoch", &self.core().epoch).finish_non_exhaustive()
+    }
+}
+
+impl WorkManager {
+    /// Starts to put a manager together on this store.
+    pub fn builder(store: impl Store) -> Builder {
+        Builder::new(Arc::new(store))
+    }
+
+    fn new(core: Arc<Core>) -> Self {
+        WorkManager { inner: Arc::new(Inner { core }) }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.inner.core
+    }
+
+    // ---- enqueue ----
+
+    /// Stores one work. When this returns, it is on disk. Dropping the future after its first poll does not withdraw it.
+    ///
+    /// # Errors
+    /// See [`EnqueueError`].
+    pub async fn enqueue<O>(&self, request: Request<Nothing, O>) -> Result<WorkHandle<O>, EnqueueError> {
+        let stored = self.submit(vec![Node::alone(request.into_draft())], None).await?;
+        stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
+    }
+
+    /// Stores many works in one commit: all or none.
+    ///
+    /// # Errors
+    /// See [`EnqueueError`]; an empty list is refused.
+    pub async fn enqueue_all<O>(
+        &self,
+        requests: impl IntoIterator<Item = Request<Nothing, O>>,
+    ) -> Result<Vec<WorkHandle<O>>, EnqueueError> {
+        let nodes = requests.into_iter().map(|request| Node::alone(request.into_draft())).collect();
+        let stored = self.submit(nodes, None).await?;
+        Ok(stored.ids.into_iter().map(|id| WorkHandle::new(self.clone(), id)).collect())
+    }
+
+    /// Stores one work under a name that only one can hold.
+    ///
+    /// # Errors
+    /// See [`EnqueueError`].
+    pub async fn enqueue_unique<O>(
+        &self,
+        name: impl Into<Arc<str>>,
+        policy: ExistingWorkPolicy,
+        request: Request<Nothing, O>,
+    ) -> Result<UniqueWork<O>, EnqueueError> {
+        let unique = Unique { name: name.into(), policy: UniquePolicy::OneTime(policy) };
+        let draft = request.into_draft();
+        let worker = Arc::clone(&draft.worker);
+        let stored = self.submit(vec![Node::alone(draft)], Some(unique)).await?;
+        self.unique_work(stored, &worker).await
+    }
+
+    /// Stores periodic work.
+    ///
+    /// # Errors
+    /// See [`EnqueueError`].
+    pub async fn enqueue_periodic(&self, request: PeriodicRequest) -> Result<WorkHandle<()>, EnqueueError> {
+        let stored = self.submit(vec![Node::alone(request.into_draft())], None).await?;
+        stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
+    }
+
+    /// Stores periodic work under a name that only one can hold: the call to make at every start of a program.
+    ///
+    /// # Errors
+    /// See [`EnqueueError`].
+    pub async fn enqueue_unique_periodic(
+        &self,
+        name: impl Into<Arc<str>>,
+        policy: ExistingPeriodicWorkPolicy,
+        request: PeriodicRequest,
+    ) -> Result<UniqueWork<()>, EnqueueError> {
+        let unique = Unique { name: name.into(), policy: UniquePolicy::Periodic(policy) };
+        let draft = request.into_draft();
+        let worker = Arc::clone(&draft.worker);
+        let stored = self.submit(vec![Node::alone(draft)], Some(unique)).await?;
+        self.unique_work(stored, &worker).await
+    }
+
+    async fn unique_work<O>(&self, stored: enqueue::Stored, worker: &str) -> Result<UniqueWork<O>, EnqueueError> {
+        let own = stored.ids.first().copied();
+        let (id, same_worker) = match stored.how {
+            Enqueued::Kept(id) => {
+                let info = self.info(id).await;
+                let info = info.map_err(|error| EnqueueError::Store { ids: stored.ids.clone(), error })?;
+                (Some(id), info.is_some_and(|info| &*info.worker == worker))
+            }
+            Enqueued::Updated(id) => (Some(id), true),
+            _ => (own, true),
+        };
+        let handle = id.filter(|_| same_worker).map(|id| WorkHandle::new(self.clone(), id));
+        Ok(UniqueWork { how: stored.how, handle })
+    }
+
+    /// Begins a chain with one request, a list of requests side by side, or a tuple of different ones.
+    pub fn begin_with<N: Step<Start>>(&self, step: N) -> Chain<N::Shape> {
+        Chain::new(self.clone()).then(step)
+    }
+
+    /// Begins a chain under a name that only one can hold.
+    pub fn begin_unique<N: Step<Start>>(
+        &self,
+        name: impl Into<Arc<str>>,
+        policy: ExistingWorkPolicy,
+        step: N,
+    ) -> Chain<N::Shape> {
+        Chain::new(self.clone()).unique(name.into(), policy).then(step)
+    }
+
+    // ---- look ----
+
+    /// A typed handle of a work that an earlier run of the program enqueued.
+    ///
+    /// # Errors
+    /// [`HandleError`] when there is no such work, or it is another worker's.
+    pub async fn handle<W: Worker>(
+        &self,
+        _worker: WorkerType<W>,
+        id: WorkId,
+    ) -> Result<WorkHandle<W::Output>, HandleError> {
+        let info = self.info(id).await.map_err(HandleError::Store)?.ok_or(HandleError::NotFound(id))?;
+        let wanted = self.core().registry.of(W::DEF).map_or(W::DEF.name, |worker| &*worker.name);
+        if *info.worker == *wanted || W::DEF.aliases.contains(&&*info.worker) {
+            return Ok(WorkHandle::new(self.clone(), id));
+        }
+        Err(HandleError::OtherWorker { id, wanted: wanted.into(), found: info.worker })
+    }
+
+    /// What is known of a work now; `None` if it is not stored.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn info(&self, id: WorkId) -> Result<Option<WorkInfo>, StoreError> {
+        let page = self.page(PageRequest { query: WorkQuery::id(id), after: None, limit: 1 }).await?;
+        Ok(page.works.into_iter().next())
+    }
+
+    /// All works that match, oldest first as far as the index allows. For very many, see [`page`](Self::page).
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn query(&self, query: WorkQuery) -> Result<Vec<WorkInfo>, StoreError> {
+        let mut works = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.page(PageRequest { query: query.clone(), after, limit: PAGE }).await?;
+            works.extend(page.works);
+            after = page.next;
+            if after.is_none() {
+                return Ok(works);
+            }
+        }
+    }
+
+    /// Some of the works that match.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn page(&self, request: PageRequest) -> Result<Page, StoreError> {
+        let mut page = self.core().store.query(request).await?;
+        let live = self.core().live();
+        for info in page.works.iter_mut().filter(|info| info.state == WorkState::Running) {
+            if let Some(attempt) = live.get(&info.id).filter(|attempt| attempt.fence == info.runs) {
+                info.progress = attempt.progress().or(info.progress.take());
+            }
+        }
+        Ok(page)
+    }
+
+    /// What matches, now and after every change. Equal snapshots are left out, states in between may be skipped, the last
+    /// one never is. Nothing is polled: an unchanged store costs nothing. Ends with the manager.
+    pub fn watch(&self, query: WorkQuery) -> BoxStream<'static, Vec<WorkInfo>> {
+        let signals = self.core().hub.watch(query.ids.iter().copied());
+        let start = (self.clone(), query, signals, None::<Vec<WorkInfo>>);
+        stream::unfold(start, |(manager, query, mut signals, last)| async move {
+            loop {
+                signals.next().await?;
+                let works = match manager.query(query.clone()).await {
+                    Ok(works) => works,
+                    Err(error) if error.is_closed() => return None,
+                    Err(error) => {
+                        tracing::warn!(%error, "a watched query could not be read; it is read again at the next change");
+                        continue;
+                    }
+                };
+                if last.as_ref() != Some(&works) {
+                    return Some((works.clone(), (manager, query, signals, Some(works))));
+                }
+            }
+        })
+        .boxed()
+    }
+
+    /// All works that can't run until somebody helps, each with its reason in [`WorkInfo::parked`].
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn check(&self) -> Result<Vec<WorkInfo>, StoreError> {
+        self.query(WorkQuery::parked()).await
+    }
+
+    /// How the engine is doing.
+    #[must_use]
+    pub fn health(&self) -> HealthStatus {
+        self.core().health.status()
+    }
+
+    // ---- steer ----
+
+    /// Ends work, and all that depends on it. After this returns it never starts again; what runs is told to stop and its
+    /// result is dropped. Answers how many works were ended; unknown and finished ones are none.
+    ///
+    /// A selection is ended in bounded commits, so it may be seen half done.
+    ///
+    /// # Errors
+    /// [`ActionError`], which says how many were ended before it.
+    pub async fn cancel(&self, selector: WorkSelector) -> Result<usize, ActionError> {
+        let mut total = 0;
+        loop {
+            let ended = self.cancel_pass(&selector, total).await?;
+            total += ended;
+            // Works move between indexes while everything is being cancelled, so a pass that found some is followed by another.
+            if ended == 0 || selector != WorkSelector::All {
+                return Ok(total);
+            }
+        }
+    }
+
+    async fn cancel_pass(&self, selector: &WorkSelector, done: usize) -> Result<usize, ActionError> {
+        let mut total = 0;
+        let (mut before, mut after) = (None, None);
+        loop {
+            let command = Command::Cancel(Cancel { selector: selector.clone(), before, after });
+            match self.act(command, done + total).await? {
+                Applied::Cancelled { count, before: bound, next } => {
+                    total += count;
+                    (before, after) = (Some(bound), next);
+                    if after.is_none() {
+                        return Ok(total);
+                    }
+                }
+                other => return Err(ActionError::answered(&other, done + total)),
+            }
+        }
+    }
+
+    /// Frees parked work: it runs again as soon as it may, and its deaths are forgiven.
+    ///
+    /// # Errors
+    /// [`ActionError`] when there is no such work or it is not parked.
+    pub async fn retry(&self, id: WorkId) -> Result<(), ActionError> {
+        self.act(Command::Retry(id), 0).await.map(|_| ())
+    }
+
+    async fn act(&self, command: Command, done: usize) -> Result<Applied, ActionError> {
+        let unit = self.core().unit(command);
+        let answers = self.core().store.transact(vec![unit]).await;
+        let answer: Option<UnitResult> =
+            answers.map_err(|error| ActionError::Store { error, done })?.into_iter().next();
+        match answer {
+            Some(Ok(applied)) => Ok(applied),
+            Some(Err(refusal)) => Err(ActionError::Refused(refusal)),
+            None => Err(ActionError::answered(&"nothing", done)),
+        }
+    }
+
+    /// Waits until nothing runs and nothing can start, for `limit` at the most, and says what remains: for programs that do
+    /// what is due and end.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn drain(&self, limit: Duration) -> Result<DrainReport, StoreError> {
+        let idle = self.wait_until_idle(limit).await;
+        let query = WorkQuery::in_state(WorkState::Enqueued).state(WorkState::Running).state(WorkState::Blocked);
+        let page = self.page(PageRequest { query, after: None, limit: PAGE }).await?;
+        Ok(DrainReport { idle, more: page.next.is_some(), remaining: page.works })
+    }
+
+    async fn wait_until_idle(&self, limit: Duration) -> bool {
+        let (waiter, idle) = oneshot::channel();
+        if self.core().dispatcher.unbounded_send(Control::WhenIdle(waiter)).is_err() {
+            return false;
+        }
+        let clock = &self.core().clock;
+        let end = clock.monotonic().saturating_add(limit);
+        let timeout = async {
+            while let Some(left) = end.checked_sub(clock.monotonic()).filter(|left| !left.is_zero()) {
+                clock.sleep(left.min(LONGEST_SLEEP)).await;
+            }
+        };
+        match select(idle, Box::pin(timeout)).await {
+            Either::Left((idle, _)) => idle.is_ok(),
+            Either::Right(_) => false,
+        }
+    }
+
+    /// Ends the manager: starts nothing more, asks what runs to stop, waits for `grace` at the most, and gives back what did not
+    /// finish, as interruptions. All clones are of no use afterwards but to read.
+    pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        let (done, report) = oneshot::channel();
+        if self.core().dispatcher.unbounded_send(Control::Shutdown { grace, done }).is_err() {
+            return ShutdownReport::default();
+        }
+        report.await.unwrap_or_default()
+    }
+}
+
+/// What a unique enqueue did.
+#[derive(Debug)]
+pub struct UniqueWork<O> {
+    /// What happened: it was inserted, the holder of the name was kept, replaced, or updated.
+    pub how: Enqueued,
+    /// The work that holds the name now; none if it is another worker's.
+    pub handle: Option<WorkHandle<O>>,
+}
+
+/// What is left after a [`drain`](WorkManager::drain).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Whether nothing ran and nothing could start before the limit was reached.
+    pub idle: bool,
+    /// Unfinished works, with the reasons in their infos; 256 at the most.
+    pub remaining: Vec<WorkInfo>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// Why there is no such handle.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// No work has this id.
+    NotFound(WorkId),
+    /// The work belongs to another worker.
+    OtherWorker {
+        /// The work.
+        id: WorkId,
+        /// The worker that was asked for.
+        wanted: Arc<str>,
+        /// The worker that it belongs to.
+        found: Arc<str>,
+    },
+    /// The store can't be read.
+    Store(StoreError),
+}
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HandleError::NotFound(id) => write!(f, "no work has the id {id}"),
+            HandleError::OtherWorker { id, wanted, found } => {
+                write!(f, "work {id} belongs to worker \"{found}\", not to \"{wanted}\"")
+            }
+            HandleError::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for HandleError {}
+
+/// Why an action was not done, or only in part.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ActionError {
+    /// The planner said no.
+    Refused(Refusal),
+    /// The store failed; what was done before stays done, and doing it again is safe.
+    Store {
+        /// What the store said.
+        error: StoreError,
+        /// Works that were done before.
+        done: usize,
+    },
+}
+
+impl ActionError {
+    fn answered(answer: &impl fmt::Debug, done: usize) -> Self {
+        let text = format!("the store breaks its contract: it answered {answer:?}");
+        ActionError::Store { error: StoreError::new(crate::store::StoreErrorKind::Indeterminate, text), done }
+    }
+}
+
+impl fmt::Display for ActionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ActionError::Refused(refusal) => refusal.fmt(f),
+            ActionError::Store { error, done } => write!(f, "the store failed after {done} works: {error}"),
+        }
+    }
+}
+
+impl Error for ActionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ActionError::Refused(refusal) => Some(refusal),
+            ActionError::Store { error, .. } => Some(error),
+        }
+    }
+}
