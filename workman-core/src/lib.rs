@@ -52,3 +52,4 @@ pub use state::{StopReason, WorkState};
 pub use store::{MemoryStore, Store, StoreError, StoreErrorKind};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use worker::{NoteError, Outcome, Stopped, WorkContext, WorkError, Worker};
+pub use workman_macros::worker;

@@ -26,7 +26,7 @@ use crate::worker::{
 
 pub use core::option::Option::{None, Some};
 pub use core::result::Result::Ok;
-pub use core::{concat, convert::Into, default::Default, file, line, primitive::str};
+pub use core::{concat, convert::Into, default::Default, file, line, marker::Sized, primitive::str};
 pub use inventory::submit;
 
 pub use crate::plan::WorkerKind;

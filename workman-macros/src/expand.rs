@@ -26,7 +26,7 @@ pub(crate) fn expand(worker: &Worker<'_>) -> TokenStream {
         #handle
 
         #(#cfgs)*
-        #[allow(deprecated, dead_code)]
+        #[allow(deprecated, dead_code, clippy::too_many_arguments, clippy::large_futures)]
         const _: () = {
             #constants
             #definition
@@ -95,8 +95,9 @@ impl<'a> Expansion<'a> {
     fn constants(&self) -> TokenStream {
         let (p, output, stored) = (&self.p, self.output, &self.stored);
         let arguments = self.parts().map(|(argument, constant)| self.constant(argument, &constant));
-        let span = self.worker.answer.span;
-        let refuse = quote_spanned!(span=> #p::refuse_hidden_answer(#p::Probe::<#output>::HIDES_ANSWER));
+        let span = Span::mixed_site().located_at(self.worker.answer.span);
+        let here = located(p, span);
+        let refuse = quote_spanned!(span=> #here::refuse_hidden_answer(#p::Probe::<#output>::HIDES_ANSWER));
         quote! {
             #(#arguments)*
 
@@ -135,7 +136,7 @@ impl<'a> Expansion<'a> {
     fn definition(&self) -> TokenStream {
         let (p, handle, output, stored) = (&self.p, self.handle, self.output, &self.stored);
         let aliases = &self.worker.options.aliases;
-        let kind = self.either("Async", "Blocking");
+        let kind = self.either("Async", "Blocking", Span::mixed_site());
         let taker = self.parts().find(|(argument, _)| argument.role.takes());
         let takes = taker.map_or_else(|| quote!(#p::InputShape::Nothing), |(_, constant)| quote!(#constant.shape()));
         let states = self.parts().filter(|(argument, _)| matches!(argument.role, Role::State));
@@ -163,9 +164,9 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    fn either(&self, if_async: &str, if_blocking: &str) -> Ident {
+    fn either(&self, if_async: &str, if_blocking: &str, span: Span) -> Ident {
         let is_async = self.worker.function.sig.asyncness.is_some();
-        Ident::new(if is_async { if_async } else { if_blocking }, Span::mixed_site())
+        Ident::new(if is_async { if_async } else { if_blocking }, span)
     }
 
     fn defaults(&self) -> TokenStream {
@@ -225,8 +226,9 @@ impl<'a> Expansion<'a> {
             Some(permanent) => quote!(__WORKMAN_OUTPUT.end_sorted(#answer, #permanent)),
             None => quote!(__WORKMAN_OUTPUT.end(#answer)),
         };
-        let run = self.either("run_async", "run_blocking");
         let at_name = Span::mixed_site().located_at(name.span());
+        let run = self.either("run_async", "run_blocking", at_name);
+        let p = located(p, at_name);
         if self.worker.function.sig.asyncness.is_some() {
             quote_spanned!(at_name=> #p::#run(async move { let #answer = #name(#(#values),*).await; #end }))
         } else {
@@ -308,4 +310,15 @@ fn getter(role: &Role) -> &'static str {
         Role::State => "state",
         Role::Prerequisite | Role::Prerequisites => "prerequisite",
     }
+}
+
+/// The same path, shown here in errors.
+fn located(path: &Path, here: Span) -> TokenStream {
+    let tokens = path.to_token_stream().into_iter();
+    tokens
+        .map(|mut token| {
+            token.set_span(token.span().located_at(here));
+            token
+        })
+        .collect()
 }

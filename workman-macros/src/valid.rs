@@ -145,6 +145,11 @@ fn check_one_type(ty: &Type, what: &str) -> Result<()> {
     }
 }
 
+/// Whether the signature says `Self`, so that the function stands in an `impl` or a trait.
+pub(crate) fn finds_self(sig: &Signature) -> bool {
+    find(sig.to_token_stream(), &|token| matches!(token, TokenTree::Ident(word) if word == "Self")).is_some()
+}
+
 fn is_borrow(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == '&' || punct.as_char() == '\'')
 }

@@ -72,7 +72,7 @@ fn sorted(found: bool) -> Result<(), UploadError> {
     Err(if found { UploadError::Busy } else { UploadError::NotFound })
 }
 
-type Answer<T> = std::result::Result<T, UploadError>;
+type Answer<T> = Result<T, UploadError>;
 type Upload = Answer<Outcome<u8>>;
 
 #[worker(output = u8, permanent = UploadError::is_permanent)]

@@ -29,6 +29,7 @@ fn unused() {}
 ///
 /// # Errors
 /// Never.
+#[allow(clippy::too_many_arguments, reason = "it is about the function, not about what the macro adds")]
 #[worker(name = "all", backoff = Backoff::linear(Duration::from_secs(1)), max_attempts = 3, on_death = park, priority = 1)]
 pub async fn everything(
     cx: &WorkContext,
@@ -51,11 +52,12 @@ pub async fn everything(
 /// Gives and takes nothing.
 #[worker]
 pub async fn quiet(cx: &WorkContext) {
-    let _stopped = cx.is_stopped();
+    let _stopped = cx.until_stopped().await;
 }
 
 /// Was a good worker once.
 #[deprecated]
+#[must_use]
 #[worker]
 pub fn old(n: u8) -> u8 {
     n

@@ -7,8 +7,8 @@ mod support;
 use support::run_of;
 
 mod facade {
-    pub mod work {
-        pub use renamed::*;
+    pub(crate) mod work {
+        pub(crate) use renamed::*;
     }
 }
 
@@ -24,7 +24,7 @@ fn by_text(#[prerequisite] n: u8) -> u8 {
 
 /// Everything that generated code could confuse with its own.
 mod hostile {
-    #![allow(non_camel_case_types, dead_code, unused_macros)]
+    #![allow(non_camel_case_types, non_snake_case, dead_code, unused_macros)]
 
     struct Result;
     struct Option;

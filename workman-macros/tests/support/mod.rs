@@ -1,5 +1,7 @@
 //! Runs a worker alone: its definition, stored input, no engine.
 
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses a part of it")]
+
 use std::sync::Arc;
 
 use workman_core::__private as private;
@@ -9,19 +11,19 @@ use workman_core::request::Request;
 use workman_core::worker::{Body, Invocation, States, Unstartable, Worker};
 
 /// A run that is put together piece by piece.
-pub struct Run {
+pub(crate) struct Run {
     input: Payload,
     prerequisites: Vec<Option<Payload>>,
     states: States,
 }
 
 /// A run with the input that this request stores.
-pub fn run_of<P, O>(request: Request<P, O>) -> Run {
+pub(crate) fn run_of<P, O>(request: Request<P, O>) -> Run {
     Run::new(private::stored_input(request).expect("the request is in order"))
 }
 
 /// A run with this stored input.
-pub fn run_with(json: &str) -> Run {
+pub(crate) fn run_with(json: &str) -> Run {
     Run::new(Payload::new(Codec::JSON, json.as_bytes()))
 }
 
@@ -30,26 +32,26 @@ impl Run {
         Run { input, prerequisites: Vec::new(), states: States::default() }
     }
 
-    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+    pub(crate) fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.states.insert(value);
         self
     }
 
-    pub fn after<T: serde::Serialize>(mut self, output: &T) -> Self {
+    pub(crate) fn after<T: serde::Serialize>(mut self, output: &T) -> Self {
         self.prerequisites.push(Some(Payload::encode(output).unwrap()));
         self
     }
 
-    pub fn after_no_output(mut self) -> Self {
+    pub(crate) fn after_no_output(mut self) -> Self {
         self.prerequisites.push(None);
         self
     }
 
-    pub fn json(&self) -> &str {
+    pub(crate) fn json(&self) -> &str {
         std::str::from_utf8(self.input.bytes()).unwrap()
     }
 
-    pub fn end<W: Worker>(self) -> Result<End, Unstartable> {
+    pub(crate) fn end<W: Worker>(self) -> Result<End, Unstartable> {
         let invocation = Invocation {
             context: private::detached_context(W::DEF.name),
             input: self.input,
@@ -63,7 +65,7 @@ impl Run {
     }
 
     /// What the worker gives.
-    pub fn output<W: Worker>(self) -> W::Output
+    pub(crate) fn output<W: Worker>(self) -> W::Output
     where
         W::Output: serde::de::DeserializeOwned,
     {
@@ -74,7 +76,7 @@ impl Run {
     }
 
     /// What the worker says when it fails, and what is to be done.
-    pub fn failure<W: Worker>(self) -> (String, Advice) {
+    pub(crate) fn failure<W: Worker>(self) -> (String, Advice) {
         match self.end::<W>() {
             Ok(End::Failed { error, advice }) => (error.to_string(), advice),
             other => panic!("no failed attempt: {other:?}"),
@@ -82,7 +84,7 @@ impl Run {
     }
 
     /// Why the worker does not start.
-    pub fn unstartable<W: Worker>(self) -> Unstartable {
+    pub(crate) fn unstartable<W: Worker>(self) -> Unstartable {
         self.end::<W>().expect_err("it does not start")
     }
 }
