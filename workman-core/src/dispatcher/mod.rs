@@ -26,7 +26,7 @@ use crate::health::Health;
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::observe::Hub;
-use crate::plan::{Applied, Claim, Claimed, Command, Hint, Note, Settle, SuspectsAllowed, WorkerKind};
+use crate::plan::{Applied, Claim, Claimed, Command, End, Hint, Note, Settle, SuspectsAllowed, WorkerKind};
 use crate::record::{Lane, LaneId, Notes};
 use crate::runtime::Runtime;
 use crate::sensor::{ConstraintSensor, Dwell};
@@ -183,6 +183,8 @@ pub(crate) struct Dispatcher {
     failures: u32,
     retry_at: Option<Duration>,
     phase: Phase,
+    /// Whatever is spawned is dropped: there is no use in claiming anything.
+    runtime_gone: bool,
     controls: UnboundedReceiver<Control>,
     from_workers: UnboundedReceiver<FromWorker>,
     changes: BoxStream<'static, Change>,
@@ -223,6 +225,7 @@ impl Dispatcher {
             failures: 0,
             retry_at: None,
             phase: Phase::Running,
+            runtime_gone: false,
             controls: pipes.controls,
             from_workers,
             changes: pipes.changes.fuse().boxed(),
@@ -241,7 +244,7 @@ impl Dispatcher {
 
     /// Runs until the manager has left.
     pub(crate) async fn run(mut self) {
-        self.core.slots.set_offers(if self.core.role == Role::Runs { Offers::Taken } else { Offers::Refused });
+        self.core.slots.set_offers(if self.runs() { Offers::Taken } else { Offers::Refused });
         if self.core.role == Role::Runs {
             undecodable::retry(&self.core).await;
         }
@@ -318,9 +321,32 @@ impl Dispatcher {
             FromWorker::Flush(id, done) => self.flushes.push((id, done)),
             FromWorker::Ended { id, fence, end } => {
                 self.look = true;
+                self.heed(&end);
                 self.ends.extend(self.attempts.on_ended(id, fence, end));
             }
         }
+    }
+
+    /// Some ends say more about this process than about their work, and the same would happen to the next.
+    fn heed(&mut self, end: &End) {
+        match end {
+            End::Interrupted { reason: StopReason::RuntimeGone } if !self.runtime_gone => {
+                self.runtime_gone = true;
+                self.core.slots.set_offers(Offers::Refused);
+                let text = "the runtime of the workers has ended; nothing runs until a new manager is started";
+                tracing::error!("{text}");
+                self.core.health.degraded(text);
+            }
+            End::Interrupted { reason: StopReason::StoreUnavailable } => {
+                self.retry_at = Some(self.core.clock.monotonic() + FIRST_RETRY);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether this manager may start work at all.
+    fn runs(&self) -> bool {
+        self.core.role == Role::Runs && matches!(self.phase, Phase::Running) && !self.runtime_gone
     }
 
     fn on_control(&mut self, control: Control) {
@@ -445,9 +471,8 @@ impl Dispatcher {
     }
 
     fn claim(&mut self, now: Duration) -> Option<Claim> {
-        let runs = self.core.role == Role::Runs && matches!(self.phase, Phase::Running);
         let due = self.next_due.is_some_and(|due| due <= self.store_now());
-        if !runs || !(self.look || due) {
+        if !self.runs() || !(self.look || due) {
             return None;
         }
         self.look = false;
@@ -539,7 +564,7 @@ impl Dispatcher {
         } else if self.reclaim == Reclaim::Wanted {
             self.reclaim = Reclaim::Announced;
         }
-        self.core.slots.set_offers(if self.core.role == Role::Runs { Offers::Taken } else { Offers::Refused });
+        self.core.slots.set_offers(if self.runs() { Offers::Taken } else { Offers::Refused });
     }
 
     fn succeeded(&mut self) {
@@ -634,7 +659,7 @@ impl Dispatcher {
     fn next_wake(&self) -> Option<Duration> {
         let now = self.core.clock.monotonic();
         let until = |at: Duration| at.saturating_sub(now);
-        let runs = self.core.role == Role::Runs && matches!(self.phase, Phase::Running);
+        let runs = self.runs();
         let can_claim =
             runs && (self.core.slots.has_room(WorkerKind::Async) || self.core.slots.has_room(WorkerKind::Blocking));
         let due = self.next_due.filter(|_| can_claim).map(|due| due.since(self.store_now()));
