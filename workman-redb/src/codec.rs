@@ -507,10 +507,11 @@ impl Body for Meta {
     fn write(&self, to: &mut Writer) -> Encoded {
         to.u64(self.incarnation);
         to.u64(self.epochs_of);
-        to.list(&self.open_epochs, |to, epoch| {
+        to.u64(self.open_epochs.len() as u64);
+        for (epoch, until) in &self.open_epochs {
             to.u64(*epoch);
-            Ok(())
-        })?;
+            to.time(*until);
+        }
         to.u64(self.next_epoch);
         to.u64(self.next_seq);
         to.u32(self.next_lane);
@@ -525,7 +526,7 @@ impl Body for Meta {
         Ok(Meta {
             incarnation: from.u64()?,
             epochs_of: from.u64()?,
-            open_epochs: from.list(Reader::u64)?,
+            open_epochs: from.list(|from| Ok((from.u64()?, from.time()?)))?.into_iter().collect(),
             next_epoch: from.u64()?,
             next_seq: from.u64()?,
             next_lane: from.u32()?,

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use redb::{Database, ReadableTable, TableDefinition};
-use support::disk::Disk;
+use support::disk::{Disk, Survivors};
 use support::workload::plain;
-use support::{Folder, at, block_on, dump, run};
+use support::{Folder, Hands, Random, at, block_on, dump, run};
 use workman_core::id::WorkId;
 use workman_core::plan::{Cancel, Command};
 use workman_core::query::{PageRequest, WorkQuery, WorkSelector};
@@ -170,26 +170,24 @@ fn a_store_on_a_disk_that_is_away_answers_and_comes_back() {
     assert_eq!(dump(&store).records.len(), 2);
 }
 
-/// A clock that is moved by hand. Nobody sleeps on it here.
-#[derive(Default)]
-struct Hands(std::sync::Mutex<Duration>);
-
-impl Hands {
-    fn advance(&self, length: Duration) {
-        *self.0.lock().unwrap() += length;
-    }
-}
-
-impl workman_core::time::Clock for Hands {
-    fn wall(&self) -> workman_core::time::Timestamp {
-        workman_core::time::Timestamp::from_millis(0)
-    }
-
-    fn monotonic(&self) -> Duration {
-        *self.0.lock().unwrap()
-    }
-
-    fn sleep(&self, _: Duration) -> futures::future::BoxFuture<'static, ()> {
-        futures::future::pending().boxed()
-    }
+#[test]
+fn a_relaxed_store_syncs_within_its_time_without_being_asked() {
+    let (disk, clock) = (Disk::default(), Arc::new(Hands::default()));
+    let handle = disk.clone();
+    let builder = RedbStore::builder_on(move || Ok(handle.clone())).durability(Durability::RELAXED);
+    let store = builder.clock(Arc::clone(&clock) as _).open().unwrap();
+    let (before, synced) = (disk.syncs(), disk.next_sync());
+    run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
+    run(&store, plain(WorkId::from_u128(2)), 1).unwrap().unwrap();
+    assert_eq!(disk.syncs(), before);
+    // No call asks for it. The writer may not sleep yet when the clock moves, so it is moved until the disk tells.
+    let told = (0..10_000).any(|_| {
+        clock.advance(Duration::from_secs(1));
+        synced.recv_timeout(Duration::from_millis(20)).is_ok()
+    });
+    assert!(told);
+    block_on(store.close());
+    let left = disk.after_power_loss(Survivors::Nothing, &mut Random::new(1));
+    let store = RedbStore::builder_on(move || Ok(left.clone())).inline().open().unwrap();
+    assert_eq!(dump(&store).records.len(), 2);
 }
