@@ -1,5 +1,7 @@
 //! Power cuts, failing disks and flipped bits: what was acknowledged is there, and nothing is ever half there.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
 mod support;
 
 use std::io::ErrorKind;
@@ -192,7 +194,7 @@ fn survive_failing_read(story: &Story, k: u64) -> bool {
 #[test]
 fn s9_a_failing_read_costs_an_error_at_the_most_and_a_look_not_even_that() {
     let story = story(0x4ead, 12, 3);
-    let faults = (0..).step_by(3).take_while(|k| survive_failing_read(&story, *k)).count();
+    let faults = (0..).step_by(19).take_while(|k| survive_failing_read(&story, *k)).count();
     assert!(faults > 10, "only {faults} reads");
 }
 

@@ -1,5 +1,7 @@
 //! A disk that is really full: a small tmpfs, where this process may mount one.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
 mod support;
 
 use std::fs;

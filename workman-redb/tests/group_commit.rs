@@ -1,5 +1,7 @@
 //! Calls that wait together share a commit; a call that is dropped happens all the same; a bad row harms nobody else.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
 mod support;
 
 use std::sync::Arc;

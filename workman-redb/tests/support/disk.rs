@@ -213,7 +213,9 @@ impl StorageBackend for Disk {
         state.syncs += 1;
         state.durable = state.bytes.clone();
         state.unsynced.clear();
-        state.listeners.drain(..).for_each(|listener| drop(listener.send(())));
+        for listener in state.listeners.drain(..) {
+            let _ = listener.send(());
+        }
         Ok(())
     }
 

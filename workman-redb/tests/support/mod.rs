@@ -113,7 +113,9 @@ impl Hands {
         state.sleepers = asleep;
         drop(state);
         let due: Vec<(Duration, oneshot::Sender<()>)> = due;
-        due.into_iter().for_each(|(_, sleeper)| drop(sleeper.send(())));
+        for (_, sleeper) in due {
+            let _ = sleeper.send(());
+        }
     }
 }
 
