@@ -193,3 +193,24 @@ fn a_relaxed_store_syncs_within_its_time_without_being_asked() {
     let store = RedbStore::builder_on(move || Ok(left.clone())).inline().open().unwrap();
     assert_eq!(dump(&store).records.len(), 2);
 }
+
+#[test]
+fn s21_another_store_in_the_place_of_the_open_one_is_not_taken_for_it() {
+    let (mine, other) = (Disk::default(), Disk::default());
+    for disk in [&mine, &other] {
+        let handle = disk.clone();
+        drop(RedbStore::builder_on(move || Ok(handle.clone())).inline().open().unwrap());
+    }
+    let current = Arc::new(std::sync::Mutex::new(mine.clone()));
+    let shown = Arc::clone(&current);
+    let store = RedbStore::builder_on(move || Ok(shown.lock().unwrap().clone())).inline().open().unwrap();
+    *current.lock().unwrap() = other.clone();
+    let before = other.bytes();
+    mine.plan_fault(0, support::disk::Fault::Error(std::io::ErrorKind::Other));
+    run(&store, plain(WorkId::from_u128(1)), 1).unwrap_err();
+    let error = run(&store, plain(WorkId::from_u128(1)), 1).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Rejected);
+    drop(store);
+    let dump = dump(&RedbStore::builder_on(move || Ok(other.clone())).inline().open().unwrap());
+    assert_eq!((dump.records.len(), before.is_empty()), (0, false));
+}
