@@ -4,22 +4,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One file of the workspace.
-pub struct Source {
+pub(crate) struct Source {
     /// Its path from the root of the workspace, with `/`.
-    pub path: String,
-    pub text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 /// The crates of the workspace, by folder.
-pub const CRATES: [&str; 5] = ["workman-core", "workman-macros", "workman-redb", "workman-testing", "examples"];
+pub(crate) const CRATES: [&str; 5] = ["workman-core", "workman-macros", "workman-redb", "workman-testing", "examples"];
 
 /// A file by its path from the root of the workspace.
-pub fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// All Rust files, in order of their paths; none of a nested target folder.
-pub fn rust_files() -> Vec<Source> {
+pub(crate) fn rust_files() -> Vec<Source> {
     let mut files = Vec::new();
     for krate in CRATES {
         collect(&root().join(krate), &mut files);
