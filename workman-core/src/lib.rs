@@ -22,6 +22,10 @@ pub mod store;
 pub mod time;
 pub mod worker;
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
 pub use chain::{Chain, EnqueuedChain};
 pub use constraints::{Conditions, ConstraintKind, Constraints, Network, NetworkType};
 pub use data::Payload;
@@ -48,3 +52,4 @@ pub use state::{StopReason, WorkState};
 pub use store::{MemoryStore, Store, StoreError, StoreErrorKind};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use worker::{NoteError, Outcome, Stopped, WorkContext, WorkError, Worker};
+pub use workman_macros::worker;

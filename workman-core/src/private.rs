@@ -11,30 +11,38 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::constraints::Constraints;
 use crate::data::object::{ObjectReader, ObjectWriter};
 use crate::data::{EncodeError, Payload};
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::End;
-use crate::record::{InputShape, Schedule};
-use crate::request::{Input, PeriodicRequest, Request, RequestDraft, Unencodable};
+use crate::policy::{Backoff, DEFAULT_MAX_ATTEMPTS};
+use crate::request::{Input, RequestDraft, Unencodable};
 use crate::time::SystemClock;
 use crate::worker::{
-    Answer, Attempt, Body, Invocation, Outcome, Shared, StateKey, States, Unstartable, WorkContext, Worker, by,
+    Answer, Attempt, Body, Invocation, Outcome, Shared, StateKey, States, Unstartable, WorkContext, by,
 };
 
 pub use core::option::Option::{None, Some};
 pub use core::result::Result::Ok;
-pub use core::{concat, default::Default, file, line, primitive::u32};
+pub use core::{concat, convert::Into, default::Default, file, line, primitive::str};
 pub use inventory::submit;
 
 pub use crate::plan::WorkerKind;
 pub use crate::policy::OnDeath;
-pub use crate::record::Schedule as PeriodSchedule;
-pub use crate::worker::Linked;
+pub use crate::record::{InputShape, Schedule};
+pub use crate::request::{Nothing, PeriodicRequest, Request, Takes, TakesAll};
+pub use crate::worker::{Defaults, Linked, Worker, WorkerDef, WorkerType};
 
-/// The type of a string constant.
-pub type Str = &'static str;
+/// What a worker's requests start from if its attribute says nothing.
+pub const DEFAULTS: Defaults = Defaults {
+    max_attempts: Some(DEFAULT_MAX_ATTEMPTS),
+    backoff: Backoff::exponential(Backoff::DEFAULT_DELAY),
+    priority: 0,
+    constraints: Constraints::NONE,
+    on_death: OnDeath::Park,
+};
 
 /// Implemented by nothing: see [`by`].
 pub trait InputOfNobody: Serialize + DeserializeOwned + Send + 'static {}
@@ -439,6 +447,11 @@ pub fn run_blocking(call: impl FnOnce() -> End + Send + 'static) -> Body {
     Body::Blocking(Box::new(call))
 }
 
+/// Stands for a value in code that does not compile anyway.
+pub fn never() -> ! {
+    unreachable!("code beside a compile error")
+}
+
 /// A context without an engine, for tests of a worker alone: its notes go nowhere, and nobody stops it.
 #[must_use]
 pub fn detached_context(worker: &str) -> WorkContext {
@@ -452,6 +465,7 @@ pub fn detached_context(worker: &str) -> WorkContext {
         period: None,
         notes_limit: Limits::default().progress,
         clock: Arc::new(SystemClock::new()),
+        hub: Arc::default(),
         engine,
         shared: Shared::new(None).into(),
     }))

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -118,6 +119,21 @@ pub trait Clock: Send + Sync + 'static {
     /// Resolves after `length` of monotonic time; dropping the future cancels the wake-up. Callers never pass more
     /// than [`LONGEST_SLEEP`] and look at the clock again afterwards.
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// A clock that several managers share.
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn wall(&self) -> Timestamp {
+        (**self).wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        (**self).monotonic()
+    }
+
+    fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
+        (**self).sleep(length)
+    }
 }
 
 #[cfg(test)]

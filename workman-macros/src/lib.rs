@@ -1,9 +1,98 @@
-//! The `#[worker]` attribute.
+//! The `#[worker]` attribute of `workman-core`, which re-exports it. Depend on that crate, not on this one.
+//!
+//! The code reads in the order in which it runs: what the user wrote (`ast`), the options and argument attributes
+//! (`attr`), the rules (`valid`), the code that is added (`expand`), and what is emitted beside an error (`fallback`).
 
-use proc_macro::TokenStream;
+mod ast;
+mod attr;
+mod expand;
+mod fallback;
+mod valid;
+
+use proc_macro2::TokenStream;
+
+use ast::{Function, Worker};
+use attr::Options;
 
 /// Makes a worker of a function.
+///
+/// The function stays as it is and can be called as before. Beside it comes a type of the same name that makes requests:
+///
+/// ```
+/// use std::path::PathBuf;
+/// use workman_core::worker;
+///
+/// /// Counts the lines of a file.
+/// #[worker]
+/// fn count_lines(path: PathBuf) -> Result<usize, std::io::Error> {
+///     Ok(std::fs::read_to_string(path)?.lines().count())
+/// }
+///
+/// let request = count_lines::request("notes.txt".into()); // for `manager.enqueue(..)`
+/// assert_eq!(count_lines::NAME, "count_lines");
+/// assert!(count_lines("no such file".into()).is_err());   // still a plain function
+/// # let _ = request;
+/// ```
+///
+/// An `async fn` is polled on the runtime, a plain `fn` runs on a thread for blocking code.
+///
+/// # What the type offers
+/// - `request(inputs..)`, a request to run it once;
+/// - `periodic(inputs.., schedule)`, a request to run it again and again, for instance every `Duration`;
+/// - `with(outputs, inputs..)`, a request with a value in place of the outputs of prerequisites, for workers that take some.
+///   Such a worker has no `periodic`, and its `request` fits into a chain only;
+/// - `worker()`, the type as a value, for `manager.handle(upload_image::worker(), id)`;
+/// - `NAME`, the name under which its work is stored.
+///
+/// A module of the same name would clash with the type; `handle = OtherName` renames the type.
+///
+/// # Arguments
+/// | argument | is |
+/// |---|---|
+/// | `path: PathBuf` | an input: `Serialize + DeserializeOwned + Send + 'static`, stored under its name |
+/// | `#[default] tries: u32`, `#[default = 3] tries: u32` | an input that older builds did not store |
+/// | `#[alias("file")] path: PathBuf` | an input that older builds stored under another name |
+/// | `cx: &WorkContext` | the worker's side of the attempt |
+/// | `#[state] db: Db` | what the application gave to the builder: `Clone + Send + Sync + 'static` |
+/// | `#[prerequisite] image: Image` | the output of the one prerequisite |
+/// | `#[prerequisites] parts: Vec<Part>`, or a tuple | the outputs of all prerequisites |
+///
+/// # Return types
+/// `T`, `Result<T, E>`, `Outcome<T>` or `Result<Outcome<T>, E>`, read from the text of the signature. `E` is any error, a
+/// `String`, `anyhow::Error` or `WorkError`. A `Result` behind an alias needs `#[worker(output = T)]`.
+///
+/// # Options
+/// | option | sets |
+/// |---|---|
+/// | `name = "mail/send"` | the name under which work is stored, instead of the function's |
+/// | `aliases = ["old"]` | names under which older builds stored its work |
+/// | `handle = SendMail` | the name of the type, instead of the function's |
+/// | `output = Receipt` | what the worker gives, if an alias hides it |
+/// | `crate = path` | where `workman_core` is, if it is renamed or re-exported |
+/// | `max_attempts = 5`, `max_attempts = unlimited` | after how many failed attempts work fails for good |
+/// | `retry = never` | that the first failed attempt is the last |
+/// | `permanent = MailError::is_permanent` | which errors fail work for good: a `fn(&E) -> bool` |
+/// | `on_death = fail`, `on_death = park` | what a death of the process does to running work |
+/// | `backoff = Backoff::linear(Duration::from_secs(10))` | how long work waits after a failed attempt: a constant expression |
+/// | `priority = 5` | which ready work runs first: an `i8` |
+/// | `constraints = Constraints::new().requires_charging()` | when work may run: a constant expression |
 #[proc_macro_attribute]
-pub fn worker(_options: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn worker(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    worker_of(options.into(), item.into()).into()
+}
+
+/// Parse, check, expand; or the error and a fallback.
+fn worker_of(options: TokenStream, item: TokenStream) -> TokenStream {
+    let function: Function = match syn::parse2(item.clone()) {
+        Ok(function) => function,
+        Err(error) => return fallback::untouched(item, &error),
+    };
+    let options = match Options::parse(options) {
+        Ok(options) => options,
+        Err(error) => return fallback::beside(function, &Options::default(), &error),
+    };
+    match Worker::check(function.clone(), &options) {
+        Ok(worker) => expand::expand(&worker),
+        Err(error) => fallback::beside(function, &options, &error),
+    }
 }

@@ -1,1 +1,65 @@
-//! The embedded store of workman.
+//! The embedded store of workman: one file, made with [redb](https://docs.rs/redb).
+#![doc = ""]
+//! [`RedbStore`] is the [`Store`](workman_core::store::Store) for a program that keeps its works to itself: no server, no
+//! setup, one file that survives kills and power cuts.
+//!
+//! ```
+//! use futures::executor::block_on;
+//! use workman_core::plan::{Applied, Command};
+//! use workman_core::store::{Store, Unit};
+//! use workman_core::time::{Clock, SystemClock};
+//! use workman_redb::RedbStore;
+//!
+//! # let folder = std::env::temp_dir().join(format!("workman-doc-lib-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("work.redb");
+//! let store = RedbStore::open(&path)?;
+//! let attach = Unit { command: Command::Attach, wall: SystemClock::new().wall() };
+//! let results = block_on(store.transact(vec![attach]))?;        // on disk when this returns
+//! assert!(matches!(results[0], Ok(Applied::Attached { epoch: 0 | 1, .. })));
+//! block_on(store.close());
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is promised, and how
+//! - **An acknowledged commit is on disk** ([`Durability::Synced`], the default), and the file opens again in milliseconds
+//!   after a kill, whatever its size. [`Durability::Relaxed`] trades the last second for speed, and says so.
+//! - **A sync is shared.** Calls that wait at the same time become one commit, so ten thousand calls from many threads cost
+//!   a few hundred syncs.
+//! - **What is read is what was written.** redb does not look at its checksums when it reads; every row has one of ours,
+//!   bound to its key, that is looked at on every read. Damage is an error with a name, never a wrong answer.
+//! - **An error is honest.** `Rejected`: nothing was written. `Indeterminate`: a failing disk left it open, and sending the
+//!   same again is safe. The store opens its file again by itself and goes on.
+//! - **A full disk recovers.** A ballast of one mebibyte beside the file (`<file>.ballast`) is given up when the disk
+//!   is full, so that running work can finish; new work is refused until there is room for it again.
+//! - **Nothing is ever deleted without being asked.** A file that is not ours, newer than this build, or damaged is left as it is, and
+//!   [`OpenError`] says what it is and what to do.
+//!
+//! # What is not promised
+//! A file system without file locks (some network file systems) can't keep a second process out. A backup is a copy of the
+//! file of a closed store; a copy of an open one may be torn. A disk that lies about its syncs can lose what it acknowledged.
+#![doc = ""]
+#![doc = include_str!("../docs/format.md")]
+
+mod ballast;
+mod codec;
+mod durability;
+mod envelope;
+mod error;
+mod handle;
+mod home;
+mod keys;
+mod peek;
+mod rows;
+#[cfg(test)]
+mod sample;
+mod store;
+mod tables;
+mod threads;
+mod wait;
+mod writer;
+
+pub use durability::Durability;
+pub use error::OpenError;
+pub use store::{RedbBuilder, RedbStore};

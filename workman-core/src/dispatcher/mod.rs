@@ -311,7 +311,7 @@ impl Dispatcher {
 
     fn on_worker(&mut self, event: FromWorker) {
         match event {
-            FromWorker::Noted(_) => {
+            FromWorker::Noted => {
                 let at = self.core.clock.monotonic() + self.core.limits.progress_delay;
                 self.write_notes_at.get_or_insert(at);
             }

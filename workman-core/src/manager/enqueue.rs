@@ -11,7 +11,8 @@ use crate::id::WorkId;
 use crate::plan::{Applied, Command, Enqueue, Enqueued, NewWork, Offer, Refusal, Unique, WorkerKind};
 use crate::record::LaneId;
 use crate::request::{RequestDraft, RequestError, check_name};
-use crate::store::StoreError;
+use crate::store::index::rank;
+use crate::store::{StoreError, StoreErrorKind};
 use crate::worker::StateKey;
 
 /// A request and the works of the same enqueue that it comes after, by their place in it.
@@ -48,7 +49,7 @@ impl WorkManager {
             Some(Err(refusal)) => Err(EnqueueError::Refused(refusal)),
             other => {
                 let error = StoreError::new(
-                    crate::store::StoreErrorKind::Indeterminate,
+                    StoreErrorKind::Indeterminate,
                     format!("the store breaks its contract: it answered {other:?}"),
                 );
                 Err(EnqueueError::Store { ids, error })
@@ -124,18 +125,16 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     if rivals.len() > RIVALS {
         return None;
     }
-    let mut kind: Option<WorkerKind> = None;
-    let mut ids = Vec::new();
-    for work in works {
-        let fits = startable(core, work).filter(|fits| kind.is_none_or(|kind| kind == *fits));
-        if let Some(fits) = fits {
-            kind = Some(fits);
-            ids.push(work.id);
-        }
-    }
-    let reservation = core.slots.reserve(kind?, ids.len())?;
-    let offer = Offer { epoch: core.epoch, room: reservation.room(), ids, rivals };
-    Some((offer, reservation))
+    let startable: Vec<(&NewWork, WorkerKind)> =
+        works.iter().filter_map(|work| startable(core, work).map(|kind| (work, kind))).collect();
+    let (_, kind) = *startable.first()?;
+    let mut fitting: Vec<&NewWork> =
+        startable.iter().filter(|(_, fits)| *fits == kind).map(|(work, _)| *work).collect();
+    let reservation = core.slots.reserve(kind, fitting.len())?;
+    let room = reservation.room();
+    fitting.sort_by_key(|work| rank(work.terms.priority));
+    let ids = fitting.iter().take(room).map(|work| work.id).collect();
+    Some((Offer { epoch: core.epoch, room, ids, rivals }, reservation))
 }
 
 /// Which slots the work takes, if nothing keeps it from running here and now.

@@ -23,6 +23,8 @@ pub(super) struct Draft<'a> {
     deleted: BTreeSet<WorkId>,
     writes: Vec<Write>,
     hints: Vec<Hint>,
+    first_due: Option<Timestamp>,
+    heated: BTreeSet<LaneId>,
     lanes: Vec<Lane>,
 }
 
@@ -36,6 +38,8 @@ impl<'a> Draft<'a> {
             deleted: BTreeSet::new(),
             writes: Vec::new(),
             hints: Vec::new(),
+            first_due: None,
+            heated: BTreeSet::new(),
             lanes: Vec::new(),
         }
     }
@@ -59,9 +63,14 @@ impl<'a> Draft<'a> {
         self.writes.push(write);
     }
 
+    /// Says it once; of due times only the first counts.
     pub(super) fn hint(&mut self, hint: Hint) {
-        if !self.hints.contains(&hint) {
-            self.hints.push(hint);
+        match hint {
+            Hint::Due(due) => self.first_due = Some(self.first_due.map_or(due, |first| first.min(due))),
+            Hint::Ready(lane) => {
+                self.heated.insert(lane);
+            }
+            other => self.hints.push(other),
         }
     }
 
@@ -180,6 +189,9 @@ impl<'a> Draft<'a> {
         let (deletes, rest): (Vec<_>, Vec<_>) = self.writes.into_iter().partition(|w| matches!(w, Write::Delete(_)));
         let records = self.records.into_values().map(Write::Record);
         let writes = deletes.into_iter().chain(records).chain(rest).collect();
-        Plan { writes, meta: self.meta, hints: self.hints, applied }
+        let mut hints = self.hints;
+        hints.extend(self.heated.into_iter().map(Hint::Ready));
+        hints.extend(self.first_due.map(Hint::Due));
+        Plan { writes, meta: self.meta, hints, applied }
     }
 }

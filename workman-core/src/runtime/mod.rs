@@ -70,6 +70,21 @@ pub trait Runtime: Send + Sync + 'static {
     }
 }
 
+/// A runtime that several managers share.
+impl<R: Runtime + ?Sized> Runtime for Arc<R> {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        (**self).spawn(task);
+    }
+
+    fn spawn_blocking(&self, job: Box<dyn FnOnce() + Send>) {
+        (**self).spawn_blocking(job);
+    }
+
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+}
+
 /// The runtime of a manager that was given none.
 ///
 /// Without the feature `tokio` that is a new [`ThreadRuntime`]. With it, it is the tokio runtime that surrounds the call,

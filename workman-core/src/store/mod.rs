@@ -92,6 +92,30 @@ pub trait Store: Send + Sync + 'static {
     async fn close(&self);
 }
 
+/// A store that several managers share.
+#[async_trait]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+        (**self).transact(units).await
+    }
+
+    async fn query(&self, page: PageRequest) -> Result<Page, StoreError> {
+        (**self).query(page).await
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        (**self).changes()
+    }
+
+    fn ownership(&self) -> Ownership {
+        (**self).ownership()
+    }
+
+    async fn close(&self) {
+        (**self).close().await;
+    }
+}
+
 /// Who may use a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {

@@ -52,7 +52,7 @@ pub(crate) struct Attempt {
 /// What a worker tells the dispatcher.
 pub(crate) enum FromWorker {
     /// There are notes to be written within the progress delay.
-    Noted(WorkId),
+    Noted,
     /// The notes are to be written now; the sender hears when they are.
     Flush(WorkId, oneshot::Sender<()>),
     /// A run is over.
@@ -314,7 +314,7 @@ impl WorkContext {
         self.attempt.hub.touch([self.attempt.id]);
         if first {
             // A dispatcher that is gone writes nothing any more; the run is fenced then, and hears of it by its stop.
-            let _ = self.attempt.engine.unbounded_send(FromWorker::Noted(self.attempt.id));
+            let _ = self.attempt.engine.unbounded_send(FromWorker::Noted);
         }
         Ok(())
     }

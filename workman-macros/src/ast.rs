@@ -1,0 +1,108 @@
+//! What the user wrote, typed: the function, its arguments and its answer.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, TokenStreamExt};
+use syn::parse::{Parse, ParseStream};
+use syn::{Attribute, Error, Expr, Ident, LitStr, Result, Signature, Token, Type, Visibility};
+
+use crate::attr::Options;
+
+/// A function whose body is not looked into.
+#[derive(Clone)]
+pub(crate) struct Function {
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) sig: Signature,
+    body: TokenTree,
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attrs = input.call(Attribute::parse_outer)?;
+        let vis: Visibility = input.parse()?;
+        let sig = input.parse::<Signature>().map_err(|error| {
+            Error::new(error.span(), format!("`#[worker]` makes a worker of a function, and this is none: {error}"))
+        })?;
+        if input.peek(Token![;]) {
+            return Err(input.error("a worker needs a body: a function that a trait only declares can't be one"));
+        }
+        Ok(Function { attrs, vis, sig, body: input.parse()? })
+    }
+}
+
+impl ToTokens for Function {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        tokens.append_all(&self.attrs);
+        self.vis.to_tokens(tokens);
+        self.sig.to_tokens(tokens);
+        self.body.to_tokens(tokens);
+    }
+}
+
+/// A worker that obeys all rules.
+pub(crate) struct Worker<'a> {
+    /// The function without our argument attributes.
+    pub(crate) function: Function,
+    pub(crate) options: &'a Options,
+    /// In the order of the function.
+    pub(crate) arguments: Vec<Argument>,
+    pub(crate) answer: Answer,
+}
+
+/// One argument of the function.
+pub(crate) struct Argument {
+    pub(crate) name: Ident,
+    pub(crate) ty: Type,
+    pub(crate) role: Role,
+}
+
+/// Where the value of an argument comes from.
+pub(crate) enum Role {
+    /// The attempt.
+    Context,
+    /// The application.
+    State,
+    /// The one prerequisite.
+    Prerequisite,
+    /// All prerequisites.
+    Prerequisites,
+    /// The request.
+    Input { default: Option<DefaultValue>, aliases: Vec<LitStr> },
+}
+
+/// What an input is that an older build did not store.
+pub(crate) enum DefaultValue {
+    /// `Default::default()`.
+    OfItsType,
+    /// This.
+    Expr(Box<Expr>),
+}
+
+/// What the function returns.
+pub(crate) struct Answer {
+    /// What it gives when all is well.
+    pub(crate) output: Type,
+    /// Where errors about the return type belong.
+    pub(crate) span: Span,
+    /// Where errors about the error type belong.
+    pub(crate) error_span: Span,
+}
+
+impl Worker<'_> {
+    /// The names of requests' inputs with their types.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Argument> {
+        self.arguments.iter().filter(|argument| matches!(argument.role, Role::Input { .. }))
+    }
+
+    /// The argument that takes from prerequisites.
+    pub(crate) fn taker(&self) -> Option<&Argument> {
+        self.arguments.iter().find(|argument| argument.role.takes())
+    }
+}
+
+impl Role {
+    /// Whether it is from prerequisites.
+    pub(crate) fn takes(&self) -> bool {
+        matches!(self, Role::Prerequisite | Role::Prerequisites)
+    }
+}

@@ -1,0 +1,311 @@
+//! The code that is added to a worker's function: a type of its name, its definition, and its registration.
+//!
+//! Generated code calls `workman_core::__private` and nothing else. Its own names start with `__WORKMAN`, since items have
+//! no hygiene; its local variables are hygienic. Spans are chosen so that each error of a user's type is shown at that type.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::{Ident, LitStr, Path, Type, parse_quote};
+
+use crate::ast::{Argument, DefaultValue, Role, Worker};
+use crate::attr::{Attempts, OnDeath};
+
+pub(crate) fn expand(worker: &Worker<'_>) -> TokenStream {
+    let expansion = Expansion::new(worker);
+    let function = &worker.function;
+    let cfgs: Vec<_> = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect();
+    let handle = expansion.handle();
+    let constants = expansion.constants();
+    let definition = expansion.definition();
+    let methods = expansion.methods();
+    quote! {
+        #function
+
+        #(#cfgs)*
+        #handle
+
+        #(#cfgs)*
+        #[allow(deprecated, dead_code)]
+        const _: () = {
+            #constants
+            #definition
+            #methods
+        };
+    }
+}
+
+/// The path of the private room.
+pub(crate) fn private(krate: Option<&Path>) -> Path {
+    let krate = krate.cloned().unwrap_or_else(|| parse_quote!(::workman_core));
+    parse_quote!(#krate::__private)
+}
+
+/// The type that stands beside the function.
+pub(crate) fn handle(function: &Ident, vis: &syn::Visibility, handle: &Ident) -> TokenStream {
+    let doc = format!("The worker [`{function}()`]: its type, and the maker of its requests.");
+    quote! {
+        #[doc = #doc]
+        #[allow(non_camel_case_types)]
+        #vis struct #handle {}
+    }
+}
+
+struct Expansion<'a> {
+    worker: &'a Worker<'a>,
+    /// The private room.
+    p: Path,
+    /// The function.
+    name: &'a Ident,
+    /// The type.
+    handle: &'a Ident,
+    /// The name under which work is stored.
+    stored: LitStr,
+    /// What the worker gives.
+    output: &'a Type,
+}
+
+impl<'a> Expansion<'a> {
+    fn new(worker: &'a Worker<'a>) -> Self {
+        let name = &worker.function.sig.ident;
+        let options = worker.options;
+        let stored = options.name.clone().unwrap_or_else(|| LitStr::new(&name.unraw().to_string(), name.span()));
+        Expansion {
+            worker,
+            p: private(options.krate.as_ref()),
+            name,
+            handle: options.handle.as_ref().unwrap_or(name),
+            stored,
+            output: &worker.answer.output,
+        }
+    }
+
+    fn handle(&self) -> TokenStream {
+        handle(self.name, &self.worker.function.vis, self.handle)
+    }
+
+    /// The arguments that have a constant, with their constants.
+    fn parts(&self) -> impl Iterator<Item = (&'a Argument, Ident)> {
+        let arguments = self.worker.arguments.iter().enumerate();
+        let stored = arguments.filter(|(_, argument)| !matches!(argument.role, Role::Context));
+        stored.map(|(place, argument)| (argument, format_ident!("__WORKMAN_ARGUMENT_{place}")))
+    }
+
+    /// One constant for each argument and one for the output: the only code that demands anything of the user's types.
+    fn constants(&self) -> TokenStream {
+        let (p, output, stored) = (&self.p, self.output, &self.stored);
+        let arguments = self.parts().map(|(argument, constant)| self.constant(argument, &constant));
+        let span = self.worker.answer.span;
+        let refuse = quote_spanned!(span=> #p::refuse_hidden_answer(#p::Probe::<#output>::HIDES_ANSWER));
+        quote! {
+            #(#arguments)*
+
+            const __WORKMAN_OUTPUT: #p::Output<#output> = {
+                use #p::Visible as _;
+                #refuse;
+                #p::output::<#output, { #p::Probe::<#output>::HIDES_ANSWER }, _>(#stored)
+            };
+        }
+    }
+
+    fn constant(&self, argument: &Argument, constant: &Ident) -> TokenStream {
+        let (p, ty) = (&self.p, &argument.ty);
+        let name = LitStr::new(&argument.name.unraw().to_string(), argument.name.span());
+        match &argument.role {
+            Role::Context => TokenStream::new(),
+            Role::State => quote!(const #constant: #p::State<#ty> = #p::state::<#ty, _>();),
+            Role::Prerequisite => {
+                quote!(const #constant: #p::Prerequisite<#ty> = #p::prerequisite::<#ty, _>(#name);)
+            }
+            Role::Prerequisites => {
+                quote!(const #constant: #p::Prerequisite<#ty> = #p::prerequisites::<#ty, _>(#name);)
+            }
+            Role::Input { default, aliases } => {
+                let default = default.as_ref().map(|default| match default {
+                    DefaultValue::OfItsType => quote!(.default(<#ty as #p::Default>::default)),
+                    DefaultValue::Expr(value) => quote!(.default(|| #value)),
+                });
+                let aliases = (!aliases.is_empty()).then(|| quote!(.aliases(&[#(#aliases),*])));
+                quote!(const #constant: #p::Argument<#ty> = #p::argument::<#ty, _>(#name) #aliases #default;)
+            }
+        }
+    }
+
+    /// What workman knows about the worker, and its registration.
+    fn definition(&self) -> TokenStream {
+        let (p, handle, output, stored) = (&self.p, self.handle, self.output, &self.stored);
+        let aliases = &self.worker.options.aliases;
+        let kind = self.either("Async", "Blocking");
+        let taker = self.parts().find(|(argument, _)| argument.role.takes());
+        let takes = taker.map_or_else(|| quote!(#p::InputShape::Nothing), |(_, constant)| quote!(#constant.shape()));
+        let states = self.parts().filter(|(argument, _)| matches!(argument.role, Role::State));
+        let states = states.map(|(_, constant)| quote!(#constant.key()));
+        let defaults = self.defaults();
+        let start = self.start();
+        quote! {
+            static __WORKMAN_DEF: #p::WorkerDef = #p::WorkerDef {
+                name: #stored,
+                aliases: &[#(#aliases),*],
+                location: #p::concat!(#p::file!(), ":", #p::line!()),
+                kind: #p::WorkerKind::#kind,
+                takes: #takes,
+                defaults: #defaults,
+                states: || #p::keys([#(#states),*]),
+                start: #start,
+            };
+
+            impl #p::Worker for #handle {
+                type Output = #output;
+                const DEF: &'static #p::WorkerDef = &__WORKMAN_DEF;
+            }
+
+            #p::submit! { #p::Linked(&__WORKMAN_DEF) }
+        }
+    }
+
+    fn either(&self, if_async: &str, if_blocking: &str) -> Ident {
+        let is_async = self.worker.function.sig.asyncness.is_some();
+        Ident::new(if is_async { if_async } else { if_blocking }, Span::mixed_site())
+    }
+
+    fn defaults(&self) -> TokenStream {
+        let (p, options) = (&self.p, self.worker.options);
+        let attempts = options.attempts.as_ref().map(|attempts| match attempts {
+            Attempts::Unlimited => quote!(max_attempts: #p::None,),
+            Attempts::One => quote!(max_attempts: #p::Some(1),),
+            Attempts::AtMost(number) => quote!(max_attempts: #p::Some(#number),),
+        });
+        let on_death = options.on_death.as_ref().map(|on_death| match on_death {
+            OnDeath::Fail => quote!(on_death: #p::OnDeath::Fail,),
+            OnDeath::Park => quote!(on_death: #p::OnDeath::Park,),
+        });
+        let backoff = options.backoff.as_ref().map(|backoff| quote!(backoff: #backoff,));
+        let priority = options.priority.as_ref().map(|priority| quote!(priority: #priority,));
+        let constraints = options.constraints.as_ref().map(|constraints| quote!(constraints: #constraints,));
+        let given = [attempts, on_death, backoff, priority, constraints];
+        let rest = given.iter().any(Option::is_none).then(|| quote!(..#p::DEFAULTS));
+        quote!(#p::Defaults { #(#given)* #rest })
+    }
+
+    /// Decodes the arguments and makes the body.
+    fn start(&self) -> TokenStream {
+        let (p, site) = (&self.p, Span::mixed_site());
+        let [invocation, inputs, context] = ["invocation", "inputs", "context"].map(|name| Ident::new(name, site));
+        let mut lets = Vec::new();
+        let mut values = Vec::new();
+        for (argument, constant) in self.parts() {
+            let value = format_ident!("argument_{}", lets.len(), span = site);
+            let getter = Ident::new(getter(&argument.role), site);
+            lets.push(quote!(let #value = #inputs.#getter(&#constant)?;));
+            values.push(value.to_token_stream());
+        }
+        let place = self.worker.arguments.iter().position(|argument| matches!(argument.role, Role::Context));
+        let keep_context = place.map(|place| {
+            values.insert(place, quote!(&#context));
+            quote!(let #context = #invocation.context;)
+        });
+        let read = quote!(#p::Inputs::read(&#invocation)?);
+        let read = if lets.is_empty() { read } else { quote!(let #inputs = #read) };
+        let body = self.body(&values);
+        quote! {
+            |#invocation| {
+                #read;
+                #(#lets)*
+                #keep_context
+                #p::Ok(#body)
+            }
+        }
+    }
+
+    /// Calls the function. Whether its future is `Send` is asked at its name, whether its error can be stored at that type.
+    fn body(&self, values: &[TokenStream]) -> TokenStream {
+        let (p, name) = (&self.p, self.name);
+        let answer = Ident::new("answer", Span::mixed_site().located_at(self.worker.answer.error_span));
+        let end = match &self.worker.options.permanent {
+            Some(permanent) => quote!(__WORKMAN_OUTPUT.end_sorted(#answer, #permanent)),
+            None => quote!(__WORKMAN_OUTPUT.end(#answer)),
+        };
+        let run = self.either("run_async", "run_blocking");
+        let at_name = Span::mixed_site().located_at(name.span());
+        if self.worker.function.sig.asyncness.is_some() {
+            quote_spanned!(at_name=> #p::#run(async move { let #answer = #name(#(#values),*).await; #end }))
+        } else {
+            quote_spanned!(at_name=> #p::#run(move || { let #answer = #name(#(#values),*); #end }))
+        }
+    }
+
+    /// What the user calls.
+    fn methods(&self) -> TokenStream {
+        let (p, handle, output, stored, vis) =
+            (&self.p, self.handle, self.output, &self.stored, &self.worker.function.vis);
+        let (names, types): (Vec<_>, Vec<_>) = self.worker.inputs().map(|input| (&input.name, &input.ty)).unzip();
+        let inputs = self.parts().filter(|(argument, _)| matches!(argument.role, Role::Input { .. }));
+        let add: Vec<_> = inputs.map(|(input, constant)| (&input.name, constant)).collect();
+        let add: TokenStream = add.iter().map(|(name, constant)| quote!(.add(&#constant, &#name))).collect();
+        let takes = self.takes();
+        let doc = format!("A request to run [`{}()`] once.", self.name);
+        let other = self.other_request(&names, &types, &add);
+        quote! {
+            #[automatically_derived]
+            impl #handle {
+                /// The name under which its work is stored.
+                #vis const NAME: &'static #p::str = #stored;
+
+                #[doc = #doc]
+                #vis fn request(#(#names: #types),*) -> #p::Request<#takes, #output> {
+                    #p::Arguments::of::<Self>() #add .request::<Self, _>()
+                }
+
+                #other
+
+                /// The worker's type as a value.
+                #[must_use]
+                #vis fn worker() -> #p::WorkerType<Self> {
+                    #p::WorkerType::new()
+                }
+            }
+        }
+    }
+
+    /// What a request takes from its prerequisites.
+    fn takes(&self) -> TokenStream {
+        let p = &self.p;
+        match self.worker.taker() {
+            None => quote!(#p::Nothing),
+            Some(Argument { ty, role: Role::Prerequisite, .. }) => quote!(#p::Takes<#ty>),
+            Some(Argument { ty, .. }) => quote!(#p::TakesAll<#ty>),
+        }
+    }
+
+    /// `with` for a worker that takes from prerequisites, `periodic` for one that does not.
+    fn other_request(&self, names: &[&Ident], types: &[&Type], add: &TokenStream) -> TokenStream {
+        let (p, output, vis) = (&self.p, self.output, &self.worker.function.vis);
+        let Some((taker, constant)) = self.parts().find(|(argument, _)| argument.role.takes()) else {
+            let doc = format!("A request to run [`{}()`] again and again, for instance every `Duration`.", self.name);
+            let schedule = Ident::new("schedule", Span::mixed_site());
+            return quote! {
+                #[doc = #doc]
+                #vis fn periodic(#(#names: #types,)* #schedule: impl #p::Into<#p::Schedule>) -> #p::PeriodicRequest {
+                    #p::Arguments::of::<Self>() #add .periodic::<Self>(#schedule)
+                }
+            };
+        };
+        let (given, ty) = (&taker.name, &taker.ty);
+        let doc = format!("A request to run [`{}()`] once, alone, with `{given}` given here.", self.name);
+        quote! {
+            #[doc = #doc]
+            #vis fn with(#given: #ty, #(#names: #types),*) -> #p::Request<#p::Nothing, #output> {
+                #p::Arguments::of::<Self>() .give(&#constant, &#given) #add .request::<Self, _>()
+            }
+        }
+    }
+}
+
+/// The reader of an argument's value.
+fn getter(role: &Role) -> &'static str {
+    match role {
+        Role::Context | Role::Input { .. } => "argument",
+        Role::State => "state",
+        Role::Prerequisite | Role::Prerequisites => "prerequisite",
+    }
+}

@@ -1,0 +1,82 @@
+//! What is emitted beside an error: the function, and a type with the methods that its callers use, so that the user reads
+//! one message instead of one for each call.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Error, FnArg, Ident, Path, ReturnType, Type, parse_quote};
+
+use crate::ast::{Function, Role};
+use crate::attr::{self, Options};
+use crate::{expand, valid};
+
+/// The error and the item as it was.
+pub(crate) fn untouched(item: TokenStream, error: &Error) -> TokenStream {
+    let error = error.to_compile_error();
+    quote!(#item #error)
+}
+
+/// The error, the function without our attributes, and the type as far as it can be made.
+pub(crate) fn beside(mut function: Function, options: &Options, error: &Error) -> TokenStream {
+    let error = error.to_compile_error();
+    let arguments = strip(&mut function);
+    if function.sig.receiver().is_some() {
+        // Inside an `impl` no type can be defined.
+        return quote!(#error #function);
+    }
+    let name = &function.sig.ident;
+    let handle = options.handle.as_ref().unwrap_or(name);
+    let methods = methods(&function, &arguments, handle, &expand::private(options.krate.as_ref()));
+    let handle = expand::handle(name, &function.vis, handle);
+    quote! {
+        #error
+        #function
+        #handle
+        #methods
+    }
+}
+
+/// Takes our attributes off, and tells the role of each argument as far as it can be told.
+fn strip(function: &mut Function) -> Vec<(Role, Type)> {
+    let mut arguments = Vec::new();
+    for input in &mut function.sig.inputs {
+        match input {
+            FnArg::Typed(input) => {
+                let role = attr::role(&attr::take_ours(&mut input.attrs));
+                arguments
+                    .push((role.unwrap_or(Role::Input { default: None, aliases: Vec::new() }), (*input.ty).clone()));
+            }
+            FnArg::Receiver(receiver) => drop(attr::take_ours(&mut receiver.attrs)),
+        }
+    }
+    arguments
+}
+
+/// The methods, which are never called: this does not compile. None, if the types mean nothing outside of the function.
+fn methods(function: &Function, arguments: &[(Role, Type)], handle: &Ident, p: &Path) -> Option<TokenStream> {
+    let output: Type = match &function.sig.output {
+        ReturnType::Default => parse_quote!(()),
+        ReturnType::Type(_, ty) => valid::visible_output(ty).unwrap_or_else(|| (**ty).clone()),
+    };
+    let told = |role: &Role, ty: &Type| !matches!(role, Role::State) && !valid::is_context(ty).unwrap_or(true);
+    let told: Vec<&(Role, Type)> = arguments.iter().filter(|(role, ty)| told(role, ty)).collect();
+    let nameable = |ty: &Type| valid::check_owned(ty).is_ok() && !matches!(ty, Type::Never(_));
+    if !function.sig.generics.params.is_empty() || !nameable(&output) || !told.iter().all(|(_, ty)| nameable(ty)) {
+        return None;
+    }
+    let given: Vec<_> = told.iter().filter(|(role, _)| role.takes()).map(|(_, ty)| ty).collect();
+    let inputs: Vec<_> = told.iter().filter(|(role, _)| !role.takes()).map(|(_, ty)| ty).collect();
+    let takes = match told.iter().find(|(role, _)| role.takes()) {
+        None => quote!(#p::Nothing),
+        Some((Role::Prerequisite, ty)) => quote!(#p::Takes<#ty>),
+        Some((_, ty)) => quote!(#p::TakesAll<#ty>),
+    };
+    let vis = &function.vis;
+    Some(quote! {
+        #[allow(dead_code)]
+        impl #handle {
+            #vis fn request(#(_: #inputs),*) -> #p::Request<#takes, #output> { #p::never() }
+            #vis fn with(#(_: #given,)* #(_: #inputs),*) -> #p::Request<#p::Nothing, #output> { #p::never() }
+            #vis fn periodic(#(_: #inputs,)* _: impl #p::Into<#p::Schedule>) -> #p::PeriodicRequest { #p::never() }
+        }
+    })
+}

@@ -1,0 +1,291 @@
+//! The rules: what a worker's function may look like. The first broken one is the only error, at the token that breaks it.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Error, FnArg, GenericArgument, Ident, LitStr, Pat, PatType, Path, PathArguments, Result, ReturnType,
+    Signature, Type, TypePath, parse_quote,
+};
+
+use crate::ast::{Answer, Argument, Function, Role, Worker};
+use crate::attr::{self, Options};
+
+/// The longest name that every manager takes unless told otherwise: `Limits::name`.
+const LONGEST_NAME: usize = 256;
+
+impl<'a> Worker<'a> {
+    /// A worker, if the function and the options obey all rules.
+    pub(crate) fn check(mut function: Function, options: &'a Options) -> Result<Self> {
+        check_signature(&function.sig)?;
+        let arguments = function.sig.inputs.iter_mut().enumerate().map(|(place, input)| argument(place, input));
+        let arguments: Vec<Argument> = arguments.collect::<Result<_>>()?;
+        check_together(&arguments)?;
+        let answer = answer(&function.sig, options)?;
+        check_names(&function.sig.ident, options)?;
+        Ok(Worker { function, options, arguments, answer })
+    }
+}
+
+fn check_signature(sig: &Signature) -> Result<()> {
+    if let Some(receiver) = sig.receiver() {
+        return Err(Error::new_spanned(
+            receiver,
+            "a method can't be a worker, since nobody could make its `self` again after a restart: use a free function, and `#[state]` for what the application has",
+        ));
+    }
+    if let Some(parameter) = sig.generics.params.first() {
+        return Err(Error::new_spanned(
+            parameter,
+            "a worker can't be generic: its name stands for one function with stored arguments",
+        ));
+    }
+    if let Some(bounds) = &sig.generics.where_clause {
+        return Err(Error::new_spanned(bounds, "a worker can't be generic, so it has no `where` clause"));
+    }
+    if let Some(token) = &sig.constness {
+        return Err(Error::new_spanned(token, "a `const fn` can't be a worker"));
+    }
+    let safety = sig.safety.to_token_stream();
+    if !safety.is_empty() {
+        return Err(Error::new_spanned(
+            safety,
+            "an unsafe function can't be a worker: workman calls it from safe code",
+        ));
+    }
+    if let Some(abi) = &sig.abi {
+        return Err(Error::new_spanned(abi, "a worker is a Rust function, without `extern`"));
+    }
+    match &sig.variadic {
+        Some(variadic) => Err(Error::new_spanned(variadic, "a worker is a Rust function, without `...`")),
+        None => Ok(()),
+    }
+}
+
+fn argument(place: usize, input: &mut FnArg) -> Result<Argument> {
+    let FnArg::Typed(input) = input else { return Err(Error::new_spanned(input, "a method can't be a worker")) };
+    if let Some(cfg) = input.attrs.iter().find(|attr| attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")) {
+        return Err(Error::new_spanned(
+            cfg,
+            "an argument can't depend on `cfg`: another build may read what this one stored",
+        ));
+    }
+    let ours = attr::take_ours(&mut input.attrs);
+    let role = if is_context(&input.ty)? { context(&ours)? } else { attr::role(&ours)? };
+    if !matches!(role, Role::Context) {
+        check_owned(&input.ty)?;
+    }
+    let name = argument_name(place, input, &role)?;
+    Ok(Argument { name, ty: (*input.ty).clone(), role })
+}
+
+/// Whether this is `&WorkContext`.
+pub(crate) fn is_context(ty: &Type) -> Result<bool> {
+    let context = |ty: &Type| matches!(ty, Type::Path(path) if is_named(&path.path, "WorkContext"));
+    match ty {
+        Type::Reference(reference) if context(&reference.elem) => match &reference.mutability {
+            Some(token) => Err(Error::new_spanned(token, "the context is shared: write `&WorkContext`")),
+            None => Ok(true),
+        },
+        _ if context(ty) => Err(Error::new_spanned(ty, "the context is lent to the worker: write `&WorkContext`")),
+        _ => Ok(false),
+    }
+}
+
+fn context(ours: &[Attribute]) -> Result<Role> {
+    match ours.first() {
+        None => Ok(Role::Context),
+        Some(attr) if attr.path().is_ident("default") || attr.path().is_ident("alias") => {
+            Err(attr::only_inputs(ours, "&WorkContext"))
+        }
+        Some(attr) => Err(Error::new_spanned(attr, "the context comes from workman and needs no attribute")),
+    }
+}
+
+/// Refuses what borrows and what has no type of its own.
+pub(crate) fn check_owned(ty: &Type) -> Result<()> {
+    check_one_type(ty, "an argument")?;
+    if let Type::Reference(reference) = ty {
+        let instead = owned(&reference.elem);
+        return Err(Error::new_spanned(
+            ty,
+            format!("an argument can't borrow, since it is stored until the work runs: use {instead}"),
+        ));
+    }
+    match find(ty.to_token_stream(), &is_borrow) {
+        Some(span) => {
+            Err(Error::new(span, "an argument can't borrow, since it is stored until the work runs: use an owned type"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What to use instead of a reference to this.
+fn owned(ty: &Type) -> String {
+    match ty {
+        Type::Path(path) if path.path.is_ident("str") => "`String`".into(),
+        Type::Path(path) if is_named(&path.path, "Path") => "`PathBuf`".into(),
+        Type::Slice(slice) => format!("`Vec<{}>`", slice.elem.to_token_stream()),
+        Type::Path(path) => format!("`{}`", path.to_token_stream()),
+        _ => "an owned type".into(),
+    }
+}
+
+fn check_one_type(ty: &Type, what: &str) -> Result<()> {
+    if let Some(span) = find(ty.to_token_stream(), &|token| matches!(token, TokenTree::Ident(word) if word == "impl")) {
+        return Err(Error::new(
+            span,
+            format!("{what} of a worker has one type, which is stored: `impl Trait` is none"),
+        ));
+    }
+    match find(ty.to_token_stream(), &|token| matches!(token, TokenTree::Ident(word) if word == "Self")) {
+        Some(span) => Err(Error::new(span, "a worker is a free function: here is no `Self`")),
+        None => Ok(()),
+    }
+}
+
+fn is_borrow(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == '&' || punct.as_char() == '\'')
+}
+
+/// Where the first such token is.
+fn find(tokens: TokenStream, wanted: &dyn Fn(&TokenTree) -> bool) -> Option<Span> {
+    tokens.into_iter().find_map(|token| match &token {
+        TokenTree::Group(group) => find(group.stream(), wanted),
+        _ => wanted(&token).then(|| token.span()),
+    })
+}
+
+/// The name of an argument. What is not stored needs none.
+fn argument_name(place: usize, input: &PatType, role: &Role) -> Result<Ident> {
+    match &*input.pat {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Ok(pat.ident.clone()),
+        Pat::Wild(_) if matches!(role, Role::Context | Role::State) => {
+            Ok(Ident::new(&format!("_{place}"), Span::mixed_site()))
+        }
+        pat => {
+            Err(Error::new_spanned(pat, "an argument of a worker needs a plain name, under which its value is stored"))
+        }
+    }
+}
+
+fn check_together(arguments: &[Argument]) -> Result<()> {
+    let second = |wanted: fn(&Role) -> bool| arguments.iter().filter(move |argument| wanted(&argument.role)).nth(1);
+    if let Some(argument) = second(|role| matches!(role, Role::Context)) {
+        return Err(Error::new_spanned(&argument.ty, "an attempt has one context: ask for `&WorkContext` once"));
+    }
+    if let Some(argument) = second(Role::takes) {
+        return Err(Error::new_spanned(
+            &argument.name,
+            "a worker takes from its prerequisites with one argument: a list or a tuple with `#[prerequisites]` takes several outputs",
+        ));
+    }
+    let mut names: Vec<String> = arguments.iter().map(|argument| argument.name.unraw().to_string()).collect();
+    for argument in arguments {
+        let Role::Input { aliases, .. } = &argument.role else { continue };
+        for alias in aliases {
+            if names.contains(&alias.value()) {
+                return Err(Error::new(
+                    alias.span(),
+                    format!("\"{}\" is the name or alias of an argument already", alias.value()),
+                ));
+            }
+            names.push(alias.value());
+        }
+    }
+    Ok(())
+}
+
+/// What the function returns, read from the text of its signature.
+fn answer(sig: &Signature, options: &Options) -> Result<Answer> {
+    let returned: Type = match &sig.output {
+        ReturnType::Default => parse_quote!(()),
+        ReturnType::Type(_, ty) => (**ty).clone(),
+    };
+    check_one_type(&returned, "the answer")?;
+    let span = if matches!(sig.output, ReturnType::Default) { sig.ident.span() } else { returned.span() };
+    let failure = arguments_of(&returned, "Result").and_then(|types| types.into_iter().nth(1));
+    let error_span = failure.map_or(span, |ty| ty.span());
+    let visible = visible_output(&returned);
+    if let (Some(permanent), None, None) = (&options.permanent, arguments_of(&returned, "Result"), &options.output) {
+        return Err(Error::new_spanned(permanent, "`permanent` sorts errors, and this worker returns no `Result`"));
+    }
+    let output = options.output.clone().unwrap_or_else(|| visible.unwrap_or_else(|| returned.clone()));
+    match &output {
+        Type::Never(never) => Err(Error::new_spanned(never, "a worker has to end: it can't return `!`")),
+        Type::Reference(reference) => {
+            let instead = owned(&reference.elem);
+            Err(Error::new_spanned(
+                reference,
+                format!("what a worker gives is stored, so it can't be borrowed: use {instead}"),
+            ))
+        }
+        _ => Ok(Answer { output, span, error_span }),
+    }
+}
+
+/// The `T` of `Result<T, ..>`, `Outcome<T>` and `Result<Outcome<T>, ..>`.
+pub(crate) fn visible_output(returned: &Type) -> Option<Type> {
+    let first = |ty: &Type, name: &str| arguments_of(ty, name).and_then(|types| types.into_iter().next());
+    match first(returned, "Result") {
+        Some(ty) => first(&ty, "Outcome").or(Some(ty)),
+        None => first(returned, "Outcome"),
+    }
+}
+
+/// The types between the angle brackets of a path that ends in this name, if there are any.
+fn arguments_of(ty: &Type, name: &str) -> Option<Vec<Type>> {
+    let path = match ty {
+        Type::Paren(inner) => return arguments_of(&inner.elem, name),
+        Type::Group(inner) => return arguments_of(&inner.elem, name),
+        Type::Path(TypePath { qself: None, path, .. }) if is_named(path, name) => path,
+        _ => return None,
+    };
+    let PathArguments::AngleBracketed(arguments) = &path.segments.last()?.arguments else { return None };
+    let types = arguments.args.iter().filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty.clone()),
+        _ => None,
+    });
+    Some(types.collect()).filter(|types: &Vec<Type>| !types.is_empty())
+}
+
+fn is_named(path: &Path, name: &str) -> bool {
+    path.segments.last().is_some_and(|segment| segment.ident == name)
+}
+
+fn check_names(function: &Ident, options: &Options) -> Result<()> {
+    let own = options.name.as_ref().map_or_else(|| function.unraw().to_string(), LitStr::value);
+    let mut names: Vec<String> = Vec::new();
+    if let Some(name) = &options.name {
+        check_name(name)?;
+    }
+    if own.len() > LONGEST_NAME {
+        return Err(Error::new(
+            function.span(),
+            format!("a worker's name has {LONGEST_NAME} bytes at the most: give it one with `name = \"..\"`"),
+        ));
+    }
+    names.push(own);
+    for alias in &options.aliases {
+        check_name(alias)?;
+        if names.contains(&alias.value()) {
+            return Err(Error::new(alias.span(), "this is a name of the worker already"));
+        }
+        names.push(alias.value());
+    }
+    Ok(())
+}
+
+fn check_name(name: &LitStr) -> Result<()> {
+    let text = name.value();
+    if text.is_empty() {
+        Err(Error::new(name.span(), "a worker's name can't be empty"))
+    } else if text.len() > LONGEST_NAME {
+        Err(Error::new(name.span(), format!("this name has {} bytes, the limit is {LONGEST_NAME}", text.len())))
+    } else if let Some(control) = text.chars().find(|c| c.is_control()) {
+        Err(Error::new(name.span(), format!("a worker's name can't have the control character {control:?}")))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! [`Ballast`]: a file that takes up room until the disk is full, and then makes some.
+//!
+//! redb never writes over what it may still need, so on a full disk even a deletion fails. Giving up one mebibyte lets the
+//! running work finish; until the ballast could be laid again, new work is refused, so that it does not eat that room up.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How large it is.
+const SIZE: usize = 1 << 20;
+
+/// How long to wait before another try to lay it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The ballast beside a store.
+pub(crate) struct Ballast {
+    path: PathBuf,
+    state: State,
+}
+
+enum State {
+    Laid,
+    /// Given up; not before this time is it worth trying to lay it again.
+    Spent {
+        retry_at: Duration,
+    },
+}
+
+impl Ballast {
+    /// Lays the ballast beside `store`, unless it lies there.
+    pub(crate) fn beside(store: &Path, now: Duration) -> Self {
+        let mut ballast = Ballast { path: sibling(store, ".ballast"), state: State::Spent { retry_at: now } };
+        ballast.lay(now);
+        ballast
+    }
+
+    /// Gives it up: the disk is full.
+    pub(crate) fn spend(&mut self, now: Duration) {
+        tracing::error!(ballast = %self.path.display(), "the disk is full; the ballast is given up so that running work can finish, new work is refused until there is room again");
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, ballast = %self.path.display(), "there was no ballast to give up");
+        }
+        self.state = State::Spent { retry_at: now + PATIENCE };
+    }
+
+    /// Whether it lies there, after another try to lay it if that is due.
+    pub(crate) fn is_laid(&mut self, now: Duration) -> bool {
+        if let State::Spent { retry_at } = self.state
+            && now >= retry_at
+        {
+            self.lay(now);
+        }
+        matches!(self.state, State::Laid)
+    }
+
+    fn lay(&mut self, now: Duration) {
+        self.state = match fill(&self.path) {
+            Ok(()) => State::Laid,
+            Err(error) if is_full(&error) => {
+                let _ = fs::remove_file(&self.path);
+                State::Spent { retry_at: now + PATIENCE }
+            }
+            Err(error) => {
+                // Without the right to make files here, the store works as well as it can without ballast.
+                tracing::debug!(%error, ballast = %self.path.display(), "no ballast could be laid");
+                State::Laid
+            }
+        };
+    }
+}
+
+/// The path of a file that belongs to `store`.
+pub(crate) fn sibling(store: &Path, suffix: &str) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Writes bytes that no file system can squeeze or leave out.
+fn fill(path: &Path) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|file| file.len() >= SIZE as u64) {
+        return Ok(());
+    }
+    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(path)?;
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    let noise = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    let bytes: Vec<u8> = noise.take(SIZE / 8).flatten().collect();
+    file.write_all(&bytes)?;
+    File::sync_data(&file)
+}
+
+/// Only the user who runs the program may read what it keeps.
+#[cfg(unix)]
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
+}
+
+/// The folder's own rights decide here.
+#[cfg(not(unix))]
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_is_laid_again_after_a_while() {
+        let folder = crate::sample::folder("ballast");
+        let store = folder.path().join("store");
+        let mut ballast = Ballast::beside(&store, Duration::ZERO);
+        let file = folder.path().join("store.ballast");
+        assert_eq!(fs::metadata(&file).unwrap().len(), SIZE as u64);
+        ballast.spend(Duration::ZERO);
+        assert!(!file.exists());
+        assert!(!ballast.is_laid(PATIENCE / 2));
+        assert!(ballast.is_laid(PATIENCE));
+        assert_eq!(fs::metadata(&file).unwrap().len(), SIZE as u64);
+    }
+}

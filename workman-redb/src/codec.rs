@@ -1,0 +1,560 @@
+//! The bodies of rows: how each noun of the core lies in bytes, field by field, as `docs/format.md` says.
+//!
+//! Written by hand, because a format is a promise: every enum has explicit bytes, every body has a version, and a byte that
+//! is not known is an error and never a guess. Integers are little-endian base 128, so that small ones are small. This
+//! module knows no table, key or checksum.
+
+mod bytes;
+
+use std::fmt;
+
+use workman_core::constraints::{ConstraintKind, Constraints, NetworkType};
+use workman_core::data::{Codec, Payload};
+use workman_core::id::WorkId;
+use workman_core::policy::{Backoff, BackoffPolicy, OnDeath};
+use workman_core::record::{
+    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, ErrorText, Finish, InputShape, Lane, LaneId, Meta, Notes,
+    ParkReason, Period, Prerequisites, RowsPresent, Schedule, Standing, Terms, WorkRecord, WorkSpec,
+};
+use workman_core::state::StopReason;
+
+pub(crate) use bytes::{Reader, Writer};
+
+/// Why bytes and a value do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CodecError {
+    /// The bytes end too early.
+    Short,
+    /// The bytes go on after the value.
+    Long,
+    /// A byte stands for nothing that this build knows.
+    Unknown(&'static str, u8),
+    /// A number is larger than its field.
+    Range(&'static str),
+    /// A text is no UTF-8.
+    Text,
+    /// The value is of a kind that this build can't store.
+    Unstorable(&'static str),
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CodecError::Short => f.write_str("it ends too early"),
+            CodecError::Long => f.write_str("it is longer than what it says"),
+            CodecError::Unknown(what, byte) => write!(f, "the byte {byte} is no {what} that this build knows"),
+            CodecError::Range(what) => write!(f, "a number is too large for {what}"),
+            CodecError::Text => f.write_str("a text in it is not UTF-8"),
+            CodecError::Unstorable(what) => write!(f, "this version of workman-redb can't store {what}"),
+        }
+    }
+}
+
+type Decoded<T> = Result<T, CodecError>;
+type Encoded = Result<(), CodecError>;
+
+/// A value with bytes of its own.
+pub(crate) trait Body: Sized {
+    fn write(&self, to: &mut Writer) -> Encoded;
+    fn read(from: &mut Reader<'_>) -> Decoded<Self>;
+}
+
+/// A work's record without its id, which is the key.
+pub(crate) fn write_record(record: &WorkRecord, to: &mut Writer) -> Encoded {
+    to.u64(record.seq);
+    to.u64(record.turn);
+    to.u32(record.lane.0);
+    to.u32(record.generation);
+    record.standing.write(to)?;
+    to.time(record.created);
+    to.time(record.enqueued);
+    to.u64(record.fence);
+    to.u32(record.failures);
+    to.u32(record.interruptions);
+    to.u32(record.deaths);
+    to.u32(record.open);
+    to.option(record.period.as_ref(), |to, period| period.write(to))?;
+    to.option(record.started.as_ref(), |to, at| to.timed(*at))?;
+    to.option(record.ended.as_ref(), |to, at| to.timed(*at))?;
+    to.option(record.stop.as_ref(), |to, stop| stop.write(to))?;
+    record.rows.write(to)?;
+    record.terms.write(to)
+}
+
+pub(crate) fn read_record(id: WorkId, from: &mut Reader<'_>) -> Decoded<WorkRecord> {
+    Ok(WorkRecord {
+        id,
+        seq: from.u64()?,
+        turn: from.u64()?,
+        lane: LaneId(from.u32()?),
+        generation: from.u32()?,
+        standing: Standing::read(from)?,
+        created: from.time()?,
+        enqueued: from.time()?,
+        fence: from.u64()?,
+        failures: from.u32()?,
+        interruptions: from.u32()?,
+        deaths: from.u32()?,
+        open: from.u32()?,
+        period: from.option(Period::read)?,
+        started: from.option(Reader::time)?,
+        ended: from.option(Reader::time)?,
+        stop: from.option(StopReason::read)?,
+        rows: RowsPresent::read(from)?,
+        terms: Terms::read(from)?,
+    })
+}
+
+/// What a request said, without its input's codec, which the envelope carries. The input lies at the end, as it is.
+pub(crate) fn write_spec(spec: &WorkSpec, to: &mut Writer) -> Encoded {
+    to.text(&spec.worker);
+    to.list(&spec.tags, |to, tag| {
+        to.text(tag);
+        Ok(())
+    })?;
+    to.option(spec.name.as_ref(), |to, name| {
+        to.text(name);
+        Ok(())
+    })?;
+    spec.constraints.write(to)?;
+    to.byte(match spec.prerequisites.shape {
+        InputShape::Nothing => 0,
+        InputShape::One => 1,
+        InputShape::List => 2,
+        InputShape::Tuple => 3,
+    });
+    to.list(&spec.prerequisites.ids, |to, id| {
+        to.id(*id);
+        Ok(())
+    })?;
+    to.rest(spec.input.bytes());
+    Ok(())
+}
+
+pub(crate) fn read_spec(codec: u8, from: &mut Reader<'_>) -> Decoded<WorkSpec> {
+    let worker = from.shared_text()?;
+    let tags = from.list(Reader::shared_text)?;
+    let name = from.option(Reader::shared_text)?;
+    let constraints = Constraints::read(from)?;
+    let shape = match from.byte()? {
+        0 => InputShape::Nothing,
+        1 => InputShape::One,
+        2 => InputShape::List,
+        3 => InputShape::Tuple,
+        byte => return Err(CodecError::Unknown("input shape", byte)),
+    };
+    let prerequisites = Prerequisites { shape, ids: from.list(Reader::id)? };
+    let input = Payload::new(Codec::from_code(codec), from.rest());
+    Ok(WorkSpec { worker, input, tags, name, constraints, prerequisites })
+}
+
+/// A lane without its number, which is the key.
+pub(crate) fn write_lane(lane: &Lane, to: &mut Writer) -> Encoded {
+    to.text(&lane.worker);
+    lane.constraints.write(to)
+}
+
+pub(crate) fn read_lane(id: LaneId, from: &mut Reader<'_>) -> Decoded<Lane> {
+    Ok(Lane { id, worker: from.shared_text()?, constraints: Constraints::read(from)? })
+}
+
+/// A cascade without its number, which is the key.
+pub(crate) fn write_cascade(cascade: &Cascade, to: &mut Writer) -> Encoded {
+    to.byte(match cascade.verb {
+        CascadeVerb::Release => 1,
+        CascadeVerb::Fail => 2,
+        CascadeVerb::Cancel => 3,
+    });
+    to.id(cascade.of);
+    to.option(cascade.after.as_ref(), |to, id| {
+        to.id(*id);
+        Ok(())
+    })
+}
+
+pub(crate) fn read_cascade(number: u64, from: &mut Reader<'_>) -> Decoded<Cascade> {
+    let verb = match from.byte()? {
+        1 => CascadeVerb::Release,
+        2 => CascadeVerb::Fail,
+        3 => CascadeVerb::Cancel,
+        byte => return Err(CodecError::Unknown("cascade verb", byte)),
+    };
+    Ok(Cascade { number, verb, of: from.id()?, after: from.option(Reader::id)? })
+}
+
+impl Body for Terms {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.byte(self.priority.cast_unsigned());
+        to.duration(self.initial_delay);
+        to.byte(match self.backoff.policy() {
+            BackoffPolicy::Linear => 1,
+            BackoffPolicy::Exponential => 2,
+        });
+        to.duration(self.backoff.first_delay());
+        to.duration(self.backoff.max_delay());
+        to.option(self.max_attempts.as_ref(), |to, attempts| {
+            to.u32(*attempts);
+            Ok(())
+        })?;
+        to.duration(self.retention);
+        to.byte(match self.on_death {
+            OnDeath::Park => 1,
+            OnDeath::Fail => 2,
+        });
+        to.flag(self.discards_output);
+        match self.schedule {
+            Schedule::Once => to.byte(1),
+            Schedule::Every { interval } => {
+                to.byte(2);
+                to.duration(interval);
+            }
+            _ => return Err(CodecError::Unstorable("this kind of schedule")),
+        }
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(Terms {
+            priority: from.byte()?.cast_signed(),
+            initial_delay: from.duration()?,
+            backoff: read_backoff(from)?,
+            max_attempts: from.option(Reader::u32)?,
+            retention: from.duration()?,
+            on_death: match from.byte()? {
+                1 => OnDeath::Park,
+                2 => OnDeath::Fail,
+                byte => return Err(CodecError::Unknown("death policy", byte)),
+            },
+            discards_output: from.flag()?,
+            schedule: match from.byte()? {
+                1 => Schedule::Once,
+                2 => Schedule::Every { interval: from.duration()? },
+                byte => return Err(CodecError::Unknown("schedule", byte)),
+            },
+        })
+    }
+}
+
+fn read_backoff(from: &mut Reader<'_>) -> Decoded<Backoff> {
+    let make = match from.byte()? {
+        1 => Backoff::linear,
+        2 => Backoff::exponential,
+        byte => return Err(CodecError::Unknown("backoff policy", byte)),
+    };
+    Ok(make(from.duration()?).ceiling(from.duration()?))
+}
+
+impl Body for Standing {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        match self {
+            Standing::Blocked => to.byte(1),
+            Standing::Waiting { due } => {
+                to.byte(2);
+                to.time(*due);
+            }
+            Standing::Ready { since } => {
+                to.byte(3);
+                to.time(*since);
+            }
+            Standing::Parked { why } => {
+                to.byte(4);
+                why.write(to)?;
+            }
+            Standing::Running { epoch } => {
+                to.byte(5);
+                to.u64(*epoch);
+            }
+            Standing::Finished { how, at } => {
+                to.byte(6);
+                to.byte(match how {
+                    Finish::Succeeded => 1,
+                    Finish::Failed => 2,
+                    Finish::Cancelled => 3,
+                });
+                to.time(*at);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(match from.byte()? {
+            1 => Standing::Blocked,
+            2 => Standing::Waiting { due: from.time()? },
+            3 => Standing::Ready { since: from.time()? },
+            4 => Standing::Parked { why: ParkReason::read(from)? },
+            5 => Standing::Running { epoch: from.u64()? },
+            6 => {
+                let how = match from.byte()? {
+                    1 => Finish::Succeeded,
+                    2 => Finish::Failed,
+                    3 => Finish::Cancelled,
+                    byte => return Err(CodecError::Unknown("finish", byte)),
+                };
+                Standing::Finished { how, at: from.time()? }
+            }
+            byte => return Err(CodecError::Unknown("standing", byte)),
+        })
+    }
+}
+
+impl Body for ParkReason {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        match self {
+            ParkReason::Undecodable { message } => {
+                to.byte(1);
+                to.text(message);
+            }
+            ParkReason::Poisoned { deaths } => {
+                to.byte(2);
+                to.u32(*deaths);
+            }
+            ParkReason::TooLarge { size, limit } => {
+                to.byte(3);
+                to.u64(*size);
+                to.u64(*limit);
+            }
+            _ => return Err(CodecError::Unstorable("this reason to park a work")),
+        }
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(match from.byte()? {
+            1 => ParkReason::Undecodable { message: from.shared_text()? },
+            2 => ParkReason::Poisoned { deaths: from.u32()? },
+            3 => ParkReason::TooLarge { size: from.u64()?, limit: from.u64()? },
+            byte => return Err(CodecError::Unknown("reason to park", byte)),
+        })
+    }
+}
+
+impl Body for Period {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.u64(self.count);
+        to.time(self.due);
+        to.time(self.anchor);
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(Period { count: from.u64()?, due: from.time()?, anchor: from.time()? })
+    }
+}
+
+impl Body for StopReason {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.byte(self.code());
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let code = from.byte()?;
+        StopReason::from_code(code).ok_or(CodecError::Unknown("stop reason", code))
+    }
+}
+
+impl Body for RowsPresent {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.bits([self.output, self.notes, self.history, self.dependents]);
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let [output, notes, history, dependents] = from.bits("row")?;
+        Ok(RowsPresent { output, notes, history, dependents })
+    }
+}
+
+impl Body for Constraints {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.byte(match self.network_type() {
+            NetworkType::NotRequired => 0,
+            NetworkType::Connected => 1,
+            NetworkType::Unmetered => 2,
+            NetworkType::NotRoaming => 3,
+            NetworkType::Metered => 4,
+            NetworkType::TemporarilyUnmetered => 5,
+        });
+        to.bits([
+            self.requires(ConstraintKind::Charging),
+            self.requires(ConstraintKind::BatteryNotLow),
+            self.requires(ConstraintKind::StorageNotLow),
+            self.requires(ConstraintKind::DeviceIdle),
+        ]);
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let mut constraints = Constraints::new().network(match from.byte()? {
+            0 => NetworkType::NotRequired,
+            1 => NetworkType::Connected,
+            2 => NetworkType::Unmetered,
+            3 => NetworkType::NotRoaming,
+            4 => NetworkType::Metered,
+            5 => NetworkType::TemporarilyUnmetered,
+            byte => return Err(CodecError::Unknown("network", byte)),
+        });
+        let [charging, battery_not_low, storage_not_low, device_idle] = from.bits("constraint")?;
+        if charging {
+            constraints = constraints.requires_charging();
+        }
+        if battery_not_low {
+            constraints = constraints.requires_battery_not_low();
+        }
+        if storage_not_low {
+            constraints = constraints.requires_storage_not_low();
+        }
+        if device_idle {
+            constraints = constraints.requires_device_idle();
+        }
+        Ok(constraints)
+    }
+}
+
+impl Body for Payload {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.byte(self.codec().code());
+        to.blob(self.bytes());
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(Payload::new(Codec::from_code(from.byte()?), from.blob()?))
+    }
+}
+
+impl Body for Notes {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.option(self.progress.as_ref(), |to, payload| payload.write(to))?;
+        to.option(self.checkpoint.as_ref(), |to, payload| payload.write(to))
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(Notes { progress: from.option(Payload::read)?, checkpoint: from.option(Payload::read)? })
+    }
+}
+
+impl Body for Vec<AttemptRecord> {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.list(self, |to, attempt| attempt.write(to))
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        from.list(AttemptRecord::read)
+    }
+}
+
+impl Body for AttemptRecord {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.u32(self.number);
+        to.u64(self.fence);
+        to.time(self.started);
+        to.time(self.ended);
+        match &self.end {
+            AttemptEnd::Succeeded => to.byte(1),
+            AttemptEnd::Failed { error } => {
+                to.byte(2);
+                error.write(to)?;
+            }
+            AttemptEnd::Snoozed => to.byte(3),
+            AttemptEnd::Interrupted { reason } => {
+                to.byte(4);
+                reason.write(to)?;
+            }
+            AttemptEnd::Died => to.byte(5),
+            _ => return Err(CodecError::Unstorable("this end of an attempt")),
+        }
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(AttemptRecord {
+            number: from.u32()?,
+            fence: from.u64()?,
+            started: from.time()?,
+            ended: from.time()?,
+            end: match from.byte()? {
+                1 => AttemptEnd::Succeeded,
+                2 => AttemptEnd::Failed { error: ErrorText::read(from)? },
+                3 => AttemptEnd::Snoozed,
+                4 => AttemptEnd::Interrupted { reason: StopReason::read(from)? },
+                5 => AttemptEnd::Died,
+                byte => return Err(CodecError::Unknown("end of an attempt", byte)),
+            },
+        })
+    }
+}
+
+impl Body for ErrorText {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.text(&self.message);
+        to.list(&self.sources, |to, source| {
+            to.text(source);
+            Ok(())
+        })?;
+        to.flag(self.panicked);
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let text = |from: &mut Reader<'_>| from.text().map(String::from);
+        Ok(ErrorText { message: text(from)?, sources: from.list(text)?, panicked: from.flag()? })
+    }
+}
+
+impl Body for Meta {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.u64(self.incarnation);
+        to.u64(self.epochs_of);
+        to.u64(self.open_epochs.len() as u64);
+        for (epoch, until) in &self.open_epochs {
+            to.u64(*epoch);
+            to.time(*until);
+        }
+        to.u64(self.next_epoch);
+        to.u64(self.next_seq);
+        to.u32(self.next_lane);
+        to.i64(self.clock_offset_ms);
+        to.time(self.latest);
+        to.u64(self.first_cascade);
+        to.u64(self.next_cascade);
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(Meta {
+            incarnation: from.u64()?,
+            epochs_of: from.u64()?,
+            open_epochs: from.list(|from| Ok((from.u64()?, from.time()?)))?.into_iter().collect(),
+            next_epoch: from.u64()?,
+            next_seq: from.u64()?,
+            next_lane: from.u32()?,
+            clock_offset_ms: from.i64()?,
+            latest: from.time()?,
+            first_cascade: from.u64()?,
+            next_cascade: from.u64()?,
+        })
+    }
+}
+
+/// The row that says what the file is. Its body never changes, whatever the format becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Format {
+    /// The version of everything else in the file.
+    pub(crate) version: u32,
+    /// Made with the file, so that a reopened file is known to be the same.
+    pub(crate) instance: WorkId,
+}
+
+impl Body for Format {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.u32(self.version);
+        to.id(self.instance);
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(Format { version: from.u32()?, instance: from.id()? })
+    }
+}

@@ -1,0 +1,291 @@
+//! [`RedbStore`] and its [`RedbBuilder`].
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use redb::StorageBackend;
+use workman_core::query::{Page, PageRequest};
+use workman_core::store::embedded::Dump;
+use workman_core::store::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
+use workman_core::time::{Clock, SystemClock};
+
+use crate::durability::Durability;
+use crate::error::{OpenError, kills_the_handle};
+use crate::handle::Handle;
+use crate::home::Home;
+use crate::threads::{Threads, read_dump, read_page};
+use crate::wait::block_on;
+use crate::writer::Writer;
+
+/// Works in one file, owned by one process at a time.
+///
+/// It keeps the whole contract of [`Store`]. All reading and writing happens on two threads of the store's own, which
+/// sleep while there is nothing to do and outlive any async runtime. Calls that wait at the same time share one commit.
+///
+/// Opening and dropping a store block the calling thread for a few milliseconds; in async code, open it before the runtime
+/// starts or on a thread for blocking code, and [`close`](Store::close) it before it is dropped.
+///
+/// # What an error means
+/// After an I/O error the store opens its file again by itself, with growing pauses if that fails, and goes on;
+/// meanwhile calls are answered with honest errors. Claims stay alive. A row that is damaged is an error that names it
+/// (`Corrupted`), for the calls that need that row and no others.
+///
+/// # Examples
+/// ```
+/// use workman_core::store::Store;
+/// use workman_redb::RedbStore;
+///
+/// # let folder = std::env::temp_dir().join(format!("workman-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("open.redb");
+/// let store = RedbStore::open(&path)?;
+/// assert!(RedbStore::open(&path).unwrap_err().is_already_open());
+///
+/// futures::executor::block_on(store.close());
+/// let again = RedbStore::open(&path)?;
+/// # drop(again);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RedbStore {
+    engine: Engine,
+    feed: Arc<ChangeFeed>,
+    path: PathBuf,
+}
+
+/// Who does the work.
+enum Engine {
+    Threads(Threads),
+    /// Whoever calls.
+    Inline {
+        handle: Arc<Handle>,
+        writer: Box<Mutex<Writer>>,
+    },
+}
+
+impl RedbStore {
+    /// Opens the store in this file, and makes the file if there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the file is as it was before then.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
+        Self::builder(path).open()
+    }
+
+    /// As [`open`](Self::open), but waits up to `patience` while somebody else has the store open: for a program that is
+    /// started anew while its predecessor still ends.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_waiting(path: impl Into<PathBuf>, patience: Duration) -> Result<Self, OpenError> {
+        Self::builder(path).waiting(patience).open()
+    }
+
+    /// A store in this file with other settings than the usual.
+    pub fn builder(path: impl Into<PathBuf>) -> RedbBuilder {
+        RedbBuilder::new(Home::File(path.into()))
+    }
+
+    /// A store on a disk of your own making, for tests that simulate one. `disk` is called when the store is opened, and
+    /// again each time that it opens itself anew after an error; each time it must show the same bytes.
+    ///
+    /// There is no ballast, and a store of a newer format is refused after redb has looked at it.
+    pub fn builder_on<B: StorageBackend>(disk: impl Fn() -> io::Result<B> + Send + Sync + 'static) -> RedbBuilder {
+        RedbBuilder::new(Home::Disk(Box::new(move |builder| builder.create_with_backend(disk()?))))
+    }
+
+    /// Everything that is stored, for [`invariants::check`](workman_core::plan::invariants::check). It reads the whole
+    /// file: for tests and for doctors.
+    ///
+    /// # Errors
+    /// When something can't be read, or is not what was written.
+    pub async fn dump(&self) -> Result<Dump, StoreError> {
+        match &self.engine {
+            Engine::Threads(threads) => threads.dump().await,
+            Engine::Inline { handle, writer } => inline_look(handle, writer, read_dump),
+        }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl std::fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedbStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        if let Engine::Inline { writer, .. } = &self.engine {
+            lock(writer).end();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for RedbStore {
+    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+        match &self.engine {
+            Engine::Threads(threads) => threads.transact(units).await,
+            Engine::Inline { writer, .. } => {
+                lock(writer).serve(&[units]).pop().unwrap_or_else(|| Err(StoreError::closed()))
+            }
+        }
+    }
+
+    async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
+        match &self.engine {
+            Engine::Threads(threads) => threads.page(request).await,
+            Engine::Inline { handle, writer } => inline_look(handle, writer, |handle| read_page(handle, &request)),
+        }
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        self.feed.subscribe()
+    }
+
+    fn ownership(&self) -> Ownership {
+        Ownership::Exclusive
+    }
+
+    async fn close(&self) {
+        match &self.engine {
+            Engine::Threads(threads) => threads.close().await,
+            Engine::Inline { writer, .. } => lock(writer).end(),
+        }
+    }
+}
+
+/// How a [`RedbStore`] is opened.
+#[must_use = "a builder opens nothing until `open` is called"]
+pub struct RedbBuilder {
+    home: Home,
+    durability: Durability,
+    cache_bytes: usize,
+    patience: Duration,
+    clock: Option<Arc<dyn Clock>>,
+    mode: Mode,
+}
+
+enum Mode {
+    Threads,
+    Inline,
+}
+
+impl RedbBuilder {
+    /// The cache that a store has unless it is told otherwise: 16 MiB.
+    pub const DEFAULT_CACHE_BYTES: usize = 16 << 20;
+
+    fn new(home: Home) -> Self {
+        RedbBuilder {
+            home,
+            durability: Durability::Synced,
+            cache_bytes: Self::DEFAULT_CACHE_BYTES,
+            patience: Duration::ZERO,
+            clock: None,
+            mode: Mode::Threads,
+        }
+    }
+
+    /// What an acknowledged commit survives; everything, unless this says otherwise.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The memory that pages are kept in. A larger one makes a store of a million works and more a little faster.
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Waits this long for whoever else has the store open.
+    pub fn waiting(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Takes time from this clock: the pauses between two tries, and the syncs of a relaxed store.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Without threads: each call runs where it is made, and blocks there. For tests that drive everything by hand, and
+    /// for those who have no threads. A relaxed store syncs at its next call then, and when it is closed.
+    pub fn inline(mut self) -> Self {
+        self.mode = Mode::Inline;
+        self
+    }
+
+    /// Opens the store, and makes it if there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the file is as it was before then.
+    pub fn open(self) -> Result<RedbStore, OpenError> {
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let path = self.home.path().to_owned();
+        let handle = Arc::new(open_patiently(self.home, self.cache_bytes, self.patience, &*clock)?);
+        let feed = Arc::new(ChangeFeed::new());
+        let writer = Writer::begin(Arc::clone(&handle), Arc::clone(&feed), Arc::clone(&clock), self.durability)
+            .map_err(|error| OpenError::Corrupted { path: path.clone(), why: error.to_string() })?;
+        let engine = match self.mode {
+            Mode::Inline => Engine::Inline { handle, writer: Box::new(Mutex::new(writer)) },
+            Mode::Threads => Engine::Threads(
+                Threads::start(writer, handle, clock).map_err(|source| OpenError::Io { path: path.clone(), source })?,
+            ),
+        };
+        Ok(RedbStore { engine, feed, path })
+    }
+}
+
+/// The pauses between two tries grow from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+fn open_patiently(home: Home, cache: usize, patience: Duration, clock: &dyn Clock) -> Result<Handle, OpenError> {
+    let until = clock.monotonic() + patience;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match Handle::open(&home, cache) {
+            Err(error) if error.is_already_open() && clock.monotonic() < until => {
+                let left = until.saturating_sub(clock.monotonic());
+                block_on(clock.sleep(pause.min(left)));
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => return Err(error),
+            Ok(open) => return Ok(open.into_handle(home, cache)),
+        }
+    }
+}
+
+/// Looks once, and once more with a new handle if the first one died.
+fn inline_look<T>(
+    handle: &Handle,
+    writer: &Mutex<Writer>,
+    look: impl Fn(&Handle) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut writer = lock(writer);
+    writer.recover()?;
+    let generation = handle.generation();
+    match look(handle) {
+        Err(error) if kills_the_handle(&error) => {
+            writer.replace(generation)?;
+            look(handle)
+        }
+        looked => looked,
+    }
+}
+
+fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,267 @@
+//! [`Threads`]: the store's two threads, the writer's and the reader's, and what is sent to them.
+//!
+//! Both sleep until something is sent. The writer drains everything that waits into one group; while it syncs, the next
+//! group gathers behind it. No call ever touches the disk on the caller's thread.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use futures::channel::{mpsc, oneshot};
+use futures::future::{BoxFuture, Either, Shared, select};
+use futures::{FutureExt, StreamExt};
+use workman_core::query::{Page, PageRequest};
+use workman_core::store::embedded::{Dump, dump, page};
+use workman_core::store::{StoreError, StoreErrorKind};
+use workman_core::time::{Clock, LONGEST_SLEEP};
+
+use crate::error::kills_the_handle;
+use crate::handle::Handle;
+use crate::wait::block_on;
+use crate::writer::{Answer, Units, Writer};
+
+/// The most units of one commit; the calls behind them go with the next.
+const GROUP_UNITS: usize = 1_024;
+
+/// How long a drop waits for the threads to end. Only a disk that does not answer can make it wait that long.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
+enum ToWriter {
+    Transact(Units, oneshot::Sender<Answer>),
+    /// The reader met an error of this generation of the handle.
+    Replace(u64, oneshot::Sender<Result<(), StoreError>>),
+    Close,
+}
+
+enum ToReader {
+    Page(PageRequest, oneshot::Sender<Result<Page, StoreError>>),
+    Dump(oneshot::Sender<Result<Dump, StoreError>>),
+    Close,
+}
+
+/// A signal that both threads have ended.
+type Ended = Shared<BoxFuture<'static, ()>>;
+
+/// The store's threads.
+pub(crate) struct Threads {
+    writer: mpsc::UnboundedSender<ToWriter>,
+    reader: mpsc::UnboundedSender<ToReader>,
+    ended: Ended,
+    clock: Arc<dyn Clock>,
+}
+
+impl Threads {
+    /// Starts both threads.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(writer: Writer, handle: Arc<Handle>, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let (to_writer, writes) = mpsc::unbounded();
+        let (to_reader, reads) = mpsc::unbounded();
+        let (reader_ends, reader_ended) = oneshot::channel::<()>();
+        let (writer_ends, writer_ended) = oneshot::channel::<()>();
+        let reader = ReaderThread { handle, reads, writer: to_writer.clone(), _ends: reader_ends };
+        thread::Builder::new().name("workman-reader".into()).spawn(move || reader.run())?;
+        let writer = WriterThread {
+            writer,
+            writes,
+            reader: to_reader.clone(),
+            reader_ended,
+            clock: Arc::clone(&clock),
+            _ends: writer_ends,
+        };
+        thread::Builder::new().name("workman-writer".into()).spawn(move || writer.run())?;
+        let ended = writer_ended.map(drop).boxed().shared();
+        Ok(Threads { writer: to_writer, reader: to_reader, ended, clock })
+    }
+
+    pub(crate) async fn transact(&self, units: Units) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        if self.writer.unbounded_send(ToWriter::Transact(units, answer)).is_err() {
+            return Err(StoreError::closed());
+        }
+        answered.await.unwrap_or_else(|_| {
+            Err(StoreError::new(StoreErrorKind::Indeterminate, "the thread that writes the store is gone"))
+        })
+    }
+
+    pub(crate) async fn page(&self, request: PageRequest) -> Result<Page, StoreError> {
+        self.ask(|answer| ToReader::Page(request, answer)).await
+    }
+
+    pub(crate) async fn dump(&self) -> Result<Dump, StoreError> {
+        self.ask(ToReader::Dump).await
+    }
+
+    async fn ask<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> ToReader,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        if self.reader.unbounded_send(ask(answer)).is_err() {
+            return Err(StoreError::closed());
+        }
+        answered.await.unwrap_or_else(|_| Err(StoreError::closed()))
+    }
+
+    pub(crate) async fn close(&self) {
+        // It was closed before if nobody listens any more.
+        let _ = self.writer.unbounded_send(ToWriter::Close);
+        self.ended.clone().await;
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        let _ = self.writer.unbounded_send(ToWriter::Close);
+        if self.ended.clone().now_or_never().is_some() {
+            return;
+        }
+        let patience = self.clock.sleep(DROP_PATIENCE);
+        if let Either::Right(_) = block_on(select(self.ended.clone(), patience)) {
+            tracing::warn!("a store was dropped and its disk does not answer; its threads end when it does");
+        }
+    }
+}
+
+struct WriterThread {
+    writer: Writer,
+    writes: mpsc::UnboundedReceiver<ToWriter>,
+    reader: mpsc::UnboundedSender<ToReader>,
+    reader_ended: oneshot::Receiver<()>,
+    clock: Arc<dyn Clock>,
+    /// Dropped when the thread ends, which is the signal.
+    _ends: oneshot::Sender<()>,
+}
+
+impl WriterThread {
+    fn run(mut self) {
+        let mut next = self.wait();
+        while let Some(message) = next.take() {
+            match message {
+                ToWriter::Transact(units, answer) => next = self.serve_group(units, answer),
+                ToWriter::Replace(generation, answer) => {
+                    let _ = answer.send(self.writer.replace(generation));
+                }
+                ToWriter::Close => break,
+            }
+            next = next.or_else(|| self.wait());
+        }
+        self.close();
+    }
+
+    /// The next message. Relaxed commits are synced in time meanwhile.
+    fn wait(&mut self) -> Option<ToWriter> {
+        loop {
+            let Some(due) = self.writer.sync_due() else { return block_on(self.writes.next()) };
+            if due.is_zero() {
+                self.writer.sync();
+                continue;
+            }
+            let sleep = self.clock.sleep(due.min(LONGEST_SLEEP));
+            if let Either::Left((message, _)) = block_on(select(self.writes.next(), sleep)) {
+                return message;
+            }
+        }
+    }
+
+    /// Serves a call and those that wait behind it. Answers the message that did not fit the group.
+    fn serve_group(&mut self, units: Units, answer: oneshot::Sender<Answer>) -> Option<ToWriter> {
+        let mut size = units.len();
+        let (mut calls, mut answers) = (vec![units], vec![answer]);
+        let mut left = None;
+        while size < GROUP_UNITS {
+            match self.writes.next().now_or_never().flatten() {
+                Some(ToWriter::Transact(units, answer)) => {
+                    size += units.len();
+                    calls.push(units);
+                    answers.push(answer);
+                }
+                other => {
+                    left = other;
+                    break;
+                }
+            }
+        }
+        for (answer, result) in answers.into_iter().zip(self.writer.serve(&calls)) {
+            // Nobody waits for it if the caller dropped its future; the work is done all the same.
+            let _ = answer.send(result);
+        }
+        left
+    }
+
+    /// Everything before the close is done. What comes behind it is told so; the reader finishes its own.
+    fn close(mut self) {
+        self.writes.close();
+        while let Some(message) = self.writes.next().now_or_never().flatten() {
+            match message {
+                ToWriter::Transact(_, answer) => drop(answer.send(Err(StoreError::closed()))),
+                ToWriter::Replace(_, answer) => drop(answer.send(Err(StoreError::closed()))),
+                ToWriter::Close => {}
+            }
+        }
+        let _ = self.reader.unbounded_send(ToReader::Close);
+        let _ = block_on(self.reader_ended);
+        self.writer.end();
+    }
+}
+
+struct ReaderThread {
+    handle: Arc<Handle>,
+    reads: mpsc::UnboundedReceiver<ToReader>,
+    writer: mpsc::UnboundedSender<ToWriter>,
+    /// Dropped when the thread ends, which is the signal.
+    _ends: oneshot::Sender<()>,
+}
+
+impl ReaderThread {
+    fn run(mut self) {
+        while let Some(message) = block_on(self.reads.next()) {
+            match message {
+                ToReader::Page(request, answer) => {
+                    let _ = answer.send(self.look(|handle| read_page(handle, &request)));
+                }
+                ToReader::Dump(answer) => {
+                    let _ = answer.send(self.look(read_dump));
+                }
+                ToReader::Close => break,
+            }
+        }
+        self.reads.close();
+        while let Some(message) = self.reads.next().now_or_never().flatten() {
+            match message {
+                ToReader::Page(_, answer) => drop(answer.send(Err(StoreError::closed()))),
+                ToReader::Dump(answer) => drop(answer.send(Err(StoreError::closed()))),
+                ToReader::Close => {}
+            }
+        }
+    }
+
+    /// Looks once, and once more with a new handle if the first one died.
+    fn look<T>(&self, look: impl Fn(&Handle) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let generation = self.handle.generation();
+        match look(&self.handle) {
+            Err(error) if kills_the_handle(&error) || self.handle.is_down() => {
+                let (answer, answered) = oneshot::channel();
+                let _ = self.writer.unbounded_send(ToWriter::Replace(generation, answer));
+                match block_on(answered) {
+                    Ok(Ok(())) => look(&self.handle),
+                    Ok(Err(error)) => Err(error),
+                    Err(_) => Err(error),
+                }
+            }
+            looked => looked,
+        }
+    }
+}
+
+/// A page, with the commit that it shows.
+pub(crate) fn read_page(handle: &Handle, request: &PageRequest) -> Result<Page, StoreError> {
+    handle.read(|tables| page(tables, request, tables.commit()?))
+}
+
+/// Everything, for the invariants.
+pub(crate) fn read_dump(handle: &Handle) -> Result<Dump, StoreError> {
+    handle.read(|tables| dump(tables))
+}

@@ -1,0 +1,360 @@
+//! [`Writer`]: turns the calls that wait into one commit, and brings a dead handle back.
+//!
+//! A group of calls is planned and applied in one redb transaction and made durable by one sync; then one change is
+//! announced and every call answered. The writer takes no decision about works: `Transaction::run_unit` asks the planner.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use redb::{Database, WriteTransaction};
+use workman_core::plan::Command;
+use workman_core::store::embedded::{Row, RowKey, Rows, Transaction};
+use workman_core::store::{Change, ChangeFeed, StoreError, StoreErrorKind, Unit, UnitResult};
+use workman_core::time::Clock;
+
+use crate::ballast::Ballast;
+use crate::durability::Durability;
+use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked};
+use crate::handle::Handle;
+use crate::home::Home;
+use crate::tables::{Lanes, WriteTables};
+
+/// What one call of `transact` brings, and what it is answered.
+pub(crate) type Units = Vec<Unit>;
+pub(crate) type Answer = Result<Vec<UnitResult>, StoreError>;
+
+/// The wait after the first failed reopening; it doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// The writing side of a store.
+pub(crate) struct Writer {
+    handle: Arc<Handle>,
+    feed: Arc<ChangeFeed>,
+    clock: Arc<dyn Clock>,
+    durability: Durability,
+    ballast: Option<Ballast>,
+    incarnation: u64,
+    /// The number of the newest commit that was announced.
+    commit: u64,
+    lanes: Option<Lanes>,
+    /// What a commit would have announced of which nobody knows yet whether it happened.
+    doubt: Option<(u64, Change)>,
+    /// Since when there are commits that are not synced.
+    unsynced_since: Option<Duration>,
+    /// Failed reopenings in a row, and when the next is due.
+    down: Option<Down>,
+}
+
+struct Down {
+    failures: u32,
+    retry_at: Duration,
+}
+
+/// Whether an error may have left something behind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Applying,
+    Committing,
+}
+
+impl Writer {
+    /// Begins a new incarnation of the store that was opened.
+    ///
+    /// # Errors
+    /// When what the store says about itself can't be read.
+    pub(crate) fn begin(
+        handle: Arc<Handle>,
+        feed: Arc<ChangeFeed>,
+        clock: Arc<dyn Clock>,
+        durability: Durability,
+    ) -> Result<Self, StoreError> {
+        let (incarnation, commit) = handle.read(|tables| {
+            let stored = match tables.get(RowKey::Meta)? {
+                Some(Row::Meta(meta)) => meta.incarnation,
+                _ => 0,
+            };
+            Ok((stored + 1, tables.commit()?))
+        })?;
+        let ballast = match handle.home() {
+            Home::File(path) => Some(Ballast::beside(path, clock.monotonic())),
+            Home::Disk(_) => None,
+        };
+        Ok(Writer {
+            handle,
+            feed,
+            clock,
+            durability,
+            ballast,
+            incarnation,
+            commit,
+            lanes: None,
+            doubt: None,
+            unsynced_since: None,
+            down: None,
+        })
+    }
+
+    /// Runs a group of calls as one commit, and answers each.
+    pub(crate) fn serve(&mut self, calls: &[Units]) -> Vec<Answer> {
+        if let Err(error) = self.recover() {
+            return calls.iter().map(|_| Err(error.clone())).collect();
+        }
+        if self.has_no_room() && calls.iter().any(enqueues) {
+            return calls.iter().map(|call| if enqueues(call) { Err(self.full()) } else { self.alone(call) }).collect();
+        }
+        match self.commit_group(calls) {
+            Ok(results) => results.into_iter().map(Ok).collect(),
+            // A row that can't be used harms only the calls that need it. Nothing was written yet.
+            Err(error) if calls.len() > 1 && !kills_the_handle(&error) => {
+                calls.iter().map(|call| self.alone(call)).collect()
+            }
+            Err(error) => calls.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// Brings the handle back if it is down, unless that was tried too short a while ago.
+    ///
+    /// # Errors
+    /// `Rejected` when the handle stays down.
+    pub(crate) fn recover(&mut self) -> Result<(), StoreError> {
+        if !self.handle.is_down() {
+            return Ok(());
+        }
+        let now = self.clock.monotonic();
+        if let Some(down) = &self.down
+            && now < down.retry_at
+        {
+            let message = format!(
+                "the store {} is down after an error; opening it again failed {} times, the next try is in {:?}",
+                self.handle.place(),
+                down.failures,
+                down.retry_at - now
+            );
+            return Err(StoreError::new(StoreErrorKind::Rejected, message));
+        }
+        self.reopen()
+    }
+
+    /// Replaces the handle after a reader's complaint, unless that has happened since.
+    pub(crate) fn replace(&mut self, generation: u64) -> Result<(), StoreError> {
+        if self.handle.generation() == generation {
+            self.give_up();
+        }
+        self.recover()
+    }
+
+    /// How long until commits must be synced that are not.
+    pub(crate) fn sync_due(&self) -> Option<Duration> {
+        let (Durability::Relaxed { within }, Some(since)) = (self.durability, self.unsynced_since) else { return None };
+        Some((since + within).saturating_sub(self.clock.monotonic()))
+    }
+
+    /// Syncs what is not synced yet.
+    pub(crate) fn sync(&mut self) {
+        if self.unsynced_since.is_none() || self.handle.is_down() {
+            return;
+        }
+        let place = self.handle.place();
+        let synced = catch_unwind(AssertUnwindSafe(|| {
+            self.handle.with(|database| {
+                let transaction = begin(place, database, true)?;
+                transaction.commit().map_err(|error| in_doubt(place, error))
+            })
+        }));
+        match synced.unwrap_or_else(|payload| Err(panicked(place, StoreErrorKind::Indeterminate, &*payload))) {
+            Ok(()) => self.unsynced_since = None,
+            Err(error) => self.after(&error),
+        }
+    }
+
+    /// Ends the writing side: nothing stays unsynced.
+    pub(crate) fn end(&mut self) {
+        self.sync();
+        self.handle.close();
+        self.feed.close();
+    }
+
+    fn alone(&mut self, call: &Units) -> Answer {
+        self.recover()?;
+        let mut results = self.commit_group(std::slice::from_ref(call))?;
+        Ok(results.pop().unwrap_or_default())
+    }
+
+    /// Plans, applies and commits. Whatever goes wrong, the answer says what that means for the data.
+    fn commit_group(&mut self, calls: &[Units]) -> Result<Vec<Vec<UnitResult>>, StoreError> {
+        let synced = self.syncs_now();
+        let phase = Cell::new(Phase::Applying);
+        let handle = Arc::clone(&self.handle);
+        let tried = catch_unwind(AssertUnwindSafe(|| {
+            handle.with(|database| self.try_commit(handle.place(), database, calls, synced, &phase))
+        }));
+        let kind = match phase.get() {
+            Phase::Applying => StoreErrorKind::Corrupted,
+            Phase::Committing => StoreErrorKind::Indeterminate,
+        };
+        let tried = tried.unwrap_or_else(|payload| Err(panicked(handle.place(), kind, &*payload)));
+        match &tried {
+            Ok(_) => self.committed(synced),
+            Err(error) => self.after(error),
+        }
+        tried
+    }
+
+    fn try_commit(
+        &mut self,
+        place: &str,
+        database: &Database,
+        calls: &[Units],
+        synced: bool,
+        phase: &Cell<Phase>,
+    ) -> Result<Vec<Vec<UnitResult>>, StoreError> {
+        let transaction = begin(place, database, synced)?;
+        let mut tables = WriteTables::open(place, &transaction, self.lanes.take())?;
+        let mut gathered = Transaction::begin(&tables, self.incarnation)?;
+        let mut results = Vec::with_capacity(calls.len());
+        for call in calls {
+            let units = call.iter().map(|unit| gathered.run_unit(&mut tables, unit));
+            results.push(units.collect::<Result<Vec<_>, StoreError>>()?);
+        }
+        let number = self.commit + 1;
+        let Some(change) = gathered.finish(&mut tables, number)? else {
+            self.lanes = tables.into_lanes();
+            transaction.abort().map_err(|error| failed(place, error))?;
+            return Ok(results);
+        };
+        tables.put_commit(number)?;
+        let lanes = tables.into_lanes();
+        self.doubt = Some((number, change));
+        phase.set(Phase::Committing);
+        transaction.commit().map_err(|error| in_doubt(place, error))?;
+        self.lanes = lanes;
+        Ok(results)
+    }
+
+    /// Announces what was committed, if anything was.
+    fn committed(&mut self, synced: bool) {
+        let Some((number, change)) = self.doubt.take() else { return };
+        self.commit = number;
+        self.unsynced_since = match self.unsynced_since {
+            _ if synced => None,
+            None => Some(self.clock.monotonic()),
+            since => since,
+        };
+        self.announce(&change);
+    }
+
+    /// A subscriber's waker is not ours; if it panics, the others have heard of the commit all the same.
+    fn announce(&self, change: &Change) {
+        if catch_unwind(AssertUnwindSafe(|| self.feed.announce(change))).is_err() {
+            tracing::error!("a subscriber to the changes of the store panicked when it was woken");
+        }
+    }
+
+    /// What an error asks for: room, a new handle, or nothing.
+    fn after(&mut self, error: &StoreError) {
+        self.lanes = None;
+        if !kills_the_handle(error) {
+            return;
+        }
+        tracing::warn!(store = self.handle.place(), %error, "the store had an error, and is opened again");
+        if let Some(ballast) = self.ballast.as_mut().filter(|_| is_disk_full(error)) {
+            ballast.spend(self.clock.monotonic());
+        }
+        self.give_up();
+        // Whoever asks next is told if it stays down.
+        let _ = self.recover();
+    }
+
+    fn give_up(&mut self) {
+        self.lanes = None;
+        self.down = None;
+        self.handle.take_down();
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        let handle = Arc::clone(&self.handle);
+        let reopened = handle
+            .reopen()
+            .map_err(|error| StoreError::new(StoreErrorKind::Rejected, error.to_string()).caused_by(error))
+            .and_then(|()| handle.read(|tables| tables.commit()));
+        match reopened {
+            Ok(stored) => {
+                tracing::info!(store = handle.place(), "the store is open again");
+                self.down = None;
+                self.resume(stored);
+                Ok(())
+            }
+            Err(error) => {
+                handle.take_down();
+                let failures = self.down.as_ref().map_or(0, |down| down.failures) + 1;
+                let wait = FIRST_WAIT.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_WAIT);
+                self.down = Some(Down { failures, retry_at: self.clock.monotonic() + wait });
+                tracing::error!(store = handle.place(), %error, failures, next_try_in = ?wait, "the store could not be opened again");
+                let message = format!("the store {} is down: {error}", handle.place());
+                Err(StoreError::new(StoreErrorKind::Rejected, message).caused_by(error))
+            }
+        }
+    }
+
+    /// Finds out what became of the last commit, and tells the subscribers.
+    fn resume(&mut self, stored: u64) {
+        let lost = stored < self.commit;
+        self.unsynced_since = None;
+        match self.doubt.take() {
+            Some((number, change)) if number == stored => {
+                self.commit = number;
+                self.announce(&change);
+            }
+            _ => {}
+        }
+        if lost {
+            // Only relaxed commits can be lost like this.
+            tracing::error!(
+                store = self.handle.place(),
+                from = stored + 1,
+                to = self.commit,
+                "commits that were not synced yet are lost"
+            );
+            self.announce(&Change::Lagged);
+        }
+    }
+
+    fn syncs_now(&self) -> bool {
+        match self.durability {
+            Durability::Synced => true,
+            Durability::Relaxed { .. } => self.sync_due().is_some_and(|due| due.is_zero()),
+        }
+    }
+
+    fn has_no_room(&mut self) -> bool {
+        let now = self.clock.monotonic();
+        self.ballast.as_mut().is_some_and(|ballast| !ballast.is_laid(now))
+    }
+
+    fn full(&self) -> StoreError {
+        let message = format!(
+            "the disk of the store {} is full; new work is refused so that running work can finish, until there is room",
+            self.handle.place()
+        );
+        StoreError::new(StoreErrorKind::Rejected, message)
+    }
+}
+
+fn begin(place: &str, database: &Database, synced: bool) -> Result<WriteTransaction, StoreError> {
+    let mut transaction = database.begin_write().map_err(|error| failed(place, error))?;
+    if synced {
+        // A process that was killed opens the file again in milliseconds, whatever its size, and a damaged page in the
+        // newest commit is an error instead of a commit that never happened.
+        transaction.set_quick_repair(true);
+    } else {
+        transaction.set_durability(redb::Durability::None).map_err(|error| failed(place, error))?;
+    }
+    Ok(transaction)
+}
+
+fn enqueues(call: &Units) -> bool {
+    call.iter().any(|unit| matches!(unit.command, Command::Enqueue(_)))
+}

@@ -1,0 +1,214 @@
+//! Power cuts, failing disks and flipped bits: what was acknowledged is there, and nothing is ever half there.
+
+mod support;
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use support::disk::{Disk, Fault, Survivors};
+use support::workload::Workload;
+use support::{Random, block_on, dump};
+use workman_core::MemoryStore;
+use workman_core::plan::invariants;
+use workman_core::store::embedded::Dump;
+use workman_core::store::{Change, Store, StoreErrorKind, Unit};
+use workman_redb::{Durability, RedbBuilder, RedbStore};
+
+/// A closed store, calls to make, and what must be stored after each of them.
+struct Story {
+    disk: Disk,
+    calls: Vec<Vec<Unit>>,
+    dumps: Vec<Arc<Dump>>,
+}
+
+fn builder(disk: &Disk) -> RedbBuilder {
+    let disk = disk.clone();
+    RedbStore::builder_on(move || Ok(disk.clone())).inline()
+}
+
+fn story(seed: u64, before: usize, calls: usize) -> Story {
+    let disk = Disk::default();
+    let mut memory = MemoryStore::new();
+    let store = builder(&disk).open().unwrap();
+    let mut workload = Workload::new(seed);
+    for _ in 0..before {
+        let units = workload.call();
+        block_on(store.transact(units.clone())).unwrap();
+        workload.learn(&block_on(memory.transact(units)).unwrap());
+    }
+    drop(store);
+    memory = memory.reopen();
+    workload.reopened();
+    let mut story = Story { disk, calls: Vec::new(), dumps: vec![Arc::new(memory.dump())] };
+    for _ in 0..calls {
+        let units = workload.call();
+        workload.learn(&block_on(memory.transact(units.clone())).unwrap());
+        story.calls.push(units);
+        story.dumps.push(Arc::new(memory.dump()));
+    }
+    story
+}
+
+/// Runs the calls until the first error; answers how many were acknowledged.
+fn run_until_error(store: &RedbStore, calls: &[Vec<Unit>]) -> usize {
+    calls.iter().take_while(|units| block_on(store.transact((*units).clone())).is_ok()).count()
+}
+
+/// The power fails at operation `k`; then what is left is opened, sometimes after a second power cut in between.
+fn cut_power(story: &Story, k: u64, random: &mut Random, durability: Durability) -> bool {
+    let disk = story.disk.copy();
+    disk.plan_fault(k, Fault::PowerLoss);
+    let acknowledged = match builder(&disk).durability(durability).open() {
+        Ok(store) => run_until_error(&store, &story.calls),
+        Err(_) => 0,
+    };
+    if !disk.is_dead() {
+        return false;
+    }
+    use Survivors::{Everything, Nothing, Prefix, Subset, Torn};
+    for survivors in [Nothing, Everything, Prefix, Subset, Torn] {
+        let mut left = disk.after_power_loss(survivors, random);
+        if random.one_in(3) {
+            left.plan_fault(random.below(6) as u64, Fault::PowerLoss);
+            drop(builder(&left).open());
+            left = left.after_power_loss(survivors, random);
+        }
+        let store = builder(&left).open().unwrap();
+        let found = dump(&store);
+        let expected = match durability {
+            Durability::Synced => &story.dumps[acknowledged..(acknowledged + 2).min(story.dumps.len())],
+            _ => &story.dumps[..],
+        };
+        assert!(
+            expected.iter().any(|dump| **dump == found),
+            "power cut at operation {k}, {survivors:?} survive, {acknowledged} calls acknowledged, seed {:#x}",
+            random.seed
+        );
+    }
+    true
+}
+
+#[test]
+fn s2_after_a_power_cut_at_any_operation_all_that_was_acknowledged_is_there_and_nothing_is_torn() {
+    let story = story(0x0050_7e55, 25, 10);
+    let mut random = Random::new(0xdead_d15c);
+    let cuts = (0..).take_while(|k| cut_power(&story, *k, &mut random, Durability::Synced)).count();
+    assert!(cuts > 50, "only {cuts} operations");
+}
+
+#[test]
+fn a_relaxed_store_shows_an_earlier_commit_after_a_power_cut_and_never_a_mixture() {
+    let story = story(0x000a_7e55, 25, 10);
+    let mut random = Random::new(0xdead_d15d);
+    // Due at once, so that every other commit or so is synced.
+    let durability = Durability::Relaxed { within: Duration::ZERO };
+    let cuts = (0..).take_while(|k| cut_power(&story, *k, &mut random, durability)).count();
+    assert!(cuts > 20, "only {cuts} operations");
+}
+
+/// One fault at operation `k`; every call is sent until it happened, and each happens once.
+fn survive(story: &Story, k: u64, fault: Fault) -> bool {
+    let disk = story.disk.copy();
+    disk.plan_fault(k, fault);
+    let store = match builder(&disk).open() {
+        Ok(store) => store,
+        Err(_) => builder(&disk).open().unwrap(),
+    };
+    let mut changes = store.changes();
+    for (number, units) in story.calls.iter().enumerate() {
+        let Err(error) = block_on(store.transact(units.clone())) else { continue };
+        let context = format!("{fault:?} at operation {k}, call {number}: {error}");
+        let found = dump(&store);
+        let happened = found == *story.dumps[number + 1];
+        assert!(happened || found == *story.dumps[number], "neither before nor after: {context}");
+        let unchanged = story.dumps[number] == story.dumps[number + 1];
+        let honest = match error.kind() {
+            StoreErrorKind::Indeterminate => true,
+            StoreErrorKind::Rejected => !happened || unchanged,
+            StoreErrorKind::Corrupted => fault == Fault::Panic && (!happened || unchanged),
+            _ => false,
+        };
+        assert!(honest, "{context}");
+        if !happened || unchanged {
+            block_on(store.transact(units.clone())).unwrap_or_else(|again| panic!("{again} after {context}"));
+        }
+    }
+    assert_eq!(dump(&store), **story.dumps.last().unwrap(), "{fault:?} at operation {k}");
+    let mut last = None;
+    while let Some(Some(change)) = changes.next().now_or_never() {
+        let Change::Commit { commit, .. } = change else { panic!("{change:?}: nothing was lost") };
+        assert!(last.is_none_or(|last| commit == last + 1), "{fault:?} at operation {k}: {commit} after {last:?}");
+        last = Some(commit);
+    }
+    drop(store);
+    let met = disk.take_fault().is_none();
+    assert_eq!(dump(&builder(&disk).open().unwrap()), **story.dumps.last().unwrap());
+    met
+}
+
+fn survive_everywhere(seed: u64, fault: Fault) {
+    let story = story(seed, 12, 6);
+    let faults = (0..).take_while(|k| survive(&story, *k, fault)).count();
+    assert!(faults > 30, "only {faults} operations");
+}
+
+#[test]
+fn s6_s7_one_failing_write_or_sync_is_told_honestly_and_the_next_call_works() {
+    survive_everywhere(0xe10, Fault::Error(ErrorKind::Other));
+}
+
+#[test]
+fn s8_a_full_disk_is_told_honestly_and_the_next_call_works_once_there_is_room() {
+    survive_everywhere(0xf011, Fault::Error(ErrorKind::StorageFull));
+}
+
+#[test]
+fn s15_a_panic_below_the_store_stays_below_it() {
+    survive_everywhere(0x9a1c, Fault::Panic);
+}
+
+/// What is read is what was written, or an error.
+fn flip(original: &Dump, bytes: &[u8], random: &mut Random) -> &'static str {
+    let mut bytes = bytes.to_vec();
+    // Most of a small file is empty; flips there prove nothing.
+    let place = loop {
+        let place = random.below(bytes.len());
+        let page = place / 4096 * 4096;
+        if bytes[page..(page + 4096).min(bytes.len())].iter().filter(|byte| **byte != 0).count() > 64 {
+            break place;
+        }
+    };
+    bytes[place] ^= 1 << random.below(8);
+    let disk = Disk::of(bytes);
+    let Ok(store) = builder(&disk).open() else { return "refused" };
+    let Ok(found) = block_on(store.dump()) else { return "an error" };
+    let context = format!("a flipped bit in byte {place}, seed {:#x}", random.seed);
+    for (id, record) in &found.records {
+        assert_eq!(original.records.get(id), Some(record), "{context}");
+    }
+    for (id, spec) in &found.specs {
+        assert_eq!(original.specs.get(id), Some(spec), "{context}");
+    }
+    assert!(found.index.is_subset(&original.index), "{context}");
+    assert!(found.lanes.iter().all(|lane| original.lanes.contains(lane)), "{context}");
+    if found == *original {
+        return "no harm";
+    }
+    assert!(!invariants::check(&found).is_empty(), "{context}: works are missing, and nobody can tell");
+    "missing"
+}
+
+#[test]
+fn s10_a_flipped_bit_is_an_error_and_never_another_answer() {
+    let story = story(0x00b1_7f11, 40, 0);
+    let bytes = story.disk.bytes();
+    let mut random = Random::new(0xf11b);
+    let mut outcomes = std::collections::BTreeMap::<&str, usize>::new();
+    for _ in 0..400 {
+        *outcomes.entry(flip(&story.dumps[0], &bytes, &mut random)).or_default() += 1;
+    }
+    println!("{outcomes:?}, seed {:#x}", random.seed);
+    assert!(outcomes.get("an error").is_some_and(|errors| *errors > 0), "{outcomes:?}");
+}

@@ -1,0 +1,195 @@
+//! Calls that wait together share a commit; a call that is dropped happens all the same; a bad row harms nobody else.
+
+mod support;
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use redb::{Database, ReadableTable, TableDefinition};
+use support::disk::Disk;
+use support::workload::plain;
+use support::{Folder, at, block_on, dump, run};
+use workman_core::id::WorkId;
+use workman_core::plan::{Cancel, Command};
+use workman_core::query::{PageRequest, WorkQuery, WorkSelector};
+use workman_core::store::{Change, Store, StoreErrorKind};
+use workman_redb::{Durability, RedbStore};
+
+#[test]
+fn c8_calls_from_many_threads_share_commits_and_lose_nothing() {
+    const THREADS: u128 = 40;
+    const CALLS: u128 = 25;
+    let folder = Folder::new("group");
+    let store = Arc::new(RedbStore::open(folder.store()).unwrap());
+    let changes = store.changes();
+    let callers: Vec<_> = (0..THREADS)
+        .map(|caller| {
+            let store = Arc::clone(&store);
+            thread::spawn(move || {
+                let calls = (0..CALLS).map(|n| WorkId::from_u128(1 + caller * CALLS + n));
+                let calls = calls.map(|id| store.transact(vec![at(plain(id), 1)]));
+                for answer in block_on(futures::future::join_all(calls)) {
+                    assert!(answer.unwrap()[0].is_ok());
+                }
+            })
+        })
+        .collect();
+    callers.into_iter().for_each(|caller| caller.join().unwrap());
+    assert_eq!(dump(&store).records.len() as u128, THREADS * CALLS);
+    block_on(store.close());
+    let changes: Vec<Change> = block_on(changes.collect());
+    let mut touched = 0;
+    for (number, change) in changes.iter().enumerate() {
+        let Change::Commit { commit, touched: ids, .. } = change else { panic!("{change:?}") };
+        assert_eq!(*commit, number as u64 + 1);
+        touched += ids.len() as u128;
+    }
+    assert_eq!(touched, THREADS * CALLS);
+    assert!(changes.len() as u128 * 4 < THREADS * CALLS, "{} commits for {} calls", changes.len(), THREADS * CALLS);
+}
+
+#[test]
+fn c6_a_call_that_writes_nothing_costs_no_sync_and_announces_nothing() {
+    let disk = Disk::default();
+    let handle = disk.clone();
+    let store = RedbStore::builder_on(move || Ok(handle.clone())).inline().open().unwrap();
+    let mut changes = store.changes();
+    let before = disk.ops();
+    assert!(run(&store, Command::Retry(WorkId::from_u128(1)), 1).unwrap().is_err());
+    assert!(block_on(store.transact(Vec::new())).unwrap().is_empty());
+    assert_eq!(disk.ops(), before);
+    assert!(changes.next().now_or_never().is_none());
+}
+
+#[test]
+fn a_lone_call_costs_two_syncs_and_a_relaxed_one_none() {
+    for (durability, syncs) in [(Durability::Synced, 2), (Durability::RELAXED, 0)] {
+        let disk = Disk::default();
+        let handle = disk.clone();
+        let builder = RedbStore::builder_on(move || Ok(handle.clone())).durability(durability);
+        let store = builder.inline().open().unwrap();
+        let before = disk.syncs();
+        run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
+        assert_eq!(disk.syncs() - before, syncs, "{durability:?}");
+        drop(store);
+        let store = RedbStore::builder_on(move || Ok(disk.clone())).inline().open().unwrap();
+        assert_eq!(dump(&store).records.len(), 1, "{durability:?}");
+    }
+}
+
+#[test]
+fn c7_a_call_whose_future_is_dropped_after_its_first_poll_happens() {
+    let folder = Folder::new("dropped");
+    let store = RedbStore::open(folder.store()).unwrap();
+    let mut call = store.transact(vec![at(plain(WorkId::from_u128(1)), 1)]);
+    let _ = call.poll_unpin(&mut Context::from_waker(Waker::noop()));
+    drop(call);
+    run(&store, Command::Attach, 2).unwrap().unwrap();
+    assert_eq!(dump(&store).records.len(), 1);
+}
+
+#[test]
+fn c16_a_query_sees_every_commit_that_was_acknowledged_before_it() {
+    let folder = Folder::new("query");
+    let store = RedbStore::open(folder.store()).unwrap();
+    for number in 1..=30_u128 {
+        run(&store, plain(WorkId::from_u128(number)), 1).unwrap().unwrap();
+        let page = PageRequest { query: WorkQuery::all(), after: None, limit: 100 };
+        let page = block_on(store.query(page)).unwrap();
+        assert_eq!((page.works.len() as u128, u128::from(page.commit)), (number, number));
+    }
+}
+
+/// Spoils the record of this work, from outside.
+fn spoil(folder: &Folder, id: WorkId) {
+    let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("record");
+    let database = Database::open(folder.store()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let key = id.as_u128().to_be_bytes();
+    let mut records = transaction.open_table(table).unwrap();
+    let mut row = records.get(&key[..]).unwrap().unwrap().value().to_vec();
+    row[12] ^= 0x10;
+    records.insert(&key[..], &row[..]).unwrap();
+    drop(records);
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn a_damaged_row_harms_only_the_calls_that_need_it() {
+    let folder = Folder::new("spoiled");
+    let (good, bad) = (WorkId::from_u128(1), WorkId::from_u128(2));
+    let store = RedbStore::open(folder.store()).unwrap();
+    for id in [good, bad] {
+        run(&store, plain(id), 1).unwrap().unwrap();
+    }
+    drop(store);
+    spoil(&folder, bad);
+    let store = RedbStore::open(folder.store()).unwrap();
+    let cancel = |id| {
+        let cancel = Cancel { selector: WorkSelector::Id(id), before: None, after: None };
+        store.transact(vec![at(Command::Cancel(cancel), 2)])
+    };
+    let others = (10..40_u128).map(|id| store.transact(vec![at(plain(WorkId::from_u128(id)), 3)]));
+    let others = futures::future::join_all(others);
+    let (bad_answer, good_answer, others) = block_on(futures::future::join3(cancel(bad), cancel(good), others));
+    let error = bad_answer.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupted);
+    let message = error.to_string();
+    for part in ["record", &bad.to_string(), &folder.store().display().to_string(), "checksum"] {
+        assert!(message.contains(part), "{part:?} is not in {message:?}");
+    }
+    assert!(good_answer.unwrap()[0].is_ok());
+    assert!(others.into_iter().all(|answer| answer.unwrap()[0].is_ok()));
+}
+
+#[test]
+fn a_store_on_a_disk_that_is_away_answers_and_comes_back() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let (disk, away) = (Disk::default(), Arc::new(AtomicBool::new(false)));
+    let (handle, gone) = (disk.clone(), Arc::clone(&away));
+    let open = move || {
+        if gone.load(Ordering::SeqCst) { Err(std::io::ErrorKind::NotFound.into()) } else { Ok(handle.clone()) }
+    };
+    let clock = Arc::new(Hands::default());
+    let store = RedbStore::builder_on(open).clock(Arc::clone(&clock) as _).open().unwrap();
+    run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
+    away.store(true, Ordering::SeqCst);
+    disk.plan_fault(0, support::disk::Fault::Error(std::io::ErrorKind::Other));
+    run(&store, plain(WorkId::from_u128(2)), 1).unwrap_err();
+    for _ in 0..3 {
+        assert_eq!(run(&store, plain(WorkId::from_u128(2)), 1).unwrap_err().kind(), StoreErrorKind::Rejected);
+    }
+    away.store(false, Ordering::SeqCst);
+    let error = run(&store, plain(WorkId::from_u128(2)), 1).unwrap_err();
+    assert!(error.to_string().contains("next try"), "{error}");
+    clock.advance(Duration::from_secs(10));
+    run(&store, plain(WorkId::from_u128(2)), 1).unwrap().unwrap();
+    assert_eq!(dump(&store).records.len(), 2);
+}
+
+/// A clock that is moved by hand. Nobody sleeps on it here.
+#[derive(Default)]
+struct Hands(std::sync::Mutex<Duration>);
+
+impl Hands {
+    fn advance(&self, length: Duration) {
+        *self.0.lock().unwrap() += length;
+    }
+}
+
+impl workman_core::time::Clock for Hands {
+    fn wall(&self) -> workman_core::time::Timestamp {
+        workman_core::time::Timestamp::from_millis(0)
+    }
+
+    fn monotonic(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn sleep(&self, _: Duration) -> futures::future::BoxFuture<'static, ()> {
+        futures::future::pending().boxed()
+    }
+}

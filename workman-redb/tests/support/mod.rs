@@ -1,0 +1,88 @@
+//! What the tests share: a seeded workload, a model to compare with, and a disk that can fail.
+
+#![allow(dead_code, unreachable_pub, reason = "every test uses another part")]
+
+pub mod disk;
+pub mod workload;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use futures::executor::block_on;
+use workman_core::plan::{Command, invariants};
+use workman_core::store::embedded::Dump;
+use workman_core::store::{Store, StoreError, Unit, UnitResult};
+use workman_core::time::Timestamp;
+use workman_redb::RedbStore;
+
+/// SplitMix64.
+pub struct Random {
+    pub seed: u64,
+    state: u64,
+}
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Random { seed, state: seed }
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
+    }
+
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// An empty folder that goes with its guard.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("workman-redb-{}-{count}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.0.join("work.redb")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn at(command: Command, ms: i64) -> Unit {
+    Unit { command, wall: Timestamp::from_millis(ms) }
+}
+
+/// One command, one call.
+pub fn run(store: &dyn Store, command: Command, ms: i64) -> Result<UnitResult, StoreError> {
+    block_on(store.transact(vec![at(command, ms)])).map(|mut results| results.remove(0))
+}
+
+/// Everything that is stored, after a look at the invariants.
+pub fn dump(store: &RedbStore) -> Dump {
+    let dump = block_on(store.dump()).unwrap();
+    assert_eq!(invariants::check(&dump), Vec::<String>::new());
+    dump
+}

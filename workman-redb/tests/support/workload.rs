@@ -1,0 +1,277 @@
+//! A seeded stream of commands that knows enough of the answers to go on sensibly.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use workman_core::constraints::{Constraints, NetworkType};
+use workman_core::data::{Codec, Payload};
+use workman_core::id::WorkId;
+use workman_core::plan::{
+    Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, Note, OpenLane, Settle, SuspectsAllowed,
+    Unique, UniquePolicy, WorkerKind,
+};
+use workman_core::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath};
+use workman_core::query::WorkSelector;
+use workman_core::record::{
+    ErrorText, InputShape, LaneId, Notes, ParkReason, Prerequisites, Schedule, Terms, WorkSpec,
+};
+use workman_core::state::StopReason;
+use workman_core::store::{Unit, UnitResult};
+
+use super::{Random, at};
+
+const WORKERS: [&str; 3] = ["mail/send", "photo", "sync"];
+const TAGS: [&str; 3] = ["a", "b", "nightly"];
+const NAMES: [&str; 3] = ["inbox", "backup", "ü"];
+
+pub struct Workload {
+    pub random: Random,
+    ids: Vec<WorkId>,
+    held: Vec<(WorkId, u64)>,
+    epochs: Vec<u64>,
+    next_id: u128,
+    now: i64,
+}
+
+impl Workload {
+    pub fn new(seed: u64) -> Self {
+        Workload {
+            random: Random::new(seed),
+            ids: Vec::new(),
+            held: Vec::new(),
+            epochs: Vec::new(),
+            next_id: 1,
+            now: 1_700_000_000_000,
+        }
+    }
+
+    /// The store was opened anew: no manager is left.
+    pub fn reopened(&mut self) {
+        self.epochs.clear();
+        self.held.clear();
+    }
+
+    /// The units of the next call.
+    pub fn call(&mut self) -> Vec<Unit> {
+        let units = 1 + self.random.below(3);
+        (0..units).map(|_| self.unit()).collect()
+    }
+
+    /// Learns from the answers.
+    pub fn learn(&mut self, results: &[UnitResult]) {
+        for result in results.iter().flatten() {
+            match result {
+                Applied::Attached { epoch, .. } => self.epochs.push(*epoch),
+                Applied::Claimed { works, .. } => self.held.extend(works.iter().map(held)),
+                _ => {}
+            }
+        }
+    }
+
+    pub fn unit(&mut self) -> Unit {
+        // Now and then the clock is set back, or leaps.
+        self.now += match self.random.below(12) {
+            0 => -60_000,
+            1 => 40_000,
+            _ => self.random.below(500) as i64,
+        };
+        let command = self.command();
+        at(command, self.now)
+    }
+
+    fn command(&mut self) -> Command {
+        let Some(epoch) = self.epochs.last().copied() else { return Command::Attach };
+        match self.random.below(20) {
+            0..=5 => self.enqueue(),
+            6..=9 => self.claim(epoch),
+            10..=14 => self.settle(),
+            15 => self.note(),
+            16 => self.cancel(),
+            17 => Command::Retry(self.some_id()),
+            18 => match self.random.below(4) {
+                0 => Command::Attach,
+                1 => Command::Rescue,
+                2 => Command::Reclaim { epoch, held: self.held.clone() },
+                _ => Command::Detach { epoch: self.epochs.swap_remove(0) },
+            },
+            _ => self.claim(epoch),
+        }
+    }
+
+    pub fn fresh_id(&mut self) -> WorkId {
+        let id = WorkId::from_u128(self.next_id << 64 | u128::from(self.random.next() >> 2));
+        self.next_id += 1;
+        self.ids.push(id);
+        id
+    }
+
+    fn some_id(&mut self) -> WorkId {
+        if self.ids.is_empty() {
+            return WorkId::from_u128(7);
+        }
+        let start = self.ids.len().saturating_sub(40);
+        self.ids[start + self.random.below(self.ids.len() - start)]
+    }
+
+    fn text(&mut self, from: &[&str]) -> Arc<str> {
+        from[self.random.below(from.len())].into()
+    }
+
+    fn payload(&mut self) -> Payload {
+        let length = if self.random.one_in(30) { 9_000 } else { self.random.below(80) };
+        Payload::new(Codec::JSON, vec![b'x'; length])
+    }
+
+    fn enqueue(&mut self) -> Command {
+        match self.random.below(5) {
+            0 | 1 => {
+                let works = vec![self.work(Vec::new(), None, Schedule::Once)];
+                Command::Enqueue(Enqueue { works, unique: None, offer: None })
+            }
+            2 => {
+                let mut works: Vec<NewWork> = Vec::new();
+                for _ in 0..2 + self.random.below(3) {
+                    let mut before: Vec<WorkId> = works.iter().map(|work| work.id).collect();
+                    if self.random.one_in(3) && !self.ids.is_empty() {
+                        before.push(self.some_id());
+                    }
+                    before.sort_unstable();
+                    before.dedup();
+                    works.push(self.work(before, None, Schedule::Once));
+                }
+                Command::Enqueue(Enqueue { works, unique: None, offer: None })
+            }
+            3 => {
+                let policies = [ExistingWorkPolicy::Keep, ExistingWorkPolicy::Replace];
+                let policy = policies[self.random.below(2)];
+                self.unique(UniquePolicy::OneTime(policy), Schedule::Once)
+            }
+            _ => {
+                use ExistingPeriodicWorkPolicy::{Keep, Replace, Update};
+                let policy = [Keep, Update, Replace][self.random.below(3)];
+                let interval = Duration::from_secs(1 + self.random.below(100) as u64);
+                self.unique(UniquePolicy::Periodic(policy), Schedule::Every { interval })
+            }
+        }
+    }
+
+    fn unique(&mut self, policy: UniquePolicy, schedule: Schedule) -> Command {
+        let name = self.text(&NAMES);
+        let works = vec![self.work(Vec::new(), Some(Arc::clone(&name)), schedule)];
+        Command::Enqueue(Enqueue { works, unique: Some(Unique { name, policy }), offer: None })
+    }
+
+    fn work(&mut self, prerequisites: Vec<WorkId>, name: Option<Arc<str>>, schedule: Schedule) -> NewWork {
+        let mut tags: Vec<Arc<str>> = (0..self.random.below(3)).map(|_| self.text(&TAGS)).collect();
+        tags.sort();
+        tags.dedup();
+        let constraints = match self.random.below(3) {
+            0 => Constraints::new().network(NetworkType::Unmetered),
+            _ => Constraints::NONE,
+        };
+        let shape = if prerequisites.is_empty() { InputShape::Nothing } else { InputShape::List };
+        let spec = WorkSpec {
+            worker: self.text(&WORKERS),
+            input: self.payload(),
+            tags,
+            name,
+            constraints,
+            prerequisites: Prerequisites { shape, ids: prerequisites },
+        };
+        NewWork { id: self.fresh_id(), spec: Arc::new(spec), terms: self.terms(schedule) }
+    }
+
+    fn terms(&mut self, schedule: Schedule) -> Terms {
+        let delay = if self.random.one_in(3) { self.random.below(20_000) as u64 } else { 0 };
+        Terms {
+            priority: self.random.below(5) as i8 - 2,
+            initial_delay: Duration::from_millis(delay),
+            backoff: Backoff::exponential(Duration::from_millis(700)),
+            max_attempts: [None, Some(2), Some(20)][self.random.below(3)],
+            retention: Duration::from_secs(60),
+            on_death: [OnDeath::Park, OnDeath::Fail][self.random.below(2)],
+            discards_output: self.random.one_in(4),
+            schedule,
+        }
+    }
+
+    fn claim(&mut self, epoch: u64) -> Command {
+        let kind = |n: u32| if n.is_multiple_of(2) { WorkerKind::Async } else { WorkerKind::Blocking };
+        let lanes = (0..8).map(|n| OpenLane { lane: LaneId(n), kind: kind(n) }).collect();
+        Command::Claim(Claim {
+            epoch,
+            lanes,
+            async_room: self.random.below(4),
+            blocking_room: self.random.below(4),
+            barred: Vec::new(),
+            suspects: SuspectsAllowed::One,
+        })
+    }
+
+    fn a_run(&mut self) -> (WorkId, u64) {
+        if self.held.is_empty() || self.random.one_in(12) {
+            return (self.some_id(), self.random.below(3) as u64);
+        }
+        let place = self.random.below(self.held.len());
+        self.held[place]
+    }
+
+    fn settle(&mut self) -> Command {
+        let (id, fence) = self.a_run();
+        self.held.retain(|run| *run != (id, fence));
+        let error =
+            ErrorText { message: "no".into(), sources: vec!["because".into()], panicked: self.random.one_in(2) };
+        let end = match self.random.below(9) {
+            0..=3 => End::Succeeded { output: self.payload() },
+            4 => End::Failed { error, advice: Advice::ByPolicy },
+            5 => End::Failed { error, advice: Advice::Never },
+            6 => End::Snoozed { delay: Duration::from_millis(self.random.below(3000) as u64) },
+            7 => End::Interrupted { reason: StopReason::ConstraintConnectivity },
+            _ => End::Unrunnable { why: ParkReason::Undecodable { message: "argument `to` is missing".into() } },
+        };
+        Command::Settle(Settle { id, fence, end })
+    }
+
+    fn note(&mut self) -> Command {
+        let (id, fence) = self.a_run();
+        let mut some = || self.random.one_in(2).then(|| Payload::new(Codec::JSON, *b"{\"at\":1}"));
+        Command::Note(Note { id, fence, notes: Notes { progress: some(), checkpoint: some() } })
+    }
+
+    fn cancel(&mut self) -> Command {
+        let selector = match self.random.below(8) {
+            0 => WorkSelector::Tag(self.text(&TAGS)),
+            1 => WorkSelector::Unique(self.text(&NAMES)),
+            2 if self.random.one_in(6) => WorkSelector::All,
+            _ => WorkSelector::Id(self.some_id()),
+        };
+        Command::Cancel(Cancel { selector, before: None, after: None })
+    }
+}
+
+fn held(claimed: &Claimed) -> (WorkId, u64) {
+    (claimed.record.id, claimed.record.fence)
+}
+
+/// A plain work, for tests that want nothing else.
+pub fn plain(id: WorkId) -> Command {
+    let spec = WorkSpec {
+        worker: "sync".into(),
+        input: Payload::new(Codec::JSON, *b"{}"),
+        tags: Vec::new(),
+        name: None,
+        constraints: Constraints::NONE,
+        prerequisites: Prerequisites::default(),
+    };
+    let terms = Terms {
+        priority: 0,
+        initial_delay: Duration::ZERO,
+        backoff: Backoff::default(),
+        max_attempts: Some(20),
+        retention: Duration::from_secs(86_400),
+        on_death: OnDeath::Park,
+        discards_output: false,
+        schedule: Schedule::Once,
+    };
+    Command::Enqueue(Enqueue { works: vec![NewWork { id, spec: Arc::new(spec), terms }], unique: None, offer: None })
+}
