@@ -1,5 +1,7 @@
 //! Power cuts, failing disks and flipped bits: what was acknowledged is there, and nothing is ever half there.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
 mod support;
 
 use std::io::ErrorKind;
@@ -167,6 +169,33 @@ fn s8_a_full_disk_is_told_honestly_and_the_next_call_works_once_there_is_room() 
 #[test]
 fn s15_a_panic_below_the_store_stays_below_it() {
     survive_everywhere(0x9a1c, Fault::Panic);
+}
+
+/// One read fails, of whatever asks next: an opening, a call, a look.
+fn survive_failing_read(story: &Story, k: u64) -> bool {
+    let disk = story.disk.copy();
+    let open = || builder(&disk).cache_bytes(0).open();
+    disk.plan_failing_read(k);
+    let store = open().unwrap_or_else(|_| open().unwrap());
+    for (number, units) in story.calls.iter().enumerate() {
+        let context = format!("a failing read {k}, call {number}");
+        assert_eq!(block_on(store.dump()).unwrap(), *story.dumps[number], "{context}");
+        if let Err(error) = block_on(store.transact(units.clone())) {
+            assert!(error.is_retryable(), "{error}, {context}");
+            if block_on(store.dump()).unwrap() == *story.dumps[number] {
+                block_on(store.transact(units.clone())).unwrap();
+            }
+        }
+    }
+    assert_eq!(dump(&store), **story.dumps.last().unwrap(), "a failing read {k}");
+    disk.take_failing_read().is_none()
+}
+
+#[test]
+fn s9_a_failing_read_costs_an_error_at_the_most_and_a_look_not_even_that() {
+    let story = story(0x4ead, 12, 3);
+    let faults = (0..).step_by(19).take_while(|k| survive_failing_read(&story, *k)).count();
+    assert!(faults > 10, "only {faults} reads");
 }
 
 /// What is read is what was written, or an error.

@@ -1,5 +1,7 @@
 //! The file and the memory are the same store: the same commands give the same answers and leave the same works.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
 mod support;
 
 use support::workload::Workload;

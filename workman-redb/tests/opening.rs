@@ -1,5 +1,7 @@
 //! Opening: what is no store is refused with a reason and left as it is; what is one opens once.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
 mod support;
 
 use std::fs;
