@@ -15,6 +15,7 @@ pub(crate) fn expand(worker: &Worker<'_>) -> TokenStream {
     let expansion = Expansion::new(worker);
     let function = &worker.function;
     let cfgs: Vec<_> = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect();
+    let lints = lints(worker);
     let handle = expansion.handle();
     let constants = expansion.constants();
     let definition = expansion.definition();
@@ -26,13 +27,21 @@ pub(crate) fn expand(worker: &Worker<'_>) -> TokenStream {
         #handle
 
         #(#cfgs)*
-        #[allow(deprecated, dead_code, clippy::too_many_arguments, clippy::large_futures)]
+        #[allow(#(#lints),*)]
         const _: () = {
             #constants
             #definition
             #methods
         };
     }
+}
+
+/// What added code must be allowed, and no more: an `allow` is an error where the user forbids the lint.
+fn lints(worker: &Worker<'_>) -> Vec<TokenStream> {
+    let deprecated = worker.function.attrs.iter().any(|attr| attr.path().is_ident("deprecated"));
+    let deprecated = deprecated.then(|| quote!(deprecated));
+    let crowded = (worker.arguments.len() > 6).then(|| quote!(clippy::too_many_arguments));
+    [Some(quote!(dead_code)), deprecated, crowded].into_iter().flatten().collect()
 }
 
 /// The path of the private room.
@@ -44,9 +53,10 @@ pub(crate) fn private(krate: Option<&Path>) -> Path {
 /// The type that stands beside the function.
 pub(crate) fn handle(function: &Ident, vis: &syn::Visibility, handle: &Ident) -> TokenStream {
     let doc = format!("The worker [`{function}()`]: its type, and the maker of its requests.");
+    let allow = (function == handle).then(|| quote!(#[allow(non_camel_case_types)]));
     quote! {
         #[doc = #doc]
-        #[allow(non_camel_case_types)]
+        #allow
         #vis struct #handle {}
     }
 }

@@ -10,7 +10,7 @@ use workman_core::constraints::Constraints;
 use workman_core::plan::{Advice, End};
 use workman_core::policy::{Backoff, OnDeath};
 use workman_core::worker;
-use workman_core::worker::{Outcome, Registry, WorkError, Worker};
+use workman_core::worker::{Outcome, Registry, WorkContext, WorkError, Worker};
 
 #[derive(Debug)]
 enum UploadError {
@@ -205,4 +205,22 @@ fn a_worker_may_be_re_exported_and_may_stand_in_a_function() {
 
     assert_eq!(run_of(nested_deep::request()).output::<nested_deep>(), nested_deep());
     assert_eq!(run_of(nested_in_fn::request(1)).output::<nested_in_fn>(), nested_in_fn(1));
+}
+
+macro_rules! worker_of {
+    ($name:ident, $stored:literal, $context:ty, $input:ty => $answer:ty, $n:ident $value:expr) => {
+        #[worker(name = $stored, max_attempts = 2 + 1)]
+        fn $name(_: $context, $n: $input) -> $answer {
+            $value
+        }
+    };
+}
+
+worker_of!(made, "made by a macro", &WorkContext, u8 => Result<Outcome<u8>, UploadError>, n Ok(Outcome::Success(n)));
+
+#[test]
+fn a_macro_may_write_a_worker() {
+    assert_eq!((made::NAME, made::DEF.defaults.max_attempts), ("made by a macro", Some(3)));
+    assert_eq!(run_of(made::request(3)).json(), r#"{"n":3}"#);
+    assert_eq!(run_of(made::request(3)).output::<made>(), 3);
 }

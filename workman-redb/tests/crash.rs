@@ -14,6 +14,7 @@ use support::workload::Workload;
 use support::{Random, block_on, dump};
 use workman_core::MemoryStore;
 use workman_core::plan::invariants;
+use workman_core::query::{PageRequest, WorkQuery};
 use workman_core::store::embedded::Dump;
 use workman_core::store::{Change, Store, StoreErrorKind, Unit};
 use workman_redb::{Durability, RedbBuilder, RedbStore};
@@ -222,6 +223,9 @@ fn flip(original: &Dump, bytes: &[u8], random: &mut Random) -> &'static str {
     }
     assert!(found.index.is_subset(&original.index), "{context}");
     assert!(found.lanes.iter().all(|lane| original.lanes.contains(lane)), "{context}");
+    let page = PageRequest { query: WorkQuery::all(), after: None, limit: usize::MAX };
+    let shown = block_on(store.query(page)).map_or(original.records.len(), |page| page.works.len());
+    assert_eq!(shown, original.records.len(), "{context}: works are passed over without a word");
     if found == *original {
         return "no harm";
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::super::StoreError;
 use super::super::index::{IndexKey, IndexRange};
-use super::{Row, RowKey, Rows, get_record, get_spec, stored_meta};
+use super::{Row, RowKey, Rows, astray, get_record, get_spec, stored_meta};
 use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
-use crate::record::{Lane, LaneId, Notes};
+use crate::record::{Lane, LaneId, Notes, WorkRecord};
 use crate::time::Timestamp;
 
 /// Loads a scope into a snapshot.
@@ -63,6 +63,12 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
     }
 }
 
+/// The record of a work that the index lists.
+fn load_listed<'v>(rows: &impl Rows, key: &IndexKey, view: &'v mut Snapshot) -> Result<&'v WorkRecord, StoreError> {
+    load_record(rows, key.id(), view)?;
+    view.works.get(&key.id()).and_then(Option::as_ref).ok_or_else(|| astray(key))
+}
+
 fn load_record(rows: &impl Rows, id: WorkId, view: &mut Snapshot) -> Result<(), StoreError> {
     if let Entry::Vacant(place) = view.works.entry(id) {
         place.insert(get_record(rows, id)?);
@@ -95,7 +101,7 @@ fn load_list(
     view: &mut Snapshot,
 ) -> Result<(), StoreError> {
     for key in keys {
-        load_record(rows, key.id(), view)?;
+        load_listed(rows, key, view)?;
     }
     let next = if keys.len() >= limit { keys.last().cloned() } else { None };
     let list = List { ids: keys.iter().map(IndexKey::id).collect(), next, next_due: None };
@@ -234,9 +240,8 @@ fn load_selected(
     };
     let mut ids = Vec::new();
     let next = walk(rows, ranges, after, limit, &mut |key| {
-        load_record(rows, key.id(), view)?;
-        let record = view.works.get(&key.id()).and_then(Option::as_ref);
-        let wanted = record.is_some_and(|record| record.seq < before && !record.state().is_finished());
+        let record = load_listed(rows, key, view)?;
+        let wanted = record.seq < before && !record.state().is_finished();
         if wanted {
             ids.push(key.id());
         }

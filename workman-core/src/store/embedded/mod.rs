@@ -197,6 +197,15 @@ fn incomplete(scope: &Scope) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupted, format!("the store lacks rows that its records vouch for: {scope:?}"))
 }
 
+/// An index entry vouches for its work. In a damaged file the record may be gone all the same, and to pass over the entry
+/// would be to lose the work without a word.
+fn astray(key: &IndexKey) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Corrupted,
+        format!("the index lists a work whose record or spec is missing: {key:?}"),
+    )
+}
+
 /// The meta row, or that of an empty store.
 ///
 /// # Errors

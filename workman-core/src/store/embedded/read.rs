@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::StoreError;
 use super::super::index::{IndexKey, IndexRange};
 use super::load::{all_lanes, unfinished_ranges, walk};
-use super::{Row, RowKey, Rows, get_record, get_spec, stored_meta};
+use super::{Row, RowKey, Rows, astray, get_record, get_spec, stored_meta};
 use crate::id::WorkId;
 use crate::info::WorkInfo;
 use crate::query::{Cursor, Page, PageRequest, WorkQuery};
@@ -27,7 +27,8 @@ pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page
         };
         let mut next = None;
         for id in query.ids.iter().filter(|id| from.is_none_or(|from| **id > from)) {
-            works.extend(matching(rows, query, *id)?);
+            let stored = get_record(rows, *id)?.zip(get_spec(rows, *id)?);
+            works.extend(stored.map(|stored| matching(rows, query, &stored)).transpose()?.flatten());
             if works.len() >= *limit {
                 next = Some(Cursor::Id(*id));
                 break;
@@ -42,7 +43,7 @@ pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page
     let mut seen = BTreeSet::new();
     let next = walk(rows, ranges_of(query), from, *limit, &mut |key| {
         let first_time = seen.insert(key.id()) && !listed_before(rows, query, key)?;
-        let info = if first_time { matching(rows, query, key.id())? } else { None };
+        let info = if first_time { matching(rows, query, &listed(rows, key)?)? } else { None };
         let wanted = info.is_some();
         works.extend(info);
         Ok(wanted)
@@ -84,13 +85,17 @@ fn ranges_of(query: &WorkQuery) -> Vec<IndexRange> {
     ranges
 }
 
-fn matching(rows: &impl Rows, query: &WorkQuery, id: WorkId) -> Result<Option<WorkInfo>, StoreError> {
-    let Some(record) = get_record(rows, id)? else { return Ok(None) };
-    let Some(spec) = get_spec(rows, id)? else { return Ok(None) };
-    if !query.matches(&record, &spec) {
-        return Ok(None);
-    }
-    info(rows, &record, &spec).map(Some)
+/// The work that the index lists.
+fn listed(rows: &impl Rows, key: &IndexKey) -> Result<(WorkRecord, Arc<WorkSpec>), StoreError> {
+    get_record(rows, key.id())?.zip(get_spec(rows, key.id())?).ok_or_else(|| astray(key))
+}
+
+fn matching(
+    rows: &impl Rows,
+    query: &WorkQuery,
+    (record, spec): &(WorkRecord, Arc<WorkSpec>),
+) -> Result<Option<WorkInfo>, StoreError> {
+    if query.matches(record, spec) { info(rows, record, spec).map(Some) } else { Ok(None) }
 }
 
 /// Puts together what everybody may know about a work.
