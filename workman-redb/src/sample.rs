@@ -264,7 +264,7 @@ impl Random {
         Meta {
             incarnation: self.number(),
             epochs_of: self.number(),
-            open_epochs: (0..self.below(5)).map(|_| self.number()).collect(),
+            open_epochs: (0..self.below(5)).map(|_| (self.number(), self.time())).collect(),
             next_epoch: self.number(),
             next_seq: self.number(),
             next_lane: self.small(),
