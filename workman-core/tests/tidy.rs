@@ -32,7 +32,7 @@ const ROOMS: [(&str, &str); 22] = [
     ("runtime", ""),
     ("sensor", "constraints"),
     ("health", "store"),
-    ("observe", "id"),
+    ("observe", "id runtime"),
     ("worker", "constraints data id limits observe plan policy query record runtime state store time"),
     ("request", "constraints data id limits plan policy record worker"),
     (
@@ -240,7 +240,7 @@ const BANNED: [(&str, &[&str], &str); 12] = [
     ("unimplemented!", &[], "do it, or leave it out"),
     ("dbg!", &[], "use tracing"),
     ("println!", &["examples/"], "use tracing; a library does not write to somebody's terminal"),
-    ("eprintln!", &["examples/"], "use tracing; a library does not write to somebody's terminal"),
+    ("eprintln!", &["examples/", "workman-testing/"], "use tracing; a library does not write to somebody's terminal"),
     ("SystemTime::now", TIME, "ask the Clock"),
     ("Instant::now", TIME, "ask the Clock"),
     ("thread::sleep", TIME, "sleep on the Clock"),
