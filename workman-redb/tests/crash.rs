@@ -163,6 +163,11 @@ fn s6_s7_one_failing_write_or_sync_is_told_honestly_and_the_next_call_works() {
 }
 
 #[test]
+fn s6_a_failing_sync_that_throws_its_pages_away_is_told_honestly_too() {
+    survive_everywhere(0xd309, Fault::DroppedPages);
+}
+
+#[test]
 fn s8_a_full_disk_is_told_honestly_and_the_next_call_works_once_there_is_room() {
     survive_everywhere(0xf011, Fault::Error(ErrorKind::StorageFull));
 }

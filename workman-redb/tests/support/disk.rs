@@ -45,6 +45,8 @@ pub enum Fault {
     PowerLoss,
     /// An input/output error, once.
     Error(io::ErrorKind),
+    /// An input/output error, once, after which the system has thrown away all that was not synced.
+    DroppedPages,
     /// The backend panics, once.
     Panic,
 }
@@ -160,6 +162,11 @@ impl Disk {
                 state.fault = None;
                 match fault {
                     Fault::Error(kind) => return Err(kind.into()),
+                    Fault::DroppedPages => {
+                        state.bytes = state.durable.clone();
+                        state.unsynced.clear();
+                        return Err(io::Error::other("a sync failed, and what it should have written is gone"));
+                    }
                     _ => {
                         drop(state);
                         panic!("the disk panics, as it was told");
