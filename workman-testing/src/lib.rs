@@ -1,1 +1,3 @@
 //! Deterministic tests for workman.
+
+pub mod conformance;
