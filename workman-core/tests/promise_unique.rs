@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use support::{Bystanders, HOUR, MINUTE, secs};
 use workman_core::{
-    EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Refusal, StopReason, WorkContext, WorkError,
-    WorkQuery, WorkSelector, WorkState, worker,
+    EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Refusal, StopReason, WorkContext,
+    WorkError, WorkQuery, WorkSelector, WorkState, worker,
 };
 use workman_testing::{Named, TestDriver};
 

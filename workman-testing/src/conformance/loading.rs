@@ -392,7 +392,7 @@ pub fn c15_what_workers_said_comes_back<F: StoreFactory>(factory: &F) {
     let error = |number: u32| ErrorText {
         message: format!("☃ {number}\n\0"),
         sources: vec!["first".to_owned(), String::new(), "third".repeat(100)],
-        panicked: number % 2 == 0,
+        panicked: number.is_multiple_of(2),
     };
     for number in 0..12 {
         let claimed = bench.claim_one(epoch);
