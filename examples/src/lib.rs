@@ -1,1 +1,13 @@
-//! Shared rooms of the example programs.
+//! Shared rooms of the example programs: what a real program has around its workers.
+//!
+//! - [`gallery`]: image files, filters, and files that are written whole or not at all;
+//! - [`http`]: a small real HTTP/1.1 server on loopback that can refuse requests, and its client;
+//! - [`journal`]: a line on disk for each effect, so that a test can count effects;
+//! - [`cli`]: arguments, and the place where an example keeps its files.
+//!
+//! The programs themselves lie in `examples/`, and begin with what to watch.
+
+pub mod cli;
+pub mod gallery;
+pub mod http;
+pub mod journal;
