@@ -4,8 +4,8 @@ mod support;
 
 use std::io::ErrorKind;
 
-use support::{Folder, block_on};
 use support::disk::{Disk, Fault};
+use support::{Folder, block_on};
 use workman_core::store::embedded::Dump;
 use workman_redb::RedbStore;
 use workman_testing::conformance::{FaultInjected, StoreFactory};
