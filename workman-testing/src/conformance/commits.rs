@@ -1,7 +1,6 @@
 //! C1 to C8: what a commit is, and what an error says about it.
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::thread;
 
@@ -34,19 +33,17 @@ pub fn c01_a_call_is_one_commit<F: StoreFactory>(factory: &F) {
 /// While pairs of works are written, every reader finds an even number of works.
 pub fn c01_a_reader_never_sees_half_a_call<F: StoreFactory>(factory: &F) {
     let bench = Bench::open(factory);
-    let done = AtomicBool::new(false);
     let start = Barrier::new(2);
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let writer = scope.spawn(|| {
             start.wait();
             for pair in 0..100 {
                 bench.transact([enqueue([work(2 * pair + 1)]), enqueue([work(2 * pair + 2)])]);
             }
-            done.store(true, Ordering::Release);
         });
         start.wait();
         let mut last = 0;
-        while !done.load(Ordering::Acquire) {
+        while !writer.is_finished() {
             let count = bench.all().len();
             assert_eq!(count % 2, 0, "C1: a query shows half a call");
             assert!(count >= last, "C16: a query shows less than the one before it");
