@@ -11,9 +11,9 @@ pub enum HealthStatus {
     /// All is well.
     #[default]
     Healthy,
-    /// The store fails. Nothing is lost; the same is tried again, later and later.
+    /// Something fails: the store (nothing is lost, and the same is tried again, later and later), or the runtime.
     Degraded {
-        /// What the store said last.
+        /// What it is.
         error: String,
         /// How often in a row.
         failures: u32,
@@ -43,6 +43,11 @@ impl Health {
             _ => 0,
         };
         *status = HealthStatus::Degraded { error: error.to_string(), failures: before + 1 };
+    }
+
+    /// Something is wrong that does not pass.
+    pub(crate) fn degraded(&self, error: &str) {
+        *self.lock() = HealthStatus::Degraded { error: error.to_owned(), failures: 1 };
     }
 
     pub(crate) fn recovered(&self) {

@@ -23,7 +23,7 @@ pub mod time;
 pub mod worker;
 
 #[doc(hidden)]
-#[path = "private.rs"]
+#[path = "private/mod.rs"]
 pub mod __private;
 
 pub use chain::{Chain, EnqueuedChain};

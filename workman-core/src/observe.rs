@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use futures::stream::Stream;
 
 use crate::id::WorkId;
+use crate::runtime;
 
 /// Wakes observers.
 #[derive(Default)]
@@ -131,6 +132,7 @@ impl Stream for Signals {
             return Poll::Ready(None);
         }
         state.waker = Some(cx.waker().clone());
+        runtime::note_own_wait();
         Poll::Pending
     }
 }

@@ -86,7 +86,7 @@ impl fmt::Display for Timestamp {
 /// Rounds up, so that nothing is ever due before the stated delay has passed.
 fn whole_millis(length: Duration) -> i64 {
     let ms = length.as_millis();
-    let ms = if length.subsec_nanos() % 1_000_000 == 0 { ms } else { ms + 1 };
+    let ms = if length.subsec_nanos().is_multiple_of(1_000_000) { ms } else { ms + 1 };
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 

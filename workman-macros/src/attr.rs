@@ -61,21 +61,21 @@ impl Options {
 
     fn set(&mut self, name: &str, meta: &ParseNestedMeta<'_>) -> Result<()> {
         match name {
-            "name" => self.name = Some(value(meta, "name = \"..\"")?),
-            "aliases" => self.aliases = value::<Strings>(meta, "aliases = [\"..\"]")?.0.into_iter().collect(),
-            "handle" => self.handle = Some(value(meta, "handle = TypeName")?),
-            "output" => self.output = Some(value(meta, "output = Type")?),
-            "crate" => self.krate = Some(value::<CratePath>(meta, "crate = path")?.0),
+            "name" => self.name = Some(value(meta, "`name = \"..\"`")?),
+            "aliases" => self.aliases = value::<Strings>(meta, "`aliases = [\"..\"]`")?.0.into_iter().collect(),
+            "handle" => self.handle = Some(value(meta, "`handle = TypeName`")?),
+            "output" => self.output = Some(value(meta, "`output = Type`")?),
+            "crate" => self.krate = Some(value::<CratePath>(meta, "`crate = path`")?.0),
             "max_attempts" | "retry" if self.attempts.is_some() => {
                 return Err(meta.error("`max_attempts` and `retry` say the same thing: give one of them"));
             }
-            "max_attempts" => self.attempts = Some(value(meta, "max_attempts = 5, or `unlimited`")?),
-            "retry" => self.attempts = Some(value::<Never>(meta, "retry = never").map(|Never| Attempts::One)?),
-            "permanent" => self.permanent = Some(value(meta, "permanent = Error::is_permanent, a `fn(&E) -> bool`")?),
-            "on_death" => self.on_death = Some(value(meta, "on_death = fail, or `park`")?),
-            "backoff" => self.backoff = Some(value(meta, "backoff = Backoff::linear(..)")?),
-            "priority" => self.priority = Some(value(meta, "priority = 5")?),
-            "constraints" => self.constraints = Some(value(meta, "constraints = Constraints::new()..")?),
+            "max_attempts" => self.attempts = Some(value(meta, "`max_attempts = 5` or `max_attempts = unlimited`")?),
+            "retry" => self.attempts = Some(value::<Never>(meta, "`retry = never`").map(|Never| Attempts::One)?),
+            "permanent" => self.permanent = Some(value(meta, "`permanent = Error::is_permanent`")?),
+            "on_death" => self.on_death = Some(value(meta, "`on_death = fail` or `on_death = park`")?),
+            "backoff" => self.backoff = Some(value(meta, "`backoff = Backoff::linear(..)`")?),
+            "priority" => self.priority = Some(value(meta, "`priority = 5`")?),
+            "constraints" => self.constraints = Some(value(meta, "`constraints = Constraints::new()..`")?),
             later if LATER.contains(&later) => {
                 return Err(meta.error(format!(
                     "the option `{later}` is not in this version of workman, it comes later; there are: {OPTIONS}"
@@ -91,13 +91,15 @@ fn unknown(meta: &ParseNestedMeta<'_>) -> Error {
     meta.error(format!("no such option; there are: {OPTIONS}"))
 }
 
-/// The value behind `=`.
+/// The value behind `=`. What syn says of a wrong one is short, so an example is added; our own words need none.
 fn value<T: Parse>(meta: &ParseNestedMeta<'_>, example: &str) -> Result<T> {
-    let tell = |error: Error| Error::new(error.span(), format!("{error}; write `{example}`"));
-    let input = meta.value().map_err(|error| {
-        if meta.input.is_empty() { meta.error(format!("a value is missing; write `{example}`")) } else { tell(error) }
-    })?;
-    input.parse().map_err(tell)
+    if meta.input.is_empty() || meta.input.peek(Token![,]) {
+        return Err(meta.error(format!("a value is missing; write {example}")));
+    }
+    meta.value()?.parse().map_err(|error| match error.to_string() {
+        said if said.contains('`') => error,
+        said => Error::new(error.span(), format!("{said}; write {example}")),
+    })
 }
 
 /// `["..", ".."]`.
@@ -138,9 +140,10 @@ impl Parse for Attempts {
         let attempts: Expr = input.parse()?;
         match &attempts {
             Expr::Path(path) if path.path.is_ident("unlimited") => Ok(Attempts::Unlimited),
-            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if number.base10_digits() == "0" => {
-                Err(Error::new(number.span(), "0 attempts would never run; 1 tries once and never again"))
-            }
+            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if number.base10_digits() == "0" => Err(Error::new(
+                number.span(),
+                "work that may be tried 0 times never runs; `max_attempts = 1` tries once and never again",
+            )),
             Expr::Lit(ExprLit { lit, .. }) if !matches!(lit, Lit::Int(_)) => {
                 Err(Error::new(lit.span(), "expected a number or `unlimited`"))
             }

@@ -15,6 +15,7 @@ pub(crate) fn expand(worker: &Worker<'_>) -> TokenStream {
     let expansion = Expansion::new(worker);
     let function = &worker.function;
     let cfgs: Vec<_> = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect();
+    let lints = lints(worker);
     let handle = expansion.handle();
     let constants = expansion.constants();
     let definition = expansion.definition();
@@ -26,13 +27,21 @@ pub(crate) fn expand(worker: &Worker<'_>) -> TokenStream {
         #handle
 
         #(#cfgs)*
-        #[allow(deprecated, dead_code)]
+        #[allow(#(#lints),*)]
         const _: () = {
             #constants
             #definition
             #methods
         };
     }
+}
+
+/// What added code must be allowed, and no more: an `allow` is an error where the user forbids the lint.
+fn lints(worker: &Worker<'_>) -> Vec<TokenStream> {
+    let deprecated = worker.function.attrs.iter().any(|attr| attr.path().is_ident("deprecated"));
+    let deprecated = deprecated.then(|| quote!(deprecated));
+    let crowded = (worker.arguments.len() > 6).then(|| quote!(clippy::too_many_arguments));
+    [Some(quote!(dead_code)), deprecated, crowded].into_iter().flatten().collect()
 }
 
 /// The path of the private room.
@@ -44,9 +53,10 @@ pub(crate) fn private(krate: Option<&Path>) -> Path {
 /// The type that stands beside the function.
 pub(crate) fn handle(function: &Ident, vis: &syn::Visibility, handle: &Ident) -> TokenStream {
     let doc = format!("The worker [`{function}()`]: its type, and the maker of its requests.");
+    let allow = (function == handle).then(|| quote!(#[allow(non_camel_case_types)]));
     quote! {
         #[doc = #doc]
-        #[allow(non_camel_case_types)]
+        #allow
         #vis struct #handle {}
     }
 }
@@ -95,8 +105,9 @@ impl<'a> Expansion<'a> {
     fn constants(&self) -> TokenStream {
         let (p, output, stored) = (&self.p, self.output, &self.stored);
         let arguments = self.parts().map(|(argument, constant)| self.constant(argument, &constant));
-        let span = self.worker.answer.span;
-        let refuse = quote_spanned!(span=> #p::refuse_hidden_answer(#p::Probe::<#output>::HIDES_ANSWER));
+        let span = Span::mixed_site().located_at(self.worker.answer.span);
+        let here = located(p, span);
+        let refuse = quote_spanned!(span=> #here::refuse_hidden_answer(#p::Probe::<#output>::HIDES_ANSWER));
         quote! {
             #(#arguments)*
 
@@ -135,7 +146,7 @@ impl<'a> Expansion<'a> {
     fn definition(&self) -> TokenStream {
         let (p, handle, output, stored) = (&self.p, self.handle, self.output, &self.stored);
         let aliases = &self.worker.options.aliases;
-        let kind = self.either("Async", "Blocking");
+        let kind = self.either("Async", "Blocking", Span::mixed_site());
         let taker = self.parts().find(|(argument, _)| argument.role.takes());
         let takes = taker.map_or_else(|| quote!(#p::InputShape::Nothing), |(_, constant)| quote!(#constant.shape()));
         let states = self.parts().filter(|(argument, _)| matches!(argument.role, Role::State));
@@ -163,9 +174,9 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    fn either(&self, if_async: &str, if_blocking: &str) -> Ident {
+    fn either(&self, if_async: &str, if_blocking: &str, span: Span) -> Ident {
         let is_async = self.worker.function.sig.asyncness.is_some();
-        Ident::new(if is_async { if_async } else { if_blocking }, Span::mixed_site())
+        Ident::new(if is_async { if_async } else { if_blocking }, span)
     }
 
     fn defaults(&self) -> TokenStream {
@@ -225,8 +236,9 @@ impl<'a> Expansion<'a> {
             Some(permanent) => quote!(__WORKMAN_OUTPUT.end_sorted(#answer, #permanent)),
             None => quote!(__WORKMAN_OUTPUT.end(#answer)),
         };
-        let run = self.either("run_async", "run_blocking");
         let at_name = Span::mixed_site().located_at(name.span());
+        let run = self.either("run_async", "run_blocking", at_name);
+        let p = located(p, at_name);
         if self.worker.function.sig.asyncness.is_some() {
             quote_spanned!(at_name=> #p::#run(async move { let #answer = #name(#(#values),*).await; #end }))
         } else {
@@ -308,4 +320,15 @@ fn getter(role: &Role) -> &'static str {
         Role::State => "state",
         Role::Prerequisite | Role::Prerequisites => "prerequisite",
     }
+}
+
+/// The same path, shown here in errors.
+fn located(path: &Path, here: Span) -> TokenStream {
+    let tokens = path.to_token_stream().into_iter();
+    tokens
+        .map(|mut token| {
+            token.set_span(token.span().located_at(here));
+            token
+        })
+        .collect()
 }

@@ -19,7 +19,7 @@ pub(crate) fn untouched(item: TokenStream, error: &Error) -> TokenStream {
 pub(crate) fn beside(mut function: Function, options: &Options, error: &Error) -> TokenStream {
     let error = error.to_compile_error();
     let arguments = strip(&mut function);
-    if function.sig.receiver().is_some() {
+    if function.sig.receiver().is_some() || valid::finds_self(&function.sig) {
         // Inside an `impl` no type can be defined.
         return quote!(#error #function);
     }
@@ -51,32 +51,33 @@ fn strip(function: &mut Function) -> Vec<(Role, Type)> {
     arguments
 }
 
-/// The methods, which are never called: this does not compile. None, if the types mean nothing outside of the function.
-fn methods(function: &Function, arguments: &[(Role, Type)], handle: &Ident, p: &Path) -> Option<TokenStream> {
+/// The methods, which are never called: this does not compile. A type that means nothing outside of the function is left open.
+fn methods(function: &Function, arguments: &[(Role, Type)], handle: &Ident, p: &Path) -> TokenStream {
+    let generic = !function.sig.generics.params.is_empty();
+    let nameable = |ty: &Type| !generic && valid::check_owned(ty).is_ok() && !matches!(ty, Type::Never(_));
     let output: Type = match &function.sig.output {
         ReturnType::Default => parse_quote!(()),
         ReturnType::Type(_, ty) => valid::visible_output(ty).unwrap_or_else(|| (**ty).clone()),
     };
+    let output = if nameable(&output) { output } else { parse_quote!(()) };
     let told = |role: &Role, ty: &Type| !matches!(role, Role::State) && !valid::is_context(ty).unwrap_or(true);
-    let told: Vec<&(Role, Type)> = arguments.iter().filter(|(role, ty)| told(role, ty)).collect();
-    let nameable = |ty: &Type| valid::check_owned(ty).is_ok() && !matches!(ty, Type::Never(_));
-    if !function.sig.generics.params.is_empty() || !nameable(&output) || !told.iter().all(|(_, ty)| nameable(ty)) {
-        return None;
-    }
-    let given: Vec<_> = told.iter().filter(|(role, _)| role.takes()).map(|(_, ty)| ty).collect();
-    let inputs: Vec<_> = told.iter().filter(|(role, _)| !role.takes()).map(|(_, ty)| ty).collect();
-    let takes = match told.iter().find(|(role, _)| role.takes()) {
-        None => quote!(#p::Nothing),
-        Some((Role::Prerequisite, ty)) => quote!(#p::Takes<#ty>),
-        Some((_, ty)) => quote!(#p::TakesAll<#ty>),
+    let open = |ty: &Type| if nameable(ty) { ty.clone() } else { parse_quote!(impl #p::Sized) };
+    let (given, inputs): (Vec<_>, Vec<_>) =
+        arguments.iter().filter(|(role, ty)| told(role, ty)).partition(|(role, _)| role.takes());
+    let takes = match given.first() {
+        Some((Role::Prerequisite, ty)) if nameable(ty) => quote!(#p::Takes<#ty>),
+        Some((_, ty)) if nameable(ty) => quote!(#p::TakesAll<#ty>),
+        _ => quote!(#p::Nothing),
     };
+    let given: Vec<Type> = given.iter().map(|(_, ty)| open(ty)).collect();
+    let inputs: Vec<Type> = inputs.iter().map(|(_, ty)| open(ty)).collect();
     let vis = &function.vis;
-    Some(quote! {
+    quote! {
         #[allow(dead_code)]
         impl #handle {
             #vis fn request(#(_: #inputs),*) -> #p::Request<#takes, #output> { #p::never() }
             #vis fn with(#(_: #given,)* #(_: #inputs),*) -> #p::Request<#p::Nothing, #output> { #p::never() }
             #vis fn periodic(#(_: #inputs,)* _: impl #p::Into<#p::Schedule>) -> #p::PeriodicRequest { #p::never() }
         }
-    })
+    }
 }

@@ -82,8 +82,8 @@ fn argument(place: usize, input: &mut FnArg) -> Result<Argument> {
 
 /// Whether this is `&WorkContext`.
 pub(crate) fn is_context(ty: &Type) -> Result<bool> {
-    let context = |ty: &Type| matches!(ty, Type::Path(path) if is_named(&path.path, "WorkContext"));
-    match ty {
+    let context = |ty: &Type| matches!(bare(ty), Type::Path(path) if is_named(&path.path, "WorkContext"));
+    match bare(ty) {
         Type::Reference(reference) if context(&reference.elem) => match &reference.mutability {
             Some(token) => Err(Error::new_spanned(token, "the context is shared: write `&WorkContext`")),
             None => Ok(true),
@@ -106,7 +106,7 @@ fn context(ours: &[Attribute]) -> Result<Role> {
 /// Refuses what borrows and what has no type of its own.
 pub(crate) fn check_owned(ty: &Type) -> Result<()> {
     check_one_type(ty, "an argument")?;
-    if let Type::Reference(reference) = ty {
+    if let Type::Reference(reference) = bare(ty) {
         let instead = owned(&reference.elem);
         return Err(Error::new_spanned(
             ty,
@@ -123,7 +123,7 @@ pub(crate) fn check_owned(ty: &Type) -> Result<()> {
 
 /// What to use instead of a reference to this.
 fn owned(ty: &Type) -> String {
-    match ty {
+    match bare(ty) {
         Type::Path(path) if path.path.is_ident("str") => "`String`".into(),
         Type::Path(path) if is_named(&path.path, "Path") => "`PathBuf`".into(),
         Type::Slice(slice) => format!("`Vec<{}>`", slice.elem.to_token_stream()),
@@ -143,6 +143,11 @@ fn check_one_type(ty: &Type, what: &str) -> Result<()> {
         Some(span) => Err(Error::new(span, "a worker is a free function: here is no `Self`")),
         None => Ok(()),
     }
+}
+
+/// Whether the signature says `Self`, so that the function stands in an `impl` or a trait.
+pub(crate) fn finds_self(sig: &Signature) -> bool {
+    find(sig.to_token_stream(), &|token| matches!(token, TokenTree::Ident(word) if word == "Self")).is_some()
 }
 
 fn is_borrow(token: &TokenTree) -> bool {
@@ -212,7 +217,7 @@ fn answer(sig: &Signature, options: &Options) -> Result<Answer> {
         return Err(Error::new_spanned(permanent, "`permanent` sorts errors, and this worker returns no `Result`"));
     }
     let output = options.output.clone().unwrap_or_else(|| visible.unwrap_or_else(|| returned.clone()));
-    match &output {
+    match bare(&output) {
         Type::Never(never) => Err(Error::new_spanned(never, "a worker has to end: it can't return `!`")),
         Type::Reference(reference) => {
             let instead = owned(&reference.elem);
@@ -236,9 +241,7 @@ pub(crate) fn visible_output(returned: &Type) -> Option<Type> {
 
 /// The types between the angle brackets of a path that ends in this name, if there are any.
 fn arguments_of(ty: &Type, name: &str) -> Option<Vec<Type>> {
-    let path = match ty {
-        Type::Paren(inner) => return arguments_of(&inner.elem, name),
-        Type::Group(inner) => return arguments_of(&inner.elem, name),
+    let path = match bare(ty) {
         Type::Path(TypePath { qself: None, path, .. }) if is_named(path, name) => path,
         _ => return None,
     };
@@ -248,6 +251,15 @@ fn arguments_of(ty: &Type, name: &str) -> Option<Vec<Type>> {
         _ => None,
     });
     Some(types.collect()).filter(|types: &Vec<Type>| !types.is_empty())
+}
+
+/// The type without parentheses, and without the invisible ones that a `macro_rules` puts around `$ty`.
+fn bare(ty: &Type) -> &Type {
+    match ty {
+        Type::Paren(inner) => bare(&inner.elem),
+        Type::Group(inner) => bare(&inner.elem),
+        _ => ty,
+    }
 }
 
 fn is_named(path: &Path, name: &str) -> bool {

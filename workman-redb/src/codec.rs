@@ -4,6 +4,7 @@
 //! is not known is an error and never a guess. Integers are little-endian base 128, so that small ones are small. This
 //! module knows no table, key or checksum.
 
+mod beside;
 mod bytes;
 
 use std::fmt;
@@ -13,11 +14,12 @@ use workman_core::data::{Codec, Payload};
 use workman_core::id::WorkId;
 use workman_core::policy::{Backoff, BackoffPolicy, OnDeath};
 use workman_core::record::{
-    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, ErrorText, Finish, InputShape, Lane, LaneId, Meta, Notes,
-    ParkReason, Period, Prerequisites, RowsPresent, Schedule, Standing, Terms, WorkRecord, WorkSpec,
+    Finish, InputShape, LaneId, ParkReason, Period, Prerequisites, RowsPresent, Schedule, Standing, Terms, WorkRecord,
+    WorkSpec,
 };
 use workman_core::state::StopReason;
 
+pub(crate) use beside::{Format, read_cascade, read_lane, write_cascade, write_lane};
 pub(crate) use bytes::{Reader, Writer};
 
 /// Why bytes and a value do not go together.
@@ -146,40 +148,6 @@ pub(crate) fn read_spec(codec: u8, from: &mut Reader<'_>) -> Decoded<WorkSpec> {
     let prerequisites = Prerequisites { shape, ids: from.list(Reader::id)? };
     let input = Payload::new(Codec::from_code(codec), from.rest());
     Ok(WorkSpec { worker, input, tags, name, constraints, prerequisites })
-}
-
-/// A lane without its number, which is the key.
-pub(crate) fn write_lane(lane: &Lane, to: &mut Writer) -> Encoded {
-    to.text(&lane.worker);
-    lane.constraints.write(to)
-}
-
-pub(crate) fn read_lane(id: LaneId, from: &mut Reader<'_>) -> Decoded<Lane> {
-    Ok(Lane { id, worker: from.shared_text()?, constraints: Constraints::read(from)? })
-}
-
-/// A cascade without its number, which is the key.
-pub(crate) fn write_cascade(cascade: &Cascade, to: &mut Writer) -> Encoded {
-    to.byte(match cascade.verb {
-        CascadeVerb::Release => 1,
-        CascadeVerb::Fail => 2,
-        CascadeVerb::Cancel => 3,
-    });
-    to.id(cascade.of);
-    to.option(cascade.after.as_ref(), |to, id| {
-        to.id(*id);
-        Ok(())
-    })
-}
-
-pub(crate) fn read_cascade(number: u64, from: &mut Reader<'_>) -> Decoded<Cascade> {
-    let verb = match from.byte()? {
-        1 => CascadeVerb::Release,
-        2 => CascadeVerb::Fail,
-        3 => CascadeVerb::Cancel,
-        byte => return Err(CodecError::Unknown("cascade verb", byte)),
-    };
-    Ok(Cascade { number, verb, of: from.id()?, after: from.option(Reader::id)? })
 }
 
 impl Body for Terms {
@@ -409,152 +377,5 @@ impl Body for Constraints {
             constraints = constraints.requires_device_idle();
         }
         Ok(constraints)
-    }
-}
-
-impl Body for Payload {
-    fn write(&self, to: &mut Writer) -> Encoded {
-        to.byte(self.codec().code());
-        to.blob(self.bytes());
-        Ok(())
-    }
-
-    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(Payload::new(Codec::from_code(from.byte()?), from.blob()?))
-    }
-}
-
-impl Body for Notes {
-    fn write(&self, to: &mut Writer) -> Encoded {
-        to.option(self.progress.as_ref(), |to, payload| payload.write(to))?;
-        to.option(self.checkpoint.as_ref(), |to, payload| payload.write(to))
-    }
-
-    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(Notes { progress: from.option(Payload::read)?, checkpoint: from.option(Payload::read)? })
-    }
-}
-
-impl Body for Vec<AttemptRecord> {
-    fn write(&self, to: &mut Writer) -> Encoded {
-        to.list(self, |to, attempt| attempt.write(to))
-    }
-
-    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        from.list(AttemptRecord::read)
-    }
-}
-
-impl Body for AttemptRecord {
-    fn write(&self, to: &mut Writer) -> Encoded {
-        to.u32(self.number);
-        to.u64(self.fence);
-        to.time(self.started);
-        to.time(self.ended);
-        match &self.end {
-            AttemptEnd::Succeeded => to.byte(1),
-            AttemptEnd::Failed { error } => {
-                to.byte(2);
-                error.write(to)?;
-            }
-            AttemptEnd::Snoozed => to.byte(3),
-            AttemptEnd::Interrupted { reason } => {
-                to.byte(4);
-                reason.write(to)?;
-            }
-            AttemptEnd::Died => to.byte(5),
-            _ => return Err(CodecError::Unstorable("this end of an attempt")),
-        }
-        Ok(())
-    }
-
-    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(AttemptRecord {
-            number: from.u32()?,
-            fence: from.u64()?,
-            started: from.time()?,
-            ended: from.time()?,
-            end: match from.byte()? {
-                1 => AttemptEnd::Succeeded,
-                2 => AttemptEnd::Failed { error: ErrorText::read(from)? },
-                3 => AttemptEnd::Snoozed,
-                4 => AttemptEnd::Interrupted { reason: StopReason::read(from)? },
-                5 => AttemptEnd::Died,
-                byte => return Err(CodecError::Unknown("end of an attempt", byte)),
-            },
-        })
-    }
-}
-
-impl Body for ErrorText {
-    fn write(&self, to: &mut Writer) -> Encoded {
-        to.text(&self.message);
-        to.list(&self.sources, |to, source| {
-            to.text(source);
-            Ok(())
-        })?;
-        to.flag(self.panicked);
-        Ok(())
-    }
-
-    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        let text = |from: &mut Reader<'_>| from.text().map(String::from);
-        Ok(ErrorText { message: text(from)?, sources: from.list(text)?, panicked: from.flag()? })
-    }
-}
-
-impl Body for Meta {
-    fn write(&self, to: &mut Writer) -> Encoded {
-        to.u64(self.incarnation);
-        to.u64(self.epochs_of);
-        to.u64(self.open_epochs.len() as u64);
-        for (epoch, until) in &self.open_epochs {
-            to.u64(*epoch);
-            to.time(*until);
-        }
-        to.u64(self.next_epoch);
-        to.u64(self.next_seq);
-        to.u32(self.next_lane);
-        to.i64(self.clock_offset_ms);
-        to.time(self.latest);
-        to.u64(self.first_cascade);
-        to.u64(self.next_cascade);
-        Ok(())
-    }
-
-    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(Meta {
-            incarnation: from.u64()?,
-            epochs_of: from.u64()?,
-            open_epochs: from.list(|from| Ok((from.u64()?, from.time()?)))?.into_iter().collect(),
-            next_epoch: from.u64()?,
-            next_seq: from.u64()?,
-            next_lane: from.u32()?,
-            clock_offset_ms: from.i64()?,
-            latest: from.time()?,
-            first_cascade: from.u64()?,
-            next_cascade: from.u64()?,
-        })
-    }
-}
-
-/// The row that says what the file is. Its body never changes, whatever the format becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Format {
-    /// The version of everything else in the file.
-    pub(crate) version: u32,
-    /// Made with the file, so that a reopened file is known to be the same.
-    pub(crate) instance: WorkId,
-}
-
-impl Body for Format {
-    fn write(&self, to: &mut Writer) -> Encoded {
-        to.u32(self.version);
-        to.id(self.instance);
-        Ok(())
-    }
-
-    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(Format { version: from.u32()?, instance: from.id()? })
     }
 }

@@ -102,7 +102,7 @@ impl Writer {
         if let Err(error) = self.recover() {
             return calls.iter().map(|_| Err(error.clone())).collect();
         }
-        if self.has_no_room() && calls.iter().any(enqueues) {
+        if calls.iter().any(enqueues) && self.has_no_room() {
             return calls.iter().map(|call| if enqueues(call) { Err(self.full()) } else { self.alone(call) }).collect();
         }
         match self.commit_group(calls) {

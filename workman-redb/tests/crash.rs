@@ -1,5 +1,7 @@
 //! Power cuts, failing disks and flipped bits: what was acknowledged is there, and nothing is ever half there.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
 mod support;
 
 use std::io::ErrorKind;
@@ -12,6 +14,7 @@ use support::workload::Workload;
 use support::{Random, block_on, dump};
 use workman_core::MemoryStore;
 use workman_core::plan::invariants;
+use workman_core::query::{PageRequest, WorkQuery};
 use workman_core::store::embedded::Dump;
 use workman_core::store::{Change, Store, StoreErrorKind, Unit};
 use workman_redb::{Durability, RedbBuilder, RedbStore};
@@ -160,6 +163,11 @@ fn s6_s7_one_failing_write_or_sync_is_told_honestly_and_the_next_call_works() {
 }
 
 #[test]
+fn s6_a_failing_sync_that_throws_its_pages_away_is_told_honestly_too() {
+    survive_everywhere(0xd309, Fault::DroppedPages);
+}
+
+#[test]
 fn s8_a_full_disk_is_told_honestly_and_the_next_call_works_once_there_is_room() {
     survive_everywhere(0xf011, Fault::Error(ErrorKind::StorageFull));
 }
@@ -167,6 +175,33 @@ fn s8_a_full_disk_is_told_honestly_and_the_next_call_works_once_there_is_room() 
 #[test]
 fn s15_a_panic_below_the_store_stays_below_it() {
     survive_everywhere(0x9a1c, Fault::Panic);
+}
+
+/// One read fails, of whatever asks next: an opening, a call, a look.
+fn survive_failing_read(story: &Story, k: u64) -> bool {
+    let disk = story.disk.copy();
+    let open = || builder(&disk).cache_bytes(0).open();
+    disk.plan_failing_read(k);
+    let store = open().unwrap_or_else(|_| open().unwrap());
+    for (number, units) in story.calls.iter().enumerate() {
+        let context = format!("a failing read {k}, call {number}");
+        assert_eq!(block_on(store.dump()).unwrap(), *story.dumps[number], "{context}");
+        if let Err(error) = block_on(store.transact(units.clone())) {
+            assert!(error.is_retryable(), "{error}, {context}");
+            if block_on(store.dump()).unwrap() == *story.dumps[number] {
+                block_on(store.transact(units.clone())).unwrap();
+            }
+        }
+    }
+    assert_eq!(dump(&store), **story.dumps.last().unwrap(), "a failing read {k}");
+    disk.take_failing_read().is_none()
+}
+
+#[test]
+fn s9_a_failing_read_costs_an_error_at_the_most_and_a_look_not_even_that() {
+    let story = story(0x4ead, 12, 3);
+    let faults = (0..).step_by(19).take_while(|k| survive_failing_read(&story, *k)).count();
+    assert!(faults > 10, "only {faults} reads");
 }
 
 /// What is read is what was written, or an error.
@@ -193,6 +228,9 @@ fn flip(original: &Dump, bytes: &[u8], random: &mut Random) -> &'static str {
     }
     assert!(found.index.is_subset(&original.index), "{context}");
     assert!(found.lanes.iter().all(|lane| original.lanes.contains(lane)), "{context}");
+    let page = PageRequest { query: WorkQuery::all(), after: None, limit: usize::MAX };
+    let shown = block_on(store.query(page)).map_or(original.records.len(), |page| page.works.len());
+    assert_eq!(shown, original.records.len(), "{context}: works are passed over without a word");
     if found == *original {
         return "no harm";
     }

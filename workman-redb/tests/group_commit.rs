@@ -1,5 +1,7 @@
 //! Calls that wait together share a commit; a call that is dropped happens all the same; a bad row harms nobody else.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
 mod support;
 
 use std::sync::Arc;
@@ -9,9 +11,9 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use redb::{Database, ReadableTable, TableDefinition};
-use support::disk::Disk;
+use support::disk::{Disk, Survivors};
 use support::workload::plain;
-use support::{Folder, at, block_on, dump, run};
+use support::{Folder, Hands, Random, at, block_on, dump, run};
 use workman_core::id::WorkId;
 use workman_core::plan::{Cancel, Command};
 use workman_core::query::{PageRequest, WorkQuery, WorkSelector};
@@ -170,26 +172,45 @@ fn a_store_on_a_disk_that_is_away_answers_and_comes_back() {
     assert_eq!(dump(&store).records.len(), 2);
 }
 
-/// A clock that is moved by hand. Nobody sleeps on it here.
-#[derive(Default)]
-struct Hands(std::sync::Mutex<Duration>);
-
-impl Hands {
-    fn advance(&self, length: Duration) {
-        *self.0.lock().unwrap() += length;
-    }
+#[test]
+fn a_relaxed_store_syncs_within_its_time_without_being_asked() {
+    let (disk, clock) = (Disk::default(), Arc::new(Hands::default()));
+    let handle = disk.clone();
+    let builder = RedbStore::builder_on(move || Ok(handle.clone())).durability(Durability::RELAXED);
+    let store = builder.clock(Arc::clone(&clock) as _).open().unwrap();
+    let (before, synced) = (disk.syncs(), disk.next_sync());
+    run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
+    run(&store, plain(WorkId::from_u128(2)), 1).unwrap().unwrap();
+    assert_eq!(disk.syncs(), before);
+    // No call asks for it. The writer may not sleep yet when the clock moves, so it is moved until the disk tells.
+    let told = (0..10_000).any(|_| {
+        clock.advance(Duration::from_secs(1));
+        synced.recv_timeout(Duration::from_millis(20)).is_ok()
+    });
+    assert!(told);
+    block_on(store.close());
+    let left = disk.after_power_loss(Survivors::Nothing, &mut Random::new(1));
+    let store = RedbStore::builder_on(move || Ok(left.clone())).inline().open().unwrap();
+    assert_eq!(dump(&store).records.len(), 2);
 }
 
-impl workman_core::time::Clock for Hands {
-    fn wall(&self) -> workman_core::time::Timestamp {
-        workman_core::time::Timestamp::from_millis(0)
+#[test]
+fn s21_another_store_in_the_place_of_the_open_one_is_not_taken_for_it() {
+    let (mine, other) = (Disk::default(), Disk::default());
+    for disk in [&mine, &other] {
+        let handle = disk.clone();
+        drop(RedbStore::builder_on(move || Ok(handle.clone())).inline().open().unwrap());
     }
-
-    fn monotonic(&self) -> Duration {
-        *self.0.lock().unwrap()
-    }
-
-    fn sleep(&self, _: Duration) -> futures::future::BoxFuture<'static, ()> {
-        futures::future::pending().boxed()
-    }
+    let current = Arc::new(std::sync::Mutex::new(mine.clone()));
+    let shown = Arc::clone(&current);
+    let store = RedbStore::builder_on(move || Ok(shown.lock().unwrap().clone())).inline().open().unwrap();
+    *current.lock().unwrap() = other.clone();
+    let before = other.bytes();
+    mine.plan_fault(0, support::disk::Fault::Error(std::io::ErrorKind::Other));
+    run(&store, plain(WorkId::from_u128(1)), 1).unwrap_err();
+    let error = run(&store, plain(WorkId::from_u128(1)), 1).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Rejected);
+    drop(store);
+    let dump = dump(&RedbStore::builder_on(move || Ok(other.clone())).inline().open().unwrap());
+    assert_eq!((dump.records.len(), before.is_empty()), (0, false));
 }

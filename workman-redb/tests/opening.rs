@@ -1,5 +1,7 @@
 //! Opening: what is no store is refused with a reason and left as it is; what is one opens once.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
 mod support;
 
 use std::fs;
@@ -131,6 +133,27 @@ fn only_the_owner_may_read_the_files() {
     names.sort();
     assert_eq!(names, ["work.redb", "work.redb.ballast"]);
     drop(store);
+}
+
+#[test]
+fn of_many_who_make_the_same_store_at_once_one_has_it_and_the_others_are_told() {
+    for _ in 0..5 {
+        let folder = Folder::new("race");
+        let start = std::sync::Barrier::new(8);
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let open = || {
+                start.wait();
+                RedbStore::open(folder.store())
+            };
+            let openers: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            openers.into_iter().map(|opener| opener.join().unwrap()).collect()
+        });
+        assert_eq!(opened.iter().filter(|store| store.is_ok()).count(), 1);
+        for error in opened.iter().filter_map(|store| store.as_ref().err()) {
+            assert!(error.is_already_open(), "{error}");
+        }
+        assert!(!folder.path().join("work.redb.new").exists());
+    }
 }
 
 #[test]

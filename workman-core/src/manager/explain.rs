@@ -54,9 +54,9 @@ pub enum Explanation {
     },
     /// A constraint is not met.
     Constraint(Unmet),
-    /// The store fails, and with it everything else.
-    StoreFails {
-        /// What it said.
+    /// The manager can't get on: its store fails, or its runtime is gone.
+    Degraded {
+        /// What is wrong.
         error: String,
     },
     /// All slots for its kind of worker are taken.
@@ -83,7 +83,7 @@ impl fmt::Display for Explanation {
                 write!(f, "worker \"{worker}\" needs a state of type `{}`", state.name())
             }
             Explanation::Constraint(unmet) => unmet.fmt(f),
-            Explanation::StoreFails { error } => write!(f, "the store fails: {error}"),
+            Explanation::Degraded { error } => f.write_str(error),
             Explanation::NoSlot => f.write_str("all slots are taken"),
             Explanation::Starting => f.write_str("starting"),
         }
@@ -130,7 +130,7 @@ impl WorkManager {
         }
         match core.health.status() {
             HealthStatus::Ended => Explanation::ManagerEnded,
-            HealthStatus::Degraded { error, .. } => Explanation::StoreFails { error },
+            HealthStatus::Degraded { error, .. } => Explanation::Degraded { error },
             HealthStatus::Healthy if !core.slots.has_room(worker.def.kind) => Explanation::NoSlot,
             HealthStatus::Healthy => Explanation::Starting,
         }

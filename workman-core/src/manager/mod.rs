@@ -24,6 +24,7 @@ use crate::plan::{Applied, Cancel, Command, Enqueued, Refusal, Unique, UniquePol
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::query::{Page, PageRequest, WorkQuery, WorkSelector};
 use crate::request::{Nothing, PeriodicRequest, Request};
+use crate::runtime;
 use crate::state::WorkState;
 use crate::store::{Store, StoreError, UnitResult};
 use crate::time::LONGEST_SLEEP;
@@ -369,7 +370,7 @@ impl WorkManager {
         if self.core().dispatcher.unbounded_send(Control::Shutdown { grace, done }).is_err() {
             return ShutdownReport::default();
         }
-        report.await.unwrap_or_default()
+        runtime::own_wait(report).await.unwrap_or_default()
     }
 }
 

@@ -283,6 +283,10 @@ pub struct Plan {
 
 /// One row that changes. Indexes follow from the rows.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most writes are records, and a box for each would cost more than it saves"
+)]
 pub enum Write {
     /// A work's record, new or anew.
     Record(WorkRecord),

@@ -35,6 +35,24 @@ pub struct TakesAll<T>(PhantomData<fn() -> T>);
 /// `P` is what the worker takes from its prerequisites ([`Nothing`], [`Takes`] or [`TakesAll`]), `O` is what it gives. The
 /// worker itself is not part of the type, so requests for different workers that take and give the same fit the same
 /// place in a chain.
+///
+/// ```
+/// use std::time::Duration;
+/// use workman_core::{Backoff, worker};
+///
+/// #[worker]
+/// fn send_mail(to: String) -> Result<(), String> {
+///     Err(format!("no such address: {to}"))
+/// }
+///
+/// let request = send_mail::request("a@example.org".into())
+///     .initial_delay(Duration::from_secs(60))
+///     .backoff(Backoff::linear(Duration::from_secs(10)))
+///     .max_attempts(5)
+///     .tag("mail");
+/// let id = request.id(); // known before anything is stored
+/// # let _ = id;
+/// ```
 #[must_use = "a request does nothing until it is enqueued"]
 pub struct Request<P = Nothing, O = ()> {
     draft: RequestDraft,
@@ -42,6 +60,20 @@ pub struct Request<P = Nothing, O = ()> {
 }
 
 /// A wish to run a worker again and again.
+///
+/// ```
+/// use std::time::Duration;
+/// use workman_core::{Constraints, worker};
+///
+/// #[worker]
+/// fn clean_up(days: u32) -> u32 {
+///     days
+/// }
+///
+/// let daily = clean_up::periodic(30, Duration::from_secs(24 * 3600))
+///     .constraints(Constraints::new().requires_charging());
+/// # let _ = daily;
+/// ```
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is enqueued"]
 pub struct PeriodicRequest {

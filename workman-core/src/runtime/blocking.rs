@@ -3,7 +3,7 @@
 //! A test driver lets exactly one thread run at a time. It can do so because a blocking worker waits in [`block_on`] only
 //! and passes [`pause_point`] whenever it asks its context something; both look for the hook of their thread first.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
@@ -62,6 +62,37 @@ impl Drop for ScopedHook {
     fn drop(&mut self) {
         HOOK.set(self.before.take());
     }
+}
+
+thread_local! {
+    static OWN_WAITS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Said by a future of workman, or of its clock, each time it answers `Pending`.
+///
+/// A test's executor reads [`own_waits`] around a poll and so knows a worker that waits for workman (virtual time, its
+/// stop, another work) from one that waits for the world outside, which no virtual clock can bring about.
+pub fn note_own_wait() {
+    OWN_WAITS.set(OWN_WAITS.get().wrapping_add(1));
+}
+
+/// How often something on this thread has waited for workman.
+#[must_use]
+pub fn own_waits() -> u64 {
+    OWN_WAITS.get()
+}
+
+/// The same future, known to wait for workman.
+pub(crate) async fn own_wait<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        let polled = future.as_mut().poll(cx);
+        if polled.is_pending() {
+            note_own_wait();
+        }
+        polled
+    })
+    .await
 }
 
 /// A clone, so that a hook may itself block or set another hook.

@@ -16,7 +16,10 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-pub use self::blocking::{BlockingHook, ScopedHook, block_on, pause_point, scoped_blocking_hook};
+pub(crate) use self::blocking::own_wait;
+pub use self::blocking::{
+    BlockingHook, ScopedHook, block_on, note_own_wait, own_waits, pause_point, scoped_blocking_hook,
+};
 #[cfg(feature = "smol")]
 pub use self::smol::SmolRuntime;
 pub use self::thread::ThreadRuntime;

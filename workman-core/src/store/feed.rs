@@ -48,12 +48,17 @@ impl ChangeFeed {
     pub fn subscribe(&self) -> BoxStream<'static, Change> {
         let queue = Arc::new(Queue::default());
         let mut subscribers = lock(&self.subscribers);
+        // Who subscribes again and again without a commit between leaves nothing behind.
+        subscribers.queues.retain(|queue| queue.strong_count() > 0);
         lock(&queue.state).closed = subscribers.closed;
         subscribers.queues.push(Arc::downgrade(&queue));
         Subscription { queue }.boxed()
     }
 
     /// Tells every subscriber of a commit. Call it after the commit is durable, in the order of commits.
+    ///
+    /// A subscriber whose buffer is full loses what it has not read and is told so once, in the place of the loss;
+    /// what comes after that waits for it as before.
     pub fn announce(&self, change: &Change) {
         self.each(|state| {
             if state.changes.len() >= BUFFER {
@@ -105,4 +110,120 @@ impl Stream for Subscription {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn commit(number: u64) -> Change {
+        Change::Commit {
+            commit: number,
+            now: Timestamp::default(),
+            touched: Arc::default(),
+            hints: Arc::from(Vec::new()),
+        }
+    }
+
+    /// Everything that can be read without waiting: numbers, 0 for "lagged", and whether the stream has ended.
+    fn read(stream: &mut BoxStream<'static, Change>) -> (Vec<u64>, bool) {
+        let mut numbers = Vec::new();
+        loop {
+            match stream.next().now_or_never() {
+                Some(Some(Change::Commit { commit, .. })) => numbers.push(commit),
+                Some(Some(Change::Lagged)) => numbers.push(0),
+                Some(None) => return (numbers, true),
+                None => return (numbers, false),
+            }
+        }
+    }
+
+    #[test]
+    fn every_subscriber_reads_every_commit_since_it_subscribed_in_order() {
+        let feed = ChangeFeed::new();
+        let mut early = feed.subscribe();
+        feed.announce(&commit(1));
+        let mut late = feed.subscribe();
+        feed.announce(&commit(2));
+        assert_eq!(read(&mut early), (vec![1, 2], false));
+        assert_eq!(read(&mut late), (vec![2], false));
+    }
+
+    #[test]
+    fn a_slow_subscriber_is_told_once_and_reads_everything_newer() {
+        let feed = ChangeFeed::new();
+        let (mut slow, mut quick) = (feed.subscribe(), feed.subscribe());
+        let full = u64::try_from(BUFFER).unwrap();
+        for number in 1..=full + 3 {
+            feed.announce(&commit(number));
+            assert_eq!(read(&mut quick), (vec![number], false), "a slow neighbour costs a quick reader nothing");
+        }
+        let newer: Vec<u64> = [0].into_iter().chain(full + 1..=full + 3).collect();
+        assert_eq!(read(&mut slow), (newer, false));
+        feed.announce(&commit(full + 4));
+        assert_eq!(read(&mut slow), (vec![full + 4], false), "who has caught up does not lag any more");
+    }
+
+    #[test]
+    fn a_full_buffer_is_no_lag_yet() {
+        let feed = ChangeFeed::new();
+        let mut slow = feed.subscribe();
+        let all: Vec<u64> = (1..=u64::try_from(BUFFER).unwrap()).collect();
+        all.iter().for_each(|number| feed.announce(&commit(*number)));
+        assert_eq!(read(&mut slow), (all, false));
+    }
+
+    #[test]
+    fn who_lags_again_and_again_is_told_once_and_keeps_a_bounded_buffer() {
+        let feed = ChangeFeed::new();
+        let mut slow = feed.subscribe();
+        let last = u64::try_from(5 * BUFFER).unwrap();
+        (1..=last).for_each(|number| feed.announce(&commit(number)));
+        let (numbers, _) = read(&mut slow);
+        assert!(numbers.len() <= BUFFER + 1, "{} changes were kept", numbers.len());
+        assert_eq!(numbers.iter().filter(|number| **number == 0).count(), 1);
+        assert_eq!(numbers.first(), Some(&0));
+        let newer: Vec<u64> = (last - u64::try_from(numbers.len()).unwrap() + 2..=last).collect();
+        assert_eq!(numbers.get(1..), Some(newer.as_slice()));
+    }
+
+    #[test]
+    fn a_closed_feed_ends_its_streams_after_what_was_announced() {
+        let feed = ChangeFeed::new();
+        let mut early = feed.subscribe();
+        feed.announce(&commit(1));
+        feed.close();
+        assert_eq!(read(&mut early), (vec![1], true));
+        assert_eq!(read(&mut feed.subscribe()), (vec![], true), "a late subscriber does not wait for ever");
+    }
+
+    #[test]
+    fn a_subscriber_that_went_away_is_forgotten() {
+        let feed = ChangeFeed::new();
+        let mut stays = feed.subscribe();
+        drop(feed.subscribe());
+        feed.announce(&commit(1));
+        assert_eq!(lock(&feed.subscribers).queues.len(), 1);
+        for _ in 0..100 {
+            drop(feed.subscribe());
+        }
+        assert!(lock(&feed.subscribers).queues.len() <= 2, "subscriptions without commits pile up");
+        assert_eq!(read(&mut stays), (vec![1], false));
+    }
+
+    #[test]
+    fn a_waiting_subscriber_is_woken_by_a_commit_and_by_the_end() {
+        let feed = ChangeFeed::new();
+        let mut stream = feed.subscribe();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(move || crate::runtime::block_on(stream.by_ref().map(|_| ()).count()));
+            feed.announce(&commit(1));
+            feed.announce(&commit(2));
+            feed.close();
+            assert_eq!(reader.join().unwrap(), 2);
+        });
+    }
 }

@@ -37,43 +37,57 @@ pub type UnitResult = Result<Applied, Refusal>;
 /// Keeps works, and moves them only as [`plan`](crate::plan::plan) decides.
 ///
 /// # The contract
-/// `workman_testing::store_conformance!` has a test for each clause.
+/// `workman_testing::store_conformance!` has tests for each clause. Where a clause tells them apart, an *exclusive* store is a
+/// file or a memory that one process has to itself, and a *shared* one a server that many talk to ([`Ownership`]).
 ///
 /// **Commits**
 /// - **C1** One call of `transact` is one atomic commit: what its units wrote becomes visible together, or nothing does.
 /// - **C2** When `transact` returns `Ok`, the commit is as durable as the store says it is: by default it survives the
-///   death of the process and a loss of power.
-/// - **C3** The units run in order, and each sees what those before it wrote, and every earlier commit.
+///   death of the process and a loss of power; on a server it is as durable as its `synchronous_commit` and its standbys
+///   make it.
+/// - **C3** The units run in order, and each sees what those before it wrote, and every earlier commit. On a shared store a
+///   commit acknowledged before the call counts as earlier.
 /// - **C4** A refusal touches its own unit only; the others of the call happen.
 /// - **C5** An error is honest. `Rejected` and `Closed`: nothing was written. `Indeterminate`: all of it was written or nothing,
-///   and the same units may be sent again.
+///   and the same units may be sent again. A store that gives up on conflicts with other transactions answers `Rejected`.
 /// - **C6** A call that writes nothing is no commit: it costs no sync and no change is announced.
 /// - **C7** Dropping the future of `transact` after its first poll does not withdraw it.
-/// - **C8** Calls from many threads at once lose nothing; their commits have one order.
+/// - **C8** Calls from many threads at once lose nothing. Their effect is that of some one order, as far as plans look: what a
+///   plan decided by was still so when it was committed.
 ///
 /// **Time and numbers**
-/// - **C9** Each unit is stamped with store time: the wall time plus a persisted offset, never earlier than any stamp before it,
-///   across openings too.
-/// - **C10** Sequence numbers, lanes and epochs are handed out inside the commit, each once, growing; refused units use none.
+/// - **C9** Each unit is stamped with store time. On an exclusive store that is the wall time plus a persisted offset, never
+///   earlier than any stamp before it, across openings too. On a shared one it is its server's clock; the stamps of
+///   concurrent commits may differ from the order of commits by as long as the commits took.
+/// - **C10** Sequence numbers, lanes, epochs and cascades are numbered by the store, each number handed out once. One that is
+///   asked for after a commit was acknowledged is greater than all that it used. Gaps are legal; an exclusive store uses
+///   none for refused units.
 ///
 /// **Loading**
-/// - **C11** A plan is called again with more until it is done; what it sees is the state inside the commit.
+/// - **C11** A plan is called again with more until it is done. What it sees is the state inside the commit, or was loaded
+///   before and is checked by the commit; if that has changed, the unit is planned again.
 /// - **C12** Lists come in the order of [`IndexKey`](index::IndexKey), hold no more than their limit, and say where to go on.
+///   `Ready` and `Due` may leave out works that another transaction holds; such a list is never said to be complete.
 /// - **C13** Every index follows from the records by [`index::standing_key`] and [`index::label_keys`] and from nothing else.
 /// - **C14** A deleted work leaves no row and no index entry behind.
 /// - **C15** What was written comes back byte for byte, or the read is an error (`Corrupted`); bystanders never change.
 ///
 /// **Reading and watching**
-/// - **C16** `query` shows one commit, the newest that was acknowledged before the call or a later one, and says its number.
-///   Pages are no longer than asked, and following `next` reaches every work that matches and did not move, once.
-/// - **C17** `changes` announces each commit after it is durable, in order, once, with the ids it touched and its hints. A
-///   subscriber misses nothing from its subscription on; one that is too slow gets [`Change::Lagged`] in place of what it missed.
+/// - **C16** `query` shows one snapshot, not older than the newest commit acknowledged before the call, and says a number:
+///   every commit up to it is shown, later ones may be. Pages are no longer than asked, and following `next` reaches every
+///   work that matches and did not move, once.
+/// - **C17** `changes` announces each commit after it is durable, once, with the ids it touched and its hints; numbers grow and
+///   may have gaps. An exclusive store announces in the order of commits, a shared one in the order of numbers, and may be
+///   late. A subscriber misses nothing from its subscription on; one that is too slow gets [`Change::Lagged`] in place of
+///   what it missed, and then everything newer.
 ///
 /// **Ownership**
 /// - **C18** An exclusive store can be open once; a second opening is refused and harms nothing. Each opening is a new
-///   incarnation, so claims of earlier ones are dead.
-/// - **C19** Everything that was acknowledged is there after the store was closed, or its process killed, and opened again.
-/// - **C20** A closed store answers `Closed` to every call and writes nothing; its change streams end.
+///   incarnation, so claims of earlier ones are dead. A shared store can be open many times; its incarnation is 0, and a
+///   claim is alive as long as the lease of its manager's epoch lasts in the store's time.
+/// - **C19** Everything that was acknowledged is there after the store was closed, or its process killed, and opened again; on
+///   a server: as durable as its `synchronous_commit` and standby settings.
+/// - **C20** After `close` this handle answers `Closed` to every call and writes nothing; its change streams end.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Runs the units in order in one atomic, durable commit.
@@ -130,7 +144,8 @@ pub enum Ownership {
 pub enum Change {
     /// A commit.
     Commit {
-        /// Its number; each commit of one opening has the next.
+        /// Its number, greater than those announced before it on the same handle. An exclusive store numbers the
+        /// commits of one opening without gaps; a shared one may skip numbers.
         commit: u64,
         /// The store time of its last unit.
         now: Timestamp,

@@ -262,7 +262,7 @@ impl WorkContext {
     pub async fn flush(&self) -> Result<(), Stopped> {
         let (done, written) = oneshot::channel();
         let sent = self.attempt.engine.unbounded_send(FromWorker::Flush(self.attempt.id, done));
-        if sent.is_ok() && written.await.is_ok() {
+        if sent.is_ok() && runtime::own_wait(written).await.is_ok() {
             return Ok(());
         }
         let reason = self.attempt.stop_reason().unwrap_or(StopReason::Shutdown);
@@ -348,6 +348,7 @@ impl Future for UntilStopped<'_> {
         if !shared.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
             shared.wakers.push(cx.waker().clone());
         }
+        runtime::note_own_wait();
         Poll::Pending
     }
 }

@@ -135,6 +135,7 @@ impl fmt::Debug for WorkError {
 ///
 /// A second implementation that never applies makes rustc report the seam trait, with its message, instead of one error
 /// for each bound of the only implementation.
+#[doc(hidden)]
 pub mod by {
     /// A value that is what it says.
     pub enum Value {}
@@ -153,9 +154,11 @@ pub mod by {
 }
 
 /// Implemented by nothing.
+#[doc(hidden)]
 pub trait ErrorOfNobody: Into<Box<dyn Error + Send + Sync>> {}
 
 /// What a worker may fail with.
+#[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "a worker can't fail with `{Self}`",
     label = "this error type can't be stored",
@@ -185,6 +188,7 @@ impl<E: ErrorOfNobody> IntoFailure<by::Nobody> for E {
 }
 
 /// What a worker that gives `T` may return.
+#[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "a worker that gives `{T}` can't return `{Self}`",
     label = "`{T}`, `Result<{T}, E>`, `Outcome<{T}>` or `Result<Outcome<{T}>, E>` is wanted",

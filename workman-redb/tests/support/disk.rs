@@ -1,6 +1,7 @@
 //! A disk that can lose power at any operation, fail any operation, and be looked at afterwards.
 
 use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
@@ -24,7 +25,11 @@ struct State {
     ops: u64,
     syncs: u64,
     fault: Option<(u64, Fault)>,
+    reads: u64,
+    /// The read that fails, once.
+    failing_read: Option<u64>,
     dead: bool,
+    listeners: Vec<Sender<()>>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +45,8 @@ pub enum Fault {
     PowerLoss,
     /// An input/output error, once.
     Error(io::ErrorKind),
+    /// An input/output error, once, after which the system has thrown away all that was not synced.
+    DroppedPages,
     /// The backend panics, once.
     Panic,
 }
@@ -79,10 +86,28 @@ impl Disk {
         self.state().syncs
     }
 
+    /// Tells when the disk is synced the next time.
+    pub fn next_sync(&self) -> Receiver<()> {
+        let (tell, hear) = channel();
+        self.state().listeners.push(tell);
+        hear
+    }
+
     /// The operation after `after` more meets this.
     pub fn plan_fault(&self, after: u64, fault: Fault) {
         let mut state = self.state();
         state.fault = Some((state.ops + after, fault));
+    }
+
+    /// The read after `after` more fails, once.
+    pub fn plan_failing_read(&self, after: u64) {
+        let mut state = self.state();
+        state.failing_read = Some(state.reads + after);
+    }
+
+    /// Takes the planned failing read back, if it did not happen yet.
+    pub fn take_failing_read(&self) -> Option<u64> {
+        self.state().failing_read.take()
     }
 
     /// Takes the planned fault back, if it did not happen yet.
@@ -137,6 +162,11 @@ impl Disk {
                 state.fault = None;
                 match fault {
                     Fault::Error(kind) => return Err(kind.into()),
+                    Fault::DroppedPages => {
+                        state.bytes = state.durable.clone();
+                        state.unsynced.clear();
+                        return Err(io::Error::other("a sync failed, and what it should have written is gone"));
+                    }
                     _ => {
                         drop(state);
                         panic!("the disk panics, as it was told");
@@ -162,7 +192,13 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.state();
+        let mut state = self.state();
+        let number = state.reads;
+        state.reads += 1;
+        if state.failing_read == Some(number) {
+            state.failing_read = None;
+            return Err(io::Error::other("a bad sector, this time"));
+        }
         if state.dead {
             return Err(io::Error::other("the power is off"));
         }
@@ -184,6 +220,9 @@ impl StorageBackend for Disk {
         state.syncs += 1;
         state.durable = state.bytes.clone();
         state.unsynced.clear();
+        for listener in state.listeners.drain(..) {
+            let _ = listener.send(());
+        }
         Ok(())
     }
 

@@ -7,12 +7,17 @@ pub mod workload;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use futures::FutureExt;
+use futures::channel::oneshot;
 pub use futures::executor::block_on;
+use futures::future::BoxFuture;
 use workman_core::plan::{Command, invariants};
 use workman_core::store::embedded::Dump;
 use workman_core::store::{Store, StoreError, Unit, UnitResult};
-use workman_core::time::Timestamp;
+use workman_core::time::{Clock, Timestamp};
 use workman_redb::RedbStore;
 
 /// SplitMix64.
@@ -85,4 +90,49 @@ pub fn dump(store: &RedbStore) -> Dump {
     let dump = block_on(store.dump()).unwrap();
     assert_eq!(invariants::check(&dump), Vec::<String>::new());
     dump
+}
+
+/// A clock that is moved by hand.
+#[derive(Default)]
+pub struct Hands {
+    state: Arc<Mutex<HandsState>>,
+}
+
+#[derive(Default)]
+struct HandsState {
+    now: Duration,
+    sleepers: Vec<(Duration, oneshot::Sender<()>)>,
+}
+
+impl Hands {
+    pub fn advance(&self, length: Duration) {
+        let mut state = self.state.lock().unwrap();
+        state.now += length;
+        let now = state.now;
+        let (due, asleep) = std::mem::take(&mut state.sleepers).into_iter().partition(|(until, _)| *until <= now);
+        state.sleepers = asleep;
+        drop(state);
+        let due: Vec<(Duration, oneshot::Sender<()>)> = due;
+        for (_, sleeper) in due {
+            let _ = sleeper.send(());
+        }
+    }
+}
+
+impl Clock for Hands {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(0)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.state.lock().unwrap().now
+    }
+
+    fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
+        let mut state = self.state.lock().unwrap();
+        let (wake, woken) = oneshot::channel();
+        let until = state.now + length;
+        state.sleepers.push((until, wake));
+        woken.map(drop).boxed()
+    }
 }

@@ -255,9 +255,14 @@ fn held(claimed: &Claimed) -> (WorkId, u64) {
 
 /// A plain work, for tests that want nothing else.
 pub fn plain(id: WorkId) -> Command {
+    sized(id, 2)
+}
+
+/// A plain work with an input of this many bytes.
+pub fn sized(id: WorkId, bytes: usize) -> Command {
     let spec = WorkSpec {
         worker: "sync".into(),
-        input: Payload::new(Codec::JSON, *b"{}"),
+        input: Payload::new(Codec::JSON, vec![b'1'; bytes]),
         tags: Vec::new(),
         name: None,
         constraints: Constraints::NONE,

@@ -1,0 +1,119 @@
+//! What the handles of a manager and its dispatcher share, and what they say to each other.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::channel::mpsc::UnboundedSender;
+use futures::channel::oneshot;
+
+use super::Slots;
+use crate::constraints::{ConstraintKind, Constraints};
+use crate::health::Health;
+use crate::id::WorkId;
+use crate::limits::Limits;
+use crate::observe::Hub;
+use crate::plan::Command;
+use crate::record::LaneId;
+use crate::runtime::Runtime;
+use crate::sensor::{ConstraintSensor, Dwell};
+use crate::store::{Store, Unit};
+use crate::time::Clock;
+use crate::worker::{Attempt, Registry, States};
+
+/// What the handles of a manager and its dispatcher share.
+pub(crate) struct Core {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) sensor: Arc<dyn ConstraintSensor>,
+    pub(crate) registry: Registry,
+    pub(crate) states: Arc<States>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) missing_sensor: MissingSensor,
+    pub(crate) role: Role,
+    pub(crate) epoch: u64,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) health: Health,
+    pub(crate) dwell: Mutex<Dwell>,
+    /// The lanes that are open now: what is ready there may rank higher than what is offered a slot.
+    pub(crate) rivals: Mutex<Vec<LaneId>>,
+    /// The attempts that run here, for those who want to see uncommitted progress.
+    pub(crate) live: Mutex<BTreeMap<WorkId, Arc<Attempt>>>,
+    pub(crate) dispatcher: UnboundedSender<Control>,
+}
+
+/// What to do about constraints that no sensor observes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MissingSensor {
+    /// A request with such a constraint is refused.
+    #[default]
+    Refuse,
+    /// Such work waits, visibly, until a program with a sensor runs it.
+    Wait,
+    /// The constraint counts as met.
+    AssumeMet,
+}
+
+/// What a manager does beside enqueueing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It runs work.
+    Runs,
+    /// It leaves running to others.
+    EnqueuesOnly,
+}
+
+/// What handles tell the dispatcher.
+pub(crate) enum Control {
+    /// Reserved slots are free again, and a claim has missed them.
+    SlotsFree,
+    /// Say when nothing runs and nothing can start.
+    WhenIdle(oneshot::Sender<()>),
+    /// Start nothing more, and stop what runs.
+    Shutdown { grace: Duration, done: oneshot::Sender<ShutdownReport> },
+    /// The last handle is gone.
+    HandlesGone,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Runs that ended by themselves within the grace period.
+    pub ended: usize,
+    /// Runs that did not end in time: async workers were dropped, blocking ones go on without effect. Their work runs again.
+    pub given_up: Vec<WorkId>,
+    /// What the store said, if giving the work back failed; it is rescued at the next start then.
+    pub error: Option<String>,
+}
+
+impl Core {
+    pub(crate) fn unit(&self, command: Command) -> Unit {
+        Unit { command, wall: self.clock.wall() }
+    }
+
+    pub(crate) fn dwell(&self) -> MutexGuard<'_, Dwell> {
+        self.dwell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn rivals(&self) -> MutexGuard<'_, Vec<LaneId>> {
+        self.rivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The constraints that count: without those that nobody observes, if the builder said so.
+    pub(crate) fn effective(&self, constraints: Constraints) -> Constraints {
+        if self.missing_sensor != MissingSensor::AssumeMet || constraints.is_none() {
+            return constraints;
+        }
+        let conditions = self.sensor.conditions();
+        let unobserved = ConstraintKind::ALL.into_iter().filter(|kind| !conditions.observes(*kind));
+        unobserved.fold(constraints, Constraints::without)
+    }
+
+    pub(crate) fn live(&self) -> MutexGuard<'_, BTreeMap<WorkId, Arc<Attempt>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,96 @@
+//! What a worker gives: whether it can be stored, whether an alias hides an answer, and how an answer ends an attempt.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::data::{EncodeError, Payload};
+use crate::plan::End;
+use crate::worker::{Answer, Outcome, by};
+
+/// Whether a type is a `Result` or an `Outcome` that the macro could not see, because an alias hides it.
+pub struct Probe<T>(T);
+
+/// What [`Probe`] says of most types. The inherent constants below win where they exist.
+pub trait Visible {
+    /// Nothing is hidden.
+    const HIDES_ANSWER: bool = false;
+}
+
+impl<T> Visible for Probe<T> {}
+
+impl<T, E> Probe<Result<T, E>> {
+    /// A `Result` is hidden.
+    pub const HIDES_ANSWER: bool = true;
+}
+
+impl<T> Probe<Outcome<T>> {
+    /// An `Outcome` is hidden.
+    pub const HIDES_ANSWER: bool = true;
+}
+
+/// Stops the build if a `Result` or an `Outcome` is hidden.
+pub const fn refuse_hidden_answer(hides_answer: bool) {
+    assert!(
+        !hides_answer,
+        "an alias hides the `Result` or `Outcome` that this worker returns: write `Result<..>` or `#[worker(output = T)]`"
+    );
+}
+
+/// Implemented by nothing: see [`by`].
+pub trait OutputOfNobody: Serialize + DeserializeOwned {}
+
+/// What a worker can give. A type that hides an answer is refused elsewhere, and passes here so that there is one error.
+#[diagnostic::on_unimplemented(
+    message = "a worker can't give `{Self}`: it can't be stored",
+    label = "not `Serialize + DeserializeOwned`",
+    note = "what a worker gives is stored for those who wait for it: derive `serde::Serialize` and `serde::Deserialize` for the type"
+)]
+pub trait WorkOutput<const HIDES_ANSWER: bool, By> {
+    /// The encoded value.
+    ///
+    /// # Errors
+    /// It would not decode again.
+    fn encode(&self) -> Result<Payload, EncodeError>;
+}
+
+impl<T: Serialize + DeserializeOwned> WorkOutput<false, by::Value> for T {
+    fn encode(&self) -> Result<Payload, EncodeError> {
+        Payload::encode(self)
+    }
+}
+
+impl<T: OutputOfNobody> WorkOutput<false, by::Nobody> for T {
+    fn encode(&self) -> Result<Payload, EncodeError> {
+        Payload::encode(self)
+    }
+}
+
+impl<T> WorkOutput<true, by::Value> for T {
+    fn encode(&self) -> Result<Payload, EncodeError> {
+        Err(EncodeError::new("an alias hides an answer"))
+    }
+}
+
+/// What a worker gives.
+pub struct Output<T> {
+    worker: &'static str,
+    encode: fn(&T) -> Result<Payload, EncodeError>,
+}
+
+/// The output of this worker.
+#[must_use]
+pub const fn output<T: WorkOutput<HIDES_ANSWER, By>, const HIDES_ANSWER: bool, By>(worker: &'static str) -> Output<T> {
+    Output { worker, encode: T::encode }
+}
+
+impl<T> Output<T> {
+    /// The end of an attempt that was answered so.
+    pub fn end<By>(&self, answer: impl Answer<T, By>) -> End {
+        self.end_sorted(answer, |_| false)
+    }
+
+    /// The same, with errors that `is_permanent` sorts.
+    pub fn end_sorted<R: Answer<T, By>, By>(&self, answer: R, is_permanent: impl FnOnce(&R::Error) -> bool) -> End {
+        answer.outcome(is_permanent).into_end(self.worker, self.encode)
+    }
+}

@@ -1,0 +1,306 @@
+//! Loading: what a plan asks for, found by key or in the order of the index.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::super::StoreError;
+use super::super::index::{IndexKey, IndexRange};
+use super::{Row, RowKey, Rows, astray, get_record, get_spec, stored_meta};
+use crate::constraints::Constraints;
+use crate::id::WorkId;
+use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
+use crate::record::{Lane, LaneId, Notes, WorkRecord};
+use crate::time::Timestamp;
+
+/// Loads a scope into a snapshot.
+///
+/// # Errors
+/// When rows can't be read.
+pub fn load(rows: &impl Rows, scope: &Scope, view: &mut Snapshot) -> Result<(), StoreError> {
+    scope.iter().try_for_each(|want| load_one(rows, want, view))
+}
+
+fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), StoreError> {
+    match want {
+        Want::Work(id) => load_record(rows, *id, view),
+        Want::Spec(id) => load_spec(rows, *id, view),
+        Want::Notes(id) => load_notes(rows, *id, view),
+        Want::History(id) => {
+            if let Some(Row::History(_, history)) = rows.get(RowKey::History(*id))? {
+                view.histories.insert(*id, history);
+            } else {
+                view.histories.insert(*id, Vec::new());
+            }
+            Ok(())
+        }
+        Want::Name(name) => {
+            let keys = rows.scan(&IndexRange::name(name), usize::MAX)?;
+            load_list(rows, want, &keys, usize::MAX, view)?;
+            keys.iter().try_for_each(|key| load_spec(rows, key.id(), view))
+        }
+        Want::Dependents { of, after, limit } => load_dependents(rows, *of, *after, *limit, view),
+        Want::Descendants { of, after, limit } => load_descendants(rows, want, (*of, *after), *limit, view),
+        Want::Due { limit } => load_due(rows, want, *limit, view),
+        Want::Ready { lane, suspects, limit } => {
+            let keys = rows.scan(&IndexRange::ready_in(*lane, *suspects), *limit)?;
+            load_claimable(rows, want, &keys, *limit, view)
+        }
+        Want::Lane { worker, constraints } => load_lane(rows, want, worker, constraints, view),
+        Want::Lanes => {
+            view.lanes.insert(want.clone(), all_lanes(rows)?);
+            Ok(())
+        }
+        Want::Running { epoch, limit } => {
+            let keys = rows.scan(&IndexRange::running(*epoch, *epoch), *limit)?;
+            load_list(rows, want, &keys, *limit, view)
+        }
+        Want::DeadClaims { limit } => load_dead_claims(rows, want, *limit, view),
+        Want::Selected { selector, before, after, limit } => {
+            load_selected(rows, want, selector, *before, after.as_ref(), *limit, view)
+        }
+        Want::Cascade => load_cascade(rows, view),
+    }
+}
+
+/// The record of a work that the index lists.
+fn load_listed<'v>(rows: &impl Rows, key: &IndexKey, view: &'v mut Snapshot) -> Result<&'v WorkRecord, StoreError> {
+    load_record(rows, key.id(), view)?;
+    view.works.get(&key.id()).and_then(Option::as_ref).ok_or_else(|| astray(key))
+}
+
+fn load_record(rows: &impl Rows, id: WorkId, view: &mut Snapshot) -> Result<(), StoreError> {
+    if let Entry::Vacant(place) = view.works.entry(id) {
+        place.insert(get_record(rows, id)?);
+    }
+    Ok(())
+}
+
+fn load_spec(rows: &impl Rows, id: WorkId, view: &mut Snapshot) -> Result<(), StoreError> {
+    if let Some(spec) = get_spec(rows, id)? {
+        view.specs.insert(id, spec);
+    }
+    Ok(())
+}
+
+fn load_notes(rows: &impl Rows, id: WorkId, view: &mut Snapshot) -> Result<(), StoreError> {
+    let notes = match rows.get(RowKey::Notes(id))? {
+        Some(Row::Notes(_, notes)) => notes,
+        _ => Notes::default(),
+    };
+    view.notes.insert(id, notes);
+    Ok(())
+}
+
+/// The records of a list, and the list itself under its want.
+fn load_list(
+    rows: &impl Rows,
+    want: &Want,
+    keys: &[IndexKey],
+    limit: usize,
+    view: &mut Snapshot,
+) -> Result<(), StoreError> {
+    for key in keys {
+        load_listed(rows, key, view)?;
+    }
+    let next = if keys.len() >= limit { keys.last().cloned() } else { None };
+    let list = List { ids: keys.iter().map(IndexKey::id).collect(), next, next_due: None };
+    view.lists.insert(want.clone(), list);
+    Ok(())
+}
+
+/// A list of works that a claim may hand out: with their specs and notes.
+fn load_claimable(
+    rows: &impl Rows,
+    want: &Want,
+    keys: &[IndexKey],
+    limit: usize,
+    view: &mut Snapshot,
+) -> Result<(), StoreError> {
+    load_list(rows, want, keys, limit, view)?;
+    for id in keys.iter().map(IndexKey::id) {
+        load_spec(rows, id, view)?;
+        if view.works.get(&id).is_some_and(|record| record.as_ref().is_some_and(|record| record.rows.notes)) {
+            load_notes(rows, id, view)?;
+        }
+    }
+    Ok(())
+}
+
+fn load_due(rows: &impl Rows, want: &Want, limit: usize, view: &mut Snapshot) -> Result<(), StoreError> {
+    let mut keys = rows.scan(&IndexRange::waiting(), limit.saturating_add(1))?;
+    let due_of = |key: &IndexKey| match key {
+        IndexKey::Waiting { due, .. } => *due,
+        _ => Timestamp::MAX,
+    };
+    let due = keys.partition_point(|key| due_of(key) <= view.meta.latest).min(limit);
+    let next_due = keys.get(due).map(due_of);
+    keys.truncate(due);
+    load_claimable(rows, want, &keys, usize::MAX, view)?;
+    if let Some(list) = view.lists.get_mut(want) {
+        list.next_due = next_due;
+    }
+    Ok(())
+}
+
+fn load_dependents(
+    rows: &impl Rows,
+    of: WorkId,
+    after: Option<WorkId>,
+    limit: usize,
+    view: &mut Snapshot,
+) -> Result<(), StoreError> {
+    let range = IndexRange::dependents(of).after(after.map(|id| IndexKey::Dependent { of, id }));
+    let keys = rows.scan(&range, limit)?;
+    load_list(rows, &Want::Dependents { of, after, limit }, &keys, limit, view)
+}
+
+/// Walks the edges breadth first and leaves a `Dependents` list for each work that it passed.
+fn load_descendants(
+    rows: &impl Rows,
+    want: &Want,
+    (of, after): (WorkId, Option<WorkId>),
+    limit: usize,
+    view: &mut Snapshot,
+) -> Result<(), StoreError> {
+    let mut line = VecDeque::from([(of, after)]);
+    let mut seen = BTreeSet::new();
+    while let Some((of, after)) = line.pop_front() {
+        load_dependents(rows, of, after, limit, view)?;
+        let list = view.lists.get(&Want::Dependents { of, after, limit });
+        for id in list.map(|list| list.ids.clone()).unwrap_or_default() {
+            let record = view.works.get(&id).and_then(Option::as_ref);
+            let walks_on = record.is_some_and(|record| record.rows.dependents && !record.state().is_finished());
+            if seen.insert(id) && walks_on && seen.len() < limit {
+                line.push_back((id, None));
+            }
+        }
+    }
+    view.lists.insert(want.clone(), List::default());
+    Ok(())
+}
+
+fn load_lane(
+    rows: &impl Rows,
+    want: &Want,
+    worker: &Arc<str>,
+    constraints: &Constraints,
+    view: &mut Snapshot,
+) -> Result<(), StoreError> {
+    let found = all_lanes(rows)?.into_iter().find(|lane| lane.worker == *worker && lane.constraints == *constraints);
+    view.lanes.insert(want.clone(), found.into_iter().collect());
+    Ok(())
+}
+
+pub(super) fn all_lanes(rows: &impl Rows) -> Result<Vec<Lane>, StoreError> {
+    let count = stored_meta(rows)?.next_lane;
+    let mut lanes = Vec::new();
+    // Lanes that an earlier unit of the same transaction made lie behind the stored count.
+    for number in 0.. {
+        match rows.get(RowKey::Lane(LaneId(number)))? {
+            Some(Row::Lane(lane)) => lanes.push(lane),
+            _ if number >= count => break,
+            _ => {}
+        }
+    }
+    Ok(lanes)
+}
+
+fn load_dead_claims(rows: &impl Rows, want: &Want, limit: usize, view: &mut Snapshot) -> Result<(), StoreError> {
+    let attached = view.meta.epochs_of == view.meta.incarnation;
+    let alive = view.meta.open_epochs.keys().copied().filter(|_| attached);
+    let mut keys = Vec::new();
+    let mut from = 0;
+    for epoch in alive.map(Some).chain([None]) {
+        let to = epoch.map_or(Some(u64::MAX), |epoch| epoch.checked_sub(1));
+        if let Some(to) = to.filter(|to| *to >= from) {
+            keys.extend(rows.scan(&IndexRange::running(from, to), limit - keys.len())?);
+        }
+        from = epoch.map_or(u64::MAX, |epoch| epoch.saturating_add(1));
+        if keys.len() >= limit {
+            break;
+        }
+    }
+    load_list(rows, want, &keys, limit, view)
+}
+
+fn load_selected(
+    rows: &impl Rows,
+    want: &Want,
+    selector: &SelectorWanted,
+    before: u64,
+    after: Option<&IndexKey>,
+    limit: usize,
+    view: &mut Snapshot,
+) -> Result<(), StoreError> {
+    let ranges = match selector {
+        SelectorWanted::Tag(tag) => vec![IndexRange::tag(tag)],
+        SelectorWanted::Unique(name) => vec![IndexRange::name(name)],
+        SelectorWanted::All => unfinished_ranges(),
+    };
+    let mut ids = Vec::new();
+    let next = walk(rows, ranges, after, limit, &mut |key| {
+        let record = load_listed(rows, key, view)?;
+        let wanted = record.seq < before && !record.state().is_finished();
+        if wanted {
+            ids.push(key.id());
+        }
+        Ok(wanted)
+    })?;
+    view.lists.insert(want.clone(), List { ids, next, next_due: None });
+    Ok(())
+}
+
+fn load_cascade(rows: &impl Rows, view: &mut Snapshot) -> Result<(), StoreError> {
+    let first = match rows.get(RowKey::Cascade(view.meta.first_cascade))? {
+        Some(Row::Cascade(cascade)) => Some(cascade),
+        _ => None,
+    };
+    view.cascade = Some(first);
+    Ok(())
+}
+
+pub(super) fn unfinished_ranges() -> Vec<IndexRange> {
+    vec![
+        IndexRange::blocked(),
+        IndexRange::waiting(),
+        IndexRange::ready(),
+        IndexRange::parked(),
+        IndexRange::running(0, u64::MAX),
+    ]
+}
+
+/// How many entries are read at a time while looking for those that fit.
+const STRIDE: usize = 256;
+
+/// Goes through stretches of the index behind `after` until `wanted` has said yes `limit` times. Answers the last entry it
+/// looked at if there may be more.
+pub(super) fn walk(
+    rows: &impl Rows,
+    ranges: Vec<IndexRange>,
+    after: Option<&IndexKey>,
+    limit: usize,
+    wanted: &mut dyn FnMut(&IndexKey) -> Result<bool, StoreError>,
+) -> Result<Option<IndexKey>, StoreError> {
+    let mut found = 0;
+    for range in ranges {
+        if after.is_some_and(|after| *after > range.last) {
+            continue;
+        }
+        let mut last = after.filter(|after| **after >= range.first).cloned();
+        loop {
+            let keys = rows.scan(&range.clone().after(last), STRIDE)?;
+            for key in &keys {
+                found += usize::from(wanted(key)?);
+                if found >= limit {
+                    return Ok(Some(key.clone()));
+                }
+            }
+            match keys.last() {
+                Some(key) if keys.len() == STRIDE => last = Some(key.clone()),
+                _ => break,
+            }
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,215 @@
+//! Reading: query pages, what everybody may know about a work, and the dump for the invariants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::StoreError;
+use super::super::index::{IndexKey, IndexRange};
+use super::load::{all_lanes, unfinished_ranges, walk};
+use super::{Row, RowKey, Rows, astray, get_record, get_spec, stored_meta};
+use crate::id::WorkId;
+use crate::info::WorkInfo;
+use crate::query::{Cursor, Page, PageRequest, WorkQuery};
+use crate::record::{AttemptEnd, AttemptRecord, Finish, Lane, Meta, Standing, WorkRecord, WorkSpec};
+use crate::state::WorkState;
+
+/// Answers a query page.
+///
+/// # Errors
+/// When rows can't be read.
+pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page, StoreError> {
+    let PageRequest { query, after, limit } = request;
+    let mut works = Vec::new();
+    if !query.ids.is_empty() {
+        let from = match after {
+            Some(Cursor::Id(id)) => Some(*id),
+            _ => None,
+        };
+        let mut next = None;
+        for id in query.ids.iter().filter(|id| from.is_none_or(|from| **id > from)) {
+            let stored = get_record(rows, *id)?.zip(get_spec(rows, *id)?);
+            works.extend(stored.map(|stored| matching(rows, query, &stored)).transpose()?.flatten());
+            if works.len() >= *limit {
+                next = Some(Cursor::Id(*id));
+                break;
+            }
+        }
+        return Ok(Page { works, next, commit });
+    }
+    let from = match after {
+        Some(Cursor::Key(key)) => Some(key),
+        _ => None,
+    };
+    let mut seen = BTreeSet::new();
+    let next = walk(rows, ranges_of(query), from, *limit, &mut |key| {
+        let first_time = seen.insert(key.id()) && !listed_before(rows, query, key)?;
+        let info = if first_time { matching(rows, query, &listed(rows, key)?)? } else { None };
+        let wanted = info.is_some();
+        works.extend(info);
+        Ok(wanted)
+    })?;
+    Ok(Page { works, next: next.map(Cursor::Key), commit })
+}
+
+/// A work with two of the tags that are asked for is found under both; it belongs to the first.
+fn listed_before(rows: &impl Rows, query: &WorkQuery, key: &IndexKey) -> Result<bool, StoreError> {
+    let IndexKey::Tag { tag, id, .. } = key else { return Ok(false) };
+    let Some(spec) = get_spec(rows, *id)? else { return Ok(false) };
+    let first = std::iter::once(&spec.worker).chain(&spec.tags).filter(|tag| query.tags.contains(*tag)).min();
+    Ok(first.is_some_and(|first| first < tag))
+}
+
+/// The stretches in which every work that matches is found; the rest is filtered.
+fn ranges_of(query: &WorkQuery) -> Vec<IndexRange> {
+    if !query.names.is_empty() {
+        return query.names.iter().map(IndexRange::name).collect();
+    }
+    if !query.tags.is_empty() {
+        return query.tags.iter().map(IndexRange::tag).collect();
+    }
+    let wants =
+        |states: &[WorkState]| query.states.is_empty() || states.iter().any(|state| query.states.contains(state));
+    let mut ranges = Vec::new();
+    if wants(&[WorkState::Blocked]) {
+        ranges.push(IndexRange::blocked());
+    }
+    if wants(&[WorkState::Enqueued]) {
+        ranges.extend([IndexRange::waiting(), IndexRange::ready(), IndexRange::parked()]);
+    }
+    if wants(&[WorkState::Running]) {
+        ranges.push(IndexRange::running(0, u64::MAX));
+    }
+    if wants(&[WorkState::Succeeded, WorkState::Failed, WorkState::Cancelled]) {
+        ranges.push(IndexRange::finished());
+    }
+    ranges
+}
+
+/// The work that the index lists.
+fn listed(rows: &impl Rows, key: &IndexKey) -> Result<(WorkRecord, Arc<WorkSpec>), StoreError> {
+    get_record(rows, key.id())?.zip(get_spec(rows, key.id())?).ok_or_else(|| astray(key))
+}
+
+fn matching(
+    rows: &impl Rows,
+    query: &WorkQuery,
+    (record, spec): &(WorkRecord, Arc<WorkSpec>),
+) -> Result<Option<WorkInfo>, StoreError> {
+    if query.matches(record, spec) { info(rows, record, spec).map(Some) } else { Ok(None) }
+}
+
+/// Puts together what everybody may know about a work.
+///
+/// # Errors
+/// When rows can't be read.
+pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<WorkInfo, StoreError> {
+    let output = if record.rows.output { rows.get(RowKey::Output(record.id))? } else { None };
+    let notes = if record.rows.notes { rows.get(RowKey::Notes(record.id))? } else { None };
+    let history = if record.rows.history { rows.get(RowKey::History(record.id))? } else { None };
+    let mut attempts = match history {
+        Some(Row::History(_, attempts)) => attempts,
+        _ => Vec::new(),
+    };
+    attempts.extend(last_success(record));
+    let tags: BTreeSet<&Arc<str>> = std::iter::once(&spec.worker).chain(&spec.tags).collect();
+    Ok(WorkInfo {
+        id: record.id,
+        worker: Arc::clone(&spec.worker),
+        name: spec.name.clone(),
+        tags: tags.into_iter().cloned().collect(),
+        state: record.state(),
+        parked: match &record.standing {
+            Standing::Parked { why } => Some(why.clone()),
+            _ => None,
+        },
+        next_run: match record.standing {
+            Standing::Waiting { due } => Some(due),
+            Standing::Ready { since } => Some(since),
+            _ => None,
+        },
+        input: spec.input.clone(),
+        prerequisites: spec.prerequisites.ids.clone(),
+        constraints: spec.constraints,
+        schedule: record.terms.schedule,
+        priority: record.terms.priority,
+        generation: record.generation,
+        periods: record.period.map_or(0, |period| period.count),
+        failures: record.failures,
+        interruptions: record.interruptions,
+        deaths: record.deaths,
+        runs: record.fence,
+        open_prerequisites: record.open,
+        created: record.created,
+        finished: match record.standing {
+            Standing::Finished { at, .. } => Some(at),
+            _ => None,
+        },
+        stop_reason: record.stop,
+        attempts,
+        progress: match notes {
+            Some(Row::Notes(_, notes)) => notes.progress,
+            _ => None,
+        },
+        output: match output {
+            Some(Row::Output(_, output)) => Some(output),
+            _ => None,
+        },
+    })
+}
+
+/// One-time work succeeds once, so that attempt lies in the record itself and costs no row.
+fn last_success(record: &WorkRecord) -> Option<AttemptRecord> {
+    match (&record.standing, record.started, record.ended) {
+        (Standing::Finished { how: Finish::Succeeded, .. }, Some(started), Some(ended)) => Some(AttemptRecord {
+            number: record.failures,
+            fence: record.fence,
+            started,
+            ended,
+            end: AttemptEnd::Succeeded,
+        }),
+        _ => None,
+    }
+}
+
+/// Everything that a store holds, for the invariants.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dump {
+    /// The store's own row.
+    pub meta: Meta,
+    /// Records by id.
+    pub records: BTreeMap<WorkId, WorkRecord>,
+    /// What requests said.
+    pub specs: BTreeMap<WorkId, Arc<WorkSpec>>,
+    /// All lanes.
+    pub lanes: Vec<Lane>,
+    /// All index entries.
+    pub index: BTreeSet<IndexKey>,
+}
+
+/// Reads everything that hangs on an index entry.
+///
+/// # Errors
+/// When rows can't be read.
+pub fn dump(rows: &impl Rows) -> Result<Dump, StoreError> {
+    let mut dump = Dump { meta: stored_meta(rows)?, lanes: all_lanes(rows)?, ..Dump::default() };
+    let mut ranges = unfinished_ranges();
+    ranges.push(IndexRange::finished());
+    for range in ranges {
+        dump.index.extend(rows.scan(&range, usize::MAX)?);
+    }
+    let ids: BTreeSet<WorkId> = dump.index.iter().map(IndexKey::id).collect();
+    for id in ids {
+        dump.records.extend(get_record(rows, id)?.map(|record| (id, record)));
+        dump.specs.extend(get_spec(rows, id)?.map(|spec| (id, spec)));
+        dump.index.extend(rows.scan(&IndexRange::dependents(id), usize::MAX)?);
+    }
+    for spec in dump.specs.values() {
+        if let Some(name) = &spec.name {
+            dump.index.extend(rows.scan(&IndexRange::name(name), usize::MAX)?);
+        }
+        for tag in std::iter::once(&spec.worker).chain(&spec.tags) {
+            dump.index.extend(rows.scan(&IndexRange::tag(tag), usize::MAX)?);
+        }
+    }
+    Ok(dump)
+}

@@ -1,0 +1,187 @@
+//! The documents say what the code does: tables are compared with it, and every name that they cite exists.
+
+mod sources;
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::thread;
+use std::time::Duration;
+
+use workman_core::plan::{CASCADE_LIMIT, HISTORY_LIMIT, PROMOTE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT};
+use workman_core::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS};
+use workman_core::time::LONGEST_SLEEP;
+use workman_core::{Backoff, Limits, MissingSensor, OnDeath, WorkState};
+
+use sources::{read, rust_files};
+
+/// The cells of all rows below the heading, without the head of the table.
+fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let section = text.split(heading).nth(1).unwrap_or_else(|| panic!("there is no heading {heading:?}"));
+    let section = section.split("\n#").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+#[test]
+fn the_table_of_moves_is_the_one_of_the_code() {
+    let name = |state: WorkState| format!("{state:?}");
+    let rows = table(&read("workman-core/docs/lifecycle.md"), "\n## Moves\n");
+    let written: BTreeSet<(String, String)> = rows.iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let pairs = WorkState::ALL.into_iter().flat_map(|from| WorkState::ALL.map(|to| (from, to)));
+    let legal: BTreeSet<(String, String)> =
+        pairs.filter(|(from, to)| from.may_become(*to)).map(|(from, to)| (name(from), name(to))).collect();
+    assert_eq!(written, legal, "docs/lifecycle.md against WorkState::may_become");
+}
+
+/// Each default as the table writes it.
+fn defaults() -> Vec<(&'static str, String)> {
+    let limits = Limits::default();
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let times_cores =
+        |slots: usize| if slots % cores == 0 { format!("{} × cores", slots / cores) } else { slots.to_string() };
+    let seconds = |length: Duration| length.as_secs_f64().to_string();
+    vec![
+        ("Backoff::default().policy()", format!("{:?}", Backoff::default().policy())),
+        ("Backoff::DEFAULT_DELAY", seconds(Backoff::default().first_delay())),
+        ("Backoff::DEFAULT_CEILING", seconds(Backoff::default().max_delay())),
+        ("DEFAULT_MAX_ATTEMPTS", DEFAULT_MAX_ATTEMPTS.to_string()),
+        ("DEATHS_TO_SUSPECT", DEATHS_TO_SUSPECT.to_string()),
+        ("DEATHS_AS_SUSPECT", DEATHS_AS_SUSPECT.to_string()),
+        ("OnDeath::default()", format!("{:?}", OnDeath::default())),
+        ("Limits::payload", limits.payload.to_string()),
+        ("Limits::progress", limits.progress.to_string()),
+        ("Limits::error_text", limits.error_text.to_string()),
+        ("Limits::tags", limits.tags.to_string()),
+        ("Limits::tag", limits.tag.to_string()),
+        ("Limits::name", limits.name.to_string()),
+        ("Limits::works", limits.works.to_string()),
+        ("Limits::edges", limits.edges.to_string()),
+        ("Limits::prerequisites", limits.prerequisites.to_string()),
+        ("Limits::async_slots", times_cores(limits.async_slots)),
+        ("Limits::blocking_slots", times_cores(limits.blocking_slots)),
+        ("Limits::grace", seconds(limits.grace)),
+        ("Limits::dwell", seconds(limits.dwell)),
+        ("Limits::retention", seconds(limits.retention)),
+        ("Limits::retained", limits.retained.to_string()),
+        ("Limits::progress_delay", seconds(limits.progress_delay)),
+        ("CASCADE_LIMIT", CASCADE_LIMIT.to_string()),
+        ("PROMOTE_LIMIT", PROMOTE_LIMIT.to_string()),
+        ("RESCUE_LIMIT", RESCUE_LIMIT.to_string()),
+        ("SELECT_LIMIT", SELECT_LIMIT.to_string()),
+        ("HISTORY_LIMIT", HISTORY_LIMIT.to_string()),
+        ("LONGEST_SLEEP", seconds(LONGEST_SLEEP)),
+        ("MissingSensor::default()", format!("{:?}", MissingSensor::default())),
+    ]
+}
+
+#[test]
+fn the_table_of_defaults_is_the_one_of_the_code() {
+    let rows = table(&read("workman-core/docs/defaults.md"), "# Defaults\n");
+    let written: Vec<(String, String)> =
+        rows.iter().map(|row| (row[0].trim_matches('`').to_owned(), row[1].clone())).collect();
+    let coded: Vec<(String, String)> = defaults().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    assert_eq!(written, coded, "docs/defaults.md against the code");
+    let limits = read("workman-core/src/limits.rs");
+    for field in limits.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':')) {
+        let name = format!("Limits::{}", field.0);
+        assert!(coded.iter().any(|(other, _)| *other == name), "docs/defaults.md lacks `{name}`");
+    }
+}
+
+#[test]
+fn every_test_that_proves_a_promise_exists() {
+    let text = read("workman-core/docs/guarantees.md");
+    let mut cited = 0;
+    for quoted in text.split('`').skip(1).step_by(2) {
+        let Some((path, test)) = quoted.split_once(".rs::") else { continue };
+        cited += 1;
+        let file = read(&format!("{path}.rs"));
+        assert!(file.contains(&format!("fn {test}(")), "docs/guarantees.md cites `{quoted}`, which does not exist");
+    }
+    assert!(cited > 0, "docs/guarantees.md cites no test at all");
+}
+
+/// Families of rules with a hyphen, and those without.
+const RULES: [&str; 14] =
+    ["SM", "DEP", "BO", "NRT", "PER", "UNQ", "UPD", "CAN", "DATA", "CON", "SCH", "REC", "OBS", "TST"];
+const PROMISES_AND_FAULTS: [&str; 7] = ["G", "C", "S", "E", "W", "T", "L"];
+
+#[test]
+fn every_id_that_is_cited_has_its_wording() {
+    let rules = read("workman-core/docs/rules.md");
+    let promises = read("workman-core/docs/guarantees.md");
+    let contract = read("workman-core/src/store/mod.rs");
+    let mut missing = BTreeSet::new();
+    for file in rust_files() {
+        let parts: Vec<&str> = file.path.split('/').collect();
+        let proves = parts.iter().any(|part| matches!(*part, "tests" | "conformance" | "promises"));
+        for id in cited_ids(&file.text, proves) {
+            let known = match id.as_bytes().first() {
+                Some(b'G') => promises.contains(&format!("**{id}. ")),
+                Some(b'C') if !id.contains('-') => contract.contains(&format!("**{id}**")),
+                _ => rules.contains(&format!("- **{id}** ")),
+            };
+            if !known {
+                missing.insert(format!("{}: {id}", file.path));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "these ids have no wording in docs/rules.md or where it says: {missing:#?}");
+}
+
+/// Ids of rules in any text; ids without a hyphen only in comments of files that prove something, and in the names of tests, since
+/// `E1` may as well be a type.
+fn cited_ids(text: &str, proves: bool) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    for line in text.lines().map(str::trim) {
+        let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
+        for word in words.map(|word| word.trim_matches('-')) {
+            let (family, number) = word.split_once('-').unwrap_or_else(|| split_number(word));
+            let hyphen = word.contains('-') && RULES.contains(&family);
+            let plain = proves && line.starts_with("//") && PROMISES_AND_FAULTS.contains(&family);
+            if (hyphen || plain) && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
+                ids.insert(word.to_owned());
+            }
+        }
+        let function =
+            line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next());
+        ids.extend(function.into_iter().flat_map(ids_of_name));
+    }
+    ids
+}
+
+fn split_number(word: &str) -> (&str, &str) {
+    word.split_at(word.find(|c: char| c.is_ascii_digit()).unwrap_or(word.len()))
+}
+
+/// The ids with which a test's name begins: `s6_s7_..` has S6 and S7, `bo_2_and_bo_3_..` has BO-2 and BO-3.
+fn ids_of_name(name: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut parts = name.split('_').filter(|part| *part != "and").peekable();
+    while let Some(part) = parts.next() {
+        let upper = part.to_ascii_uppercase();
+        let (family, number) = split_number(&upper);
+        if number.is_empty() && RULES.contains(&family) {
+            match parts.peek().filter(|next| next.bytes().all(|b| b.is_ascii_digit())) {
+                Some(number) => ids.push(format!("{family}-{number}")),
+                None => break,
+            }
+            parts.next();
+        } else if PROMISES_AND_FAULTS.contains(&family)
+            && number.bytes().all(|b| b.is_ascii_digit())
+            && !number.is_empty()
+        {
+            ids.push(upper.clone());
+        } else {
+            break;
+        }
+    }
+    ids
+}
+
+#[test]
+fn ids_are_found_where_they_are_cited() {
+    let text = "// BO-2 and G14 hold.\nfn s6_s7_one_failing_write(\nfn bo_2_and_bo_3_the_default(\nlet x: E1 = C9;\n";
+    let found: Vec<String> = cited_ids(text, true).into_iter().collect();
+    assert_eq!(found, ["BO-2", "BO-3", "G14", "S6", "S7"]);
+}

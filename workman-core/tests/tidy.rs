@@ -1,0 +1,550 @@
+//! The rules of the house, as tests: who may import whom, how long things may get, and what is not done here.
+//!
+//! The rules read source text, so they hold for macros and for code behind features too. Comments and strings are
+//! blanked out first, and so is code under `#[cfg(test)]`, unless a rule says that it looks at those.
+
+mod sources;
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use sources::{CRATES, Source, read, rust_files};
+
+// ---- who may import whom ----
+
+/// The rooms of the core from the bottom to the top, and what each may import. A room that is not listed may not exist.
+///
+/// `store::index` is the one door through which the nouns and the planner look up: the order in which work runs is the order of
+/// the index, so a plan asks for stretches of it. `chain` and `manager` are the two sides of one front.
+const ROOMS: [(&str, &str); 22] = [
+    ("state", ""),
+    ("data", ""),
+    ("time", ""),
+    ("policy", ""),
+    ("limits", ""),
+    ("constraints", "state"),
+    ("id", "time"),
+    ("record", "constraints data id policy state time"),
+    ("info", "constraints data id record state time"),
+    ("query", "id info record state store::index"),
+    ("plan", "constraints data id policy query record state store::index time"),
+    ("store", "constraints data id info plan query record state time"),
+    ("runtime", ""),
+    ("sensor", "constraints"),
+    ("health", "store"),
+    ("observe", "id"),
+    ("worker", "constraints data id limits observe plan policy query record runtime state store time"),
+    ("request", "constraints data id limits plan policy record worker"),
+    (
+        "dispatcher",
+        "constraints health id info limits observe plan query record runtime sensor state store time worker",
+    ),
+    (
+        "manager",
+        "chain constraints data dispatcher health id info limits observe plan policy query record request runtime sensor state store time worker",
+    ),
+    ("chain", "id manager plan policy request"),
+    ("private", "constraints data id limits plan policy record request state store time worker"),
+];
+
+/// Single files that may import more, and why.
+const EXCEPTIONS: [(&str, &str); 1] = [
+    // The invariants check what an embedded store dumps; they decide nothing.
+    ("plan/invariants.rs", "store::embedded"),
+];
+
+#[test]
+fn imports_point_one_way() {
+    let mut wrong = Vec::new();
+    for file in core_sources() {
+        let inside = file.path.trim_start_matches("workman-core/src/");
+        let room = inside.split(['/', '.']).next().unwrap_or_default();
+        if matches!(room, "lib" | "docs") {
+            continue;
+        }
+        let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+            wrong.push(format!("{}: the room `{room}` is not in the table", file.path));
+            continue;
+        };
+        for (line, import) in imports(&file.code, depth(inside)) {
+            let exception = EXCEPTIONS.iter().any(|(path, what)| *path == inside && is_within(&import, what));
+            let fine = is_within(&import, room) || allowed.split(' ').any(|allowed| is_within(&import, allowed));
+            if !fine && !exception {
+                wrong.push(format!("{}:{line}: `{room}` may not import `crate::{import}`", file.path));
+            }
+        }
+    }
+    assert_none(&wrong, "imports point one way: nouns, plan, boundary, worker, dispatcher, manager");
+}
+
+/// What follows each `crate::`, or as many `super::` as lead out of the room, with its line.
+fn imports(code: &str, depth: usize) -> Vec<(usize, String)> {
+    let out = "super::".repeat(depth);
+    let mut found = Vec::new();
+    for root in ["crate::", out.as_str()] {
+        for (at, _) in code.match_indices(root) {
+            if code[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | ':')) {
+                continue;
+            }
+            let rest = &code[at + root.len()..];
+            let path: String = rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
+            found.push((line_of(code, at), path.replace("__private", "private")));
+        }
+    }
+    found
+}
+
+/// How many modules lie between a file and the root of the crate.
+fn depth(inside: &str) -> usize {
+    inside.trim_end_matches(".rs").split('/').filter(|part| *part != "mod").count()
+}
+
+fn is_within(import: &str, allowed: &str) -> bool {
+    !allowed.is_empty() && import.strip_prefix(allowed).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
+#[test]
+fn the_planner_is_pure() {
+    const BANNED: [&str; 16] = [
+        "async",
+        "await",
+        "Future",
+        "tracing",
+        "log",
+        "Clock",
+        "SystemClock",
+        "spawn",
+        "thread",
+        "Mutex",
+        "RefCell",
+        "AtomicU64",
+        "OnceLock",
+        "thread_local",
+        "rand",
+        "env",
+    ];
+    let planner = core_sources().into_iter().filter(|file| file.path.starts_with("workman-core/src/plan/"));
+    let mut wrong = Vec::new();
+    for file in planner {
+        for (line, word) in words(&file.code) {
+            if BANNED.contains(&word) {
+                wrong.push(format!("{}:{line}: `{word}`", file.path));
+            }
+        }
+    }
+    assert_none(&wrong, "plan/ knows no async, clock, thread, log, shared state or randomness; pass it in");
+}
+
+// ---- how long things may get ----
+
+const LONG_FILE: usize = 400;
+const LONGEST_FILE: usize = 800;
+const LONGEST_FUNCTION: usize = 70;
+const WIDEST_COMMENT: usize = 140;
+
+/// Files over 400 lines without their tests, and why each is one.
+const LONG_FILES: [(&str, &str); 8] = [
+    ("workman-core/src/dispatcher/mod.rs", "one loop, and its parts are in the files beside it"),
+    ("workman-core/src/manager/mod.rs", "the verbs of the manager, each a few lines and its contract"),
+    ("workman-core/src/plan/mod.rs", "the nouns of the planner; the verbs have a file each"),
+    ("workman-core/src/private.rs", "all that generated code may call, in one place"),
+    ("workman-core/src/record.rs", "what a store keeps; the nouns are read together"),
+    ("workman-core/src/worker/context.rs", "what a worker is given, one type with its contract"),
+    ("workman-core/src/worker/outcome.rs", "what a worker's answer means"),
+    ("workman-redb/src/codec.rs", "every row of the file, one layout beside the other"),
+];
+
+#[test]
+fn no_file_is_too_long() {
+    let mut wrong = Vec::new();
+    let files = library_sources();
+    for file in &files {
+        let lines = file.code_lines();
+        let reason = LONG_FILES.iter().find(|(path, _)| *path == file.path);
+        if lines > LONGEST_FILE {
+            wrong.push(format!("{}: {lines} lines without its tests; split it", file.path));
+        } else if lines > LONG_FILE && reason.is_none() {
+            wrong.push(format!("{}: {lines} lines without its tests; split it or give a reason", file.path));
+        }
+    }
+    assert_none(&wrong, "a file over 400 lines wants a reason, over 800 a split");
+}
+
+#[test]
+fn no_function_is_too_long() {
+    let mut wrong = Vec::new();
+    for file in library_sources() {
+        for (name, line, length) in functions(&file.code) {
+            if length > LONGEST_FUNCTION {
+                wrong.push(format!("{}:{line}: `{name}` has {length} lines", file.path));
+            }
+        }
+    }
+    assert_none(&wrong, "a function aims at 20 lines and stops at 70");
+}
+
+/// Rustfmt holds code to 120 characters and leaves comments alone, so this test does not. Links and tables can't be broken.
+#[test]
+fn no_comment_is_too_wide() {
+    let mut wrong = Vec::new();
+    for file in rust_files() {
+        for (number, line) in file.text.lines().enumerate() {
+            let width = line.chars().count();
+            let breaks = line.trim_start().starts_with("//") && !line.contains("http") && !line.contains('|');
+            if width > WIDEST_COMMENT && breaks {
+                wrong.push(format!("{}:{}: {width} characters", file.path, number + 1));
+            }
+        }
+    }
+    assert_none(&wrong, "a comment is at most 140 characters wide");
+}
+
+/// Each function with a body: its name, its line, and its length in lines.
+fn functions(code: &str) -> Vec<(String, usize, usize)> {
+    let mut found = Vec::new();
+    let mut offset = 0;
+    while let Some(at) = next_word(code, "fn", offset) {
+        offset = at + 2;
+        let name: String =
+            code[offset..].trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let Some(body) = end_of_signature(code, offset) else { break };
+        if name.is_empty() || code[body..].starts_with(';') {
+            continue;
+        }
+        let end = matching_brace(code, body);
+        let line = line_of(code, at);
+        found.push((name, line, line_of(code, end) - line + 1));
+    }
+    found
+}
+
+/// The brace that opens the body, or the semicolon of a function without one; `[u8; 4]` among the arguments is neither.
+fn end_of_signature(code: &str, from: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, c) in code[from..].char_indices() {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            '{' | ';' if depth == 0 => return Some(from + at),
+            _ => {}
+        }
+    }
+    None
+}
+
+// ---- what is not done here ----
+
+/// Calls that are not made, where they may be made all the same, and what to do instead.
+const BANNED: [(&str, &[&str], &str); 12] = [
+    ("todo!", &[], "do it, or leave it out"),
+    ("unimplemented!", &[], "do it, or leave it out"),
+    ("dbg!", &[], "use tracing"),
+    ("println!", &["examples/"], "use tracing; a library does not write to somebody's terminal"),
+    ("eprintln!", &["examples/"], "use tracing; a library does not write to somebody's terminal"),
+    ("SystemTime::now", TIME, "ask the Clock"),
+    ("Instant::now", TIME, "ask the Clock"),
+    ("thread::sleep", TIME, "sleep on the Clock"),
+    ("HashMap", &["examples/"], "use BTreeMap: its order is the same in every run"),
+    ("HashSet", &["examples/"], "use BTreeSet: its order is the same in every run"),
+    ("process::exit", &["examples/"], "return: a library does not end somebody's process"),
+    ("mem::forget", &[], "drop it, or keep it"),
+];
+
+/// The doors through which time enters. The examples are programs of users, who may look at a clock.
+const TIME: &[&str] = &["workman-core/src/time/system.rs", "examples/"];
+
+#[test]
+fn banned_calls_are_not_made() {
+    let mut wrong = Vec::new();
+    for file in library_sources() {
+        for (call, allowed, instead) in BANNED {
+            if allowed.iter().any(|path| file.path.starts_with(path)) {
+                continue;
+            }
+            for at in whole_words(&file.code, call) {
+                wrong.push(format!("{}:{}: `{call}`: {instead}", file.path, line_of(&file.code, at)));
+            }
+        }
+    }
+    assert_none(&wrong, "some calls are not made here");
+}
+
+#[test]
+fn nothing_unwraps_outside_of_tests() {
+    let mut wrong = Vec::new();
+    for file in library_sources() {
+        if file.path.starts_with("examples/") || file.path.starts_with("workman-testing/") {
+            continue;
+        }
+        for (at, _) in file.code.match_indices(".unwrap()") {
+            wrong.push(format!("{}:{}", file.path, line_of(&file.code, at)));
+        }
+    }
+    assert_none(&wrong, "an error that can happen is answered, one that can't is `expect`ed with the reason");
+}
+
+#[test]
+fn no_test_is_ignored_and_no_note_is_left() {
+    const ME: &str = "workman-core/tests/tidy.rs";
+    let mut wrong = Vec::new();
+    for file in rust_files().into_iter().filter(|file| file.path != ME) {
+        for (number, line) in file.text.lines().enumerate() {
+            for banned in ["#[ignore", "TODO", "FIXME", "XXX", "HACK"] {
+                if line.contains(banned) {
+                    wrong.push(format!("{}:{}: `{banned}`", file.path, number + 1));
+                }
+            }
+        }
+    }
+    assert_none(&wrong, "a test runs or goes, and what is to be done is in an issue");
+}
+
+#[test]
+fn no_module_has_a_name_that_says_nothing() {
+    const BANNED: [&str; 7] = ["common", "utils", "util", "helpers", "helper", "types", "misc"];
+    let mut wrong = Vec::new();
+    for file in rust_files() {
+        let says_nothing = |part: &str| BANNED.contains(&part.trim_end_matches(".rs"));
+        if file.path.split('/').any(says_nothing) {
+            wrong.push(file.path.clone());
+        }
+    }
+    assert_none(&wrong, "a module is named after what is in it");
+}
+
+#[test]
+fn letters_are_plain() {
+    const ALLOWED: &str = "×…·–→←≤≥";
+    let mut wrong = Vec::new();
+    for file in library_sources() {
+        for (number, line) in file.untested.lines().enumerate() {
+            if let Some(odd) = line.chars().find(|c| !c.is_ascii() && !ALLOWED.contains(*c)) {
+                wrong.push(format!("{}:{}: `{odd}`", file.path, number + 1));
+            }
+        }
+    }
+    assert_none(&wrong, "sources are ASCII, but for a few signs");
+}
+
+#[test]
+fn every_crate_keeps_the_lints_and_the_oldest_compiler_of_the_workspace() {
+    let mut wrong = Vec::new();
+    for krate in CRATES {
+        let manifest = read(&format!("{krate}/Cargo.toml"));
+        let lints =
+            manifest.split("[lints]").nth(1).is_some_and(|rest| rest.trim_start().starts_with("workspace = true"));
+        for (holds, what) in [
+            (lints, "[lints] workspace = true"),
+            (manifest.contains("rust-version.workspace = true"), "rust-version.workspace = true"),
+            (manifest.contains("license.workspace = true"), "license.workspace = true"),
+        ] {
+            if !holds {
+                wrong.push(format!("{krate}/Cargo.toml lacks `{what}`"));
+            }
+        }
+    }
+    assert_none(&wrong, "what holds for one crate holds for all");
+}
+
+// ---- reading Rust ----
+
+/// A source file without its comments, strings and tests; everything else is where it was.
+struct Code {
+    path: String,
+    code: String,
+    /// The text with its comments and strings, without its tests.
+    untested: String,
+}
+
+impl Code {
+    fn new(source: &Source) -> Self {
+        let plain = blank_comments_and_strings(&source.text);
+        let tests = test_modules(&plain);
+        let blanked = |text: &str| tests.iter().fold(text.to_owned(), |text, range| blank(&text, range.clone()));
+        Code { path: source.path.clone(), code: blanked(&plain), untested: blanked(&source.text) }
+    }
+
+    /// Lines up to the last one that is not a test.
+    fn code_lines(&self) -> usize {
+        self.untested.trim_end().lines().count()
+    }
+}
+
+/// What is compiled into libraries and programs: no tests, no benches, no modules that are there for tests only.
+fn library_sources() -> Vec<Code> {
+    let files = rust_files();
+    let mut for_tests = BTreeSet::new();
+    for file in &files {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for module in file.text.split("#[cfg(test)]").skip(1) {
+            let module = module.trim_start().trim_start_matches("pub(crate) ");
+            if let Some((name, _)) = module.strip_prefix("mod ").and_then(|rest| rest.split_once(';')) {
+                for_tests.extend([format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")]);
+            }
+        }
+    }
+    let is_library = |file: &&Source| {
+        let parts: Vec<&str> = file.path.split('/').collect();
+        !for_tests.contains(&file.path) && !parts[1..].iter().any(|part| matches!(*part, "tests" | "benches"))
+    };
+    files.iter().filter(is_library).map(Code::new).collect()
+}
+
+fn core_sources() -> Vec<Code> {
+    library_sources().into_iter().filter(|file| file.path.starts_with("workman-core/src/")).collect()
+}
+
+/// Replaces comments and the insides of strings by spaces, so that lines and columns stay.
+fn blank_comments_and_strings(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => block_comment(rest),
+            '"' => string(rest),
+            'r' | 'b' | 'c' if !ends_in_word(&code) => raw_string(rest).unwrap_or(0),
+            '\'' => character(rest),
+            _ => 0,
+        };
+        if length == 0 {
+            code.push(first);
+            rest = &rest[first.len_utf8()..];
+        } else {
+            code.extend(rest[..length].chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
+            rest = &rest[length..];
+        }
+    }
+    code
+}
+
+fn ends_in_word(code: &str) -> bool {
+    code.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_')
+}
+
+fn block_comment(text: &str) -> usize {
+    let (mut depth, mut at) = (0, 0);
+    while at < text.len() {
+        if text[at..].starts_with("/*") {
+            (depth, at) = (depth + 1, at + 2);
+        } else if text[at..].starts_with("*/") {
+            (depth, at) = (depth - 1, at + 2);
+            if depth == 0 {
+                break;
+            }
+        } else {
+            at += text[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    at
+}
+
+fn string(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The length of a raw string (`r"`, `br#"` and so on), or none if it is something else. A plain `b"` is left to [`string`].
+fn raw_string(text: &str) -> Option<usize> {
+    let after = text.strip_prefix("br").or(text.strip_prefix("cr")).or(text.strip_prefix('r'))?;
+    let hashes = after.len() - after.trim_start_matches('#').len();
+    let body = after[hashes..].strip_prefix('"')?;
+    let close = format!("\"{}", "#".repeat(hashes));
+    let end = body.find(&close).map_or(body.len(), |end| end + close.len());
+    Some(text.len() - body.len() + end)
+}
+
+/// The length of a character, or 0 for a lifetime.
+fn character(text: &str) -> usize {
+    let mut chars = text.char_indices().skip(1);
+    match (chars.next(), chars.next()) {
+        (Some((_, '\\')), Some(_)) => text[3..].find('\'').map_or(0, |end| 3 + end + 1),
+        (Some(_), Some((end, '\''))) => end + 1,
+        _ => 0,
+    }
+}
+
+/// Where modules and functions under `#[cfg(test)]` lie, in blanked code.
+fn test_modules(code: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (at, attribute) in code.match_indices("#[cfg(test)]") {
+        let rest = at + attribute.len();
+        if let Some(open) = code[rest..].find(['{', ';']).map(|open| rest + open) {
+            let end = if code[open..].starts_with('{') { matching_brace(code, open) } else { open };
+            found.push(at..end + 1);
+        }
+    }
+    found
+}
+
+fn blank(text: &str, range: Range<usize>) -> String {
+    // The two texts have the same characters in the same lines, but not the same bytes: go by lines.
+    let first = text.get(..range.start).map_or(0, |before| before.matches('\n').count());
+    let count = text.get(range.clone()).map_or(0, |inside| inside.matches('\n').count());
+    let keep = |(number, line): (usize, &str)| {
+        if (first..=first + count).contains(&number) { String::new() } else { line.to_owned() }
+    };
+    text.lines().enumerate().map(keep).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the brace that opens at `open` is closed.
+fn matching_brace(code: &str, open: usize) -> usize {
+    let mut depth = 0_usize;
+    for (at, c) in code[open..].char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 1 => return open + at,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    code.len() - 1
+}
+
+fn line_of(code: &str, at: usize) -> usize {
+    code[..at].matches('\n').count() + 1
+}
+
+/// All words of the code, each with its line.
+fn words(code: &str) -> Vec<(usize, &str)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let lines = code.lines().enumerate();
+    lines.flat_map(|(number, line)| line.split(move |c| !is_word(c)).map(move |word| (number + 1, word))).collect()
+}
+
+/// Where `what` stands that is no part of a longer word.
+fn whole_words(code: &str, what: &str) -> Vec<usize> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let found = code.match_indices(what).map(|(at, _)| at);
+    let whole = found.filter(|at| {
+        let before = code[..*at].chars().next_back();
+        let after = code[at + what.len()..].chars().next();
+        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    });
+    whole.collect()
+}
+
+fn next_word(code: &str, word: &str, from: usize) -> Option<usize> {
+    whole_words(&code[from..], word).first().map(|at| from + at)
+}
+
+fn assert_none(wrong: &[String], rule: &str) {
+    assert!(wrong.is_empty(), "{rule}:\n  {}\n", wrong.join("\n  "));
+}
+
+#[test]
+fn the_reader_of_rust_sees_what_is_code() {
+    let text =
+        "let a = \"fn }\"; // fn {\nlet b = '{'; let c: &'a str = r#\"\" fn\"#; /* fn */\nfn f(_: [u8; 4]) {\n}\n";
+    let code = blank_comments_and_strings(text);
+    assert_eq!(functions(&code), [("f".to_owned(), 3, 2)]);
+    assert!(!code.contains("fn }") && code.contains("&'a str"));
+}

@@ -1,0 +1,8 @@
+#![allow(unused_variables)]
+
+use workman_core::worker;
+
+#[worker(priority = 1000)]
+fn paint() {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+#![allow(unused_variables)]
+
+use workman_core::worker;
+
+#[worker]
+fn join(#[prerequisite] a: u8, #[prerequisite] b: u8) {}
+
+fn main() {}

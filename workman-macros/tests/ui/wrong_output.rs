@@ -1,0 +1,12 @@
+#![allow(unused_variables)]
+
+use workman_core::worker;
+
+type Answer = Result<u8, String>;
+
+#[worker(output = String)]
+fn ask() -> Answer {
+    Ok(1)
+}
+
+fn main() {}

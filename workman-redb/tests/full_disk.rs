@@ -1,0 +1,77 @@
+//! A disk that is really full: a small tmpfs, where this process may mount one.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::workload::{plain, sized};
+use support::{Folder, Hands, dump, run};
+use workman_core::id::WorkId;
+use workman_core::plan::{Cancel, Command};
+use workman_core::query::WorkSelector;
+use workman_core::store::StoreErrorKind;
+use workman_redb::RedbStore;
+
+/// A mounted file system of a few mebibytes; unmounted when the guard goes.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path) -> Option<Self> {
+        let mut mount = Process::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(at).stdout(Stdio::null()).stderr(Stdio::null());
+        mount.status().is_ok_and(|status| status.success()).then(|| SmallDisk(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Process::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn s8_on_a_full_disk_new_work_is_refused_running_work_goes_on_and_all_recovers() {
+    let folder = Folder::new("full");
+    let Some(disk) = SmallDisk::mount(folder.path()) else {
+        println!("skipped: this process may not mount a small disk");
+        return;
+    };
+    let clock = Arc::new(Hands::default());
+    let store = RedbStore::builder(folder.store()).clock(Arc::clone(&clock) as _).open().unwrap();
+    let mut acknowledged = 0;
+    let error = loop {
+        let filler = sized(WorkId::from_u128(acknowledged + 1), 100_000);
+        match run(&store, filler, 1) {
+            Ok(result) => drop(result.unwrap()),
+            Err(error) => break error,
+        }
+        acknowledged += 1;
+    };
+    assert!(matches!(error.kind(), StoreErrorKind::Rejected | StoreErrorKind::Indeterminate), "{error}");
+    assert!(acknowledged > 5);
+    let ballast = folder.path().join("work.redb.ballast");
+    assert!(!ballast.exists(), "the ballast makes room");
+    let next = WorkId::from_u128(1 << 64);
+    // Whatever else takes all the room that is left, work that is stored can still be ended.
+    let cancel = |id| Cancel { selector: WorkSelector::Id(WorkId::from_u128(id)), before: None, after: None };
+    for id in 1..=acknowledged.min(5) {
+        run(&store, Command::Cancel(cancel(id)), 2).unwrap().unwrap();
+    }
+    fs::write(folder.path().join("other"), vec![1; 700_000]).unwrap();
+    clock.advance(Duration::from_secs(1));
+    let refused = run(&store, plain(next), 3).unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Rejected, "{refused}");
+    assert!(refused.to_string().contains("full"), "{refused}");
+    assert!(dump(&store).records.len() as u128 >= acknowledged);
+    fs::remove_file(folder.path().join("other")).unwrap();
+    clock.advance(Duration::from_secs(1));
+    run(&store, plain(next), 4).unwrap().unwrap();
+    assert!(ballast.exists());
+    drop((store, disk));
+}

@@ -1,0 +1,267 @@
+//! [`TestDriver`]: a program with its manager, its clock and its machine, all in a test's hands.
+
+mod process;
+mod verbs;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use workman_core::id::{IdSource, ScopedIds, scoped_ids};
+use workman_core::worker::Registry;
+use workman_core::{Builder, Limits, ManualSensor, Worker};
+
+use crate::clock::VirtualClock;
+use crate::executor::Executor;
+use crate::fault::{Broken, CrashPoint, Fault, Ledger};
+use crate::home::{MemoryHome, StoreHome};
+
+use process::Process;
+pub use verbs::Named;
+
+/// The seed of a driver that was given none.
+const DEFAULT_SEED: u64 = 0x776f_726b_6d61_6e21;
+
+/// How long a worker may wait for something outside, in real time.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the production planner and dispatcher on a virtual clock, one thing at a time, in an order that a seed decides.
+///
+/// A driver is a program's whole world: the store with its works, the clock, the machine's conditions, and one process at a
+/// time with its manager. The process starts with the first verb that needs it, so everything that shapes it
+/// ([`store`](Self::store), [`limits`](Self::limits), [`stub`](Self::stub) …) comes before.
+///
+/// ```
+/// use std::time::Duration;
+/// use workman_core::{WorkState, worker};
+/// use workman_testing::TestDriver;
+///
+/// #[worker]
+/// async fn upload(path: String) -> Result<u64, String> {
+///     Err(format!("{path}: offline"))
+/// }
+///
+/// let test = TestDriver::new();
+/// test.stub::<upload>([Err("offline".into()), Ok(7)]);        // the worker faked, its codec real
+/// let id = test.enqueue(upload::request("cat.png".into()));
+/// test.run_until_idle();
+/// assert_eq!(test.info(id).state, WorkState::Enqueued);       // failed once, waits
+/// test.advance(Duration::from_secs(30));
+/// assert_eq!(test.info(id).state, WorkState::Succeeded);
+/// assert_eq!(test.output::<u64>(id), 7);
+/// ```
+///
+/// # What waits for what
+/// Nothing waits in real time, as long as workers wait for their context, for other works, or for a [`Signal`](crate::Signal). A
+/// worker that waits for the world outside (a socket, another thread) gets five seconds of real time
+/// ([`patience`](Self::patience)); then the test fails, and the message names the worker, the attempt and the remedy. A blocking
+/// worker is a real thread, and only it runs until it ends or enters a call of its context.
+///
+/// # Seeds
+/// The order of things that could happen in any order follows from the seed: a fixed one, or that of
+/// [`with_seed`](Self::with_seed), or the environment variable `WORKMAN_SEED`, which wins. A failing test prints it.
+///
+/// Dropping the driver ends its process like a crash.
+#[must_use = "a driver does nothing until it is told to"]
+pub struct TestDriver {
+    seed: u64,
+    clock: VirtualClock,
+    sensor: ManualSensor,
+    executor: Arc<Executor>,
+    ids: Arc<IdSource>,
+    setup: RefCell<Setup>,
+    ledger: RefCell<Arc<Ledger>>,
+    process: RefCell<Option<Process>>,
+    patience: Duration,
+    /// Requests get their ids on this thread, so the driver stays on it.
+    scope: Option<ScopedIds>,
+    this_thread: PhantomData<*const ()>,
+}
+
+/// What every process of the test starts with.
+struct Setup {
+    registry: Option<Registry>,
+    limits: Limits,
+    shape: Vec<Box<dyn Fn(Builder) -> Builder>>,
+    stubs: Vec<Box<dyn Fn(&mut Registry)>>,
+}
+
+impl TestDriver {
+    /// A world with a memory store, an ideal machine, and all workers that are linked.
+    pub fn new() -> Self {
+        Self::with_seed(DEFAULT_SEED)
+    }
+
+    /// The same with another seed, unless `WORKMAN_SEED` is set.
+    pub fn with_seed(seed: u64) -> Self {
+        let asked = std::env::var("WORKMAN_SEED").ok().and_then(|seed| parse_seed(&seed));
+        let seed = asked.unwrap_or(seed);
+        let clock = VirtualClock::new();
+        let ids = Arc::new(IdSource::new(Arc::new(clock.clone()), seed));
+        TestDriver {
+            seed,
+            sensor: ManualSensor::new(),
+            executor: Executor::new(seed),
+            scope: Some(scoped_ids(Arc::clone(&ids))),
+            ids,
+            setup: RefCell::new(Setup {
+                registry: None,
+                limits: Self::default_limits(),
+                shape: Vec::new(),
+                stubs: Vec::new(),
+            }),
+            ledger: RefCell::new(Ledger::new(Arc::new(MemoryHome::new()), seed, Broken::default())),
+            process: RefCell::new(None),
+            patience: DEFAULT_PATIENCE,
+            clock,
+            this_thread: PhantomData,
+        }
+    }
+
+    /// The limits of a test: the defaults, with four slots of each kind on every machine.
+    #[must_use]
+    pub fn default_limits() -> Limits {
+        let mut limits = Limits::default();
+        (limits.async_slots, limits.blocking_slots) = (4, 4);
+        limits
+    }
+
+    // ---- what every process starts with ----
+
+    /// Keeps the works there.
+    #[track_caller]
+    pub fn store(self, home: impl StoreHome) -> Self {
+        self.must_not_run("store");
+        let broken = self.ledger.borrow().broken();
+        self.ledger.replace(Ledger::new(Arc::new(home), self.seed, broken));
+        self
+    }
+
+    /// Other limits; start from [`default_limits`](Self::default_limits).
+    #[track_caller]
+    pub fn limits(self, limits: Limits) -> Self {
+        self.must_not_run("limits");
+        self.setup.borrow_mut().limits = limits;
+        self
+    }
+
+    /// Gives workers this state, as [`Builder::state`] does.
+    pub fn state<T: Clone + Send + Sync + 'static>(self, state: T) -> Self {
+        self.shape(move |builder| builder.state(state.clone()))
+    }
+
+    /// Runs this worker. As with [`Builder::register`], one such call means that only named workers run.
+    #[track_caller]
+    pub fn register<W: Worker>(self) -> Self {
+        self.must_not_run("register");
+        self.setup.borrow_mut().registry.get_or_insert_with(Registry::new).add::<W>();
+        self
+    }
+
+    /// Changes the builder of every process in any other way: `.shape(Builder::enqueue_only)`.
+    #[track_caller]
+    pub fn shape(self, shape: impl Fn(Builder) -> Builder + 'static) -> Self {
+        self.must_not_run("shape");
+        self.setup.borrow_mut().shape.push(Box::new(shape));
+        self
+    }
+
+    /// How long a worker may wait for the world outside, in real time; five seconds unless said otherwise.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The workers of the next build of the program: those of the processes that start from now on.
+    pub fn next_build(&self, workers: Registry) {
+        self.setup.borrow_mut().registry = Some(workers);
+    }
+
+    // ---- the world ----
+
+    /// The seed of this test.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The clock, to set the wall clock or to suspend the machine; [`advance`](Self::advance) lets things happen meanwhile.
+    #[must_use]
+    pub fn clock(&self) -> &VirtualClock {
+        &self.clock
+    }
+
+    /// The machine's conditions, ideal at first.
+    #[must_use]
+    pub fn sensor(&self) -> &ManualSensor {
+        &self.sensor
+    }
+
+    // ---- faults ----
+
+    /// How many commits the store has made, in all processes.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.ledger.borrow().commits()
+    }
+
+    /// Lets the process die at this commit; the first is number 1. See [`has_crashed`](Self::has_crashed).
+    pub fn crash_at(&self, commit: u64, point: CrashPoint) {
+        self.ledger.borrow().crash_at(commit, point);
+    }
+
+    /// Lets the store fail at this commit, and go on afterwards.
+    pub fn fail_at(&self, commit: u64, fault: Fault) {
+        self.ledger.borrow().fail_at(commit, fault);
+    }
+
+    /// Whether the process has died at a point that [`crash_at`](Self::crash_at) asked for. Nothing runs any more until
+    /// [`crash_and_restart`](Self::crash_and_restart).
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        self.ledger.borrow().has_crashed()
+    }
+
+    #[track_caller]
+    fn must_not_run(&self, what: &str) {
+        if self.process.borrow().is_some() {
+            self.fail(format_args!("`{what}` shapes the process and comes before the first verb that starts it"));
+        }
+    }
+
+    #[track_caller]
+    fn fail(&self, what: fmt::Arguments<'_>) -> ! {
+        panic!("{what}\n(WORKMAN_SEED={} repeats this run)", self.seed)
+    }
+}
+
+impl Default for TestDriver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for TestDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestDriver").field("seed", &self.seed).field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+impl Drop for TestDriver {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this test ran with WORKMAN_SEED={}", self.seed);
+        }
+        self.end_process();
+        self.scope = None;
+    }
+}
+
+fn parse_seed(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
