@@ -101,6 +101,17 @@ fn every_test_that_proves_a_promise_exists() {
     assert!(cited > 0, "docs/guarantees.md cites no test at all");
 }
 
+/// Doctests leave out what is marked `#[test]`, so the README's test is kept as a file too.
+#[test]
+fn the_test_in_the_readme_is_one_that_runs() {
+    let (readme, test) = (read("README.md"), read("workman-core/tests/readme.rs"));
+    let shown = readme.split("```").find(|block| block.contains("#[test]")).and_then(|block| block.split_once('\n'));
+    let run = test.split_once("\n\n").map(|(_, code)| code);
+    // Rustfmt lines up comments in its own way.
+    let words = |code: Option<&str>| code.map(|code| code.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    assert_eq!(words(shown.map(|(_, code)| code)), words(run), "README.md against workman-core/tests/readme.rs");
+}
+
 /// Families of rules with a hyphen, and those without.
 const RULES: [&str; 14] =
     ["SM", "DEP", "BO", "NRT", "PER", "UNQ", "UPD", "CAN", "DATA", "CON", "SCH", "REC", "OBS", "TST"];

@@ -258,9 +258,10 @@ impl Executor {
 }
 
 impl Task {
-    /// Wakers that the executor itself holds: the task's, and two of a blocking worker that waits.
+    /// Wakers that are always held: the task's own; with an async worker that of the handle that can abort it, with a blocking one
+    /// that waits those of its baton and of its thread.
     fn own_wakers(&self) -> usize {
-        if matches!(self.kind, Kind::Blocking(_)) { 3 } else { 1 }
+        if matches!(self.kind, Kind::Blocking(_)) { 3 } else { 2 }
     }
 }
 

@@ -203,13 +203,11 @@ pub fn dump(rows: &impl Rows) -> Result<Dump, StoreError> {
         dump.specs.extend(get_spec(rows, id)?.map(|spec| (id, spec)));
         dump.index.extend(rows.scan(&IndexRange::dependents(id), usize::MAX)?);
     }
-    for spec in dump.specs.values() {
-        if let Some(name) = &spec.name {
-            dump.index.extend(rows.scan(&IndexRange::name(name), usize::MAX)?);
-        }
-        for tag in std::iter::once(&spec.worker).chain(&spec.tags) {
-            dump.index.extend(rows.scan(&IndexRange::tag(tag), usize::MAX)?);
-        }
+    let specs = dump.specs.values();
+    let names: BTreeSet<&Arc<str>> = specs.clone().filter_map(|spec| spec.name.as_ref()).collect();
+    let tags: BTreeSet<&Arc<str>> = specs.flat_map(|spec| std::iter::once(&spec.worker).chain(&spec.tags)).collect();
+    for range in names.into_iter().map(IndexRange::name).chain(tags.into_iter().map(IndexRange::tag)) {
+        dump.index.extend(rows.scan(&range, usize::MAX)?);
     }
     Ok(dump)
 }

@@ -1,0 +1,63 @@
+//! What the tests of promises share: bystanders, which nothing that happens to other works may touch, and short words for time.
+
+#![allow(dead_code, reason = "each test uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::time::Duration;
+
+use workman_core::{Constraints, NetworkType, Timestamp, WorkInfo, WorkState, worker};
+use workman_testing::TestDriver;
+
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) const MINUTE: Duration = secs(60);
+pub(crate) const HOUR: Duration = secs(3600);
+pub(crate) const DAY: Duration = secs(24 * 3600);
+
+const NEVER: Duration = secs(50 * 365 * 24 * 3600);
+
+#[worker]
+fn bystander(number: u32) -> u32 {
+    number
+}
+
+/// Works in various states that have nothing to do with the test.
+pub(crate) struct Bystanders {
+    before: Vec<WorkInfo>,
+}
+
+impl Bystanders {
+    /// Puts them into the store: finished, delayed, waiting for a constraint that is never met, blocked, periodic.
+    pub(crate) fn of(test: &TestDriver) -> Self {
+        let request = |number| bystander::request(number).keep_result_for(NEVER);
+        let done = test.enqueue(request(1));
+        let delayed = test.enqueue(request(2).initial_delay(NEVER));
+        let metered = Constraints::new().network(NetworkType::Metered);
+        let constrained = test.enqueue(request(3).constraints(metered));
+        let periodic = test.enqueue_periodic(bystander::periodic(4, DAY).initial_delay(NEVER));
+        let chain = test.manager().begin_with(request(5).initial_delay(NEVER)).then(request(6));
+        let chain = test.block_on(chain.enqueue()).unwrap_or_else(|error| panic!("{error}")).ids;
+        test.run_until_idle();
+        let ids = [done, delayed, constrained, periodic].into_iter().chain(chain);
+        let before: Vec<WorkInfo> = ids.map(|id| test.info(id)).collect();
+        let states: Vec<WorkState> = before.iter().map(|info| info.state).collect();
+        use WorkState::{Blocked, Enqueued, Succeeded};
+        assert_eq!(states, [Succeeded, Enqueued, Enqueued, Enqueued, Enqueued, Blocked]);
+        Bystanders { before }
+    }
+
+    /// Fails if anything about them has changed.
+    #[track_caller]
+    pub(crate) fn are_untouched(&self, test: &TestDriver) {
+        for before in &self.before {
+            assert_eq!(*before, test.info(before.id), "a bystander has changed");
+        }
+    }
+}
+
+/// When the last failed or interrupted attempts ended, one after the other.
+pub(crate) fn ends(info: &WorkInfo) -> Vec<Timestamp> {
+    info.attempts.iter().map(|attempt| attempt.ended).collect()
+}

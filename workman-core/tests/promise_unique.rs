@@ -1,0 +1,221 @@
+//! Unique names: one holder, and a policy for the next.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+#[path = "promise_support/mod.rs"]
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use support::{Bystanders, HOUR, MINUTE, secs};
+use workman_core::{
+    EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Refusal, StopReason, WorkContext,
+    WorkError, WorkQuery, WorkSelector, WorkState, worker,
+};
+use workman_testing::{Named, TestDriver};
+
+/// What a run of this worker said at its end, for those who want to know of runs that left no record.
+type Log = Arc<Mutex<Vec<String>>>;
+
+#[worker]
+async fn step(name: String, takes: u64, #[state] log: Log, cx: &WorkContext) -> Result<String, WorkError> {
+    let slept = cx.sleep(secs(takes)).await;
+    log.lock().unwrap().push(slept.map_or_else(|stopped| format!("{name}: {}", stopped.reason), |()| name.clone()));
+    slept?;
+    Ok(name)
+}
+
+#[worker]
+async fn stubborn(takes: u64, #[state] log: Log, cx: &WorkContext) -> Result<(), WorkError> {
+    let (wanted, mut slept) = (secs(takes), secs(0));
+    while slept < wanted {
+        // Deaf to its stop: it goes to sleep again and again.
+        if cx.sleep(secs(1)).await.is_err() {
+            break;
+        }
+        slept += secs(1);
+    }
+    log.lock().unwrap().push("stubborn ends well".into());
+    Ok(())
+}
+
+fn driver() -> (TestDriver, Log) {
+    let log = Log::default();
+    (TestDriver::new().state(log.clone()), log)
+}
+
+fn take(log: &Log) -> Vec<String> {
+    std::mem::take(&mut log.lock().unwrap())
+}
+
+/// UNQ-1: the holder stays, whether it waits or runs; a finished one holds nothing.
+#[test]
+fn unq_1_keep_drops_the_request_while_the_holder_waits_or_runs() {
+    let (test, log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let enqueue = |name: &str| {
+        let request = step::request(name.into(), 10).initial_delay(MINUTE);
+        test.enqueue_unique("sync", ExistingWorkPolicy::Keep, request)
+    };
+    let first = enqueue("first");
+    assert_eq!(first.how, Enqueued::Inserted);
+    test.advance(secs(30));
+    assert_eq!(enqueue("second"), Named { how: Enqueued::Kept(first.id), id: first.id });
+    test.advance(secs(35));
+    assert_eq!(test.state_of(first.id), WorkState::Running);
+    assert_eq!(enqueue("third").how, Enqueued::Kept(first.id));
+    test.advance(secs(5));
+    assert_eq!(take(&log), ["first"]);
+
+    let fourth = enqueue("fourth");
+    assert_eq!(fourth.how, Enqueued::Inserted, "a finished work holds no name");
+    assert_eq!(test.query(WorkQuery::unique("sync")).len(), 1);
+    test.advance(HOUR);
+    assert_eq!(take(&log), ["fourth"]);
+    bystanders.are_untouched(&test);
+}
+
+/// UNQ-2: the holder is stopped with its reason and deleted, with all that depended on it; its late settle is refused.
+#[test]
+fn unq_2_replace_stops_and_deletes_the_holder_and_all_that_depends_on_it() {
+    let (test, log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let chain = test.manager().begin_unique("sync", ExistingWorkPolicy::Replace, step::request("old".into(), 100));
+    let old = test.block_on(chain.then(step::request("after old".into(), 1)).enqueue()).unwrap().ids;
+    test.advance(secs(50));
+    let new = test.enqueue_unique("sync", ExistingWorkPolicy::Replace, step::request("new".into(), 100));
+    assert_eq!(new.how, Enqueued::Replaced(old.clone()));
+    test.run_until_idle();
+    assert_eq!(take(&log), [format!("old: {}", StopReason::Replaced)]);
+    test.advance(secs(100));
+    assert_eq!(take(&log), ["new"]);
+    assert!(old.iter().all(|id| test.find(*id).is_none()));
+    assert_eq!(test.output::<String>(new.id), "new");
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn a_replaced_run_that_ends_well_all_the_same_changes_nothing() {
+    let (test, log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let old = test.enqueue_unique("sync", ExistingWorkPolicy::Replace, stubborn::request(100));
+    test.run_until_idle();
+    let new = test.enqueue_unique("sync", ExistingWorkPolicy::Replace, step::request("new".into(), 20));
+    test.run_until_idle();
+    assert_eq!(take(&log), ["stubborn ends well"], "the old run has ended after its work was deleted");
+    assert_eq!(test.find(old.id), None);
+    test.advance(secs(20));
+    assert_eq!(test.output::<String>(new.id), "new");
+    bystanders.are_untouched(&test);
+}
+
+/// UNQ-8, PER: the call at each start of a program; the schedule is there once, and goes on from where it was.
+#[test]
+fn a_periodic_work_that_is_enqueued_at_every_start_is_there_once_and_keeps_its_rhythm() {
+    for policy in [ExistingPeriodicWorkPolicy::Keep, ExistingPeriodicWorkPolicy::Update] {
+        let (test, log) = driver();
+        let bystanders = Bystanders::of(&test);
+        let enqueue = || test.enqueue_unique_periodic("judo-sync", policy, step::periodic("sync".into(), 0, HOUR));
+        let first = enqueue();
+        test.run_until_idle();
+        for start in 0..6 {
+            test.advance(20 * MINUTE);
+            if start % 2 == 0 {
+                test.crash_and_restart();
+            } else {
+                test.restart();
+            }
+            assert_eq!(enqueue().id, first.id);
+            test.run_until_idle();
+        }
+        assert_eq!(take(&log).len(), 3, "at once, after one hour, after two");
+        assert_eq!(test.query(WorkQuery::unique("judo-sync")).len(), 1);
+        assert_eq!(test.info(first.id).periods, 3);
+        bystanders.are_untouched(&test);
+    }
+}
+
+/// UNQ-10, UPD-2: the id, the counters and the place in the period stay; everything else is the new request's.
+#[test]
+fn unq_10_an_update_keeps_the_id_and_the_place_in_the_period() {
+    let (test, log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let enqueue = |name: &str, interval| {
+        let request = step::periodic(name.into(), 0, interval).tag("tagged");
+        test.enqueue_unique_periodic("sync", ExistingPeriodicWorkPolicy::Update, request)
+    };
+    let first = enqueue("hourly", HOUR);
+    test.advance(30 * MINUTE);
+    let before = test.info(first.id);
+    assert_eq!(enqueue("two-hourly", 2 * HOUR).how, Enqueued::Updated(first.id));
+    let after = test.info(first.id);
+    assert_eq!((after.generation, after.periods, after.runs), (before.generation + 1, before.periods, before.runs));
+    assert_eq!(after.next_run, Some(before.next_run.unwrap() + HOUR), "counted from the same moment");
+    test.advance(90 * MINUTE);
+    assert_eq!(take(&log), ["hourly", "two-hourly"]);
+    bystanders.are_untouched(&test);
+}
+
+/// UPD-5: a run goes on with what it began with; the next period has the new terms.
+#[test]
+fn an_update_of_a_running_period_does_not_disturb_the_run() {
+    let (test, log) = driver();
+    let enqueue = |name: &str| {
+        let request = step::periodic(name.into(), 600, HOUR);
+        test.enqueue_unique_periodic("sync", ExistingPeriodicWorkPolicy::Update, request)
+    };
+    let first = enqueue("old");
+    test.advance(MINUTE);
+    assert_eq!(enqueue("new").how, Enqueued::Updated(first.id));
+    assert_eq!(test.state_of(first.id), WorkState::Running);
+    test.advance(9 * MINUTE);
+    assert_eq!(take(&log), ["old"]);
+    test.advance(70 * MINUTE);
+    assert_eq!(take(&log), ["new"]);
+}
+
+#[test]
+fn a_replaced_periodic_run_settles_too_late_and_the_new_period_starts_anew() {
+    let (test, log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let policy = ExistingPeriodicWorkPolicy::Replace;
+    let old = test.enqueue_unique_periodic("sync", policy, stubborn::periodic(100, HOUR));
+    test.advance(10 * MINUTE);
+    assert_eq!(take(&log), ["stubborn ends well"]);
+    test.advance(50 * MINUTE);
+    test.advance(secs(110));
+    assert_eq!(test.state_of(old.id), WorkState::Enqueued);
+    test.advance(HOUR - secs(60));
+    assert_eq!(test.state_of(old.id), WorkState::Running);
+    let new = test.enqueue_unique_periodic("sync", policy, step::periodic("new".into(), 0, HOUR));
+    assert_eq!(new.how, Enqueued::Replaced(vec![old.id]));
+    test.advance(HOUR);
+    assert_eq!(take(&log), ["stubborn ends well", "stubborn ends well", "new", "new"]);
+    assert_eq!((test.find(old.id), test.info(new.id).periods), (None, 2));
+    bystanders.are_untouched(&test);
+}
+
+/// CAN: `cancel` by name ends a schedule for good.
+#[test]
+fn a_cancelled_schedule_never_runs_again() {
+    let (test, log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let policy = ExistingPeriodicWorkPolicy::Keep;
+    let id = test.enqueue_unique_periodic("sync", policy, step::periodic("x".into(), 0, HOUR)).id;
+    test.run_until_idle();
+    assert_eq!(test.cancel(WorkSelector::unique("sync")), 1);
+    test.advance(100 * HOUR);
+    assert_eq!(take(&log), ["x"]);
+    assert_eq!(test.state_of(id), WorkState::Cancelled);
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn an_update_of_a_name_that_one_time_work_holds_is_refused() {
+    let (test, _log) = driver();
+    test.enqueue_unique("sync", ExistingWorkPolicy::Keep, step::request("once".into(), 0).initial_delay(HOUR));
+    let (manager, policy) = (test.manager(), ExistingPeriodicWorkPolicy::Update);
+    let periodic = step::periodic("x".into(), 0, HOUR);
+    let refused = test.block_on(manager.enqueue_unique_periodic("sync", policy, periodic)).unwrap_err();
+    assert!(matches!(refused, EnqueueError::Refused(Refusal::NotPeriodic { .. })), "{refused}");
+}
