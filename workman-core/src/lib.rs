@@ -1,9 +1,143 @@
-//! Reliable persistent background work.
+//! Reliable persistent background work: annotate a function, enqueue it, and it will be done, even if your process dies in
+//! between.
+//!
+//! This crate is the whole of workman but for a place to keep works: take `workman-redb` (one file) for a program, and
+//! [`MemoryStore`] for what may die with its process. What follows is the story in four short programs.
+//!
+//! # 1. Define work, enqueue it, get a typed answer
+//!
+//! [`#[worker]`](macro@worker) leaves the function as it is and puts a type of the same name beside it, which makes requests.
+//! Once [`enqueue`](WorkManager::enqueue) has returned, the work is stored. An error or a panic is a failed attempt, and it is
+//! tried again later.
+//!
+//! ```
+//! use futures::executor::block_on;
+//! use workman_core::{MemoryStore, ThreadRuntime, WorkManager, worker};
+//!
+//! /// Adds up what is in a list.
+//! #[worker]
+//! fn add_up(numbers: Vec<u64>) -> Result<u64, String> {
+//!     numbers.into_iter().try_fold(0_u64, u64::checked_add).ok_or_else(|| "too much".to_owned())
+//! }
+//!
+//! let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start()?;
+//! block_on(async {
+//!     let work = manager.enqueue(add_up::request(vec![1, 2, 39])).await?;
+//!     assert_eq!(work.output().await?, 42);
+//!     # Ok::<(), Box<dyn std::error::Error>>(())
+//! })?;
+//! assert_eq!(add_up(vec![1, 2])?, 3); // still a plain function
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # 2. Chains: one after the other, side by side, and together again
+//!
+//! A worker that takes outputs says so, and a step that does not fit the step before it does not compile. A whole chain is
+//! stored in one commit; under a unique name it is there once, however often a program starts.
+//!
+//! ```
+//! # use futures::executor::block_on;
+//! use workman_core::{Enqueued, ExistingWorkPolicy, MemoryStore, ThreadRuntime, WorkManager, worker};
+//!
+//! #[worker]
+//! fn count_words(text: String) -> usize {
+//!     text.split_whitespace().count()
+//! }
+//!
+//! #[worker]
+//! async fn total(#[prerequisites] counts: Vec<usize>) -> usize {
+//!     counts.iter().sum()
+//! }
+//!
+//! # let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start()?;
+//! # block_on(async {
+//! let texts = ["one two", "three"].map(|text| count_words::request(text.to_owned()));
+//! let chain = manager.begin_unique("words", ExistingWorkPolicy::Keep, texts).then(total::request()).enqueue().await?;
+//! assert_eq!(chain.how, Enqueued::Inserted);
+//! let last = chain.last.expect("the name was free");
+//! assert_eq!(last.output().await?, 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # 3. Again and again, when the machine has time for it
+//!
+//! Periodic work under a unique name is what a program asks for at every start. It runs only while its constraints hold;
+//! a [`ConstraintSensor`] says whether they do. A long run saves where it is, so that the next attempt goes on from there.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use futures::executor::block_on;
+//! # use workman_core::{MemoryStore, ThreadRuntime, WorkManager, worker};
+//! use workman_core::{
+//!     Constraints, Enqueued, ExistingPeriodicWorkPolicy, ManualSensor, NetworkType, WorkContext, WorkError,
+//! };
+//!
+//! #[worker]
+//! async fn sync(cx: &WorkContext) -> Result<(), WorkError> {
+//!     let from = cx.checkpoint::<u32>()?.unwrap_or(0);
+//!     for page in from..100 {
+//!         cx.save_checkpoint(&page)?;                      // on disk within a second
+//!         cx.sleep(Duration::from_millis(200)).await?;     // `Stopped` when the network goes: no failed attempt
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let sensor = ManualSensor::new();
+//! let manager = WorkManager::builder(MemoryStore::new()).sensor(sensor.clone()).runtime(ThreadRuntime::new()).start()?;
+//! # block_on(async {
+//! let every_hour = sync::periodic(Duration::from_secs(3600))
+//!     .constraints(Constraints::new().network(NetworkType::Unmetered));
+//! let sync = manager.enqueue_unique_periodic("sync", ExistingPeriodicWorkPolicy::Update, every_hour).await?;
+//! assert_eq!(sync.how, Enqueued::Inserted);
+//! # manager.shutdown(Duration::ZERO).await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # 4. Tests without waiting
+//!
+//! `workman-testing` runs the same planner and the same dispatcher on a clock that moves when it is told to.
+//!
+//! ```
+//! # use std::time::Duration;
+//! use workman_core::{WorkState, worker};
+//! use workman_testing::TestDriver;
+//!
+//! #[worker]
+//! fn upload(path: String) -> Result<String, std::io::Error> {
+//!     Ok(format!("https://example.org/{path}"))
+//! }
+//!
+//! let test = TestDriver::new();
+//! test.stub::<upload>([Err("offline".into()), Ok("https://example.org/cat".to_owned())]);
+//! let work = test.enqueue(upload::request("cat.png".to_owned()));
+//! test.run_until_idle();
+//! assert_eq!(test.info(work).state, WorkState::Enqueued);       // failed once, waits for its backoff
+//! test.crash_and_restart();
+//! test.advance(Duration::from_secs(30));
+//! assert_eq!(test.output::<String>(work), "https://example.org/cat");
+//! ```
+//!
+//! # Where to read on
+//!
+//! - [`docs::guarantees`] says what is promised and what is not, [`docs::lifecycle`] what can happen to a work.
+//! - [`WorkManager`] is what a program holds in its hands, [`WorkContext`] what a worker is given.
+//! - [`docs::architecture`] is the way into the sources, [`docs::design`] says why they are like this.
+//! - [`Store`] is for those who keep works somewhere else, [`Runtime`] for those who run workers somewhere else.
+//!
+//! # Features
+//!
+//! None is on by default: workers run on built-in threads, and no executor is needed. `tokio` and `smol` run workers there.
+//! With `tokio` on, a manager that is given no runtime takes the one that surrounds `start()`, and fails outside of one.
 
 pub mod chain;
 pub mod constraints;
 pub mod data;
 mod dispatcher;
+pub mod docs;
 mod health;
 pub mod id;
 pub mod info;
@@ -53,3 +187,8 @@ pub use store::{MemoryStore, Store, StoreError, StoreErrorKind};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use worker::{NoteError, Outcome, Stopped, WorkContext, WorkError, Worker};
 pub use workman_macros::worker;
+
+/// The programs of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -75,9 +75,9 @@ fn unq_1_keep_drops_the_request_while_the_holder_waits_or_runs() {
     bystanders.are_untouched(&test);
 }
 
-/// UNQ-2: the holder is stopped with its reason and deleted, with all that depended on it; its late settle is refused.
+/// UNQ-4: the holder is stopped with its reason and deleted, with all that depended on it; its late settle is refused.
 #[test]
-fn unq_2_replace_stops_and_deletes_the_holder_and_all_that_depends_on_it() {
+fn unq_4_replace_stops_and_deletes_the_holder_and_all_that_depends_on_it() {
     let (test, log) = driver();
     let bystanders = Bystanders::of(&test);
     let chain = test.manager().begin_unique("sync", ExistingWorkPolicy::Replace, step::request("old".into(), 100));

@@ -32,7 +32,7 @@ const ROOMS: [(&str, &str); 22] = [
     ("runtime", ""),
     ("sensor", "constraints"),
     ("health", "store"),
-    ("observe", "id"),
+    ("observe", "id runtime"),
     ("worker", "constraints data id limits observe plan policy query record runtime state store time"),
     ("request", "constraints data id limits plan policy record worker"),
     (
@@ -143,7 +143,7 @@ const LONGEST_FUNCTION: usize = 70;
 const WIDEST_COMMENT: usize = 140;
 
 /// Files over 400 lines without their tests, and why each is one.
-const LONG_FILES: [(&str, &str); 8] = [
+const LONG_FILES: [(&str, &str); 10] = [
     ("workman-core/src/dispatcher/mod.rs", "one loop, and its parts are in the files beside it"),
     ("workman-core/src/manager/mod.rs", "the verbs of the manager, each a few lines and its contract"),
     ("workman-core/src/plan/mod.rs", "the nouns of the planner; the verbs have a file each"),
@@ -151,6 +151,8 @@ const LONG_FILES: [(&str, &str); 8] = [
     ("workman-core/src/record.rs", "what a store keeps; the nouns are read together"),
     ("workman-core/src/worker/context.rs", "what a worker is given, one type with its contract"),
     ("workman-core/src/worker/outcome.rs", "what a worker's answer means"),
+    ("workman-testing/src/conformance/bench.rs", "what every clause is tried on: a store with works in all standings"),
+    ("workman-testing/src/conformance/loading.rs", "five clauses, a test for each of their sentences"),
     ("workman-redb/src/codec.rs", "every row of the file, one layout beside the other"),
 ];
 
@@ -240,7 +242,7 @@ const BANNED: [(&str, &[&str], &str); 12] = [
     ("unimplemented!", &[], "do it, or leave it out"),
     ("dbg!", &[], "use tracing"),
     ("println!", &["examples/"], "use tracing; a library does not write to somebody's terminal"),
-    ("eprintln!", &["examples/"], "use tracing; a library does not write to somebody's terminal"),
+    ("eprintln!", &["examples/", "workman-testing/"], "use tracing; a library does not write to somebody's terminal"),
     ("SystemTime::now", TIME, "ask the Clock"),
     ("Instant::now", TIME, "ask the Clock"),
     ("thread::sleep", TIME, "sleep on the Clock"),
@@ -286,11 +288,13 @@ fn nothing_unwraps_outside_of_tests() {
 #[test]
 fn no_test_is_ignored_and_no_note_is_left() {
     const ME: &str = "workman-core/tests/tidy.rs";
+    // Draws what is shipped; whoever wants that says so.
+    const GENERATOR: &str = "#[ignore = \"writes into the source tree\"]";
     let mut wrong = Vec::new();
     for file in rust_files().into_iter().filter(|file| file.path != ME) {
         for (number, line) in file.text.lines().enumerate() {
             for banned in ["#[ignore", "TODO", "FIXME", "XXX", "HACK"] {
-                if line.contains(banned) {
+                if line.contains(banned) && line.trim() != GENERATOR {
                     wrong.push(format!("{}:{}: `{banned}`", file.path, number + 1));
                 }
             }
@@ -316,7 +320,9 @@ fn no_module_has_a_name_that_says_nothing() {
 fn letters_are_plain() {
     const ALLOWED: &str = "×…·–→←≤≥";
     let mut wrong = Vec::new();
-    for file in library_sources() {
+    // The examples draw on a terminal, and the conformance tests store odd letters on purpose.
+    let draws = |file: &Code| file.path.starts_with("examples/") || file.path.contains("/conformance/");
+    for file in library_sources().into_iter().filter(|file| !draws(file)) {
         for (number, line) in file.untested.lines().enumerate() {
             if let Some(odd) = line.chars().find(|c| !c.is_ascii() && !ALLOWED.contains(*c)) {
                 wrong.push(format!("{}:{}: `{odd}`", file.path, number + 1));

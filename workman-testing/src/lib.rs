@@ -2,12 +2,14 @@
 //! that a seed decides, sensors and faults in the test's hands, and crashes at any commit.
 //!
 //! Nothing here decides about work. A [`TestDriver`] runs the production planner, the production dispatcher and a real store; it
-//! owns the time, the order, the conditions and the faults.
+//! owns the time, the order, the conditions and the faults. Those who write a store of their own find its contract as tests in
+//! [`conformance`].
 
 #![allow(rustdoc::redundant_explicit_links, reason = "they read better in the source")]
 
 mod baton;
 mod clock;
+pub mod conformance;
 mod driver;
 mod executor;
 mod fault;

@@ -1,6 +1,6 @@
 //! What the handles of a manager and its dispatcher share, and what they say to each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) dwell: Mutex<Dwell>,
     /// The lanes that are open now: what is ready there may rank higher than what is offered a slot.
     pub(crate) rivals: Mutex<Vec<LaneId>>,
+    /// Workers that lanes name and that can't run here: unknown to this build, or without a state that they need.
+    pub(crate) strangers: Mutex<BTreeSet<Arc<str>>>,
     /// The attempts that run here, for those who want to see uncommitted progress.
     pub(crate) live: Mutex<BTreeMap<WorkId, Arc<Attempt>>>,
     pub(crate) dispatcher: UnboundedSender<Control>,
@@ -111,6 +113,10 @@ impl Core {
         let conditions = self.sensor.conditions();
         let unobserved = ConstraintKind::ALL.into_iter().filter(|kind| !conditions.observes(*kind));
         unobserved.fold(constraints, Constraints::without)
+    }
+
+    pub(crate) fn strangers(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn live(&self) -> MutexGuard<'_, BTreeMap<WorkId, Arc<Attempt>>> {

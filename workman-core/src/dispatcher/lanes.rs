@@ -1,6 +1,7 @@
 //! What the dispatcher knows of lanes: which exist, which may have something ready, which are open.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Core;
@@ -28,6 +29,9 @@ impl Lanes {
         let worker = core.registry.get(&lane.worker);
         let worker = worker.filter(|worker| worker.missing_states(&core.states).is_empty());
         let kind = worker.map(|worker| worker.def.kind);
+        if kind.is_none() && core.strangers().insert(Arc::clone(&lane.worker)) {
+            tracing::info!(worker = %lane.worker, "can't run in this build; work of this worker waits");
+        }
         self.known.insert(lane.id, Known { constraints: core.effective(lane.constraints), kind });
         self.hot.insert(lane.id);
     }

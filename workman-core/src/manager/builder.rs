@@ -167,6 +167,7 @@ impl Builder {
             health: Health::default(),
             dwell: Mutex::new(dwell),
             rivals: Mutex::default(),
+            strangers: Mutex::default(),
             live: Mutex::default(),
             dispatcher: to_dispatcher,
         });

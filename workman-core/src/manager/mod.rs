@@ -260,12 +260,19 @@ impl WorkManager {
         .boxed()
     }
 
-    /// All works that can't run until somebody helps, each with its reason in [`WorkInfo::parked`].
+    /// All works that can't run until somebody helps: parked ones, each with its reason in [`WorkInfo::parked`], and those whose
+    /// worker is unknown to this build or lacks a state. [`explain`](Self::explain) says which.
     ///
     /// # Errors
     /// When the store can't be read.
     pub async fn check(&self) -> Result<Vec<WorkInfo>, StoreError> {
-        self.query(WorkQuery::parked()).await
+        let mut works = self.query(WorkQuery::parked()).await?;
+        let strangers = self.core().strangers().clone();
+        for worker in strangers {
+            let waiting = self.query(WorkQuery::tag(worker).state(WorkState::Enqueued)).await?;
+            works.extend(waiting.into_iter().filter(|info| info.parked.is_none()));
+        }
+        Ok(works)
     }
 
     /// How the engine is doing.

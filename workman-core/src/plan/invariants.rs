@@ -31,7 +31,7 @@ fn check_indexes(dump: &Dump, wrong: &mut Vec<String>) {
     }
     let stored = |key: &&IndexKey| {
         // An edge from a work that was deleted goes with it, and its dependents keep the id in their spec.
-        !matches!(key, IndexKey::Dependent { of, .. } if !dump.records.contains_key(of))
+        !matches!(key, IndexKey::Dependent { of, id } if prerequisite(dump, *id, *of).is_none())
     };
     for key in expected.iter().filter(stored).filter(|key| !dump.index.contains(key)) {
         wrong.push(format!("the index lacks {key:?}"));
@@ -39,6 +39,13 @@ fn check_indexes(dump: &Dump, wrong: &mut Vec<String>) {
     for key in dump.index.difference(&expected) {
         wrong.push(format!("the index holds {key:?}, which follows from no record"));
     }
+}
+
+/// The work `of` that `id` waits for or waited for. None if it was deleted meanwhile, even if another work took its id: every
+/// work is born after its prerequisites.
+fn prerequisite(dump: &Dump, id: WorkId, of: WorkId) -> Option<&WorkRecord> {
+    let born = dump.records.get(&id).map(|record| record.seq);
+    dump.records.get(&of).filter(|record| born.is_some_and(|born| record.seq < born))
 }
 
 /// Numbers are handed out once, and those to come are greater.
@@ -90,14 +97,15 @@ fn check_prerequisites(dump: &Dump, record: &WorkRecord, ids: &[WorkId], wrong: 
     if dump.meta.first_cascade < dump.meta.next_cascade {
         return;
     }
-    let state_of = |id| dump.records.get(id).map(WorkRecord::state);
+    let ids: BTreeSet<WorkId> = ids.iter().copied().collect();
+    let state_of = |of: &WorkId| prerequisite(dump, id, *of).map(WorkRecord::state);
     let open = ids.iter().filter(|id| state_of(id).is_some_and(|state| state != WorkState::Succeeded)).count();
     match record.state() {
         WorkState::Blocked if open != record.open as usize || open == 0 => {
             wrong.push(format!("{id} counts {} open prerequisites, and has {open}", record.open));
         }
         WorkState::Blocked => {
-            let over = |id| matches!(state_of(id), Some(WorkState::Failed | WorkState::Cancelled));
+            let over = |id: &WorkId| matches!(state_of(id), Some(WorkState::Failed | WorkState::Cancelled));
             if ids.iter().any(over) {
                 wrong.push(format!("{id} is blocked, but a prerequisite has failed or was cancelled"));
             }

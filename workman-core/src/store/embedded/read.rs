@@ -203,9 +203,9 @@ pub fn dump(rows: &impl Rows) -> Result<Dump, StoreError> {
         dump.specs.extend(get_spec(rows, id)?.map(|spec| (id, spec)));
         dump.index.extend(rows.scan(&IndexRange::dependents(id), usize::MAX)?);
     }
-    let names: BTreeSet<&Arc<str>> = dump.specs.values().filter_map(|spec| spec.name.as_ref()).collect();
-    let tags = dump.specs.values().flat_map(|spec| std::iter::once(&spec.worker).chain(&spec.tags));
-    let tags: BTreeSet<&Arc<str>> = tags.collect();
+    let specs = dump.specs.values();
+    let names: BTreeSet<&Arc<str>> = specs.clone().filter_map(|spec| spec.name.as_ref()).collect();
+    let tags: BTreeSet<&Arc<str>> = specs.flat_map(|spec| std::iter::once(&spec.worker).chain(&spec.tags)).collect();
     for range in names.into_iter().map(IndexRange::name).chain(tags.into_iter().map(IndexRange::tag)) {
         dump.index.extend(rows.scan(&range, usize::MAX)?);
     }

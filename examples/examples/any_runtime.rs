@@ -1,0 +1,109 @@
+//! The same workers on built-in threads, on tokio and on smol, from a plain `fn main`.
+//!
+//! ```text
+//! cargo run -p workman-examples --example any_runtime                          # threads: no runtime needed
+//! cargo run -p workman-examples --example any_runtime --features tokio,smol    # all three
+//! ```
+//! What to watch: one program, and only the line that names the runtime differs. A blocking worker runs beside an async one
+//! and does not stall it. With tokio, a worker uses tokio's timer and a tokio socket, though `main` knows nothing of tokio.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use workman_core::{Runtime, ThreadRuntime, WorkContext, WorkError, WorkManager, worker};
+use workman_examples::cli::{self, Args, Failure};
+use workman_examples::process::empty_folder;
+use workman_redb::RedbStore;
+
+/// Blocks a thread, as a call into a C library would.
+#[worker]
+fn weigh(text: String) -> (String, usize) {
+    let name = thread::current().name().unwrap_or("a thread").to_owned();
+    (name, text.len())
+}
+
+/// Waits without a thread.
+#[worker]
+async fn fetch(cx: &WorkContext, text: String) -> Result<String, WorkError> {
+    cx.sleep(Duration::from_millis(20)).await?;
+    Ok(text)
+}
+
+/// Joins what both gave.
+#[worker]
+fn label(#[prerequisites] parts: (String, (String, usize))) -> String {
+    let (text, (thread, weight)) = parts;
+    format!("{text} weighs {weight}, says {thread}")
+}
+
+/// The program. It does not know what it runs on.
+async fn run(runtime: impl Runtime) -> Result<(), Failure> {
+    let name = runtime.name().rsplit(':').next().unwrap_or_default().to_owned();
+    let folder = empty_folder("any-runtime")?;
+    let store = RedbStore::open(folder.join("works.redb"))?;
+    let manager = WorkManager::builder(store).runtime(runtime).start()?;
+    let chain = manager
+        .begin_with((fetch::request("a parcel".into()), weigh::request("a parcel".into())))
+        .then(label::request())
+        .enqueue()
+        .await?;
+    let last = chain.last.ok_or("a new chain has a last step")?;
+    println!("{name}: {}", last.output().await?);
+    #[cfg(feature = "tokio")]
+    if name.contains("Tokio") {
+        on_tokio::run(&manager).await?;
+    }
+    manager.shutdown(Duration::from_secs(1)).await;
+    std::fs::remove_dir_all(folder)?;
+    Ok(())
+}
+
+async fn example(args: Args) -> Result<(), Failure> {
+    args.done()?;
+    println!("the works are in {}, and are removed at the end", std::env::temp_dir().display());
+    run(ThreadRuntime::new()).await?;
+    #[cfg(feature = "tokio")]
+    {
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        run(workman_core::TokioRuntime::new(tokio.handle().clone())).await?;
+    }
+    #[cfg(feature = "smol")]
+    run(workman_core::SmolRuntime).await?;
+    Ok(())
+}
+
+/// What only works on tokio.
+#[cfg(feature = "tokio")]
+mod on_tokio {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use workman_core::{WorkError, WorkManager, worker};
+    use workman_examples::cli::Failure;
+    use workman_examples::http::Server;
+
+    /// Waits on tokio's timer and asks over a tokio socket.
+    #[worker]
+    async fn greet(server: SocketAddr) -> Result<String, WorkError> {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let mut socket = TcpStream::connect(server).await?;
+        socket.write_all(b"GET /greeting HTTP/1.1\r\nContent-Length: 0\r\n\r\n").await?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await?;
+        Ok(answer.rsplit('\n').next().unwrap_or_default().to_owned())
+    }
+
+    pub(super) async fn run(manager: &WorkManager) -> Result<(), Failure> {
+        let server = Server::start(|_| Ok((200, b"good morning over a tokio socket".to_vec())))?;
+        let greeting = manager.enqueue(greet::request(server.address())).await?;
+        println!("  {}", greeting.output().await?);
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    cli::run(example)
+}

@@ -1,0 +1,167 @@
+//! Periodic, unique and constrained: a judo club's members are synced while the charger is in and the network costs nothing.
+//!
+//! ```text
+//! cargo run --example judo_sync                      # plays a script of a charger and a server, and ends
+//! cargo run --example judo_sync -- --by-hand        # you are the charger: type `charger off`, `network metered`, `quit`
+//! ```
+//! What to watch: the charger is unplugged mid-run. The run is stopped, and that is no failure; when power is back it goes
+//! on with the page that it had reached. Meanwhile the server fails, and a page is asked for again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use workman_core::constraints::Network;
+use workman_core::{
+    Backoff, ConstraintKind, Constraints, ExistingPeriodicWorkPolicy, Limits, ManualSensor, NetworkType, StopReason,
+    ThreadRuntime, WorkContext, WorkHandle, WorkInfo, WorkManager, worker,
+};
+use workman_examples::cli::{self, Args, Failure};
+use workman_examples::http::{self, Server};
+use workman_redb::RedbStore;
+
+const PAGES: u32 = 20;
+const MEMBERS: TableDefinition<'_, &str, u32> = TableDefinition::new("members");
+
+/// The local side of the club: a database, and where its server is.
+#[derive(Clone)]
+struct Club {
+    database: Arc<Database>,
+    server: SocketAddr,
+}
+
+impl Club {
+    fn sync(&self, page: u32) -> Result<(), Failure> {
+        let names: Vec<String> = serde_json::from_slice(&http::get(self.server, &format!("/members/{page}"))?)?;
+        let transaction = self.database.begin_write()?;
+        for name in &names {
+            transaction.open_table(MEMBERS)?.insert(&**name, page)?;
+        }
+        Ok(transaction.commit()?)
+    }
+}
+
+/// A blocking worker, and that is fine: it stalls no other.
+#[worker(backoff = Backoff::linear(Duration::from_millis(300)))]
+fn judo_sync(cx: &WorkContext, #[state] club: Club) -> Result<(), Failure> {
+    for page in cx.checkpoint()?.unwrap_or(0)..PAGES {
+        if cx.is_stopped() {
+            return cx.stopped(); // an interruption: run again when the constraints hold, and no attempt is lost
+        }
+        club.sync(page)?;
+        cx.set_progress(&page)?;
+        cx.save_checkpoint(&(page + 1))?;
+        cx.sleep_blocking(Duration::from_millis(50))?;
+    }
+    Ok(())
+}
+
+async fn example(mut args: Args) -> Result<(), Failure> {
+    let every = Duration::from_millis(args.value_or("--every", 4000)?);
+    let by_hand = args.flag("--by-hand");
+    let _ = args.flag("--script"); // what it does anyway
+    args.done()?;
+    let place = cli::place("judo_sync")?;
+    println!("the schedule and the members are in {}", place.display());
+    let database = Arc::new(Database::create(place.join("members.redb"))?);
+    let server = Server::start(|request| {
+        let page = request.path.rsplit('/').next().unwrap_or_default();
+        let names: Vec<String> = ["Kano", "Fukuda", "Abe"].iter().map(|name| format!("{name} {page}")).collect();
+        Ok((200, serde_json::to_vec(&names)?))
+    })?;
+
+    let sensor = ManualSensor::new();
+    let mut limits = Limits::default();
+    limits.dwell = Duration::from_millis(200); // how long the charger must be out before a run is stopped
+    let manager = WorkManager::builder(RedbStore::open(place.join("works.redb"))?)
+        .runtime(ThreadRuntime::new())
+        .sensor(sensor.clone())
+        .limits(limits)
+        .state(Club { database: Arc::clone(&database), server: server.address() })
+        .start()?;
+    let sync = manager
+        .enqueue_unique_periodic(
+            "judo-sync",
+            ExistingPeriodicWorkPolicy::Update,
+            judo_sync::periodic(every)
+                .constraints(Constraints::new().network(NetworkType::Unmetered).requires_charging()),
+        )
+        .await?;
+    println!("the schedule: {:?}", sync.how);
+    let sync = sync.handle.ok_or("another worker has the name")?;
+
+    if by_hand {
+        obey_stdin(&sensor)?
+    } else {
+        play(&manager, &sync, &sensor, &server).await?
+    }
+    println!("{} members are known", database.begin_read()?.open_table(MEMBERS)?.len()?);
+    manager.shutdown(Duration::from_secs(2)).await;
+    Ok(())
+}
+
+/// The script: failures, and a charger that goes out in the middle of a run.
+async fn play(
+    manager: &WorkManager,
+    sync: &WorkHandle<()>,
+    sensor: &ManualSensor,
+    server: &Server,
+) -> Result<(), Failure> {
+    let begun = sync.info().await?.ok_or("the work is gone")?;
+    server.refuse(1);
+    until(sync, "the server fails once", |info| info.failures > 0).await?;
+    until(sync, "the sync is tried again and under way", |info| info.progress.is_some()).await?;
+    sensor.lose(ConstraintKind::Charging);
+    let stopped = |info: &WorkInfo| {
+        info.stop_reason == Some(StopReason::ConstraintCharging) && info.interruptions > begun.interruptions
+    };
+    let info = until(sync, "the charger is out: the run is stopped", stopped).await?;
+    println!("    it {}", manager.explain(info.id).await?);
+    sensor.set_network(Network::METERED);
+    sensor.meet(ConstraintKind::Charging);
+    println!("the charger is back, but the network counts every byte");
+    sensor.meet(ConstraintKind::Network);
+    let info =
+        until(sync, "the network is free again: the rest is synced", |info| info.periods > begun.periods).await?;
+    println!(
+        "    {} rounds in its life, the next one is due at {}",
+        info.periods,
+        info.next_run.ok_or("the schedule has ended")?
+    );
+    Ok(())
+}
+
+async fn until(sync: &WorkHandle<()>, what: &str, is_so: impl Fn(&WorkInfo) -> bool) -> Result<WorkInfo, Failure> {
+    let mut infos = sync.watch();
+    while let Some(info) = infos.next().await {
+        if is_so(&info) {
+            println!("{what}");
+            return Ok(info);
+        }
+    }
+    Err(format!("it never came about that {what}").into())
+}
+
+fn obey_stdin(sensor: &ManualSensor) -> Result<(), Failure> {
+    println!("charger on | charger off | network free | network metered | network off | quit");
+    for line in io::stdin().lines() {
+        match line?.trim() {
+            "charger on" => sensor.set_charging(true),
+            "charger off" => sensor.set_charging(false),
+            "network free" => sensor.set_network(Network::UNMETERED),
+            "network metered" => sensor.set_network(Network::METERED),
+            "network off" => sensor.set_network(Network::Disconnected),
+            "quit" => break,
+            other => println!("what is {other:?}?"),
+        }
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    cli::run(example)
+}

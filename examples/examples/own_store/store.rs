@@ -1,0 +1,144 @@
+//! [`SnapshotStore`]: every commit makes a new version of everything, and readers keep theirs.
+//!
+//! That is simple, and right, and slow for many works, since a commit copies all rows. A commit that fails half-way needs no
+//! undo: its version is dropped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use workman_core::query::{Page, PageRequest};
+use workman_core::store::embedded::{Row, RowKey, Rows, RowsMut, Transaction, page};
+use workman_core::store::index::{IndexKey, IndexRange};
+use workman_core::store::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
+
+/// Keeps works in memory, one immutable version after the other.
+pub struct SnapshotStore {
+    shelf: Arc<Mutex<Shelf>>,
+    incarnation: u64,
+    feed: ChangeFeed,
+}
+
+/// What all openings share: the newest version, and which opening may use it.
+#[derive(Default)]
+struct Shelf {
+    newest: Arc<Version>,
+    openings: u64,
+    open: Option<u64>,
+}
+
+#[derive(Clone, Default)]
+struct Version {
+    commit: u64,
+    rows: BTreeMap<RowKey, Row>,
+    index: BTreeSet<IndexKey>,
+}
+
+impl SnapshotStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::open(Arc::default())
+    }
+
+    /// Opens the same works anew, as the next process would; this opening is closed by that.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        self.feed.close();
+        Self::open(Arc::clone(&self.shelf))
+    }
+
+    fn open(shelf: Arc<Mutex<Shelf>>) -> Self {
+        let mut opened = lock(&shelf);
+        opened.openings += 1;
+        let incarnation = opened.openings;
+        opened.open = Some(incarnation);
+        drop(opened);
+        SnapshotStore { shelf, incarnation, feed: ChangeFeed::new() }
+    }
+
+    fn shelf(&self) -> Result<MutexGuard<'_, Shelf>, StoreError> {
+        let shelf = lock(&self.shelf);
+        if shelf.open == Some(self.incarnation) { Ok(shelf) } else { Err(StoreError::closed()) }
+    }
+}
+
+#[async_trait]
+impl Store for SnapshotStore {
+    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+        let mut shelf = self.shelf()?;
+        let mut next = Version::clone(&shelf.newest);
+        next.commit += 1;
+        let mut transaction = Transaction::begin(&next, self.incarnation)?;
+        let answers = units.iter().map(|unit| transaction.run_unit(&mut next, unit)).collect::<Result<_, _>>()?;
+        let commit = next.commit;
+        if let Some(change) = transaction.finish(&mut next, commit)? {
+            shelf.newest = Arc::new(next);
+            self.feed.announce(&change); // still under the lock: changes come in the order of commits
+        }
+        Ok(answers)
+    }
+
+    async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
+        let version = Arc::clone(&self.shelf()?.newest); // from here on nobody waits for this reader
+        page(&*version, &request, version.commit)
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        self.feed.subscribe()
+    }
+
+    fn ownership(&self) -> Ownership {
+        Ownership::Exclusive
+    }
+
+    async fn close(&self) {
+        let mut shelf = lock(&self.shelf);
+        shelf.open = shelf.open.filter(|open| *open != self.incarnation);
+        drop(shelf);
+        self.feed.close();
+    }
+}
+
+impl Rows for Version {
+    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows.get(&key).cloned())
+    }
+
+    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
+        let first = match &range.after {
+            Some(after) if *after >= range.last => return Ok(Vec::new()),
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(&range.first),
+        };
+        Ok(self.index.range((first, Bound::Included(&range.last))).take(limit).cloned().collect())
+    }
+}
+
+impl RowsMut for Version {
+    fn put(&mut self, row: Row) -> Result<(), StoreError> {
+        self.rows.insert(row.key(), row);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
+        self.rows.remove(&key);
+        Ok(())
+    }
+
+    fn link(&mut self, key: &IndexKey) -> Result<(), StoreError> {
+        self.index.insert(key.clone());
+        Ok(())
+    }
+
+    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
+        self.index.remove(key);
+        Ok(())
+    }
+}
+
+fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+}

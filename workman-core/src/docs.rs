@@ -1,0 +1,26 @@
+//! The documents of the house.
+//!
+//! - [`architecture`]: the rooms, one direction of data, one worker's way through the program, the laws.
+//! - [`lifecycle`]: states, moves, counters, chains, unique names, periods.
+//! - [`guarantees`]: what is promised, which tests prove it, and what is not promised.
+//! - [`defaults`]: every default, with its reason.
+//! - [`design`]: why it is built like this.
+//! - [`rules`]: the wording of every rule that a test cites.
+
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("../docs/lifecycle.md")]
+pub mod lifecycle {}
+
+#[doc = include_str!("../docs/guarantees.md")]
+pub mod guarantees {}
+
+#[doc = include_str!("../docs/defaults.md")]
+pub mod defaults {}
+
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
+
+#[doc = include_str!("../docs/rules.md")]
+pub mod rules {}

@@ -1,0 +1,197 @@
+//! C9 and C10: store time, and the numbers that a store hands out.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use workman_core::plan::{Applied, Command};
+use workman_core::query::WorkSelector;
+use workman_core::{Constraints, Timestamp};
+
+use super::StoreFactory;
+use super::bench::{Bench, Wishes, cancel, enqueue, failure, id, stale, success, work, works};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// As long as nobody sets the clock back, an exclusive store's time is the wall time of the unit, to the millisecond.
+pub fn c09_store_time_is_the_wall_time_of_the_unit<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    if !bench.is_exclusive() {
+        return;
+    }
+    let watch = bench.watch();
+    for number in 1..=5 {
+        bench.advance(Duration::from_millis(12_345));
+        bench.enqueue([work(number)]);
+        assert_eq!(bench.stored(id(number)).created, bench.wall(), "C9: store time is the wall time of the unit");
+        assert_eq!(watch.commit().now, bench.wall(), "C9: a commit is announced with its store time");
+    }
+    // Units of one call may bring times of their own.
+    let early = bench.unit(enqueue([work(10)]));
+    bench.advance(HOUR);
+    let late = bench.unit(enqueue([work(11)]));
+    workman_core::runtime::block_on(workman_core::Store::transact(&bench.store, vec![early.clone(), late.clone()]))
+        .expect("a sound call");
+    assert_eq!(bench.stored(id(10)).created, early.wall, "C9: each unit is stamped for itself");
+    assert_eq!(bench.stored(id(11)).created, late.wall, "C9: each unit is stamped for itself");
+}
+
+/// A wall clock that is set back stops nothing: store time goes on from where it was.
+pub fn c09_store_time_never_runs_backwards<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let watch = bench.watch();
+    bench.enqueue([work(1)]);
+    let noon = bench.stored(id(1)).created;
+    let mut last = noon;
+    for (number, wall) in [(2, bench.wall() - HOUR), (3, bench.wall() - HOUR + MINUTE), (4, Timestamp::from_millis(0))]
+    {
+        bench.set_wall(wall);
+        bench.enqueue([work(number)]);
+        let created = bench.stored(id(number)).created;
+        assert!(created >= last, "C9: store time ran backwards, from {last} to {created}");
+        last = created;
+    }
+    if bench.is_exclusive() {
+        assert_eq!(last, noon + MINUTE, "C9: the clock that was set back goes on at its pace");
+        bench.advance(HOUR);
+        bench.enqueue([work(5)]);
+        assert_eq!(bench.stored(id(5)).created, last + HOUR, "C9: the offset is added once");
+    }
+    let mut before = Timestamp::MIN;
+    for _ in 1..=4 {
+        let now = watch.commit().now;
+        assert!(now >= before, "C9: commits are announced with store time");
+        before = now;
+    }
+}
+
+/// A wall clock that is set back while the store is closed changes nothing either.
+pub fn c09_store_time_never_runs_backwards_across_openings<F: StoreFactory>(factory: &F) {
+    let mut bench = Bench::open(factory);
+    bench.enqueue([work(1)]);
+    let before = bench.stored(id(1)).created;
+    bench.set_wall(bench.wall() - HOUR);
+    bench = bench.reopen();
+    bench.enqueue([work(2)]);
+    let after = bench.stored(id(2)).created;
+    assert!(after >= before, "C9: store time ran backwards across openings, from {before} to {after}");
+    bench = bench.die();
+    bench.advance(MINUTE);
+    bench.enqueue([work(3)]);
+    let later = bench.stored(id(3)).created;
+    assert!(later >= after, "C9: store time ran backwards across openings, from {after} to {later}");
+    if bench.is_exclusive() {
+        assert_eq!(later, after + MINUTE, "C9: the offset is persisted");
+    }
+}
+
+/// Delays count in store time: nothing waits longer because the wall clock was set back.
+pub fn c09_work_is_due_in_store_time<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    if !bench.is_exclusive() {
+        return;
+    }
+    let (epoch, _) = bench.attach();
+    bench.enqueue([work(1).delay(10 * MINUTE)]);
+    let due = bench.stored(id(1)).next_run.expect("delayed work says when it is due");
+    assert_eq!(due, bench.wall() + 10 * MINUTE, "C9: delays count from the store time of the unit");
+    bench.set_wall(bench.wall() - HOUR);
+    bench.enqueue([work(2).delay(HOUR)]);
+    bench.advance(10 * MINUTE - Duration::from_millis(1));
+    assert!(bench.claim(epoch, 5).is_empty(), "C9: work was claimed before it was due");
+    bench.advance(Duration::from_millis(1));
+    let claimed = bench.claim(epoch, 5);
+    assert_eq!(claimed.len(), 1, "C9: work that is due exactly now can be claimed");
+    assert_eq!(claimed[0].record.id, id(1), "C9: a clock that was set back makes nothing wait longer");
+}
+
+/// No two works get the same number, and later ones get greater ones, across openings too.
+pub fn c10_sequence_numbers_are_handed_out_once_and_grow<F: StoreFactory>(factory: &F) {
+    let mut bench = Bench::open(factory);
+    let (mut seen, mut last, mut highest) = (BTreeSet::new(), None, 0);
+    for round in 0..3_u128 {
+        let first = bench.next_seq();
+        assert!(last.is_none() || first > highest, "C10: a number after an acknowledged commit is greater than all");
+        bench.enqueue(works(round * 10 + 1..=round * 10 + 10));
+        let (epoch, _) = bench.attach();
+        for claimed in bench.claim(epoch, 10) {
+            let record = &claimed.record;
+            assert!(seen.insert(record.seq), "C10: the number {} was handed out twice", record.seq);
+            assert!(record.seq >= first, "C10: numbers grow");
+            assert!(last.is_none_or(|last| record.seq > last), "C10: numbers grow in the order of an enqueue");
+            last = Some(record.seq);
+            highest = highest.max(record.seq);
+            // It lines up anew, with a number from the same source.
+            assert!(bench.settle(&claimed, failure("again")).is_ok());
+        }
+        for claimed in retried(&bench, epoch) {
+            assert!(claimed.turn > highest, "C10: a new place in line is a new number");
+            highest = highest.max(claimed.turn);
+        }
+        bench = if round == 0 { bench.reopen() } else { bench.die() };
+        bench.done(Command::Rescue);
+    }
+    bench.check();
+}
+
+/// Lets the backoff of all failed works pass, claims them and ends them well.
+fn retried<F: StoreFactory>(bench: &Bench<'_, F>, epoch: u64) -> Vec<workman_core::record::WorkRecord> {
+    if !bench.is_exclusive() {
+        return Vec::new();
+    }
+    bench.advance(MINUTE);
+    let claimed = bench.claim(epoch, 10);
+    assert_eq!(claimed.len(), 10, "C9: the backoff passes in store time");
+    claimed.iter().for_each(|claimed| assert!(bench.settle(claimed, success("null")).is_ok()));
+    claimed.into_iter().map(|claimed| claimed.record).collect()
+}
+
+/// On an exclusive store a refused unit leaves no gap, whatever it had planned before.
+pub fn c10_refused_units_use_no_numbers<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    bench.enqueue([work(1)]);
+    let before = bench.next_seq();
+    let refused = || enqueue([work(2), work(3).worker("other").after([77])]);
+    let results = bench.transact([refused(), stale(1)]);
+    assert!(results.iter().all(Result::is_err), "{results:?}");
+    let results = bench.transact([refused(), enqueue([work(4)])]);
+    assert!(results[1].is_ok(), "C4: {results:?}");
+    assert!(bench.next_seq() > before, "C10: numbers grow");
+    if bench.is_exclusive() {
+        assert_eq!(bench.next_seq(), before + 1, "C10: a refused unit used a number");
+    }
+    let (_, lanes) = bench.attach();
+    assert_eq!(lanes.len(), 1, "C10: a refused unit made a lane");
+}
+
+/// A lane stands for one pair of worker and constraints, and keeps its number for good.
+pub fn c10_a_pair_of_worker_and_constraints_has_one_lane<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let charging = |number| work(number).spec(|spec| spec.constraints = Constraints::new().requires_charging());
+    bench.transact([enqueue([work(1), charging(2), work(3).worker("other")]), enqueue([work(4), charging(5)])]);
+    let (_, lanes) = bench.attach();
+    let numbers: BTreeSet<_> = lanes.iter().map(|lane| lane.id).collect();
+    assert_eq!((lanes.len(), numbers.len()), (3, 3), "C10: a pair has one lane: {lanes:?}");
+    let bench = bench.reopen();
+    bench.enqueue([work(6), charging(7), work(8).worker("third")]);
+    let (_, after) = bench.attach();
+    assert_eq!(after.len(), 4, "C10: a pair has one lane across openings: {after:?}");
+    assert!(lanes.iter().all(|lane| after.contains(lane)), "C10: a lane keeps its number");
+    bench.check();
+}
+
+/// No two managers share an epoch, not even managers of different openings.
+pub fn c10_epochs_are_handed_out_once_across_openings<F: StoreFactory>(factory: &F) {
+    let mut bench = Bench::open(factory);
+    let mut epochs = Vec::new();
+    for round in 0..4 {
+        epochs.push(bench.attach().0);
+        let second = bench.attach().0;
+        epochs.push(second);
+        let released = bench.done(Command::Detach { epoch: second });
+        assert_eq!(released, Applied::Released { count: 0, again: false });
+        bench = if round % 2 == 0 { bench.die() } else { bench.reopen() };
+        bench.done(cancel(WorkSelector::All));
+    }
+    assert!(epochs.is_sorted_by(|a, b| a < b), "C10: epochs are handed out once and grow: {epochs:?}");
+}

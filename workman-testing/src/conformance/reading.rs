@@ -1,0 +1,269 @@
+//! C16 and C17: queries and the stream of changes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use workman_core::plan::{Applied, Hint, Offer};
+use workman_core::query::{Cursor, Page, PageRequest, WorkSelector};
+use workman_core::store::Change;
+use workman_core::{ExistingWorkPolicy, Store, WorkId, WorkQuery, WorkState};
+
+use super::StoreFactory;
+use super::bench::{Bench, Watch, Wishes, cancel, enqueue, enqueue_unique, id, success, work, works};
+
+/// After `transact` has answered, every query shows its commit, and a number that is not smaller than the commit's.
+pub fn c16_a_query_shows_what_was_acknowledged_before<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let watch = bench.watch();
+    for number in 1..=50 {
+        bench.enqueue([work(number)]);
+        let page = bench.page(PageRequest { query: WorkQuery::id(id(number)), after: None, limit: 1 });
+        assert_eq!(page.works.len(), 1, "C16: a query does not show what was acknowledged before it");
+        assert!(page.commit >= watch.commit().commit, "C16: a page says a number that is too small");
+    }
+    let before = bench.commit();
+    assert_eq!(bench.commit(), before, "C16: without a commit the number stays");
+}
+
+/// Follows a query page by page. Between pages, `meanwhile` may do what it likes.
+fn follow<F: StoreFactory>(
+    bench: &Bench<'_, F>,
+    query: &WorkQuery,
+    limit: usize,
+    mut meanwhile: impl FnMut(),
+) -> Vec<WorkId> {
+    let (mut ids, mut after, mut pages): (_, Option<Cursor>, _) = (Vec::new(), None, 0);
+    loop {
+        let Page { works, next, .. } = bench.page(PageRequest { query: query.clone(), after, limit });
+        assert!(works.len() <= limit, "C16: a page of {} works is longer than {limit}", works.len());
+        assert!(works.len() == limit || next.is_none(), "C16: a page is shorter than asked and not the last");
+        ids.extend(works.into_iter().map(|work| work.id));
+        pages += 1;
+        assert!(pages < 1_000, "C16: a query never ends");
+        meanwhile();
+        let Some(next) = next else { return ids };
+        after = Some(next);
+    }
+}
+
+/// Works in every state and with shared labels: 1 to 40.
+fn populate<F: StoreFactory>(bench: &Bench<'_, F>) {
+    let (epoch, _) = bench.attach();
+    bench.enqueue((1..=10).map(|number| work(number).tags(["a"])));
+    for claimed in bench.claim(epoch, 5) {
+        assert!(bench.settle(&claimed, success("null")).is_ok());
+    }
+    assert_eq!(bench.claim(epoch, 2).len(), 2);
+    bench.enqueue((11..=20).map(|number| work(number).tags(["a", "b"]).name("n")));
+    bench.enqueue((21..=30).map(|number| work(number).tags(["b"]).delay(Duration::from_secs(60))));
+    bench.enqueue((31..=40).map(|number| work(number).tags(["c"]).after([20])));
+    bench.done(cancel(WorkSelector::Id(id(15))));
+}
+
+/// For every kind of query and every length of page: no work is missing, and none comes twice.
+pub fn c16_pages_are_no_longer_than_asked_and_reach_everything_once<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    populate(&bench);
+    let queries = [
+        (WorkQuery::all(), 40),
+        (WorkQuery::tag("a"), 20),
+        (WorkQuery::tag("a").tagged("b"), 30),
+        (WorkQuery::tag("worker").tagged("a").tagged("c"), 40),
+        (WorkQuery::unique("n"), 10),
+        (WorkQuery::in_state(WorkState::Blocked).state(WorkState::Succeeded), 15),
+        (WorkQuery::in_state(WorkState::Enqueued), 22),
+        (WorkQuery::ids((1..=50).map(id)), 40),
+        (WorkQuery::tag("nobody"), 0),
+    ];
+    for (query, count) in queries {
+        for limit in [1, 2, 3, 7, 10, 39, 40, 41, usize::MAX] {
+            let ids = follow(&bench, &query, limit, || ());
+            let distinct: BTreeSet<WorkId> = ids.iter().copied().collect();
+            assert_eq!(distinct.len(), ids.len(), "C16: {query:?} in pages of {limit} shows a work twice");
+            assert_eq!(ids.len(), count, "C16: {query:?} in pages of {limit} misses works or shows others");
+        }
+    }
+}
+
+/// While works are added, moved and taken away between pages, those that stay are shown once.
+pub fn c16_pages_reach_what_did_not_move_while_others_move<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let (epoch, _) = bench.attach();
+    bench.enqueue((1..=60).map(|number| work(number).tags(["a"]).priority(i8::from(number % 3 == 0))));
+    let staying: Vec<WorkId> = (1..=60).filter(|number| number % 3 != 0).map(id).collect();
+    let mut fresh = 300;
+    for query in [WorkQuery::all(), WorkQuery::tag("a"), WorkQuery::in_state(WorkState::Enqueued)] {
+        let ids = follow(&bench, &query, 4, || {
+            // On every other page one goes and one comes, so that the end is reached.
+            if fresh % 2 == 0 {
+                bench.enqueue([work(3 * fresh).priority(1).tags(["a"])]);
+                let claimed = bench.claim_one(epoch);
+                assert_eq!(claimed.record.id.as_u128() % 3, 0, "C12: greater priority comes first");
+                assert!(bench.settle(&claimed, success("null")).is_ok());
+            }
+            fresh += 1;
+        });
+        let seen: Vec<WorkId> = ids.into_iter().filter(|id| id.as_u128() % 3 != 0).collect();
+        let distinct: BTreeSet<WorkId> = seen.iter().copied().collect();
+        assert_eq!(distinct.len(), seen.len(), "C16: {query:?} shows a work twice that did not move");
+        assert_eq!(distinct.into_iter().collect::<Vec<_>>(), staying, "C16: {query:?} misses works that did not move");
+    }
+}
+
+/// OR inside a list, AND across lists, and the empty query means all.
+pub fn c16_queries_are_or_inside_a_list_and_and_across<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    populate(&bench);
+    let cases: [(WorkQuery, Vec<u128>); 7] = [
+        (WorkQuery::tag("c").tagged("nobody"), (31..=40).collect()),
+        (WorkQuery::tag("a").name("n"), (11..=20).collect()),
+        (WorkQuery::tag("b").name("n").state(WorkState::Cancelled), vec![15]),
+        (WorkQuery::tag("a").state(WorkState::Running).state(WorkState::Succeeded), (1..=7).collect()),
+        (WorkQuery::id(id(3)).or_id(id(33)).tagged("c"), vec![33]),
+        (WorkQuery::unique("n").tagged("c"), vec![]),
+        (WorkQuery::all(), (1..=40).collect()),
+    ];
+    for (query, numbers) in cases {
+        let expected: Vec<WorkId> = numbers.into_iter().map(id).collect();
+        assert_eq!(bench.find_ids(query.clone()), expected, "C16: {query:?}");
+    }
+}
+
+/// Every subscriber hears of every commit, once, in order, with the ids that it touched.
+pub fn c17_every_commit_is_announced_once_in_order<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let watches = [bench.watch(), bench.watch()];
+    bench.enqueue(works(1..=3));
+    bench.enqueue([work(4).after([3])]);
+    bench.done(cancel(WorkSelector::Id(id(3))));
+    let replace = workman_core::plan::UniquePolicy::OneTime(ExistingWorkPolicy::Replace);
+    bench.done(enqueue_unique(work(5).name("n"), replace));
+    bench.done(enqueue_unique(work(6).name("n"), replace));
+    // The prerequisite of a new work learns that it has a dependent, which is no visible change; it may be announced.
+    let expected: [&[u128]; 5] = [&[1, 2, 3], &[4], &[3, 4], &[5], &[5, 6]];
+    for watch in watches {
+        let mut last = 0;
+        for touched in expected {
+            let commit = watch.commit();
+            assert!(commit.commit > last, "C17: numbers grow");
+            if bench.is_exclusive() && last > 0 {
+                assert_eq!(commit.commit, last + 1, "C17: an exclusive store announces every commit, in order");
+            }
+            last = commit.commit;
+            let ids = commit.touched;
+            let missing: Vec<_> = touched.iter().map(|number| id(*number)).filter(|id| !ids.contains(id)).collect();
+            assert!(missing.is_empty(), "C17: a commit is announced without {missing:?}");
+            assert!(ids.iter().all(|id| id.as_u128() <= 6), "C17: a commit is announced with others: {ids:?}");
+        }
+        assert!(last <= bench.commit(), "C16: a page says a number that is too small");
+    }
+}
+
+/// Whoever hears of a commit and looks finds it.
+pub fn c17_a_commit_is_announced_after_it_can_be_seen<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let watch = bench.watch();
+    std::thread::scope(|scope| {
+        scope.spawn(|| (1..=50).for_each(|number| bench.enqueue([work(number)])));
+        let mut seen = 0;
+        while seen < 50 {
+            let commit = watch.commit();
+            for touched in &commit.touched {
+                let page = bench.page(PageRequest { query: WorkQuery::id(*touched), after: None, limit: 1 });
+                assert_eq!(page.works.len(), 1, "C17: a commit is announced before it can be seen");
+                assert!(page.commit >= commit.commit, "C17: a commit is announced before it can be seen");
+                seen += 1;
+            }
+        }
+    });
+}
+
+/// What happened before is not announced, and all that happens after is.
+pub fn c17_a_subscriber_misses_nothing_from_its_subscription_on<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let mut watches = Vec::new();
+    for number in 1..=20 {
+        bench.enqueue([work(number)]);
+        watches.push((number + 1, bench.watch()));
+    }
+    bench.enqueue([work(21)]);
+    for (first, watch) in watches {
+        let mut last = 0;
+        for number in first..=21 {
+            let commit = watch.commit();
+            // A shared store may announce late, so a subscriber may hear of what was acknowledged just before.
+            if commit.touched != [id(number)] && number == first && !bench.is_exclusive() {
+                continue;
+            }
+            assert_eq!(commit.touched, [id(number)], "C17: a subscriber missed a commit, or heard of an old one");
+            assert!(commit.commit > last, "C17: numbers grow");
+            last = commit.commit;
+        }
+    }
+}
+
+/// A subscriber that reads nothing for long gets every commit in the end, or is told that it missed some and gets
+/// all that are newer.
+pub fn c17_a_slow_subscriber_is_told_what_it_missed<F: StoreFactory>(factory: &F) {
+    const COMMITS: u128 = 1_500;
+    let bench = Bench::open(factory);
+    let slow = bench.store.changes();
+    for number in 1..=COMMITS {
+        bench.enqueue([work(number)]);
+    }
+    let slow = Watch::over(slow);
+    let mut next = Some(1);
+    let mut last = 0;
+    while last < COMMITS {
+        match slow.next() {
+            Some(Change::Lagged) => next = None,
+            Some(Change::Commit { touched, .. }) => {
+                let number = touched.first().expect("C17: a commit is announced with the ids it touched").as_u128();
+                assert!(next.is_none_or(|next| next == number), "C17: a subscriber missed a commit and was not told");
+                assert!(number > last, "C17: a commit was announced twice, or out of order");
+                last = number;
+                next = Some(number + 1);
+            }
+            None => panic!("C17: the stream of an open store ended"),
+        }
+    }
+    bench.enqueue([work(COMMITS + 1)]);
+    assert_eq!(slow.commit().touched, [id(COMMITS + 1)], "C17: a subscriber that has caught up misses nothing");
+}
+
+/// New lanes, ready work, due times and claims by offer are told to whoever listens.
+pub fn c17_hints_are_announced<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let watch = bench.watch();
+    let (epoch, _) = bench.attach();
+    bench.enqueue([work(1), work(2).delay(Duration::from_secs(60))]);
+    let hints = loop {
+        let commit = watch.commit();
+        if commit.touched == [id(1), id(2)] {
+            break commit.hints;
+        }
+    };
+    let lane = hints.iter().find_map(|hint| match hint {
+        Hint::Lane(lane) => Some(lane.id),
+        _ => None,
+    });
+    let lane = lane.expect("C17: the hint of a new lane is missing");
+    assert!(hints.contains(&Hint::Ready(lane)), "C17: the hint of ready work is missing: {hints:?}");
+    let due = bench.stored(id(2)).next_run.expect("it is delayed");
+    assert!(hints.contains(&Hint::Due(due)), "C17: the hint of a due time is missing: {hints:?}");
+    let offer = Offer { epoch, room: 1, ids: vec![id(3)], rivals: Vec::new() };
+    let mut command = enqueue([work(3).priority(9)]);
+    if let workman_core::plan::Command::Enqueue(enqueue) = &mut command {
+        enqueue.offer = Some(offer);
+    }
+    let answer = bench.done(command);
+    assert!(matches!(answer, Applied::Enqueued { claimed: 1, .. }), "C11: an offer is taken: {answer:?}");
+    let told = watch.commit().hints.iter().any(|hint| match hint {
+        Hint::Claimed { works, .. } => works.iter().any(|claimed| claimed.record.id == id(3)),
+        _ => false,
+    });
+    assert!(told, "C17: the hint of a claim is missing");
+    bench.done(cancel(WorkSelector::Id(id(3))));
+    let stopped = watch.commit().hints.iter().any(|hint| matches!(hint, Hint::Stop { fence: 1, .. }));
+    assert!(stopped, "C17: the hint of a stop is missing");
+}
