@@ -68,9 +68,13 @@ impl Dispatcher {
         let runs = self.runs();
         let can_claim =
             runs && (self.core.slots.has_room(WorkerKind::Async) || self.core.slots.has_room(WorkerKind::Blocking));
-        let due = self.next_due.filter(|_| can_claim).map(|due| due.since(self.store_now()));
+        // While the store is left alone after an error nothing is written, so what is overdue must not wake the loop: it
+        // would find nothing to do and spin.
+        let writes = self.retry_at.is_none_or(|at| at <= now);
+        let due = self.next_due.filter(|_| can_claim && writes).map(|due| due.since(self.store_now()));
         let dwell = self.dwell_at.filter(|_| runs);
-        let moments = [self.write_notes_at, self.retry_at, self.attempts.next_deadline(), dwell];
+        let notes = self.write_notes_at.filter(|_| writes);
+        let moments = [notes, self.retry_at, self.attempts.next_deadline(), dwell];
         let wake = moments.into_iter().flatten().map(until).chain(due).min()?;
         Some(wake.min(LONGEST_SLEEP))
     }
