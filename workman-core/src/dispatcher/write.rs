@@ -39,6 +39,7 @@ impl Dispatcher {
         if self.retry_at.is_some_and(|at| at > now) {
             return Vec::new();
         }
+        self.retry_at = None;
         let mut commands = self.notes(now);
         commands.extend(self.ends.iter().cloned().map(Command::Settle));
         if self.rescue {
@@ -182,7 +183,10 @@ impl Dispatcher {
         self.core.health.failed(error);
         for unit in units {
             match unit.command {
-                Command::Note(note) => self.attempts.put_back(note.id, note.fence, note.notes),
+                Command::Note(note) => {
+                    self.attempts.put_back(note.id, note.fence, note.notes);
+                    self.write_notes_at = self.retry_at;
+                }
                 Command::Claim(_) => {
                     self.look = true;
                     if error.is_indeterminate() {
