@@ -22,7 +22,7 @@ use crate::record::Lane;
 use crate::runtime::{self, NoRuntime, Runtime};
 use crate::sensor::{ConstraintSensor, Dwell, NoSensor};
 use crate::store::{Store, StoreError, Unit};
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::time::{Clock, SteadyClock, SystemClock, Timestamp};
 use crate::worker::{DuplicateWorker, Registry, StateKey, States, Worker};
 
 /// Puts a [`WorkManager`] together. Made by [`WorkManager::builder`].
@@ -148,13 +148,14 @@ impl Builder {
         };
         let changes = self.store.changes();
         let observed = self.store.changes();
-        let attached = attach(&*self.store, &*self.clock)?;
+        let clock: Arc<dyn Clock> = Arc::new(SteadyClock::new(self.clock));
+        let attached = attach(&*self.store, &*clock)?;
         let (to_dispatcher, controls) = unbounded();
         let dwell = Dwell::new(self.limits.dwell, self.sensor.conditions());
         let core = Arc::new(Core {
             slots: Arc::new(Slots::new(&self.limits, to_dispatcher.clone())),
             store: self.store,
-            clock: self.clock,
+            clock,
             runtime,
             sensor: self.sensor,
             registry,
