@@ -38,14 +38,14 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     }
     let drained = drained(view, claim, &chosen, &filled)?;
     let again = due.ids.len() >= PROMOTE_LIMIT;
-    Ok(draft.done(Applied::Claimed { works, drained, next_due: due.next_due, again }))
+    Ok(draft.done(Applied::Claimed { works, drained, next_due: due.next_due, now, again }))
 }
 
 /// Nothing is claimed while a cascade is on its way: released work must not run before its siblings fail.
 fn drain_first(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     let mut draft = Draft::new(view, now);
     cascade::drain(&mut draft)?;
-    Ok(draft.done(Applied::Claimed { works: Vec::new(), drained: Vec::new(), next_due: None, again: true }))
+    Ok(draft.done(Applied::Claimed { works: Vec::new(), drained: Vec::new(), next_due: None, now, again: true }))
 }
 
 const DUE: Want = Want::Due { limit: PROMOTE_LIMIT };
