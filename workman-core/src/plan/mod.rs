@@ -84,6 +84,8 @@ pub enum Command {
     },
     /// Give back what dead managers held.
     Rescue,
+    /// Go on with wide releases, failures and cancellations that one commit could not finish.
+    Drain,
 }
 
 /// New work, in an order in which every work comes after its prerequisites.
@@ -422,6 +424,11 @@ pub enum Applied {
         /// Whether there is more to give back than one commit may.
         again: bool,
     },
+    /// To [`Command::Drain`].
+    Drained {
+        /// Whether something wide is still unfinished.
+        again: bool,
+    },
 }
 
 /// What an enqueue did.
@@ -532,6 +539,7 @@ pub fn plan(view: &Snapshot, command: &Command, now: Timestamp) -> Result<Step, 
         Command::Detach { epoch } => recover::detach(view, *epoch, now),
         Command::Reclaim { epoch, held } => recover::reclaim(view, *epoch, held, now),
         Command::Rescue => recover::rescue(view, now),
+        Command::Drain => cascade::plan(view, now),
     };
     match decided {
         Ok(plan) => Ok(Step::Done(plan)),
