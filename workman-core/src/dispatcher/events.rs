@@ -130,7 +130,7 @@ impl Dispatcher {
                 self.queue.retain(|claimed| claimed.record.id != *id);
                 self.attempts.fence_off(*id, *fence, *reason);
             }
-            Hint::Cascade => (self.cascade, self.look) = (true, true),
+            Hint::Cascade => self.cascade = true,
             Hint::Claimed { epoch, generation, works } if *epoch == self.core.epoch => {
                 self.on_offer_taken(*generation, works);
             }

@@ -36,6 +36,9 @@ impl Dispatcher {
         if self.reclaim {
             commands.push(Command::Reclaim { epoch: self.core.epoch, held: self.held() });
         }
+        if self.cascade {
+            commands.push(Command::Drain);
+        }
         commands.extend(self.claim(now).map(Command::Claim));
         if commands.is_empty() {
             self.answer_flushes();
@@ -75,7 +78,7 @@ impl Dispatcher {
         if !self.reclaim {
             self.core.slots.take_offers(self.generation);
         }
-        if room == (0, 0) || (lanes.is_empty() && !due && !self.cascade) {
+        if room == (0, 0) || (lanes.is_empty() && !due) {
             self.release_room();
             return None;
         }
@@ -164,7 +167,6 @@ impl Dispatcher {
                 self.core.learn_skew(now, unit.wall);
                 drained.into_iter().for_each(|lane| self.lanes.cool(lane));
                 self.next_due = next_due;
-                self.cascade = again;
                 self.look |= again;
                 works.into_iter().for_each(|claimed| self.start(claimed));
             }
@@ -173,6 +175,7 @@ impl Dispatcher {
                 self.rescue = again;
             }
             (Command::Reclaim { .. }, Ok(Applied::Reclaimed { stale, lanes, .. })) => self.on_reclaimed(&stale, &lanes),
+            (Command::Drain, Ok(Applied::Drained { again })) => self.cascade = again,
             (Command::Note(_), Ok(_)) => {}
             (Command::Note(note), Err(_)) => {
                 self.flushes.retain(|(id, _)| *id != note.id);

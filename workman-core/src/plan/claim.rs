@@ -44,6 +44,7 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
 /// Nothing is claimed while a cascade is on its way: released work must not run before its siblings fail.
 fn drain_first(mut draft: Draft<'_>) -> Result<Plan, Halt> {
     cascade::drain(&mut draft)?;
+    let now = draft.now;
     Ok(draft.done(Applied::Claimed { works: Vec::new(), drained: Vec::new(), next_due: None, now, again: true }))
 }
 
