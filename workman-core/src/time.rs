@@ -10,10 +10,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-mod steady;
 mod system;
 
-pub(crate) use steady::SteadyClock;
 pub use system::SystemClock;
 
 /// No sleep is trusted for longer than this: monotonic clocks stand still while a machine is suspended, so a
