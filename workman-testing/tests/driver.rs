@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use workman_core::{WorkContext, WorkState, Worker, worker};
-use workman_testing::{Signal, TestDriver};
+use workman_core::plan::End;
+use workman_core::{StopReason, WorkContext, WorkState, Worker, worker};
+use workman_testing::{Signal, TestDriver, TestWorker};
 
 /// Long enough to be seen to wait, short enough for a test.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -164,4 +165,23 @@ fn two_drivers_side_by_side_do_not_know_of_each_other() {
     drop(one);
     two.run_until_idle();
     assert_eq!(two.state_of(in_two), WorkState::Failed);
+}
+
+#[worker]
+fn adds(#[prerequisites] parts: Vec<u32>, #[state] more: u32, cx: &WorkContext) -> Result<u32, String> {
+    cx.sleep_blocking(Duration::from_secs(3600)).map_err(|stopped| stopped.to_string())?;
+    Ok(parts.iter().sum::<u32>() + more + cx.attempt())
+}
+
+#[test]
+fn a_worker_alone_gets_what_the_test_chooses() {
+    let worker = || TestWorker::<adds>::new(adds::request()).prerequisite(&1_u32).prerequisite(&2_u32).state(10_u32);
+    assert_eq!(worker().attempt(100).output(), 113);
+    let reason = StopReason::Shutdown;
+    assert_eq!(worker().stopped(reason).run(), End::Interrupted { reason });
+    assert_eq!(worker().stop_after(Duration::from_secs(9), reason).run(), End::Interrupted { reason });
+    let message = message_of(|| drop(TestWorker::<adds>::new(adds::request()).run()));
+    assert!(message.contains("worker `adds` can't be started"), "{message}");
+    let message = message_of(|| drop(TestWorker::<waits_for_nobody>::new(waits_for_nobody::request()).run()));
+    assert!(message.contains("waits for something that never happens"), "{message}");
 }
