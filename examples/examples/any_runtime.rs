@@ -69,7 +69,7 @@ async fn example(args: Args) -> Result<(), Failure> {
         run(workman_core::TokioRuntime::new(tokio.handle().clone())).await?;
     }
     #[cfg(feature = "smol")]
-    run(workman_core::SmolRuntime).await?;
+    run(workman_core::SmolRuntime::new()).await?;
     Ok(())
 }
 

@@ -80,12 +80,18 @@ pub struct TestDriver {
     this_thread: PhantomData<*const ()>,
 }
 
+/// A change of the builder that every process of the test begins with.
+type Shape = Box<dyn Fn(Builder) -> Builder>;
+
+/// A worker that every process of the test finds stubbed.
+type Stubbed = Box<dyn Fn(&mut Registry)>;
+
 /// What every process of the test starts with.
 struct Setup {
     registry: Option<Registry>,
     limits: Limits,
-    shape: Vec<Box<dyn Fn(Builder) -> Builder>>,
-    stubs: Vec<Box<dyn Fn(&mut Registry)>>,
+    shape: Vec<Shape>,
+    stubs: Vec<Stubbed>,
 }
 
 impl TestDriver {
