@@ -80,18 +80,15 @@ pub struct TestDriver {
     this_thread: PhantomData<*const ()>,
 }
 
-/// A change of the builder that every process of the test begins with.
-type Shape = Box<dyn Fn(Builder) -> Builder>;
-
-/// A worker that every process of the test finds stubbed.
-type Stubbed = Box<dyn Fn(&mut Registry)>;
+/// Puts a stub in a registry.
+type FakeWorker = Box<dyn Fn(&mut Registry)>;
 
 /// What every process of the test starts with.
 struct Setup {
     registry: Option<Registry>,
     limits: Limits,
-    shape: Vec<Shape>,
-    stubs: Vec<Stubbed>,
+    shape: Vec<Box<dyn Fn(Builder) -> Builder>>,
+    stubs: Vec<FakeWorker>,
 }
 
 impl TestDriver {
