@@ -80,12 +80,15 @@ pub struct TestDriver {
     this_thread: PhantomData<*const ()>,
 }
 
+/// Puts a stub in a registry.
+type FakeWorker = Box<dyn Fn(&mut Registry)>;
+
 /// What every process of the test starts with.
 struct Setup {
     registry: Option<Registry>,
     limits: Limits,
     shape: Vec<Box<dyn Fn(Builder) -> Builder>>,
-    stubs: Vec<Box<dyn Fn(&mut Registry)>>,
+    stubs: Vec<FakeWorker>,
 }
 
 impl TestDriver {
