@@ -4,6 +4,7 @@
 //! again; only the attempt in flight at a kill was repeated; nothing is parked; and the store opened every time.
 //!
 //! `WORKMAN_KILLS=500` kills more often, `WORKMAN_SEED=..` repeats the choices of a run.
+#![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;

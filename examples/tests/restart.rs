@@ -1,4 +1,5 @@
 //! `count`, killed and started again, goes on where it stopped.
+#![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
