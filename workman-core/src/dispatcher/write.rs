@@ -127,7 +127,10 @@ impl Dispatcher {
 
     fn on_answer(&mut self, command: Command, answer: UnitResult) {
         match (command, answer) {
-            (Command::Settle(settle), answer) => attempts::log_settled(&settle, &answer, &self.core),
+            (Command::Settle(settle), answer) => {
+                self.attempts.forget(settle.id, settle.fence);
+                attempts::log_settled(&settle, &answer, &self.core);
+            }
             (Command::Claim(_), Ok(Applied::Claimed { works, drained, next_due, again })) => {
                 drained.into_iter().for_each(|lane| self.lanes.cool(lane));
                 self.next_due = next_due;
