@@ -39,7 +39,7 @@ fn label(#[prerequisites] parts: (String, (String, usize))) -> String {
 
 /// The program. It does not know what it runs on.
 async fn run(runtime: impl Runtime) -> Result<(), Failure> {
-    let name = runtime.name().rsplit(':').next().unwrap_or_default().to_owned();
+    let name = runtime.name();
     let folder = empty_folder("any-runtime")?;
     let store = RedbStore::open(folder.join("works.redb"))?;
     let manager = WorkManager::builder(store).runtime(runtime).start()?;
@@ -51,7 +51,7 @@ async fn run(runtime: impl Runtime) -> Result<(), Failure> {
     let last = chain.last.ok_or("a new chain has a last step")?;
     println!("{name}: {}", last.output().await?);
     #[cfg(feature = "tokio")]
-    if name.contains("Tokio") {
+    if name == "tokio" {
         on_tokio::run(&manager).await?;
     }
     manager.shutdown(Duration::from_secs(1)).await;

@@ -53,7 +53,7 @@ async fn example(mut args: Args) -> Result<(), Failure> {
     while let Some(info) = infos.next().await {
         if let Some(progress) = info.progress {
             let Progress { done, of } = progress.decode()?;
-            if done > shown {
+            if done != shown {
                 println!("{done} of {of}");
             }
             shown = done;

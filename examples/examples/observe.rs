@@ -49,6 +49,7 @@ async fn example(args: Args) -> Result<(), Failure> {
     println!("the works are in {}", folder.display());
     let file = folder.join("works.redb");
     let sensor = ManualSensor::new();
+    sensor.lose(ConstraintKind::Charging);
     let builder = || -> Result<Builder, Failure> {
         let builder = WorkManager::builder(RedbStore::open_waiting(&file, Duration::from_secs(5))?)
             .runtime(ThreadRuntime::new())
@@ -87,7 +88,6 @@ async fn example(args: Args) -> Result<(), Failure> {
 /// Works that wait, each for something else, and works that are cancelled. Answers one of those.
 async fn waiting_and_cancelled(manager: &WorkManager, sensor: &ManualSensor) -> Result<WorkId, Failure> {
     let mut running = manager.watch(WorkQuery::tag("mail").state(WorkState::Running)); // a stream: latest value, no polling
-    sensor.lose(ConstraintKind::Charging);
     let charging = Constraints::new().requires_charging();
     let photos = manager.enqueue(sync::request("photos".into()).initial_delay(Duration::from_secs(3600))).await?;
     let music = manager.enqueue(sync::request("music".into()).constraints(charging)).await?;
@@ -114,7 +114,7 @@ async fn parked(manager: &WorkManager, resize: WorkId) -> Result<(), Failure> {
     while parked.next().await.is_some_and(|works| works.is_empty()) {}
     println!("resize: {}", manager.explain(resize).await?);
     manager.retry(resize).await?; // of no use before there is a build that can read it
-    while parked.next().await.is_some_and(|works| works.is_empty()) {}
+    manager.drain(Duration::from_secs(5)).await?;
     println!("resize, tried again: {} work is parked", manager.check().await?.len());
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! Image files: finding, drawing and filtering them, and writing them whole or not at all.
 
+use std::error::Error;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageFormat, ImageReader, Rgb, RgbImage};
+use image::{DynamicImage, ImageError, ImageFormat, ImageReader, Rgb, RgbImage};
 
 /// What a file is called until all of it is written.
 const PART: &str = "part";
@@ -33,15 +35,43 @@ pub fn photos(folder: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// When it can't be read, or is no image.
-pub fn load(path: &Path) -> Result<RgbImage, image::ImageError> {
-    Ok(ImageReader::open(path)?.with_guessed_format()?.decode()?.into_rgb8())
+pub fn load(path: &Path) -> Result<RgbImage, LoadError> {
+    let read = || Ok(ImageReader::open(path)?.with_guessed_format()?.decode()?.into_rgb8());
+    read().map_err(|source| LoadError { path: path.to_owned(), source })
+}
+
+/// An image file that can't be read, or is none.
+#[derive(Debug)]
+pub struct LoadError {
+    path: PathBuf,
+    source: ImageError,
+}
+
+impl LoadError {
+    /// Whether the file is no image, so that reading it again is of no use.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        !matches!(self.source, ImageError::IoError(_))
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} can't be read as an image", self.path.display())
+    }
+}
+
+impl Error for LoadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
 }
 
 /// Writes a PNG file, whole or not at all.
 ///
 /// # Errors
 /// When it can't be encoded or written.
-pub fn save(image: RgbImage, path: &Path) -> Result<(), image::ImageError> {
+pub fn save(image: RgbImage, path: &Path) -> Result<(), ImageError> {
     let mut bytes = Cursor::new(Vec::new());
     DynamicImage::ImageRgb8(image).write_to(&mut bytes, ImageFormat::Png)?;
     Ok(write_whole(path, bytes.get_ref())?)

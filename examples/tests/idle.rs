@@ -1,5 +1,6 @@
 //! G15: a manager whose only work is due in an hour wakes for nothing. Measured by the context switches of this process,
 //! which is why the file has one test.
+#![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 #![cfg(target_os = "linux")]
 
 use std::fs;

@@ -4,13 +4,14 @@
 //! again; only the attempt in flight at a kill was repeated; nothing is parked; and the store opened every time.
 //!
 //! `WORKMAN_KILLS=500` kills more often, `WORKMAN_SEED=..` repeats the choices of a run.
+#![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -59,6 +60,27 @@ fn killed_fifty_times_it_finishes_everything_and_does_nothing_settled_again() {
     fs::remove_dir_all(folder).unwrap();
 }
 
+/// The first moments of a store are the only ones in which there is no whole file yet.
+#[test]
+fn killed_while_the_store_is_made_it_opens_and_holds_the_chain_or_nothing() {
+    let folder = empty_folder("kill-first").unwrap();
+    fs::create_dir(folder.join("photos")).unwrap();
+    gallery::save(gallery::draw(1, 32, 24), &folder.join("photos/one.png")).unwrap();
+    let mut empty = 0;
+    for life in 0..20_u64 {
+        let mut round = Round::new(&folder, &life.to_string());
+        let mut child = round.program().stdout(Stdio::null()).spawn().unwrap();
+        (0..life * life * 120).for_each(|_| thread::yield_now());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        round.inspect();
+        assert!(matches!(round.works.len(), 0 | 6), "half a chain: {} works", round.works.len());
+        empty += u32::from(round.works.is_empty());
+    }
+    println!("{empty} of 20 were killed before the chain was stored");
+    fs::remove_dir_all(folder).unwrap();
+}
+
 /// The files that a run leaves that nobody disturbs.
 fn never_killed(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let photos = folder.join("photos");
@@ -94,15 +116,20 @@ impl Round {
         Round { photos, out, store, journal, works: Vec::new(), settled: BTreeMap::new() }
     }
 
+    fn program(&self) -> Command {
+        let mut program = example("image_pipeline").unwrap();
+        program.arg(&self.photos).arg("--out").arg(&self.out);
+        program.arg("--store").arg(&self.store).arg("--journal").arg(&self.journal);
+        program
+    }
+
     /// Starts the program and kills it, if there are dice, at a moment of their choice. Says whether it was killed alive.
     fn live(&mut self, dice: Option<&mut Dice>) -> bool {
-        let mut program = example("image_pipeline").unwrap();
-        program.arg(&self.photos).arg("--verbose");
-        program.arg("--out").arg(&self.out).arg("--store").arg(&self.store).arg("--journal").arg(&self.journal);
+        let mut program = self.program();
         if self.is_finished() {
             program.arg("--replace");
         }
-        let mut child = program.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = program.arg("--verbose").stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         if let Some(dice) = dice {
             let life = dice.below(LONGEST_LIFE_IN_LINES);
@@ -167,9 +194,7 @@ impl Round {
 
     fn finished_stays_finished(&mut self) {
         let before = (Journal::read(&self.journal).unwrap(), self.files());
-        let mut program = example("image_pipeline").unwrap();
-        program.arg(&self.photos).arg("--out").arg(&self.out).arg("--store").arg(&self.store);
-        let output = program.arg("--journal").arg(&self.journal).output().unwrap();
+        let output = self.program().output().unwrap();
         assert!(output.status.success());
         assert!(String::from_utf8(output.stdout).unwrap().starts_with("This folder is done"));
         assert!((Journal::read(&self.journal).unwrap(), self.files()) == before, "a finished chain has run again");

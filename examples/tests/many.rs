@@ -1,4 +1,5 @@
 //! 10,000 works enqueued from 64 threads at once, on redb, at concurrency 64.
+#![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
 use std::fs;
 use std::sync::Arc;

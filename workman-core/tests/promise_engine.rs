@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
 use support::{Bystanders, HOUR, secs};
 use workman_core::runtime::block_on;
 use workman_core::{
@@ -134,6 +135,8 @@ fn every_call_of_shutdown_waits_for_the_end() {
     let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start().unwrap();
     let work = block_on(manager.enqueue(waits::request())).unwrap();
     block_on(async {
+        let mut watched = work.watch();
+        while watched.next().await.unwrap().state != WorkState::Running {}
         let first = manager.shutdown(Duration::MAX);
         let second = manager.shutdown(Duration::from_secs(1));
         let (first, second) = futures::future::join(first, second).await;

@@ -9,6 +9,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use workman_core::{Backoff, WorkContext, worker};
 use workman_examples::cli::Failure;
+use workman_examples::gallery::LoadError;
 use workman_examples::journal::Journal;
 use workman_examples::{gallery, http};
 
@@ -55,7 +56,7 @@ pub(crate) fn clean_up(cx: &WorkContext, #[state] studio: Studio, out: PathBuf) 
 }
 
 /// Paints a photo anew.
-#[worker(backoff = SOON)]
+#[worker(backoff = SOON, permanent = is_no_image)]
 pub(crate) fn water_color(
     cx: &WorkContext,
     #[state] studio: Studio,
@@ -66,7 +67,7 @@ pub(crate) fn water_color(
 }
 
 /// Takes the colours away.
-#[worker(backoff = SOON)]
+#[worker(backoff = SOON, permanent = is_no_image)]
 pub(crate) fn gray_scale(
     cx: &WorkContext,
     #[state] studio: Studio,
@@ -77,7 +78,7 @@ pub(crate) fn gray_scale(
 }
 
 /// Puts a photo out of focus.
-#[worker(backoff = SOON)]
+#[worker(backoff = SOON, permanent = is_no_image)]
 pub(crate) fn blur(
     cx: &WorkContext,
     #[state] studio: Studio,
@@ -141,11 +142,16 @@ pub(crate) fn upload(
 }
 
 fn filter(photo: PathBuf, out: &Path, filter: &str, apply: impl Fn(&RgbImage) -> RgbImage) -> Result<Picture, Failure> {
-    let image = gallery::load(&photo).map_err(|error| format!("{}: {error}", photo.display()))?;
+    let image = gallery::load(&photo)?;
     let name = photo.file_name().unwrap_or_default().to_string_lossy().replace('.', "-");
     let file = staging(out).join(format!("{name}-{filter}.png"));
     gallery::save(apply(&image), &file)?;
     Ok(Picture { photo, file })
+}
+
+/// A file that is no image does not become one by trying again.
+fn is_no_image(error: &Failure) -> bool {
+    error.downcast_ref().is_some_and(LoadError::is_permanent)
 }
 
 /// The photo that comes first delivers the sheet.
@@ -156,5 +162,5 @@ fn files_of<'a>(album: &'a Album, photo: &Path) -> Vec<&'a Path> {
 }
 
 fn staging(out: &Path) -> PathBuf {
-    out.join("staging")
+    out.join(".staging")
 }

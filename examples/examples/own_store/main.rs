@@ -42,7 +42,7 @@ async fn example(args: Args) -> Result<(), Failure> {
 
     let manager = WorkManager::builder(store.reopen()).runtime(ThreadRuntime::new()).start()?;
     for work in manager.query(WorkQuery::all()).await? {
-        println!("after a restart: {} has {} after {} attempts", work.worker, work.state, work.runs);
+        println!("after a restart: {} has {}, attempts: {}", work.worker, work.state, work.runs);
     }
     manager.shutdown(Duration::from_secs(1)).await;
     Ok(())

@@ -15,7 +15,7 @@ use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
 
 /// Keeps works in memory, one immutable version after the other.
-pub struct SnapshotStore {
+pub(crate) struct SnapshotStore {
     shelf: Arc<Mutex<Shelf>>,
     incarnation: u64,
     feed: ChangeFeed,
@@ -39,13 +39,13 @@ struct Version {
 impl SnapshotStore {
     /// An empty store.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::open(Arc::default())
     }
 
     /// Opens the same works anew, as the next process would; this opening is closed by that.
     #[must_use]
-    pub fn reopen(&self) -> Self {
+    pub(crate) fn reopen(&self) -> Self {
         self.feed.close();
         Self::open(Arc::clone(&self.shelf))
     }

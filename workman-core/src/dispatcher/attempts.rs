@@ -133,12 +133,13 @@ impl Attempts {
             return None;
         }
         let running = self.running.remove(&id)?;
-        self.forget(&running.attempt);
+        running.attempt.end();
         match running.deadline {
             Some((_, Patience::Dropped)) => self.report.given_up.push(id),
             _ => self.report.ended += 1,
         }
         if running.fenced {
+            self.forget(id, fence);
             return None;
         }
         let end = self.within_limits(&running.attempt, end);
@@ -148,11 +149,11 @@ impl Attempts {
         Some(Settle { id, fence, end })
     }
 
-    fn forget(&self, attempt: &Arc<Attempt>) {
-        attempt.end();
+    /// Observers see the last progress of a run until its end is on disk: what is stored is older, and progress never goes back.
+    pub(super) fn forget(&self, id: WorkId, fence: u64) {
         let mut live = self.core.live();
-        if live.get(&attempt.id).is_some_and(|other| other.fence == attempt.fence) {
-            live.remove(&attempt.id);
+        if live.get(&id).is_some_and(|attempt| attempt.fence == fence) {
+            live.remove(&id);
         }
     }
 
@@ -223,8 +224,11 @@ impl Attempts {
         let running = self.running.remove(&id)?;
         let (fence, reason) = (running.attempt.fence, running.attempt.stop_reason().unwrap_or(StopReason::Shutdown));
         tracing::warn!(%id, worker = %running.attempt.worker, "does not stop; its work is given back, and waits here until the worker ends");
-        self.forget(&running.attempt);
+        running.attempt.end();
         self.report.given_up.push(id);
+        if running.fenced {
+            self.forget(id, fence);
+        }
         self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
         self.abandoned.insert((id, fence), Abandoned { kind: running.kind, suspect: running.suspect });
         (!running.fenced).then_some(Settle { id, fence, end: End::Interrupted { reason } })
@@ -235,7 +239,8 @@ impl Attempts {
         for running in std::mem::take(&mut self.running).into_values() {
             running.attempt.stop(StopReason::Shutdown);
             running.abort.abort();
-            self.forget(&running.attempt);
+            running.attempt.end();
+            self.forget(running.attempt.id, running.attempt.fence);
         }
     }
 

@@ -162,7 +162,10 @@ impl Dispatcher {
 
     fn on_answer(&mut self, unit: Unit, answer: UnitResult) {
         match (unit.command, answer) {
-            (Command::Settle(settle), answer) => attempts::log_settled(&settle, &answer, &self.core),
+            (Command::Settle(settle), answer) => {
+                self.attempts.forget(settle.id, settle.fence);
+                attempts::log_settled(&settle, &answer, &self.core);
+            }
             (Command::Claim(_), Ok(Applied::Claimed { works, drained, next_due, now, again })) => {
                 self.core.learn_skew(now, unit.wall);
                 drained.into_iter().for_each(|lane| self.lanes.cool(lane));

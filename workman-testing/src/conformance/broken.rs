@@ -199,7 +199,7 @@ impl Broken {
                 let refused = results.iter().any(Result::is_err);
                 if refused { Err(StoreError::new(StoreErrorKind::Rejected, "a unit was refused")) } else { Ok(results) }
             }
-            Fault::LosesCalls if self.memory().calls % 40 == 0 && only_enqueues(&units) => Ok(units
+            Fault::LosesCalls if self.memory().calls.is_multiple_of(40) && only_enqueues(&units) => Ok(units
                 .iter()
                 .map(|_| Ok(Applied::Enqueued { how: Enqueued::Inserted, claimed: Vec::new() }))
                 .collect()),
