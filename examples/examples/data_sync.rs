@@ -22,7 +22,7 @@ use workman_examples::http::{self, Server};
 use workman_redb::RedbStore;
 
 const NAME: &str = "syncTask";
-const TODOS: TableDefinition<'_, u64, &str> = TableDefinition::new("todos");
+const NOTES: TableDefinition<'_, u64, &str> = TableDefinition::new("todos");
 
 /// Fetches what is new and writes it down. Running it twice does no harm: the same rows are written again.
 #[worker(backoff = Backoff::linear(Duration::from_millis(200)))]
@@ -31,7 +31,7 @@ fn sync_todos(#[state] server: SocketAddr, #[state] database: Arc<Database>) -> 
     let todos: Vec<(u64, String)> = serde_json::from_slice(&answer)?;
     let transaction = database.begin_write()?;
     for (id, text) in &todos {
-        transaction.open_table(TODOS)?.insert(id, &**text)?;
+        transaction.open_table(NOTES)?.insert(id, &**text)?;
     }
     transaction.commit()?;
     println!("synced {} todos", todos.len());
@@ -75,7 +75,7 @@ async fn example(mut args: Args) -> Result<(), Failure> {
     }
     drop(infos);
     let schedules = manager.query(WorkQuery::unique(NAME)).await?;
-    let todos = database.begin_read()?.open_table(TODOS)?.len()?;
+    let todos = database.begin_read()?.open_table(NOTES)?.len()?;
     println!("{} schedule, {} rounds in its life, {todos} todos in the database", schedules.len(), before + runs);
     manager.shutdown(Duration::from_secs(1)).await;
     if schedules.len() == 1 { Ok(()) } else { Err("there must be one schedule".into()) }

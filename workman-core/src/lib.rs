@@ -121,6 +121,13 @@
 //! assert_eq!(test.output::<String>(work), "https://example.org/cat");
 //! ```
 //!
+//! # Which workers a manager runs
+//!
+//! All that are linked into the program, unless the builder names some with [`register`](Builder::register). A crate that the
+//! program never names is not linked: say `use my_workers as _;` for a crate that holds nothing but workers. Two workers of one
+//! name are refused at the start, with the places of both. (The doctests of a crate are one program since edition 2024: mark
+//! those that repeat a worker's name `standalone_crate`.)
+//!
 //! # Where to read on
 //!
 //! - [`docs::guarantees`] says what is promised and what is not, [`docs::lifecycle`] what can happen to a work.

@@ -40,22 +40,35 @@ struct WatcherState {
 
 impl Hub {
     /// Signals when any of these works is touched; all works, if none is named. The first signal comes at once.
-    pub(crate) fn watch(&self, ids: impl IntoIterator<Item = WorkId>) -> Signals {
+    pub(crate) fn watch(self: &Arc<Self>, ids: impl IntoIterator<Item = WorkId>) -> Signals {
+        let ids: Vec<WorkId> = ids.into_iter().collect();
         let mut watchers = lock(&self.watchers);
         let state = WatcherState { touched: true, closed: watchers.closed, waker: None };
         let watcher = Arc::new(Watcher { state: Mutex::new(state) });
-        let mut names_none = true;
-        for id in ids {
-            names_none = false;
-            let of_work = watchers.of_work.entry(id).or_default();
-            of_work.retain(|watcher| watcher.strong_count() > 0);
-            of_work.push(Arc::downgrade(&watcher));
+        for id in &ids {
+            watchers.of_work.entry(*id).or_default().push(Arc::downgrade(&watcher));
         }
-        if names_none {
-            watchers.of_all.retain(|watcher| watcher.strong_count() > 0);
+        if ids.is_empty() {
             watchers.of_all.push(Arc::downgrade(&watcher));
         }
-        Signals { watcher }
+        Signals { watcher, ids, hub: Arc::clone(self) }
+    }
+
+    /// Nobody listens to this watcher any more.
+    fn unwatch(&self, watcher: &Arc<Watcher>, ids: &[WorkId]) {
+        let is_other = |other: &Weak<Watcher>| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(watcher));
+        let mut watchers = lock(&self.watchers);
+        for id in ids {
+            if let Some(of_work) = watchers.of_work.get_mut(id) {
+                of_work.retain(is_other);
+                if of_work.is_empty() {
+                    watchers.of_work.remove(id);
+                }
+            }
+        }
+        if ids.is_empty() {
+            watchers.of_all.retain(is_other);
+        }
     }
 
     /// Something visible about these works has changed.
@@ -87,7 +100,8 @@ impl Hub {
     /// The manager has ended: every stream of signals ends.
     pub(crate) fn close(&self) {
         lock(&self.watchers).closed = true;
-        self.each(|state| state.closed = true);
+        // The last commit may not have been seen yet.
+        self.each(|state| (state.closed, state.touched) = (true, true));
     }
 
     fn each(&self, change: impl Fn(&mut WatcherState)) {
@@ -118,6 +132,17 @@ fn signal(watchers: &mut Vec<Weak<Watcher>>, wake: &mut Vec<Waker>) {
 /// One item whenever something that is watched may have changed since the last. Ends with the manager.
 pub(crate) struct Signals {
     watcher: Arc<Watcher>,
+    ids: Vec<WorkId>,
+    hub: Arc<Hub>,
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        // The waker goes first, and outside of all locks: it may hold whatever holds these signals.
+        let waker = lock(&self.watcher.state).waker.take();
+        drop(waker);
+        self.hub.unwatch(&self.watcher, &self.ids);
+    }
 }
 
 impl Stream for Signals {

@@ -37,8 +37,9 @@ fn the_table_of_moves_is_the_one_of_the_code() {
 fn defaults() -> Vec<(&'static str, String)> {
     let limits = Limits::default();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let times_cores =
-        |slots: usize| if slots % cores == 0 { format!("{} × cores", slots / cores) } else { slots.to_string() };
+    let times_cores = |slots: usize| {
+        if slots.is_multiple_of(cores) { format!("{} × cores", slots / cores) } else { slots.to_string() }
+    };
     let seconds = |length: Duration| length.as_secs_f64().to_string();
     vec![
         ("Backoff::default().policy()", format!("{:?}", Backoff::default().policy())),

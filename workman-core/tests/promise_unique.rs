@@ -183,9 +183,9 @@ fn a_replaced_periodic_run_settles_too_late_and_the_new_period_starts_anew() {
     test.advance(10 * MINUTE);
     assert_eq!(take(&log), ["stubborn ends well"]);
     test.advance(50 * MINUTE);
-    test.advance(secs(110));
+    test.advance(secs(210));
     assert_eq!(test.state_of(old.id), WorkState::Enqueued);
-    test.advance(HOUR - secs(60));
+    test.advance(HOUR);
     assert_eq!(test.state_of(old.id), WorkState::Running);
     let new = test.enqueue_unique_periodic("sync", policy, step::periodic("new".into(), 0, HOUR));
     assert_eq!(new.how, Enqueued::Replaced(vec![old.id]));

@@ -166,7 +166,7 @@ impl Ledger {
         }
         book.unchecked += 1;
         // A check looks at every work, so with many works not every commit gets one.
-        if book.unchecked * 64 < book.works {
+        if book.unchecked * 8 < book.works {
             return;
         }
         book.unchecked = 0;

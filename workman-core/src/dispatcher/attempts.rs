@@ -1,14 +1,15 @@
 //! The attempts that run in this process: their start, their stop, and what their end is worth.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::AbortHandle;
 
-use super::{Core, TakenNotes};
-use crate::constraints::Constraints;
+use super::{Core, ShutdownReport, TakenNotes};
+use crate::constraints::{ConstraintKind, Constraints};
 use crate::id::WorkId;
 use crate::plan::{Advice, Applied, Claimed, End, Settle, WorkerKind};
 use crate::record::{ErrorText, Notes};
@@ -29,7 +30,8 @@ pub(super) struct Attempts {
     abandoned: BTreeMap<(WorkId, u64), Abandoned>,
     /// What workers said right before their end.
     last_words: Vec<TakenNotes>,
-    ended: usize,
+    /// What has ended since the manager began to leave, and what had to be made to.
+    report: ShutdownReport,
 }
 
 struct Running {
@@ -64,19 +66,19 @@ impl Attempts {
             running: BTreeMap::new(),
             abandoned: BTreeMap::new(),
             last_words: Vec::new(),
-            ended: 0,
+            report: ShutdownReport::default(),
         };
         (attempts, from_workers)
     }
 
-    pub(super) fn start(&mut self, claimed: Claimed) {
+    /// Starts a run. Answers what is to be settled if that is not possible.
+    pub(super) fn start(&mut self, claimed: Claimed) -> Option<Settle> {
         let (id, fence) = (claimed.record.id, claimed.record.fence);
         let Some(worker) = self.core.registry.get(&claimed.spec.worker).cloned() else {
             // Its lane is closed here, so nobody can have claimed it for this manager.
             tracing::error!(%id, worker = %claimed.spec.worker, "claimed work of a worker that is not here");
-            let end = End::Interrupted { reason: StopReason::StoreUnavailable };
-            let _ = self.to_dispatcher.unbounded_send(FromWorker::Ended { id, fence, end });
-            return;
+            let end = End::Interrupted { reason: StopReason::RuntimeGone };
+            return Some(Settle { id, fence, end });
         };
         let attempt = Arc::new(self.attempt(&claimed));
         let (abort, registration) = AbortHandle::new_pair();
@@ -101,7 +103,11 @@ impl Attempts {
             attempt,
             abort: registration,
         };
-        run.start(&self.core.runtime);
+        // A runtime is not our code; if it panics, the run reports itself as interrupted.
+        if catch_unwind(AssertUnwindSafe(|| run.start(&self.core.runtime))).is_err() {
+            tracing::error!(%id, "the runtime panicked when it was given a worker");
+        }
+        None
     }
 
     fn attempt(&self, claimed: &Claimed) -> Attempt {
@@ -128,7 +134,10 @@ impl Attempts {
         }
         let running = self.running.remove(&id)?;
         running.attempt.end();
-        self.ended += 1;
+        match running.deadline {
+            Some((_, Patience::Dropped)) => self.report.given_up.push(id),
+            _ => self.report.ended += 1,
+        }
         if running.fenced {
             self.forget(id, fence);
             return None;
@@ -165,7 +174,7 @@ impl Attempts {
 
     /// The store has moved on without this run: it is told to stop, and its end is of no interest.
     pub(super) fn fence_off(&mut self, id: WorkId, fence: u64, reason: StopReason) {
-        let deadline = self.core.clock.monotonic() + self.core.limits.grace;
+        let deadline = self.core.clock.monotonic().saturating_add(self.core.limits.grace);
         if let Some(running) = self.running.get_mut(&id).filter(|running| running.attempt.fence == fence) {
             running.fenced = true;
             running.ask_to_stop(reason, deadline);
@@ -173,18 +182,23 @@ impl Attempts {
     }
 
     pub(super) fn stop_all(&mut self, reason: StopReason, grace: Duration) {
-        self.ended = 0;
-        let deadline = self.core.clock.monotonic() + grace;
+        self.report = ShutdownReport::default();
+        let deadline = self.core.clock.monotonic().saturating_add(grace);
         self.running.values_mut().for_each(|running| running.ask_to_stop(reason, deadline));
     }
 
-    /// Stops what runs without a constraint that it needs, once that has been lost for the dwell time.
-    pub(super) fn stop_for_constraints(&mut self, dwell: &Dwell, now: Duration) {
-        let deadline = now + self.core.limits.grace;
-        for running in self.running.values_mut().filter(|running| running.deadline.is_none()) {
-            if let Some(lost) = dwell.must_stop(&running.constraints, now) {
-                tracing::info!(id = %running.attempt.id, constraint = %lost, "stops, since a constraint was lost");
-                running.ask_to_stop(lost.stop_reason(), deadline);
+    /// What runs without a constraint that it needs, once that has been lost for the dwell time.
+    pub(super) fn lost_constraints(&self, dwell: &Dwell, now: Duration) -> Vec<(WorkId, ConstraintKind)> {
+        let running = self.running.iter().filter(|(_, running)| running.deadline.is_none());
+        running.filter_map(|(id, running)| Some((*id, dwell.must_stop(&running.constraints, now)?))).collect()
+    }
+
+    pub(super) fn stop_for_constraints(&mut self, lost: &[(WorkId, ConstraintKind)], now: Duration) {
+        let deadline = now.saturating_add(self.core.limits.grace);
+        for (id, kind) in lost {
+            if let Some(running) = self.running.get_mut(id) {
+                tracing::info!(%id, constraint = %kind, "stops, since a constraint was lost");
+                running.ask_to_stop(kind.stop_reason(), deadline);
             }
         }
     }
@@ -197,7 +211,7 @@ impl Attempts {
                 Some((at, _)) if at > now => {}
                 Some((_, Patience::Asked)) if running.kind == WorkerKind::Async => {
                     running.abort.abort();
-                    running.deadline = Some((now + DROP_GRACE, Patience::Dropped));
+                    running.deadline = Some((now.saturating_add(DROP_GRACE), Patience::Dropped));
                 }
                 Some(_) => over.push(*id),
                 None => {}
@@ -211,6 +225,7 @@ impl Attempts {
         let (fence, reason) = (running.attempt.fence, running.attempt.stop_reason().unwrap_or(StopReason::Shutdown));
         tracing::warn!(%id, worker = %running.attempt.worker, "does not stop; its work is given back, and waits here until the worker ends");
         running.attempt.end();
+        self.report.given_up.push(id);
         if running.fenced {
             self.forget(id, fence);
         }
@@ -233,8 +248,9 @@ impl Attempts {
         self.running.is_empty()
     }
 
-    pub(super) fn ended_while_leaving(&self) -> usize {
-        self.ended
+    /// How the runs have ended since the manager began to leave.
+    pub(super) fn report(&self) -> ShutdownReport {
+        self.report.clone()
     }
 
     /// Runs that hold slots: (async, blocking). An abandoned worker holds its slot until it ends.
@@ -303,7 +319,7 @@ pub(super) fn log_settled(settle: &Settle, answer: &UnitResult, core: &Core) {
             tracing::warn!(%id, attempt = failures, %error, "failed for good");
         }
         (End::Failed { error, .. }, Ok(Applied::Settled { next_run, failures, .. })) => {
-            let next = next_run.map(|at| at.since(core.clock.wall()));
+            let next = next_run.map(|at| at.since(core.store_now()));
             if *failures == 1 {
                 tracing::warn!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again");
             } else {

@@ -1,6 +1,7 @@
 //! What the handles of a manager and its dispatcher share, and what they say to each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,13 +19,14 @@ use crate::record::LaneId;
 use crate::runtime::Runtime;
 use crate::sensor::{ConstraintSensor, Dwell};
 use crate::store::{Store, Unit};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::worker::{Attempt, Registry, States};
 
 /// What the handles of a manager and its dispatcher share.
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) wall: SteadyWall,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) sensor: Arc<dyn ConstraintSensor>,
     pub(crate) registry: Registry,
@@ -88,13 +90,42 @@ pub struct ShutdownReport {
     pub ended: usize,
     /// Runs that did not end in time: async workers were dropped, blocking ones go on without effect. Their work runs again.
     pub given_up: Vec<WorkId>,
-    /// What the store said, if giving the work back failed; it is rescued at the next start then.
+    /// What the store said, if giving work back failed to the end; the next opening of the store rescues it then.
     pub error: Option<String>,
+}
+
+/// The wall clock as this process takes it: a step back is absorbed by the monotonic clock, so that no wait gets longer.
+#[derive(Default)]
+pub(crate) struct SteadyWall {
+    last: Mutex<Option<(Timestamp, Duration)>>,
+    /// What is added to get store time, as the store last said.
+    skew_ms: AtomicI64,
+}
+
+impl SteadyWall {
+    fn now(&self, clock: &dyn Clock) -> Timestamp {
+        let (wall, monotonic) = (clock.wall(), clock.monotonic());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let steady = last.map_or(wall, |(at, then)| wall.max(at + monotonic.saturating_sub(then)));
+        *last = Some((steady, monotonic));
+        steady
+    }
 }
 
 impl Core {
     pub(crate) fn unit(&self, command: Command) -> Unit {
-        Unit { command, wall: self.clock.wall() }
+        Unit { command, wall: self.wall.now(&*self.clock) }
+    }
+
+    /// What the store would stamp now.
+    pub(crate) fn store_now(&self) -> Timestamp {
+        let skew = self.wall.skew_ms.load(Ordering::Relaxed);
+        Timestamp::from_millis(self.wall.now(&*self.clock).as_millis().saturating_add(skew))
+    }
+
+    /// The store stamped `now` on a unit that was sent at `wall`.
+    pub(crate) fn learn_skew(&self, now: Timestamp, wall: Timestamp) {
+        self.wall.skew_ms.store(now.as_millis().saturating_sub(wall.as_millis()), Ordering::Relaxed);
     }
 
     pub(crate) fn dwell(&self) -> MutexGuard<'_, Dwell> {

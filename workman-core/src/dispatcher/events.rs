@@ -1,13 +1,13 @@
 //! What has happened: ends of runs, wishes of handles, commits, conditions.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use futures::channel::oneshot;
 use futures::{FutureExt, StreamExt};
 
-use super::write::FIRST_RETRY;
-use super::{Control, Dispatcher, Offers, Phase, Reclaim, Role, Sensed, ShutdownReport};
-use crate::plan::{End, Hint};
+use super::write::wait_after;
+use super::{Control, Dispatcher, Phase, RUNTIME_GONE, Role, Sensed};
+use crate::plan::{Claimed, End, Hint};
 use crate::state::StopReason;
 use crate::store::Change;
 use crate::time::Timestamp;
@@ -48,7 +48,11 @@ impl Dispatcher {
         }
         let mut dwell = self.core.dwell();
         if sensed == Sensed::Change {
-            dwell.observe(self.core.sensor.conditions(), now);
+            // A sensor is the program's code; if it panics, what it said before still counts.
+            match catch_unwind(AssertUnwindSafe(|| self.core.sensor.conditions())) {
+                Ok(conditions) => dwell.observe(conditions, now),
+                Err(_) => tracing::error!("the sensor panicked when it was asked"),
+            }
         }
         self.dwell_at = dwell.next_change(now);
         drop(dwell);
@@ -57,10 +61,7 @@ impl Dispatcher {
 
     pub(super) fn on_worker(&mut self, event: FromWorker) {
         match event {
-            FromWorker::Noted => {
-                let at = self.core.clock.monotonic() + self.core.limits.progress_delay;
-                self.write_notes_at.get_or_insert(at);
-            }
+            FromWorker::Noted => self.write_notes_by(self.core.limits.progress_delay),
             FromWorker::Flush(id, done) => self.flushes.push((id, done)),
             FromWorker::Ended { id, fence, end } => {
                 self.look = true;
@@ -75,14 +76,15 @@ impl Dispatcher {
         match end {
             End::Interrupted { reason: StopReason::RuntimeGone } if !self.runtime_gone => {
                 self.runtime_gone = true;
-                self.core.slots.set_offers(Offers::Refused);
-                let text = "the runtime of the workers has ended; nothing runs until a new manager is started";
-                tracing::error!("{text}");
-                self.core.health.degraded(text);
+                self.core.slots.refuse_offers();
+                tracing::error!("{RUNTIME_GONE}");
+                self.core.health.degraded(RUNTIME_GONE);
             }
             End::Interrupted { reason: StopReason::StoreUnavailable } => {
-                self.retry_at = Some(self.core.clock.monotonic() + FIRST_RETRY);
+                self.unreadable += 1;
+                self.retry_at = Some(self.core.clock.monotonic() + wait_after(self.unreadable));
             }
+            End::Succeeded { .. } => self.unreadable = 0,
             _ => {}
         }
     }
@@ -101,30 +103,19 @@ impl Dispatcher {
         }
     }
 
-    fn begin_leaving(&mut self, grace: Duration, done: Option<oneshot::Sender<ShutdownReport>>) {
-        self.core.slots.set_offers(Offers::Refused);
-        if let Phase::Leaving { done: waiting @ None, .. } = &mut self.phase {
-            *waiting = done;
-        } else if matches!(self.phase, Phase::Running) {
-            self.phase = Phase::Leaving { done, report: ShutdownReport::default() };
-            self.attempts.stop_all(StopReason::Shutdown, grace);
+    pub(super) fn on_change(&mut self, change: Change) {
+        match change {
+            Change::Lagged => self.look_at_everything(),
+            Change::Commit { hints, .. } => hints.iter().for_each(|hint| self.on_hint(hint)),
         }
     }
 
-    pub(super) fn on_change(&mut self, change: Change) {
-        match change {
-            Change::Lagged => {
-                self.lanes.heat_all();
-                self.next_due = Some(Timestamp::MIN);
-                self.cascade = true;
-                self.look = true;
-                self.want_reclaim();
-            }
-            Change::Commit { now, hints, .. } => {
-                self.skew_ms = now.as_millis().saturating_sub(self.core.clock.wall().as_millis());
-                hints.iter().for_each(|hint| self.on_hint(hint));
-            }
-        }
+    /// Hints were lost, so everything that they could have said is found out anew.
+    pub(super) fn look_at_everything(&mut self) {
+        self.lanes.heat_all();
+        self.next_due = Some(Timestamp::MIN);
+        (self.cascade, self.look) = (true, true);
+        self.want_reclaim();
     }
 
     fn on_hint(&mut self, hint: &Hint) {
@@ -135,26 +126,35 @@ impl Dispatcher {
             }
             Hint::Due(due) => self.next_due = Some(self.next_due.map_or(*due, |next| next.min(*due))),
             Hint::Lane(lane) => self.add_lane(lane),
-            Hint::Stop { id, fence, reason } => self.attempts.fence_off(*id, *fence, *reason),
-            Hint::Cascade => (self.cascade, self.look) = (true, true),
-            Hint::Claimed { epoch, works } if *epoch == self.core.epoch => match self.reclaim {
-                Reclaim::Settled => works.iter().cloned().for_each(|claimed| self.start(claimed)),
-                _ => self.limbo.extend(works.iter().cloned()),
-            },
-            Hint::Reclaimed { epoch } if *epoch == self.core.epoch => {
-                // What is in limbo was claimed before the reclaim and has been given back.
-                self.limbo.clear();
-                if self.reclaim == Reclaim::Announced {
-                    self.reclaim = Reclaim::Settled;
-                }
+            Hint::Stop { id, fence, reason } => {
+                self.queue.retain(|claimed| claimed.record.id != *id);
+                self.attempts.fence_off(*id, *fence, *reason);
             }
-            Hint::Claimed { .. } | Hint::Reclaimed { .. } => {}
+            Hint::Cascade => self.cascade = true,
+            Hint::Claimed { epoch, generation, works } if *epoch == self.core.epoch => {
+                self.on_offer_taken(*generation, works);
+            }
+            Hint::Claimed { .. } => {}
         }
+    }
+
+    /// Work was claimed for slots that a caller had reserved. If the offer is of a time before the last reclaim was wanted, nobody
+    /// knows whether the work was given back since: another reclaim makes sure that it is.
+    fn on_offer_taken(&mut self, generation: u64, works: &[Claimed]) {
+        if generation != self.generation {
+            self.reclaim = true;
+        } else if self.runs() {
+            works.iter().cloned().for_each(|claimed| self.start(claimed));
+        }
+        self.core.slots.heard_of(works.iter().map(|claimed| claimed.record.id));
     }
 
     /// An answer was lost: the store may think that this manager runs more than it does.
     pub(super) fn want_reclaim(&mut self) {
-        self.reclaim = Reclaim::Wanted;
-        self.core.slots.set_offers(Offers::Refused);
+        self.reclaim = true;
+        self.generation += 1;
+        self.queue.clear();
+        self.core.slots.refuse_offers();
+        self.core.slots.forget_reservations();
     }
 }

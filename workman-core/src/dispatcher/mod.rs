@@ -8,6 +8,7 @@ mod attempts;
 mod core;
 mod events;
 mod lanes;
+mod leave;
 mod slots;
 mod undecodable;
 mod wake;
@@ -23,22 +24,24 @@ use futures::stream::BoxStream;
 
 use crate::id::WorkId;
 use crate::observe::Hub;
-use crate::plan::{Applied, Claimed, Command, Settle};
+use crate::plan::{Claimed, Command, Settle};
 use crate::record::{Lane, Notes};
+use crate::runtime;
 use crate::store::Change;
 use crate::time::Timestamp;
 use crate::worker::FromWorker;
 
 use attempts::Attempts;
-pub(crate) use core::{Control, Core, Role};
+pub(crate) use core::{Control, Core, Role, SteadyWall};
 pub use core::{MissingSensor, ShutdownReport};
 use lanes::Lanes;
-pub(crate) use slots::{Offers, Reservation, Slots};
+pub(crate) use slots::{Reservation, Slots};
+pub(crate) use undecodable::retry as retry_undecodable;
 
 /// How far the manager is on its way out.
 enum Phase {
     Running,
-    Leaving { done: Option<oneshot::Sender<ShutdownReport>>, report: ShutdownReport },
+    Leaving { waiting: Vec<oneshot::Sender<ShutdownReport>>, until: Duration },
 }
 
 /// Whether the sensor has news.
@@ -48,13 +51,8 @@ enum Sensed {
     Nothing,
 }
 
-/// Where a reclaim stands: what was offered meanwhile must not start before its fate is known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reclaim {
-    Settled,
-    Wanted,
-    Announced,
-}
+/// What health and log say when the runtime is gone.
+const RUNTIME_GONE: &str = "the runtime of the workers has ended; nothing runs until a new manager is started";
 
 /// The loop and its state.
 pub(crate) struct Dispatcher {
@@ -63,23 +61,27 @@ pub(crate) struct Dispatcher {
     attempts: Attempts,
     /// Ends that are not settled yet.
     ends: Vec<Settle>,
-    /// Work that was claimed by an offer while a reclaim was on its way.
-    limbo: Vec<Claimed>,
-    reclaim: Reclaim,
+    /// Work that was claimed beyond what may run.
+    queue: Vec<Claimed>,
+    /// Whether the store may think that this manager runs more than it does.
+    reclaim: bool,
+    /// Offers of earlier generations are void: what they claimed is given back by a reclaim.
+    generation: u64,
     rescue: bool,
     cascade: bool,
     /// Whether something happened since the last claim that may let something start.
     look: bool,
     next_due: Option<Timestamp>,
-    /// What is added to the wall clock to get store time.
-    skew_ms: i64,
     /// When progress is to be written, on the monotonic clock.
     write_notes_at: Option<Duration>,
     /// When conditions may count by the passing of time alone, on the monotonic clock.
     dwell_at: Option<Duration>,
     flushes: Vec<(WorkId, oneshot::Sender<()>)>,
     idle_waiters: Vec<oneshot::Sender<()>>,
+    /// Failures of the store in a row.
     failures: u32,
+    /// Runs in a row that could not read what they take.
+    unreadable: u32,
     retry_at: Option<Duration>,
     phase: Phase,
     /// Whatever is spawned is dropped: there is no use in claiming anything.
@@ -89,6 +91,8 @@ pub(crate) struct Dispatcher {
     changes: BoxStream<'static, Change>,
     sensed: BoxStream<'static, ()>,
     store_gone: bool,
+    /// Whether everything was given back.
+    detached: bool,
 }
 
 /// The pipes that end at a dispatcher.
@@ -106,18 +110,19 @@ impl Dispatcher {
             lanes: Lanes::default(),
             attempts,
             ends: Vec::new(),
-            limbo: Vec::new(),
-            reclaim: Reclaim::Settled,
+            queue: Vec::new(),
+            reclaim: false,
+            generation: 0,
             rescue: false,
             cascade: true,
             look: true,
             next_due,
-            skew_ms: 0,
             write_notes_at: None,
             dwell_at: None,
             flushes: Vec::new(),
             idle_waiters: Vec::new(),
             failures: 0,
+            unreadable: 0,
             retry_at: None,
             phase: Phase::Running,
             runtime_gone: false,
@@ -126,6 +131,7 @@ impl Dispatcher {
             changes: pipes.changes.fuse().boxed(),
             sensed,
             store_gone: false,
+            detached: false,
             core,
         };
         lanes.iter().for_each(|lane| dispatcher.add_lane(lane));
@@ -139,10 +145,8 @@ impl Dispatcher {
 
     /// Runs until the manager has left.
     pub(crate) async fn run(mut self) {
-        self.core.slots.set_offers(if self.runs() { Offers::Taken } else { Offers::Refused });
-        if self.core.role == Role::Runs {
-            undecodable::retry(&self.core).await;
-        }
+        // The sensor was asked before anybody listened to it.
+        self.observe_conditions(Sensed::Change);
         loop {
             self.take_events();
             self.stop_what_must();
@@ -163,28 +167,21 @@ impl Dispatcher {
     fn add_lane(&mut self, lane: &Lane) {
         self.lanes.add(lane, &self.core);
     }
+}
 
-    /// Gives back what is left and tells everybody that the manager has ended.
-    async fn leave(&mut self) {
+/// A dispatcher that is dropped before it has left (its engine was dropped, or it panicked) leaves in a hurry.
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        if self.detached || self.store_gone {
+            return;
+        }
         self.attempts.abandon_all();
-        let mut error = None;
-        let mut again = !self.store_gone;
-        while again {
-            let unit = self.core.unit(Command::Detach { epoch: self.core.epoch });
-            again = match self.core.store.transact(vec![unit]).await {
-                Ok(answers) => matches!(answers.first(), Some(Ok(Applied::Released { again: true, .. }))),
-                Err(store_error) => {
-                    error = Some(store_error.to_string());
-                    false
-                }
-            };
+        let detach = vec![self.core.unit(Command::Detach { epoch: self.core.epoch })];
+        if let Err(error) = runtime::block_on(self.core.store.transact(detach)) {
+            tracing::warn!(%error, "what ran here could not be given back; the next opening of the store rescues it");
         }
         self.core.health.ended();
         self.core.hub.close();
-        if let Phase::Leaving { done: Some(done), report } = std::mem::replace(&mut self.phase, Phase::Running) {
-            let ended = self.attempts.ended_while_leaving();
-            let _ = done.send(ShutdownReport { error, ended, ..report });
-        }
     }
 }
 

@@ -1,25 +1,33 @@
 //! The slots in which workers run. Only running work holds one; waiting work never does.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::UnboundedSender;
 
 use super::Control;
+use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::WorkerKind;
 
 /// Slots of one manager, shared by its dispatcher, which runs and claims, and by callers, who reserve some for work that
-/// they are about to enqueue. Each party sets its own count, so nothing can drift.
+/// they are about to enqueue.
+///
+/// A reserved slot belongs to a work. If the enqueue claims that work, its slot stays reserved until the dispatcher counts
+/// it among those that run, so that nobody gets it twice in between.
 pub(crate) struct Slots {
     counts: Mutex<Counts>,
     dispatcher: UnboundedSender<Control>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Default)]
 struct Counts {
     for_async: Count,
     for_blocking: Count,
-    offers: bool,
+    reserved: BTreeMap<WorkId, WorkerKind>,
+    /// Which offers are good; `None` refuses all.
+    offers: Option<u64>,
+    /// The dispatcher has missed slots that were reserved, and wants to hear when they are free.
     starved: bool,
 }
 
@@ -28,13 +36,6 @@ struct Count {
     capacity: usize,
     running: usize,
     claiming: usize,
-    reserved: usize,
-}
-
-impl Count {
-    fn free(self) -> usize {
-        self.capacity.saturating_sub(self.running + self.claiming + self.reserved)
-    }
 }
 
 impl Counts {
@@ -44,13 +45,12 @@ impl Counts {
             WorkerKind::Blocking => &mut self.for_blocking,
         }
     }
-}
 
-/// Whether slots may be reserved for an enqueue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offers {
-    Taken,
-    Refused,
+    fn free(&mut self, kind: WorkerKind) -> usize {
+        let reserved = self.reserved.values().filter(|reserved| **reserved == kind).count();
+        let count = *self.of(kind);
+        count.capacity.saturating_sub(count.running + count.claiming + reserved)
+    }
 }
 
 impl Slots {
@@ -69,34 +69,47 @@ impl Slots {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether callers may reserve slots from now on.
-    pub(crate) fn set_offers(&self, offers: Offers) {
-        self.lock().offers = offers == Offers::Taken;
+    /// From now on callers may reserve slots, and what is claimed for them carries this number.
+    pub(crate) fn take_offers(&self, generation: u64) {
+        self.lock().offers = Some(generation);
     }
 
-    /// Reserves up to `wanted` slots for work that is about to be enqueued; `None` if there is none to have.
-    pub(crate) fn reserve(self: &Arc<Self>, kind: WorkerKind, wanted: usize) -> Option<Reservation> {
+    /// From now on callers may reserve nothing.
+    pub(crate) fn refuse_offers(&self) {
+        self.lock().offers = None;
+    }
+
+    /// Reserves a slot for as many of these works as there is room for; `None` if there is none.
+    pub(crate) fn reserve(self: &Arc<Self>, kind: WorkerKind, ids: &[WorkId]) -> Option<Reservation> {
         let mut counts = self.lock();
-        if !counts.offers {
-            return None;
-        }
-        let count = counts.of(kind);
-        let room = wanted.min(count.free());
-        count.reserved += room;
+        let generation = counts.offers?;
+        let room = counts.free(kind).min(ids.len());
+        let ids: BTreeSet<WorkId> = ids.iter().take(room).copied().collect();
+        counts.reserved.extend(ids.iter().map(|id| (*id, kind)));
         drop(counts);
-        (room > 0).then(|| Reservation { slots: Arc::clone(self), kind, room })
+        (room > 0).then(|| Reservation { slots: Arc::clone(self), generation, ids })
+    }
+
+    /// The dispatcher has heard of these works; from now on it counts them itself.
+    pub(crate) fn heard_of(&self, ids: impl IntoIterator<Item = WorkId>) {
+        self.release(ids);
+    }
+
+    /// Nobody knows what became of reserved slots: they are free, and what turns up for them has to wait its turn.
+    pub(crate) fn forget_reservations(&self) {
+        self.lock().reserved.clear();
     }
 
     /// Takes all that is free for a claim: (async, blocking).
     pub(crate) fn begin_claim(&self) -> (usize, usize) {
         let mut counts = self.lock();
         let mut take = |kind| {
-            let count = counts.of(kind);
-            count.claiming = count.free();
-            count.claiming
+            let free = counts.free(kind);
+            counts.of(kind).claiming = free;
+            free
         };
         let room = (take(WorkerKind::Async), take(WorkerKind::Blocking));
-        counts.starved = room.0 == 0 || room.1 == 0;
+        counts.starved = !counts.reserved.is_empty();
         room
     }
 
@@ -111,32 +124,63 @@ impl Slots {
 
     /// Whether a slot of this kind is free.
     pub(crate) fn has_room(&self, kind: WorkerKind) -> bool {
-        self.lock().of(kind).free() > 0
+        self.lock().free(kind) > 0
+    }
+
+    /// Whether any slot is free. If reservations are all that is in the way, the dispatcher hears when they are gone.
+    pub(crate) fn has_any_room(&self) -> bool {
+        let mut counts = self.lock();
+        let free = counts.free(WorkerKind::Async) + counts.free(WorkerKind::Blocking) > 0;
+        counts.starved |= !counts.reserved.is_empty();
+        free
+    }
+
+    /// Whether so many may run, whatever is reserved.
+    pub(crate) fn may_run(&self, kind: WorkerKind, running: usize) -> bool {
+        running < self.lock().of(kind).capacity
+    }
+
+    fn release(&self, ids: impl IntoIterator<Item = WorkId>) {
+        let mut counts = self.lock();
+        for id in ids {
+            counts.reserved.remove(&id);
+        }
+        if std::mem::take(&mut counts.starved) {
+            drop(counts);
+            // A dispatcher that is gone needs no slots.
+            let _ = self.dispatcher.unbounded_send(Control::SlotsFree);
+        }
     }
 }
 
-/// Slots that are kept for work that is being enqueued; free again when dropped.
+/// Slots that are kept for work that is being enqueued; free again when dropped, but for what was claimed.
 pub(crate) struct Reservation {
     slots: Arc<Slots>,
-    kind: WorkerKind,
-    room: usize,
+    generation: u64,
+    ids: BTreeSet<WorkId>,
 }
 
 impl Reservation {
-    /// How many slots.
-    pub(crate) fn room(&self) -> usize {
-        self.room
+    /// The works that have a slot.
+    pub(crate) fn ids(&self) -> &BTreeSet<WorkId> {
+        &self.ids
+    }
+
+    /// The number that what is claimed for these slots must carry.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// These works were claimed: their slots are the dispatcher's business now.
+    pub(crate) fn hand_over(&mut self, claimed: &[WorkId]) {
+        for id in claimed {
+            self.ids.remove(id);
+        }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut counts = self.slots.lock();
-        counts.of(self.kind).reserved -= self.room;
-        if std::mem::take(&mut counts.starved) {
-            drop(counts);
-            // A dispatcher that is gone needs no slots.
-            let _ = self.slots.dispatcher.unbounded_send(Control::SlotsFree);
-        }
+        self.slots.release(std::mem::take(&mut self.ids));
     }
 }

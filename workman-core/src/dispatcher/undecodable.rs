@@ -1,5 +1,6 @@
 //! A second look at work that an older build could not read, once at each start. Decodes only, runs nothing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use futures::channel::mpsc::unbounded;
@@ -15,27 +16,28 @@ use crate::worker::{Attempt, Invocation, Unstartable, WorkContext, outputs};
 const PAGE: usize = 256;
 
 /// Frees all parked work that decodes in this build.
-pub(super) async fn retry(core: &Arc<Core>) {
+pub(crate) async fn retry(core: Arc<Core>) {
+    let core = &core;
     let mut after = None;
     loop {
         let request = PageRequest { query: WorkQuery::parked(), after, limit: PAGE };
         let Ok(page) = core.store.query(request).await else { return };
+        let mut free = Vec::new();
         for info in &page.works {
             if matches!(info.parked, Some(ParkReason::Undecodable { .. })) && decodes(core, info).await {
-                free(core, info).await;
+                tracing::info!(id = %info.id, worker = %info.worker, "decodes again and is freed");
+                free.push(core.unit(Command::Retry(info.id)));
             }
+        }
+        if !free.is_empty()
+            && let Err(error) = core.store.transact(free).await
+        {
+            tracing::warn!(%error, "work that decodes again could not be freed; the next start tries it again");
         }
         after = page.next;
         if after.is_none() {
             return;
         }
-    }
-}
-
-async fn free(core: &Core, info: &WorkInfo) {
-    tracing::info!(id = %info.id, worker = %info.worker, "decodes again and is freed");
-    if let Err(error) = core.store.transact(vec![core.unit(Command::Retry(info.id))]).await {
-        tracing::warn!(%error, id = %info.id, "work that decodes again could not be freed");
     }
 }
 
@@ -48,8 +50,10 @@ async fn decodes(core: &Arc<Core>, info: &WorkInfo) -> bool {
     let Ok(prerequisites) = prerequisites else { return false };
     let context = WorkContext::new(Arc::new(attempt_of_nobody(core, info)));
     let states = Arc::clone(&core.states);
-    let started = worker.start(Invocation { context, input: info.input.clone(), prerequisites, states });
-    !matches!(started, Err(Unstartable::Undecodable(_)))
+    let invocation = Invocation { context, input: info.input.clone(), prerequisites, states };
+    // Decoding is the program's code; what panics does not decode.
+    let started = catch_unwind(AssertUnwindSafe(|| worker.start(invocation)));
+    started.is_ok_and(|started| !matches!(started, Err(Unstartable::Undecodable(_))))
 }
 
 fn attempt_of_nobody(core: &Core, info: &WorkInfo) -> Attempt {

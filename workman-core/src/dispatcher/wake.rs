@@ -7,7 +7,6 @@ use futures::future::{self, BoxFuture};
 use futures::{FutureExt, StreamExt};
 
 use super::{Control, Dispatcher, Sensed};
-use crate::plan::WorkerKind;
 use crate::store::Change;
 use crate::time::LONGEST_SLEEP;
 use crate::worker::FromWorker;
@@ -65,12 +64,16 @@ impl Dispatcher {
     fn next_wake(&self) -> Option<Duration> {
         let now = self.core.clock.monotonic();
         let until = |at: Duration| at.saturating_sub(now);
+        if let Some(retry_at) = self.retry_at.filter(|at| *at > now) {
+            // Nothing is written before that, whatever is due; only stops go on.
+            let wake =
+                [Some(retry_at), self.attempts.next_deadline(), self.dwell_at].into_iter().flatten().map(until).min();
+            return wake.map(|wake| wake.min(LONGEST_SLEEP));
+        }
         let runs = self.runs();
-        let can_claim =
-            runs && (self.core.slots.has_room(WorkerKind::Async) || self.core.slots.has_room(WorkerKind::Blocking));
-        let due = self.next_due.filter(|_| can_claim).map(|due| due.since(self.store_now()));
-        let dwell = self.dwell_at.filter(|_| runs);
-        let moments = [self.write_notes_at, self.retry_at, self.attempts.next_deadline(), dwell];
+        let due = self.next_due.filter(|_| runs && self.core.slots.has_any_room());
+        let due = due.map(|due| due.since(self.core.store_now()));
+        let moments = [self.write_notes_at, self.attempts.next_deadline(), self.dwell_at];
         let wake = moments.into_iter().flatten().map(until).chain(due).min()?;
         Some(wake.min(LONGEST_SLEEP))
     }

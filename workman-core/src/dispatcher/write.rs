@@ -2,35 +2,22 @@
 
 use std::time::Duration;
 
-use super::{Dispatcher, Offers, Phase, Reclaim, attempts};
-use crate::plan::{Applied, Claim, Claimed, Command, Note, SuspectsAllowed};
+use super::{Dispatcher, attempts};
+use crate::id::WorkId;
+use crate::plan::{Applied, Claim, Claimed, Command, Note, Refusal, SuspectsAllowed, WorkerKind};
 use crate::record::Lane;
-use crate::store::{StoreError, Unit, UnitResult};
-use crate::time::Timestamp;
+use crate::state::StopReason;
+use crate::store::{StoreError, StoreErrorKind, Unit, UnitResult};
 
 /// The first wait after a store's error; it doubles up to the longest.
-pub(super) const FIRST_RETRY: Duration = Duration::from_millis(50);
+const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
-    pub(super) fn stop_what_must(&mut self) {
-        let now = self.core.clock.monotonic();
-        {
-            let dwell = self.core.dwell();
-            self.attempts.stop_for_constraints(&dwell, now);
-        }
-        let given_up = self.attempts.give_up(now);
-        if let Phase::Leaving { report, .. } = &mut self.phase {
-            report.given_up.extend(given_up.iter().map(|settle| settle.id));
-        }
-        self.ends.extend(given_up);
-    }
-
-    /// Whether nothing is left to run or to write.
-    pub(super) fn is_over(&self) -> bool {
-        let leaving = matches!(self.phase, Phase::Leaving { .. });
-        let tried_enough = self.failures > 0;
-        self.store_gone || (leaving && self.attempts.is_empty() && (self.ends.is_empty() || tried_enough))
+    /// What was said is to be on disk this much later, at the latest.
+    pub(super) fn write_notes_by(&mut self, delay: Duration) {
+        let at = self.core.clock.monotonic().saturating_add(delay);
+        self.write_notes_at = Some(self.write_notes_at.map_or(at, |before| before.min(at)));
     }
 
     /// The commands of the next transaction, or none if there is nothing to do now.
@@ -39,13 +26,18 @@ impl Dispatcher {
         if self.retry_at.is_some_and(|at| at > now) {
             return Vec::new();
         }
+        self.retry_at = None;
+        self.start_queued();
         let mut commands = self.notes(now);
         commands.extend(self.ends.iter().cloned().map(Command::Settle));
         if self.rescue {
             commands.push(Command::Rescue);
         }
-        if self.reclaim == Reclaim::Wanted {
-            commands.push(Command::Reclaim { epoch: self.core.epoch, held: self.attempts.held() });
+        if self.reclaim {
+            commands.push(Command::Reclaim { epoch: self.core.epoch, held: self.held() });
+        }
+        if self.cascade {
+            commands.push(Command::Drain);
         }
         commands.extend(self.claim(now).map(Command::Claim));
         if commands.is_empty() {
@@ -62,21 +54,31 @@ impl Dispatcher {
             return Vec::new();
         }
         self.write_notes_at = None;
+        self.take_notes()
+    }
+
+    pub(super) fn take_notes(&mut self) -> Vec<Command> {
         let notes = self.attempts.take_notes();
         notes.into_iter().map(|(id, fence, notes)| Command::Note(Note { id, fence, notes })).collect()
     }
 
     fn claim(&mut self, now: Duration) -> Option<Claim> {
-        let due = self.next_due.is_some_and(|due| due <= self.store_now());
+        let due = self.next_due.is_some_and(|due| due <= self.core.store_now());
         if !self.runs() || !(self.look || due) {
             return None;
         }
         self.look = false;
         self.release_room();
         let room = self.core.slots.begin_claim();
-        let lanes = self.lanes.open(&self.core.dwell(), now, room);
-        *self.core.rivals() = self.lanes.all_open(&self.core.dwell(), now);
-        if room == (0, 0) || (lanes.is_empty() && !due && !self.cascade) {
+        let lanes = {
+            let dwell = self.core.dwell();
+            *self.core.rivals() = self.lanes.all_open(&dwell, now);
+            self.lanes.open(&dwell, now, room)
+        };
+        if !self.reclaim {
+            self.core.slots.take_offers(self.generation);
+        }
+        if room == (0, 0) || (lanes.is_empty() && !due) {
             self.release_room();
             return None;
         }
@@ -91,13 +93,15 @@ impl Dispatcher {
         })
     }
 
+    /// The runs that the store should know of.
+    fn held(&self) -> Vec<(WorkId, u64)> {
+        let queued = self.queue.iter().map(|claimed| (claimed.record.id, claimed.record.fence));
+        self.attempts.held().into_iter().chain(queued).collect()
+    }
+
     fn release_room(&self) {
         let (for_async, for_blocking) = self.attempts.running();
         self.core.slots.set_running(for_async, for_blocking);
-    }
-
-    pub(super) fn store_now(&self) -> Timestamp {
-        Timestamp::from_millis(self.core.clock.wall().as_millis().saturating_add(self.skew_ms))
     }
 
     pub(super) async fn transact(&mut self, units: Vec<Unit>) {
@@ -105,16 +109,47 @@ impl Dispatcher {
         match answers {
             Ok(answers) => {
                 self.succeeded();
-                self.ends.clear();
-                self.rescue = false;
-                for (unit, answer) in units.into_iter().zip(answers) {
-                    self.on_answer(unit.command, answer);
-                }
+                self.on_answers(units, answers);
                 self.answer_flushes();
             }
+            // One row that can't be read must not hold up everything else.
+            Err(error) if error.kind() == StoreErrorKind::Corrupted && units.len() > 1 => self.one_by_one(units).await,
             Err(error) => self.failed(units, &error),
         }
         self.release_room();
+    }
+
+    async fn one_by_one(&mut self, units: Vec<Unit>) {
+        for unit in units {
+            match self.core.store.transact(vec![unit.clone()]).await {
+                Ok(answers) => self.on_answers(vec![unit], answers),
+                Err(error) if error.kind() == StoreErrorKind::Corrupted => {
+                    tracing::error!(command = ?unit.command, %error, "can't be written, since a row that it needs is damaged");
+                    self.core.health.failed(&error);
+                    self.forget(&unit.command);
+                    if matches!(unit.command, Command::Claim(_)) {
+                        self.failed(vec![unit], &error);
+                    }
+                }
+                Err(error) => self.failed(vec![unit], &error),
+            }
+        }
+    }
+
+    fn on_answers(&mut self, units: Vec<Unit>, answers: Vec<UnitResult>) {
+        for (unit, answer) in units.into_iter().zip(answers) {
+            self.forget(&unit.command);
+            self.on_answer(unit, answer);
+        }
+    }
+
+    /// The command is done with, one way or the other.
+    fn forget(&mut self, command: &Command) {
+        match command {
+            Command::Settle(settle) => self.ends.retain(|end| (end.id, end.fence) != (settle.id, settle.fence)),
+            Command::Rescue => self.rescue = false,
+            _ => {}
+        }
     }
 
     /// All that was said is on disk.
@@ -125,16 +160,16 @@ impl Dispatcher {
         }
     }
 
-    fn on_answer(&mut self, command: Command, answer: UnitResult) {
-        match (command, answer) {
+    fn on_answer(&mut self, unit: Unit, answer: UnitResult) {
+        match (unit.command, answer) {
             (Command::Settle(settle), answer) => {
                 self.attempts.forget(settle.id, settle.fence);
                 attempts::log_settled(&settle, &answer, &self.core);
             }
-            (Command::Claim(_), Ok(Applied::Claimed { works, drained, next_due, again })) => {
+            (Command::Claim(_), Ok(Applied::Claimed { works, drained, next_due, now, again })) => {
+                self.core.learn_skew(now, unit.wall);
                 drained.into_iter().for_each(|lane| self.lanes.cool(lane));
                 self.next_due = next_due;
-                self.cascade = again;
                 self.look |= again;
                 works.into_iter().for_each(|claimed| self.start(claimed));
             }
@@ -142,34 +177,39 @@ impl Dispatcher {
                 tracing::info!(count, "works of a dead process were given back");
                 self.rescue = again;
             }
-            (Command::Reclaim { .. }, Ok(Applied::Reclaimed { count, lanes })) => self.on_reclaimed(count, &lanes),
+            (Command::Reclaim { .. }, Ok(Applied::Reclaimed { stale, lanes, .. })) => self.on_reclaimed(&stale, &lanes),
+            (Command::Drain, Ok(Applied::Drained { again })) => self.cascade = again,
             (Command::Note(_), Ok(_)) => {}
-            (Command::Note(note), Err(_)) => self.flushes.retain(|(id, _)| *id != note.id),
+            (Command::Note(note), Err(_)) => {
+                self.flushes.retain(|(id, _)| *id != note.id);
+                self.attempts.fence_off(note.id, note.fence, StopReason::CancelledByApp);
+            }
+            (_, Err(Refusal::EpochClosed(epoch))) => {
+                tracing::error!(epoch, "the store does not know this manager any more; it ends");
+                self.store_gone = true;
+            }
             (command, Err(refusal)) => tracing::debug!(?command, %refusal, "refused"),
             (command, Ok(answer)) => tracing::error!(?command, ?answer, "a command got the answer to another"),
         }
     }
 
-    fn on_reclaimed(&mut self, count: usize, lanes: &[Lane]) {
-        lanes.iter().for_each(|lane| self.add_lane(lane));
-        self.look = true;
-        if count == 0 {
-            // Nothing was written, so nothing will be announced, and what is in limbo came after the reclaim.
-            self.reclaim = Reclaim::Settled;
-            let limbo = std::mem::take(&mut self.limbo);
-            limbo.into_iter().for_each(|claimed| self.start(claimed));
-        } else if self.reclaim == Reclaim::Wanted {
-            self.reclaim = Reclaim::Announced;
+    /// All that this manager did not name was given back, and what it named and does not hold is told to stop.
+    fn on_reclaimed(&mut self, stale: &[(WorkId, u64)], lanes: &[Lane]) {
+        for (id, fence) in stale {
+            self.attempts.fence_off(*id, *fence, StopReason::CancelledByApp);
         }
-        self.core.slots.set_offers(if self.runs() { Offers::Taken } else { Offers::Refused });
+        lanes.iter().for_each(|lane| self.add_lane(lane));
+        (self.reclaim, self.look) = (false, true);
     }
 
     fn succeeded(&mut self) {
         if self.failures > 0 {
             tracing::info!("the store works again");
-            self.core.health.recovered();
+            if !self.runtime_gone {
+                self.core.health.recovered();
+            }
         }
-        (self.failures, self.retry_at) = (0, None);
+        self.failures = 0;
     }
 
     /// G14: an error of the store never ends the loop. What was to be written is kept and tried again, later and later.
@@ -178,14 +218,17 @@ impl Dispatcher {
             self.store_gone = true;
             return;
         }
-        let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(LONGEST_RETRY);
         self.failures += 1;
+        let wait = wait_after(self.failures);
         self.retry_at = Some(self.core.clock.monotonic() + wait);
         tracing::warn!(%error, ?wait, "the store failed; the same is tried again");
         self.core.health.failed(error);
         for unit in units {
             match unit.command {
-                Command::Note(note) => self.attempts.put_back(note.id, note.fence, note.notes),
+                Command::Note(note) => {
+                    self.attempts.put_back(note.id, note.fence, note.notes);
+                    self.write_notes_by(wait);
+                }
                 Command::Claim(_) => {
                     self.look = true;
                     if error.is_indeterminate() {
@@ -197,8 +240,32 @@ impl Dispatcher {
         }
     }
 
+    /// Starts claimed work, or lets it wait if more was claimed than may run.
     pub(super) fn start(&mut self, claimed: Claimed) {
-        self.attempts.start(claimed);
-        self.release_room();
+        let kind = self.core.registry.get(&claimed.spec.worker).map(|worker| worker.def.kind);
+        let (for_async, for_blocking) = self.attempts.running();
+        let may_run = match kind {
+            Some(kind @ WorkerKind::Async) => self.core.slots.may_run(kind, for_async),
+            Some(kind @ WorkerKind::Blocking) => self.core.slots.may_run(kind, for_blocking),
+            None => true,
+        };
+        if may_run {
+            self.ends.extend(self.attempts.start(claimed));
+            self.release_room();
+        } else {
+            self.queue.push(claimed);
+        }
     }
+
+    fn start_queued(&mut self) {
+        if self.runs() {
+            std::mem::take(&mut self.queue).into_iter().for_each(|claimed| self.start(claimed));
+        }
+    }
+}
+
+/// How long to wait after so many failures in a row.
+pub(super) fn wait_after(failures: u32) -> Duration {
+    let doubled = 1_u32 << failures.saturating_sub(1).min(16);
+    FIRST_RETRY.saturating_mul(doubled).min(LONGEST_RETRY)
 }

@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use futures::channel::mpsc::unbounded;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join, pending, select};
 
 use super::WorkManager;
-use crate::dispatcher::{Core, Dispatcher, MissingSensor, Pipes, Role, Slots, pump};
+use crate::dispatcher::{Core, Dispatcher, MissingSensor, Pipes, Role, Slots, SteadyWall, pump, retry_undecodable};
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::observe::Hub;
@@ -155,6 +155,7 @@ impl Builder {
             slots: Arc::new(Slots::new(&self.limits, to_dispatcher.clone())),
             store: self.store,
             clock: self.clock,
+            wall: SteadyWall::default(),
             runtime,
             sensor: self.sensor,
             registry,
@@ -178,23 +179,29 @@ impl Builder {
             rescued = attached.rescued,
             "workman starts"
         );
+        core.learn_skew(attached.now, attached.wall);
         let pipes = Pipes { controls, changes };
         let mut dispatcher = Dispatcher::new(Arc::clone(&core), &attached.lanes, attached.next_due, pipes);
         if attached.more_to_rescue {
             dispatcher.rescue_more();
         }
-        let pump = pump(Arc::clone(&core.hub), observed);
+        let beside = beside(pump(Arc::clone(&core.hub), observed), Arc::clone(&core));
         let engine = async move {
-            futures::future::select(Box::pin(dispatcher.run()), Box::pin(pump_for_ever(pump))).await;
+            select(Box::pin(dispatcher.run()), Box::pin(beside)).await;
         };
         Ok((WorkManager::new(core), Engine { run: Box::pin(engine) }))
     }
 }
 
-/// The dispatcher ends the engine, not the pump: a store that is closed still has to be left.
-async fn pump_for_ever(pump: impl Future<Output = ()>) {
-    pump.await;
-    futures::future::pending::<()>().await;
+/// What goes on beside the dispatcher. It does not end the engine: a store that is closed still has to be left.
+async fn beside(pump: impl Future<Output = ()>, core: Arc<Core>) {
+    let second_look = async {
+        if core.role == Role::Runs {
+            retry_undecodable(core).await;
+        }
+    };
+    join(pump, second_look).await;
+    pending::<()>().await;
 }
 
 fn check_states(registry: &Registry, states: &States) -> Result<(), StartError> {
@@ -216,18 +223,22 @@ struct Attached {
     epoch: u64,
     lanes: Vec<Lane>,
     next_due: Option<Timestamp>,
+    /// The store's time and the wall clock of the attachment.
+    now: Timestamp,
+    wall: Timestamp,
     rescued: usize,
     more_to_rescue: bool,
 }
 
 fn attach(store: &dyn Store, clock: &dyn Clock) -> Result<Attached, StartError> {
-    let unit = |command| Unit { command, wall: clock.wall() };
+    let wall = clock.wall();
+    let unit = |command| Unit { command, wall };
     let units = vec![unit(Command::Attach), unit(Command::Rescue)];
     let answers = runtime::block_on(store.transact(units)).map_err(StartError::Store)?;
     let mut answers = answers.into_iter();
     match (answers.next(), answers.next()) {
-        (Some(Ok(Applied::Attached { epoch, lanes, next_due })), Some(Ok(Applied::Released { count, again }))) => {
-            Ok(Attached { epoch, lanes, next_due, rescued: count, more_to_rescue: again })
+        (Some(Ok(Applied::Attached { epoch, lanes, next_due, now })), Some(Ok(Applied::Released { count, again }))) => {
+            Ok(Attached { epoch, lanes, next_due, now, wall, rescued: count, more_to_rescue: again })
         }
         (attached, rescued) => Err(StartError::StoreContract(format!("{:?}", [attached, rescued]))),
     }

@@ -1,5 +1,6 @@
 //! From requests to one command: names, sensors, limits, offers, and what the answer means.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -36,16 +37,20 @@ impl WorkManager {
         let core = self.core();
         let works = new_works(core, nodes, unique.as_ref())?;
         let ids: Vec<WorkId> = works.iter().map(|work| work.id).collect();
-        let (offer, reservation) = offer(core, &works).unzip();
+        let (offer, mut reservation) = offer(core, &works).unzip();
         let unit = core.unit(Command::Enqueue(Enqueue { works, unique, offer }));
         let answers = core.store.transact(vec![unit]).await;
-        drop(reservation);
         let answer = match answers {
             Ok(answers) => answers.into_iter().next(),
             Err(error) => return Err(EnqueueError::Store { ids, error }),
         };
         match answer {
-            Some(Ok(Applied::Enqueued { how, .. })) => Ok(Stored { how, ids }),
+            Some(Ok(Applied::Enqueued { how, claimed })) => {
+                if let Some(reservation) = &mut reservation {
+                    reservation.hand_over(&claimed);
+                }
+                Ok(Stored { how, ids })
+            }
             Some(Err(refusal)) => Err(EnqueueError::Refused(refusal)),
             other => {
                 let error = StoreError::new(
@@ -87,6 +92,10 @@ fn new_works(core: &Core, nodes: Vec<Node>, unique: Option<&Unique>) -> Result<V
         check_name(&unique.name, limits).map_err(EnqueueError::Request)?;
     }
     let ids: Vec<WorkId> = nodes.iter().map(|node| node.draft.id).collect();
+    let mut seen = BTreeSet::new();
+    if let Some(id) = ids.iter().find(|id| !seen.insert(**id)) {
+        return Err(EnqueueError::SameRequestTwice(*id));
+    }
     let name = unique.map(|unique| Arc::clone(&unique.name));
     let works = nodes.into_iter().map(|node| {
         let prerequisites = node.after.iter().filter_map(|place| ids.get(*place)).copied().collect();
@@ -130,11 +139,12 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     let (_, kind) = *startable.first()?;
     let mut fitting: Vec<&NewWork> =
         startable.iter().filter(|(_, fits)| *fits == kind).map(|(work, _)| *work).collect();
-    let reservation = core.slots.reserve(kind, fitting.len())?;
-    let room = reservation.room();
     fitting.sort_by_key(|work| rank(work.terms.priority));
-    let ids = fitting.iter().take(room).map(|work| work.id).collect();
-    Some((Offer { epoch: core.epoch, room, ids, rivals }, reservation))
+    let ids: Vec<WorkId> = fitting.iter().map(|work| work.id).collect();
+    let reservation = core.slots.reserve(kind, &ids)?;
+    let ids: Vec<WorkId> = reservation.ids().iter().copied().collect();
+    let (epoch, generation, room) = (core.epoch, reservation.generation(), ids.len());
+    Some((Offer { epoch, generation, room, ids, rivals }, reservation))
 }
 
 /// Which slots the work takes, if nothing keeps it from running here and now.
@@ -170,6 +180,8 @@ pub enum EnqueueError {
         /// The limit.
         limit: usize,
     },
+    /// One call has two works of one id: a request was cloned. Make a new request for each work.
+    SameRequestTwice(WorkId),
     /// A constraint is asked for that nobody observes.
     NoSensor {
         /// The worker.
@@ -217,6 +229,12 @@ impl fmt::Display for EnqueueError {
                 f,
                 "{count} edges between the works of one call, the limit is {limit}; put a joining work between two wide steps, or see `Limits::edges`"
             ),
+            EnqueueError::SameRequestTwice(id) => {
+                write!(
+                    f,
+                    "two works of this call have the id {id}: a clone of a request is the same work; make a new request for each"
+                )
+            }
             EnqueueError::NoSensor { worker, kind } => write!(
                 f,
                 "worker \"{worker}\" asks for the constraint \"{kind}\", which nobody observes: add `.sensor(..)` to the builder, or `.missing_sensor(MissingSensor::Wait)` or `(MissingSensor::AssumeMet)`"

@@ -113,7 +113,7 @@ impl WorkManager {
         if let Some(why) = &info.parked {
             return Explanation::Parked(why.clone());
         }
-        let left = info.next_run.map(|at| at.since(core.clock.wall())).unwrap_or_default();
+        let left = info.next_run.map(|at| at.since(core.store_now())).unwrap_or_default();
         if !left.is_zero() {
             return Explanation::NotDue { left, failures: info.failures };
         }

@@ -243,13 +243,19 @@ impl WorkManager {
         let signals = self.core().hub.watch(query.ids.iter().copied());
         let start = (self.clone(), query, signals, None::<Vec<WorkInfo>>);
         stream::unfold(start, |(manager, query, mut signals, last)| async move {
+            let mut read_again = false;
             loop {
-                signals.next().await?;
+                if !read_again {
+                    signals.next().await?;
+                }
+                read_again = false;
                 let works = match manager.query(query.clone()).await {
                     Ok(works) => works,
                     Err(error) if error.is_closed() => return None,
                     Err(error) => {
-                        tracing::warn!(%error, "a watched query could not be read; it is read again at the next change");
+                        tracing::warn!(%error, "a watched query could not be read; it is read again in a second");
+                        manager.core().clock.sleep(Duration::from_secs(1)).await;
+                        read_again = true;
                         continue;
                     }
                 };

@@ -3,11 +3,28 @@
 use std::collections::VecDeque;
 
 use super::draft::Draft;
-use super::view::{Halt, Want};
-use super::{CASCADE_LIMIT, Write};
+use super::view::{Halt, Snapshot, Want};
+use super::{Applied, CASCADE_LIMIT, Plan, Write};
 use crate::id::WorkId;
 use crate::record::{Cascade, CascadeVerb, Finish, WorkRecord};
 use crate::state::{StopReason, WorkState};
+use crate::time::Timestamp;
+
+/// One bounded chunk of what is left over. Needs no manager that could claim, since a process may do nothing but enqueue, or
+/// have no slot free for a long time.
+pub(super) fn plan(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
+    let mut draft = Draft::new(view, now);
+    if is_pending(&draft) {
+        drain(&mut draft)?;
+    }
+    let again = is_pending(&draft);
+    Ok(draft.done(Applied::Drained { again }))
+}
+
+/// Whether something wide is unfinished.
+pub(super) fn is_pending(draft: &Draft<'_>) -> bool {
+    draft.meta.first_cascade < draft.meta.next_cascade
+}
 
 /// Passes the end of `of` on to its dependents, as far as one commit may; the rest is left for later.
 pub(super) fn spread(

@@ -15,12 +15,12 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     if !is_attached(&view.meta, claim.epoch) {
         return Err(Refusal::EpochClosed(claim.epoch).into());
     }
-    if view.meta.first_cascade < view.meta.next_cascade {
-        return drain_first(view, now);
+    let mut draft = Draft::new(view, now);
+    if cascade::is_pending(&draft) {
+        return drain_first(draft);
     }
     view.require(wants(claim))?;
     let due = view.list(DUE)?;
-    let mut draft = Draft::new(view, now);
     let candidates = candidates(&draft, claim, &due.ids, now)?;
     let chosen = choose(claim, &candidates);
     let mut works = Vec::with_capacity(chosen.len());
@@ -38,14 +38,14 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     }
     let drained = drained(view, claim, &chosen, &filled)?;
     let again = due.ids.len() >= PROMOTE_LIMIT;
-    Ok(draft.done(Applied::Claimed { works, drained, next_due: due.next_due, again }))
+    Ok(draft.done(Applied::Claimed { works, drained, next_due: due.next_due, now, again }))
 }
 
 /// Nothing is claimed while a cascade is on its way: released work must not run before its siblings fail.
-fn drain_first(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
-    let mut draft = Draft::new(view, now);
+fn drain_first(mut draft: Draft<'_>) -> Result<Plan, Halt> {
     cascade::drain(&mut draft)?;
-    Ok(draft.done(Applied::Claimed { works: Vec::new(), drained: Vec::new(), next_due: None, again: true }))
+    let now = draft.now;
+    Ok(draft.done(Applied::Claimed { works: Vec::new(), drained: Vec::new(), next_due: None, now, again: true }))
 }
 
 const DUE: Want = Want::Due { limit: PROMOTE_LIMIT };

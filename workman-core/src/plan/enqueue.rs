@@ -16,14 +16,14 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
     let mut draft = Draft::new(view, now);
     let new = new_works(view, enqueue)?;
     if new.is_empty() {
-        return Ok(draft.done(Applied::Enqueued { how: Enqueued::Inserted, claimed: 0 }));
+        return Ok(draft.done(Applied::Enqueued { how: Enqueued::Inserted, claimed: Vec::new() }));
     }
     let how = match &enqueue.unique {
         None => Enqueued::Inserted,
         Some(unique) => unique::resolve(&mut draft, unique, &new)?,
     };
     if let Enqueued::Kept(_) | Enqueued::Updated(_) = how {
-        return Ok(draft.done(Applied::Enqueued { how, claimed: 0 }));
+        return Ok(draft.done(Applied::Enqueued { how, claimed: Vec::new() }));
     }
     insert_all(&mut draft, &new)?;
     let claimed = take_offer(&mut draft, enqueue, &new)?;
@@ -158,9 +158,9 @@ fn birth_state(draft: &Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> 
 }
 
 /// Claims new work for the slots that the caller has reserved, unless something that is ready already ranks higher.
-fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Result<usize, Halt> {
+fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Result<Vec<WorkId>, Halt> {
     let Some(offer) = enqueue.offer.as_ref().filter(|offer| is_attached(&draft.meta, offer.epoch)) else {
-        return Ok(0);
+        return Ok(Vec::new());
     };
     let mut candidates = Vec::new();
     for work in new.iter().filter(|work| offer.ids.contains(&work.id)) {
@@ -170,9 +170,9 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
     }
     candidates.sort_by_key(|(rank, turn, _)| (*rank, *turn));
     candidates.truncate(offer.room);
-    let Some((worst, _, _)) = candidates.last() else { return Ok(0) };
+    let Some((worst, _, _)) = candidates.last() else { return Ok(Vec::new()) };
     if best_rival(draft, offer, &candidates)?.is_some_and(|rival| rival <= *worst) {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let mut works: Vec<Claimed> = Vec::with_capacity(candidates.len());
     for (_, _, work) in candidates {
@@ -180,8 +180,8 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
             works.push(draft.claim(&record, &work.spec, offer.epoch)?);
         }
     }
-    let claimed = works.len();
-    draft.hint(Hint::Claimed { epoch: offer.epoch, works });
+    let claimed = works.iter().map(|work| work.record.id).collect();
+    draft.hint(Hint::Claimed { epoch: offer.epoch, generation: offer.generation, works });
     Ok(claimed)
 }
 

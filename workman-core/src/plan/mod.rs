@@ -84,6 +84,8 @@ pub enum Command {
     },
     /// Give back what dead managers held.
     Rescue,
+    /// Go on with wide releases, failures and cancellations that one commit could not finish.
+    Drain,
 }
 
 /// New work, in an order in which every work comes after its prerequisites.
@@ -131,6 +133,8 @@ pub enum UniquePolicy {
 pub struct Offer {
     /// The manager.
     pub epoch: u64,
+    /// Which of the manager's offers these are; it comes back with what they claimed.
+    pub generation: u64,
     /// How many slots.
     pub room: usize,
     /// The works of the enqueue that fit the slots.
@@ -330,16 +334,13 @@ pub enum Hint {
     Claimed {
         /// By work of this manager.
         epoch: u64,
+        /// Which of its offers were taken.
+        generation: u64,
         /// The work.
         works: Vec<Claimed>,
     },
     /// A cascade waits to be drained.
     Cascade,
-    /// All that this manager was given before and did not name is given back.
-    Reclaimed {
-        /// The manager.
-        epoch: u64,
-    },
 }
 
 /// A work that was claimed, with all that its run needs but the outputs of its prerequisites.
@@ -360,8 +361,8 @@ pub enum Applied {
     Enqueued {
         /// What happened.
         how: Enqueued,
-        /// Works that the offer claimed; they are told to their manager by a hint as well.
-        claimed: usize,
+        /// Works that the offer claimed; their manager is told by a hint.
+        claimed: Vec<WorkId>,
     },
     /// To [`Command::Claim`].
     Claimed {
@@ -371,6 +372,8 @@ pub enum Applied {
         drained: Vec<LaneId>,
         /// When the next delayed work is due.
         next_due: Option<Timestamp>,
+        /// The store time of the claim.
+        now: Timestamp,
         /// Whether there was more to do than one commit may.
         again: bool,
     },
@@ -402,11 +405,15 @@ pub enum Applied {
         lanes: Vec<Lane>,
         /// When the next delayed work is due.
         next_due: Option<Timestamp>,
+        /// The store time of the attachment.
+        now: Timestamp,
     },
     /// To [`Command::Reclaim`].
     Reclaimed {
         /// How many works were given back.
         count: usize,
+        /// Of what the manager holds: what the store has given to others, or ended.
+        stale: Vec<(WorkId, u64)>,
         /// All lanes there are.
         lanes: Vec<Lane>,
     },
@@ -415,6 +422,11 @@ pub enum Applied {
         /// How many works were given back.
         count: usize,
         /// Whether there is more to give back than one commit may.
+        again: bool,
+    },
+    /// To [`Command::Drain`].
+    Drained {
+        /// Whether something wide is still unfinished.
         again: bool,
     },
 }
@@ -527,6 +539,7 @@ pub fn plan(view: &Snapshot, command: &Command, now: Timestamp) -> Result<Step, 
         Command::Detach { epoch } => recover::detach(view, *epoch, now),
         Command::Reclaim { epoch, held } => recover::reclaim(view, *epoch, held, now),
         Command::Rescue => recover::rescue(view, now),
+        Command::Drain => cascade::plan(view, now),
     };
     match decided {
         Ok(plan) => Ok(Step::Done(plan)),

@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::enqueue::is_attached;
 use super::settle::{fail_for_good, interrupt, settled};
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, Hint, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, periodic};
+use super::{Applied, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, periodic};
 use crate::id::WorkId;
 use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OnDeath};
 use crate::record::{AttemptEnd, ParkReason, Standing, WorkRecord};
@@ -26,7 +26,7 @@ pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     let lanes = view.lanes.get(&Want::Lanes).cloned().unwrap_or_default();
     let due = view.list(due)?;
     let next_due = if due.ids.is_empty() { due.next_due } else { Some(now) };
-    Ok(draft.done(Applied::Attached { epoch, lanes, next_due }))
+    Ok(draft.done(Applied::Attached { epoch, lanes, next_due, now }))
 }
 
 /// A manager ends in order: what it still holds was interrupted.
@@ -51,7 +51,8 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
     if !is_attached(&view.meta, epoch) {
         return Err(Refusal::EpochClosed(epoch).into());
     }
-    view.require([Want::Lanes, Want::Running { epoch, limit: usize::MAX }])?;
+    let works = held.iter().map(|(id, _)| Want::Work(*id));
+    view.require(works.chain([Want::Lanes, Want::Running { epoch, limit: usize::MAX }]))?;
     let claimed = view.list(Want::Running { epoch, limit: usize::MAX })?;
     let mut draft = Draft::new(view, now);
     let mut count = 0;
@@ -62,9 +63,14 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
             count += 1;
         }
     }
-    draft.hint(Hint::Reclaimed { epoch });
+    let mut stale = Vec::new();
+    for (id, fence) in held {
+        if view.work(*id)?.is_none_or(|record| !record.is_held_under(*fence)) {
+            stale.push((*id, *fence));
+        }
+    }
     let lanes = view.lanes.get(&Want::Lanes).cloned().unwrap_or_default();
-    Ok(draft.done(Applied::Reclaimed { count, lanes }))
+    Ok(draft.done(Applied::Reclaimed { count, stale, lanes }))
 }
 
 /// The process died under these.

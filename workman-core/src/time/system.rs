@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 
-use super::{Clock, Timestamp};
+use super::{Clock, LONGEST_SLEEP, Timestamp};
 
 /// The machine's wall clock and monotonic clock.
 ///
@@ -52,7 +53,7 @@ impl Clock for SystemClock {
     }
 
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
-        let deadline = Instant::now() + length;
+        let deadline = Instant::now() + length.min(LONGEST_SLEEP);
         Box::pin(Sleep { deadline, entry: None, timer: Arc::clone(&self.timer) })
     }
 }
@@ -116,7 +117,12 @@ impl Timer {
             }
             if !due.is_empty() {
                 drop(state);
-                due.into_iter().for_each(Waker::wake);
+                for waker in due {
+                    // A waker is not our code; if it panics, the other sleepers wake all the same.
+                    if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                        tracing::error!("a sleeper panicked when it was woken");
+                    }
+                }
                 state = self.lock();
                 continue;
             }

@@ -1,5 +1,6 @@
 //! [`WorkContext`]: what a running worker may know and say. It never sees the store.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -71,7 +72,9 @@ pub(crate) struct Shared {
     stop: Option<StopReason>,
     told: bool,
     over: bool,
-    wakers: Vec<Waker>,
+    /// Those who wait for the stop, by a number of their own.
+    wakers: BTreeMap<u64, Waker>,
+    next_waker: u64,
     checkpoint: Option<Payload>,
     progress: Option<Payload>,
     unsaved: Notes,
@@ -94,7 +97,7 @@ impl Attempt {
         shared.stop.get_or_insert(reason);
         let wakers = std::mem::take(&mut shared.wakers);
         drop(shared);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_values().for_each(Waker::wake);
     }
 
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
@@ -199,7 +202,7 @@ impl WorkContext {
 
     /// Resolves when this run is to stop.
     pub async fn until_stopped(&self) -> Stopped {
-        UntilStopped { attempt: &self.attempt }.await
+        UntilStopped::new(&self.attempt).await
     }
 
     /// Waits, on the manager's clock, so it costs nothing in tests. After a suspend it is over when the wall clock says so.
@@ -216,7 +219,7 @@ impl WorkContext {
             let passed = clock.monotonic().saturating_sub(monotonic).max(clock.wall().since(wall));
             let Some(left) = length.checked_sub(passed).filter(|left| !left.is_zero()) else { return Ok(()) };
             let nap = clock.sleep(left.min(LONGEST_SLEEP));
-            futures::future::select(nap, UntilStopped { attempt: &self.attempt }).await;
+            futures::future::select(nap, UntilStopped::new(&self.attempt)).await;
         }
     }
 
@@ -334,20 +337,40 @@ impl fmt::Debug for WorkContext {
 /// Resolves when the attempt is to stop.
 struct UntilStopped<'a> {
     attempt: &'a Attempt,
+    number: Option<u64>,
+}
+
+impl<'a> UntilStopped<'a> {
+    fn new(attempt: &'a Attempt) -> Self {
+        UntilStopped { attempt, number: None }
+    }
+}
+
+impl Drop for UntilStopped<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            let waker = self.attempt.lock().wakers.remove(&number);
+            drop(waker);
+        }
+    }
 }
 
 impl Future for UntilStopped<'_> {
     type Output = Stopped;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Stopped> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Stopped> {
         let mut shared = self.attempt.lock();
         if let Some(reason) = shared.stop {
             shared.told = true;
             return Poll::Ready(Stopped { reason });
         }
-        if !shared.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            shared.wakers.push(cx.waker().clone());
+        let number = self.number.unwrap_or(shared.next_waker);
+        if self.number.is_none() {
+            shared.next_waker += 1;
         }
+        shared.wakers.insert(number, cx.waker().clone());
+        drop(shared);
+        self.number = Some(number);
         runtime::note_own_wait();
         Poll::Pending
     }

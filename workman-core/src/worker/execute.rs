@@ -19,7 +19,7 @@ use crate::query::{PageRequest, WorkQuery};
 use crate::record::{ErrorText, InputShape, ParkReason};
 use crate::runtime::{self, Runtime};
 use crate::state::StopReason;
-use crate::store::Store;
+use crate::store::{Store, StoreError, StoreErrorKind};
 
 /// How many outputs are read at a time.
 const OUTPUTS_A_PAGE: usize = 256;
@@ -110,8 +110,7 @@ pub(crate) async fn outputs(store: &dyn Store, ids: &[WorkId], limit: usize) -> 
     for chunk in ids.chunks(OUTPUTS_A_PAGE) {
         let query = WorkQuery::ids(chunk.iter().copied());
         let page = store.query(PageRequest { query, after: None, limit: OUTPUTS_A_PAGE }).await;
-        // Nothing ran yet, so an unreadable store costs the work nothing: it is given back.
-        let page = page.map_err(|_| End::Interrupted { reason: StopReason::StoreUnavailable })?;
+        let page = page.map_err(|error| unreadable(&error))?;
         for info in page.works {
             size += info.output.as_ref().map_or(0, Payload::len);
             found.insert(info.id, info.output);
@@ -122,6 +121,17 @@ pub(crate) async fn outputs(store: &dyn Store, ids: &[WorkId], limit: usize) -> 
         }
     }
     Ok(ids.iter().map(|id| found.get(id).cloned().flatten()).collect())
+}
+
+/// Nothing ran yet, so a store that can't be read costs the work nothing: it is given back, or parked if it would be in vain.
+fn unreadable(error: &StoreError) -> End {
+    match error.kind() {
+        StoreErrorKind::Corrupted => {
+            let message = format!("the output of a prerequisite can't be read: {error}");
+            End::Unrunnable { why: ParkReason::Undecodable { message: message.into() } }
+        }
+        _ => End::Interrupted { reason: StopReason::StoreUnavailable },
+    }
 }
 
 /// Sends the end of a run. Dropped without one, the runtime must have gone away under the worker.

@@ -199,9 +199,10 @@ impl Broken {
                 let refused = results.iter().any(Result::is_err);
                 if refused { Err(StoreError::new(StoreErrorKind::Rejected, "a unit was refused")) } else { Ok(results) }
             }
-            Fault::LosesCalls if self.memory().calls % 40 == 0 && only_enqueues(&units) => {
-                Ok(units.iter().map(|_| Ok(Applied::Enqueued { how: Enqueued::Inserted, claimed: 0 })).collect())
-            }
+            Fault::LosesCalls if self.memory().calls.is_multiple_of(40) && only_enqueues(&units) => Ok(units
+                .iter()
+                .map(|_| Ok(Applied::Enqueued { how: Enqueued::Inserted, claimed: Vec::new() }))
+                .collect()),
             Fault::OverfillsClaims => {
                 for unit in &mut units {
                     if let Command::Claim(claim) = &mut unit.command {

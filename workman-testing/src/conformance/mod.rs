@@ -179,7 +179,7 @@ macro_rules! clause_list {
 
 crate::__each_store_clause!(clause_list {});
 
-/// Makes the tests of one store, given its [`StoreFactory`](conformance::StoreFactory): a `#[test]` for each sentence of the
+/// Makes the tests of one store, given its [`StoreFactory`](crate::conformance::StoreFactory): a `#[test]` for each sentence of the
 /// contract, each in a new and empty place.
 ///
 /// ```text
@@ -187,7 +187,7 @@ crate::__each_store_clause!(clause_list {});
 /// workman_testing::store_conformance!(MyFactory);
 /// ```
 ///
-/// The module [`conformance`] has a whole example.
+/// The module [`conformance`](crate::conformance) has a whole example.
 #[macro_export]
 macro_rules! store_conformance {
     ($factory:ty) => {

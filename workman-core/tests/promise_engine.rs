@@ -1,0 +1,175 @@
+//! The dispatcher keeps its own rules: slots, time, failures of the store, the end of a manager.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+#[path = "promise_support/mod.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use support::{Bystanders, HOUR, secs};
+use workman_core::runtime::block_on;
+use workman_core::{
+    EnqueueError, Limits, MemoryStore, OutputError, ThreadRuntime, WorkContext, WorkError, WorkManager, WorkSelector,
+    WorkState, worker,
+};
+use workman_testing::{Fault, TestDriver};
+
+/// How many run now, and how many ever did at once.
+#[derive(Clone, Default)]
+struct Crowd {
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+#[worker]
+async fn crowded(cx: &WorkContext, #[state] crowd: Crowd) -> Result<(), WorkError> {
+    let now = crowd.now.fetch_add(1, Ordering::SeqCst) + 1;
+    crowd.most.fetch_max(now, Ordering::SeqCst);
+    let slept = cx.sleep(secs(1)).await;
+    crowd.now.fetch_sub(1, Ordering::SeqCst);
+    Ok(slept?)
+}
+
+#[worker]
+async fn notes_and_waits(cx: &WorkContext) -> Result<u32, WorkError> {
+    if let Some(saved) = cx.checkpoint::<u32>()? {
+        return Ok(saved);
+    }
+    cx.save_checkpoint(&7_u32)?;
+    cx.sleep(HOUR).await?;
+    Ok(0)
+}
+
+#[worker]
+fn answers() -> u32 {
+    42
+}
+
+#[worker]
+async fn waits(cx: &WorkContext) -> Result<(), WorkError> {
+    cx.sleep(HOUR).await?;
+    Ok(())
+}
+
+/// Enqueues come one after the other, and the dispatcher hears of each only later.
+#[test]
+fn no_more_run_at_once_than_there_are_slots() {
+    let mut limits = TestDriver::default_limits();
+    limits.async_slots = 2;
+    let crowd = Crowd::default();
+    let test = TestDriver::new().limits(limits).state(crowd.clone());
+    let works: Vec<_> = (0..50).map(|_| test.enqueue(crowded::request())).collect();
+    for _ in 0..25 {
+        test.run_until_idle();
+        assert!(crowd.now.load(Ordering::SeqCst) <= 2);
+        test.advance(secs(1));
+    }
+    assert_eq!(crowd.most.load(Ordering::SeqCst), 2);
+    assert!(works.iter().all(|id| test.state_of(*id) == WorkState::Succeeded));
+}
+
+/// The driver would never come to rest if the dispatcher did not.
+#[test]
+fn a_failing_store_is_left_alone_between_the_tries_and_nothing_is_lost() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let delayed = test.enqueue(answers::request().initial_delay(secs(5)));
+    let noted = test.enqueue(notes_and_waits::request());
+    test.run_until_idle();
+    for _ in 0..5 {
+        test.fail_at(test.commits() + 1, Fault::Rejected);
+        test.advance(secs(3));
+    }
+    // The last fault may still wait for a commit; it gets one that nobody needs.
+    let _ = test.try_enqueue(answers::request());
+    test.advance(secs(60));
+    assert_eq!(test.output::<u32>(delayed), 42);
+    test.crash_and_restart();
+    test.run_until_idle();
+    assert_eq!(test.output::<u32>(noted), 7, "the checkpoint was written at the retry");
+    bystanders.are_untouched(&test);
+}
+
+/// Row 20: nothing waits longer than its stated delay.
+#[test]
+fn a_clock_set_back_makes_no_wait_longer() {
+    let test = TestDriver::new();
+    let delayed = test.enqueue(answers::request().initial_delay(secs(2)));
+    test.run_until_idle();
+    let wall = workman_core::Clock::wall(test.clock());
+    test.clock().set_wall(wall - HOUR);
+    test.advance(secs(2));
+    assert_eq!(test.output::<u32>(delayed), 42);
+}
+
+#[test]
+fn a_request_that_was_cloned_is_no_second_work() {
+    let test = TestDriver::new();
+    let request = answers::request();
+    let chain = test.manager().begin_with([request.clone(), request.clone()]).then(answers::request());
+    let error = test.block_on(chain.enqueue()).err().unwrap();
+    assert!(matches!(error, EnqueueError::SameRequestTwice(id) if id == request.id()), "{error}");
+    assert!(error.to_string().contains("make a new request"), "{error}");
+}
+
+/// CAN-1, DEP-3: also where nobody runs anything.
+#[test]
+fn a_cancellation_too_wide_for_one_commit_is_finished_by_a_manager_that_only_enqueues() {
+    let test = TestDriver::new().shape(workman_core::Builder::enqueue_only);
+    let mut chain = test.manager().begin_with(answers::request());
+    for _ in 0..12_000 {
+        chain = chain.then(answers::request());
+    }
+    let ids = test.block_on(chain.enqueue()).unwrap().ids;
+    test.cancel(WorkSelector::id(ids[0]));
+    test.run_until_idle();
+    assert!(ids.iter().all(|id| test.state_of(*id) == WorkState::Cancelled));
+}
+
+#[test]
+fn every_call_of_shutdown_waits_for_the_end() {
+    let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start().unwrap();
+    let work = block_on(manager.enqueue(waits::request())).unwrap();
+    block_on(async {
+        let mut watched = work.watch();
+        while watched.next().await.unwrap().state != WorkState::Running {}
+        let first = manager.shutdown(Duration::MAX);
+        let second = manager.shutdown(Duration::from_secs(1));
+        let (first, second) = futures::future::join(first, second).await;
+        assert_eq!((&first.given_up, &first.error), (&Vec::new(), &None));
+        assert_eq!(first, second);
+        let info = work.info().await.unwrap().unwrap();
+        assert_eq!((info.state, info.interruptions, info.failures), (WorkState::Enqueued, 1, 0));
+        assert!(matches!(work.output().await, Err(OutputError::ManagerEnded)));
+    });
+}
+
+#[test]
+fn an_engine_that_is_dropped_gives_its_works_back_and_wakes_who_waits() {
+    let builder = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new());
+    let (manager, engine) = builder.start_inline().unwrap();
+    let work = block_on(manager.enqueue(waits::request())).unwrap();
+    drop(engine);
+    assert!(matches!(block_on(work.output()), Err(OutputError::ManagerEnded)));
+    let info = block_on(work.info()).unwrap().unwrap();
+    assert_eq!((info.state, info.deaths), (WorkState::Enqueued, 0));
+}
+
+#[test]
+fn the_longest_limits_are_legal() {
+    let mut limits = Limits::default();
+    (limits.grace, limits.progress_delay, limits.dwell) = (Duration::MAX, Duration::MAX, Duration::MAX);
+    (limits.async_slots, limits.blocking_slots) = (1, 1);
+    let test = TestDriver::new().limits(limits);
+    let noted = test.enqueue(notes_and_waits::request());
+    test.run_until_idle();
+    assert_eq!(test.cancel(WorkSelector::id(noted)), 1);
+    test.run_until_idle();
+    let next = test.enqueue(answers::request());
+    test.run_until_idle();
+    assert_eq!(test.output::<u32>(next), 42);
+}
