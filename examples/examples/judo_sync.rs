@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use workman_core::constraints::Network;
+use workman_core::record::AttemptEnd;
 use workman_core::{
     Backoff, ConstraintKind, Constraints, ExistingPeriodicWorkPolicy, Limits, ManualSensor, NetworkType, StopReason,
     ThreadRuntime, WorkContext, WorkHandle, WorkInfo, WorkManager, worker,
@@ -112,8 +113,12 @@ async fn play(
     server: &Server,
 ) -> Result<(), Failure> {
     let begun = sync.info().await?.ok_or("the work is gone")?;
+    let last = begun.attempts.last().map_or(0, |attempt| attempt.fence);
+    let has_failed = |info: &WorkInfo| {
+        info.attempts.iter().any(|attempt| attempt.fence > last && matches!(attempt.end, AttemptEnd::Failed { .. }))
+    };
     server.refuse(1);
-    until(sync, "the server fails once", |info| info.failures > 0).await?;
+    until(sync, "the server fails once", has_failed).await?;
     until(sync, "the sync is tried again and under way", |info| info.progress.is_some()).await?;
     sensor.lose(ConstraintKind::Charging);
     let stopped = |info: &WorkInfo| {
