@@ -55,6 +55,37 @@ async fn waits(cx: &WorkContext) -> Result<(), WorkError> {
     Ok(())
 }
 
+/// What each run was given: its key and its token.
+type Ledger = Arc<std::sync::Mutex<Vec<(String, u64)>>>;
+
+#[worker(backoff = workman_core::Backoff::linear(Duration::from_secs(1)))]
+async fn signs(cx: &WorkContext, #[state] ledger: Ledger, failures: u32) -> Result<(), String> {
+    ledger.lock().unwrap().push((cx.idempotency_key(), cx.fencing_token()));
+    if cx.attempt() < failures { Err("again".to_owned()) } else { Ok(()) }
+}
+
+/// G7: one key for all attempts of a work, or of one period; a token that only grows.
+#[test]
+fn g7_the_key_stays_over_all_attempts_and_the_token_grows() {
+    let ledger = Ledger::default();
+    let test = TestDriver::new().state(Arc::clone(&ledger));
+    let bystanders = Bystanders::of(&test);
+    let once = test.enqueue(signs::request(3));
+    test.advance(secs(10));
+    let taken = std::mem::take(&mut *ledger.lock().unwrap());
+    assert_eq!(taken.len(), 4);
+    assert!(taken.iter().all(|(key, _)| *key == once.to_string()), "{taken:?}");
+    assert!(taken.is_sorted_by(|(_, a), (_, b)| a < b), "{taken:?}");
+
+    test.enqueue_periodic(signs::periodic(1, HOUR));
+    test.advance(HOUR + secs(10));
+    let taken = std::mem::take(&mut *ledger.lock().unwrap());
+    let (keys, tokens): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
+    assert_eq!((&keys[0], &keys[2]), (&keys[1], &keys[3]));
+    assert!(keys[0] != keys[2] && tokens.is_sorted_by(|a, b| a < b), "{keys:?} {tokens:?}");
+    bystanders.are_untouched(&test);
+}
+
 /// Enqueues come one after the other, and the dispatcher hears of each only later.
 #[test]
 fn no_more_run_at_once_than_there_are_slots() {
