@@ -199,7 +199,7 @@ fn ten_thousand_dependents_fail_or_are_cancelled_with_the_work_that_they_depend_
 
         let ids = crowd(&test, deep, slow_letter::request("a".into(), 10));
         test.run_until_idle();
-        assert_eq!(test.cancel(WorkSelector::id(ids[0])), ids.len());
+        assert_eq!(test.cancel(WorkSelector::id(ids[0])), ids.len().min(10_001), "the rest follows");
         test.run_until_idle();
         all_are(&test, WorkState::Cancelled, 10_000);
         bystanders.are_untouched(&test);

@@ -15,9 +15,11 @@ mod executor;
 mod fault;
 mod home;
 mod signal;
+mod worker;
 
 pub use clock::VirtualClock;
 pub use driver::{Named, TestDriver};
 pub use fault::{CrashPoint, Fault, FaultStore};
 pub use home::{MemoryHome, StoreHome};
 pub use signal::Signal;
+pub use worker::TestWorker;

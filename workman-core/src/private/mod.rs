@@ -4,6 +4,7 @@
 //! ([`Output`]). Making such a constant is the only place where a type must satisfy something, so a type that does not
 //! gives one error, at the argument. Everything else goes through the functions that the constant carries.
 
+mod alone;
 mod input;
 mod output;
 
@@ -21,6 +22,7 @@ use crate::request::Input;
 use crate::time::SystemClock;
 use crate::worker::{Attempt, Body, Shared, WorkContext};
 
+pub use alone::{Alone, Stage};
 pub use input::*;
 pub use output::*;
 

@@ -104,10 +104,13 @@ impl Attempt {
         self.lock().stop
     }
 
-    /// The reason, if the worker has been told that it is to stop.
-    pub(crate) fn told_to_stop(&self) -> Option<StopReason> {
+    /// What an end is worth: once a worker was told to stop, its error says no more than that it did.
+    pub(crate) fn verdict(&self, end: End) -> End {
         let shared = self.lock();
-        shared.stop.filter(|_| shared.told)
+        match (shared.stop.filter(|_| shared.told), end) {
+            (Some(reason), End::Failed { error, .. }) if !error.panicked => End::Interrupted { reason },
+            (_, end) => end,
+        }
     }
 
     /// The attempt is over: whatever still holds the context can say nothing any more.

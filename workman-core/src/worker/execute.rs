@@ -152,12 +152,7 @@ impl Report {
             Ok(end) => end,
             Err(panic) => End::Failed { error: panic_text(&*panic), advice: Advice::ByPolicy },
         };
-        // Once a worker was told to stop, its error says no more than that it did.
-        let end = match (attempt.told_to_stop(), end) {
-            (Some(reason), End::Failed { error, .. }) if !error.panicked => End::Interrupted { reason },
-            (_, end) => end,
-        };
-        self.tell(end);
+        self.tell(attempt.verdict(end));
     }
 
     fn tell(&mut self, end: End) {

@@ -3,10 +3,13 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use workman_core::{Constraints, NetworkType, Timestamp, WorkInfo, WorkState, worker};
-use workman_testing::TestDriver;
+use workman_core::worker::Registry;
+use workman_core::{Constraints, NetworkType, Store, Timestamp, WorkInfo, WorkState, worker};
+use workman_redb::RedbStore;
+use workman_testing::{StoreHome, TestDriver};
 
 pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -21,6 +24,11 @@ const NEVER: Duration = secs(50 * 365 * 24 * 3600);
 #[worker]
 fn bystander(number: u32) -> u32 {
     number
+}
+
+/// For builds that name their workers.
+pub(crate) fn add_bystander(registry: &mut Registry) {
+    registry.add::<bystander>();
 }
 
 /// Works in various states that have nothing to do with the test.
@@ -60,4 +68,33 @@ impl Bystanders {
 /// When the last failed or interrupted attempts ended, one after the other.
 pub(crate) fn ends(info: &WorkInfo) -> Vec<Timestamp> {
     info.attempts.iter().map(|attempt| attempt.ended).collect()
+}
+
+/// Works in a redb file, opened in place without threads.
+pub(crate) struct RedbHome {
+    folder: std::path::PathBuf,
+}
+
+impl RedbHome {
+    pub(crate) fn new(name: &str) -> Self {
+        // A crash of the process loses no page of the system's, so a file in memory shows the same, sooner.
+        let memory = std::path::Path::new("/dev/shm");
+        let place = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+        let folder = place.join(format!("workman-promise-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        RedbHome { folder }
+    }
+}
+
+impl StoreHome for RedbHome {
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(RedbStore::builder(self.folder.join("works.redb")).inline().open().unwrap())
+    }
+}
+
+impl Drop for RedbHome {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }

@@ -81,7 +81,12 @@ impl TestDriver {
                 "{alive} blocking workers did not end when their process died: they hold a thread without giving it back"
             ));
         }
-        let _ = self.manager();
+        // It may die again at its very start; then the next one is started.
+        while let Err(error) = self.try_start() {
+            if !self.has_crashed() {
+                self.fail(format_args!("the manager does not start: {error}"));
+            }
+        }
     }
 
     /// Ends the process in order, with the usual grace period, and starts the next on the same store.

@@ -1,0 +1,246 @@
+//! What is refused, with which words; and what can't run, and says so.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+#[path = "promise_support/mod.rs"]
+mod support;
+
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::{Bystanders, HOUR};
+use workman_core::worker::Registry;
+use workman_core::{
+    Conditions, ConstraintKind, Constraints, EnqueueError, ExistingWorkPolicy, Explanation, ManualSensor,
+    MissingSensor, Nothing, PeriodicRequest, Request, StartError, WorkState, worker,
+};
+use workman_testing::TestDriver;
+
+#[worker]
+async fn store_text(text: String) -> usize {
+    text.len()
+}
+
+#[worker]
+async fn blur(radius: f64) -> f64 {
+    radius
+}
+
+#[worker]
+async fn open(path: PathBuf) -> bool {
+    path.exists()
+}
+
+#[worker]
+async fn tick() {}
+
+fn text(size: usize) -> Request<Nothing, usize> {
+    store_text::request("x".repeat(size))
+}
+
+/// Refused, with this text, and nothing is stored.
+fn refused<O>(request: Request<Nothing, O>, wanted: &str) {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let (id, commits) = (request.id(), test.commits());
+    let error = test.try_enqueue(request).unwrap_err();
+    assert_eq!(error.to_string(), wanted);
+    assert!(!error.is_indeterminate());
+    assert_eq!((test.find(id), test.commits()), (None, commits));
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn bad_requests_are_refused_by_name_and_nothing_is_stored() {
+    refused(
+        text(2 << 20),
+        "the input of worker `store_text` has 2097163 bytes, the limit is 1048576: store large data elsewhere and pass where \
+         it is, or raise `Limits::payload`",
+    );
+    refused(blur::request(f64::NAN), "the argument `radius` of worker `blur` can't be encoded: NaN is no JSON number");
+    refused(
+        text(1).tag("line\nbreak"),
+        "the tag \"line\\nbreak\" of a request for worker `store_text` has the control character '\\n'",
+    );
+    refused(text(1).tag(""), "the tag \"\" of a request for worker `store_text` is empty");
+    assert!(matches!(
+        TestDriver::new().try_enqueue(text(1).max_attempts(0)),
+        Err(EnqueueError::Request(workman_core::RequestError::NoAttempts { .. }))
+    ));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_not_unicode_is_refused_before_it_is_stored() {
+    let test = TestDriver::new();
+    let path = PathBuf::from(std::ffi::OsString::from_vec(vec![0x66, 0xff]));
+    let error = test.try_enqueue(open::request(path)).unwrap_err().to_string();
+    assert!(error.starts_with("the argument `path` of worker `open` can't be encoded"), "{error}");
+    assert_eq!(test.commits(), 1, "nothing but the start of the manager");
+}
+
+#[test]
+fn a_zero_period_and_an_empty_chain_are_refused() {
+    let test = TestDriver::new();
+    let manager = test.manager();
+    let zero: PeriodicRequest = tick::periodic(Duration::ZERO);
+    let error = test.block_on(manager.enqueue_periodic(zero)).unwrap_err();
+    assert!(matches!(error, EnqueueError::Request(workman_core::RequestError::NoInterval { .. })), "{error}");
+
+    let nobody = Vec::<Request<Nothing, ()>>::new();
+    let chains = [manager.begin_with(nobody.clone()), manager.begin_with(tick::request()).then(nobody)];
+    for chain in chains {
+        assert!(matches!(test.block_on(chain.enqueue()).err(), Some(EnqueueError::Empty)));
+    }
+    let name = "n".repeat(257);
+    let error = test.block_on(manager.enqueue_unique(name, ExistingWorkPolicy::Keep, tick::request())).unwrap_err();
+    assert!(error.to_string().ends_with("has 257 bytes, the limit is 256; see `Limits::name`"), "{error}");
+}
+
+/// An output beyond the limit is a failed attempt that names worker and size.
+#[worker]
+async fn too_much(size: usize) -> String {
+    "x".repeat(size)
+}
+
+#[test]
+fn an_output_beyond_the_limit_is_a_failed_attempt() {
+    let test = TestDriver::new();
+    let id = test.enqueue(too_much::request(1 << 20).max_attempts(1));
+    test.run_until_idle();
+    let info = test.info(id);
+    assert_eq!(info.state, WorkState::Failed);
+    assert_eq!(
+        info.last_error().unwrap().message,
+        "the output of worker \"too_much\" has 1048578 bytes, the limit is 1048576; see `Limits::payload`"
+    );
+}
+
+// ---- builds that differ ----
+
+mod old {
+    #[workman_core::worker(name = "resize")]
+    pub(crate) async fn resize_to_text(width: String) -> String {
+        width
+    }
+}
+
+mod new {
+    #[workman_core::worker]
+    pub(crate) async fn resize_to_number(width: u32) -> u32 {
+        width
+    }
+}
+
+fn build<W: workman_core::Worker>() -> Registry {
+    let mut registry = Registry::new();
+    registry.add::<W>();
+    registry
+}
+
+fn bystanders_of(test: &TestDriver) -> Bystanders {
+    let mut registry = Registry::new();
+    support::add_bystander(&mut registry);
+    test.next_build(registry);
+    Bystanders::of(test)
+}
+
+/// G11, rule 9: it is parked before it counts as an attempt, visible, and tried again once at each start.
+#[test]
+fn g11_an_input_that_does_not_decode_is_parked_and_retried_at_the_next_start() {
+    let test = TestDriver::new();
+    let bystanders = bystanders_of(&test);
+    test.next_build(build::<old::resize_to_text>());
+    test.restart();
+    let ids = ["wide", "12"].map(|width| test.enqueue(old::resize_to_text::request(width.into()).initial_delay(HOUR)));
+    let mut next = Registry::new();
+    next.add_as::<new::resize_to_number>("resize");
+    test.next_build(next);
+    test.restart();
+    test.advance(HOUR);
+    for id in ids {
+        let info = test.info(id);
+        assert_eq!((info.state, info.failures, info.attempts.len()), (WorkState::Enqueued, 0, 0));
+        let why = info.parked.unwrap().to_string();
+        assert!(why.starts_with("input does not decode: argument `width`"), "{why}");
+        assert!(matches!(test.explain(id), Explanation::Parked(_)));
+    }
+    let manager = test.manager();
+    let listed = test.block_on(manager.check()).unwrap();
+    assert_eq!(listed.iter().filter(|info| &*info.worker == "resize").count(), 2);
+
+    test.crash_and_restart();
+    test.run_until_idle();
+    assert!(ids.iter().all(|id| test.info(*id).parked.is_some()), "this build can't read them either");
+    test.next_build(build::<old::resize_to_text>());
+    test.restart();
+    test.run_until_idle();
+    assert_eq!(ids.map(|id| test.output::<String>(id)), ["wide", "12"]);
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn g11_work_of_a_worker_that_is_not_in_this_build_waits_visibly_and_holds_up_nobody() {
+    let test = TestDriver::new();
+    let bystanders = bystanders_of(&test);
+    let missing = test.enqueue(tick::request());
+    test.run_until_idle();
+    assert_eq!(test.explain(missing), Explanation::NoWorker("tick".into()));
+    assert_eq!(test.explain(missing).to_string(), "no worker named \"tick\" in this build");
+    test.advance(100 * HOUR);
+    let info = test.info(missing);
+    assert_eq!((info.state, info.runs, info.failures), (WorkState::Enqueued, 0, 0));
+    test.next_build(build::<tick>());
+    test.restart();
+    test.run_until_idle();
+    assert_eq!(test.state_of(missing), WorkState::Succeeded);
+    bystanders.are_untouched(&test);
+}
+
+#[worker]
+async fn uses_a_database(#[state] database: Arc<String>) -> String {
+    database.to_string()
+}
+
+#[test]
+fn a_state_that_was_never_given_is_a_start_error_for_registered_workers_and_a_refusal_for_linked_ones() {
+    let test = TestDriver::new().register::<uses_a_database>();
+    let error = test.try_start().unwrap_err();
+    assert!(matches!(error, StartError::MissingState { .. }), "{error}");
+    assert!(error.to_string().contains("Arc<alloc::string::String>"), "{error}");
+
+    let test = TestDriver::new();
+    let error = test.try_enqueue(uses_a_database::request()).unwrap_err();
+    assert!(matches!(error, EnqueueError::MissingState { .. }), "{error}");
+
+    let test = TestDriver::new().state(Arc::new(String::from("db")));
+    let id = test.enqueue(uses_a_database::request());
+    test.run_until_idle();
+    assert_eq!(test.output::<String>(id), "db");
+}
+
+/// Rule 19: a constraint that nobody observes.
+#[test]
+fn a_constraint_that_nobody_observes_is_refused_or_waits_or_is_assumed_met() {
+    let unobserved = Conditions { charging: None, ..Conditions::IDEAL };
+    let driver = |policy| {
+        TestDriver::new().shape(move |builder| builder.sensor(ManualSensor::with(unobserved)).missing_sensor(policy))
+    };
+    let request = || tick::request().constraints(Constraints::new().requires_charging());
+
+    let error = driver(MissingSensor::Refuse).try_enqueue(request()).unwrap_err();
+    assert!(matches!(error, EnqueueError::NoSensor { kind: ConstraintKind::Charging, .. }), "{error}");
+
+    let test = driver(MissingSensor::Wait);
+    let id = test.enqueue(request());
+    test.advance(HOUR);
+    assert_eq!(test.state_of(id), WorkState::Enqueued);
+    assert!(matches!(test.explain(id), Explanation::Constraint(unmet) if !unmet.observed()));
+
+    let test = driver(MissingSensor::AssumeMet);
+    let id = test.enqueue(request());
+    test.run_until_idle();
+    assert_eq!(test.state_of(id), WorkState::Succeeded);
+}

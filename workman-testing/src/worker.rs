@@ -1,0 +1,221 @@
+//! [`TestWorker`]: one attempt of one worker, alone.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use workman_core::__private::{Alone, stored_input};
+use workman_core::id::IdSource;
+use workman_core::plan::End;
+use workman_core::worker::{Body, Invocation, States};
+use workman_core::{Payload, Request, Runtime, StopReason, WorkId, Worker};
+
+use crate::baton::{Stuck, ThreadSetup};
+use crate::clock::VirtualClock;
+use crate::executor::Executor;
+
+/// How long the worker may wait for the world outside, in real time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A sleep longer than this has no end for a test.
+const FOR_EVER: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
+
+/// Runs one attempt of a worker, without store and manager, on a clock that moves by itself as soon as the worker only sleeps.
+///
+/// A worker that needs nothing of its context is an ordinary function and is tested by calling it. This is for the others:
+/// they get the input, the attempt, the checkpoint, the state and the stop of the test's choice.
+///
+/// ```
+/// use std::time::Duration;
+/// use workman_core::plan::End;
+/// use workman_core::{StopReason, WorkContext, WorkError, worker};
+/// use workman_testing::TestWorker;
+///
+/// #[worker]
+/// async fn count(cx: &WorkContext, to: u32) -> Result<u32, WorkError> {
+///     let from = cx.checkpoint::<u32>()?.unwrap_or(0);
+///     for i in from + 1..=to {
+///         cx.sleep(Duration::from_secs(1)).await?;
+///         cx.save_checkpoint(&i)?;
+///     }
+///     Ok(to - from)
+/// }
+///
+/// assert_eq!(TestWorker::<count>::new(count::request(1000)).output(), 1000);
+/// assert_eq!(TestWorker::<count>::new(count::request(1000)).checkpoint(&990).attempt(3).output(), 10);
+///
+/// let unplugged = StopReason::ConstraintCharging;
+/// let stopped = TestWorker::<count>::new(count::request(1000)).stop_after(Duration::from_secs(5), unplugged).run();
+/// assert_eq!(stopped, End::Interrupted { reason: unplugged });
+/// ```
+#[must_use = "a worker does nothing until it is run"]
+pub struct TestWorker<W> {
+    id: WorkId,
+    input: Payload,
+    prerequisites: Vec<Option<Payload>>,
+    states: States,
+    attempt: u32,
+    checkpoint: Option<Payload>,
+    stop: Option<(Duration, StopReason)>,
+    worker: PhantomData<fn() -> W>,
+}
+
+impl<W: Worker> TestWorker<W> {
+    /// The worker with this input.
+    ///
+    /// # Panics
+    /// If the request would be refused.
+    #[track_caller]
+    pub fn new<P>(request: Request<P, W::Output>) -> Self {
+        let id = request.id();
+        let input = stored_input(request).unwrap_or_else(|error| panic!("{error}"));
+        TestWorker {
+            id,
+            input,
+            prerequisites: Vec::new(),
+            states: States::default(),
+            attempt: 0,
+            checkpoint: None,
+            stop: None,
+            worker: PhantomData,
+        }
+    }
+
+    /// The number of the attempt; 0 is the first.
+    pub fn attempt(mut self, attempt: u32) -> Self {
+        self.attempt = attempt;
+        self
+    }
+
+    /// The output of the next prerequisite, in declaration order.
+    #[track_caller]
+    pub fn prerequisite<T: Serialize>(mut self, output: &T) -> Self {
+        self.prerequisites.push(Some(encode(output)));
+        self
+    }
+
+    /// What an earlier run saved.
+    #[track_caller]
+    pub fn checkpoint<T: Serialize>(mut self, checkpoint: &T) -> Self {
+        self.checkpoint = Some(encode(checkpoint));
+        self
+    }
+
+    /// State of the application.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, state: T) -> Self {
+        self.states.insert(state);
+        self
+    }
+
+    /// Tells the worker to stop, from the beginning.
+    pub fn stopped(self, reason: StopReason) -> Self {
+        self.stop_after(Duration::ZERO, reason)
+    }
+
+    /// Tells the worker to stop after this long.
+    pub fn stop_after(mut self, after: Duration, reason: StopReason) -> Self {
+        self.stop = Some((after, reason));
+        self
+    }
+
+    /// Runs the attempt, and answers how it ended, as a manager would see it.
+    ///
+    /// # Panics
+    /// If the worker panics, can't be started with this input, or never ends.
+    #[track_caller]
+    pub fn run(self) -> End {
+        let clock = VirtualClock::new();
+        let stage = Alone {
+            id: self.id,
+            worker: W::DEF.name,
+            attempt: self.attempt,
+            checkpoint: self.checkpoint,
+            stop: self.stop,
+            clock: Arc::new(clock.clone()),
+        };
+        let stage = stage.stage();
+        let invocation = Invocation {
+            context: stage.context,
+            input: self.input,
+            prerequisites: self.prerequisites,
+            states: Arc::new(self.states),
+        };
+        let body = (W::DEF.start)(invocation)
+            .unwrap_or_else(|error| panic!("worker `{}` can't be started: {error:?}", W::DEF.name));
+        let executor = Executor::new(0);
+        let ids = Arc::new(IdSource::new(Arc::new(clock.clone()), 0));
+        let runtime = executor.begin_process(ThreadSetup { ids });
+        executor.spawn_engine(stage.engine);
+        let ended = Ended::default();
+        spawn(&runtime, body, ended.clone());
+        let ran = drive(&executor, &clock, &ended);
+        executor.end_process(PATIENCE);
+        match ran {
+            Some(Ok(end)) => (stage.verdict)(end),
+            Some(Err(panic)) => resume_unwind(panic),
+            None => panic!("worker `{}` waits for something that never happens", W::DEF.name),
+        }
+    }
+
+    /// Runs the attempt, and answers what the worker gave.
+    ///
+    /// # Panics
+    /// If it ended in any other way; and as [`run`](Self::run).
+    #[track_caller]
+    pub fn output(self) -> W::Output
+    where
+        W::Output: DeserializeOwned,
+    {
+        match self.run() {
+            End::Succeeded { output } => output.decode().unwrap_or_else(|error| panic!("{error}")),
+            other => panic!("worker `{}` gave nothing: {other:?}", W::DEF.name),
+        }
+    }
+}
+
+/// The end of the attempt, once there is one.
+type Ended = Arc<Mutex<Option<Result<End, Box<dyn Any + Send>>>>>;
+
+fn take(ended: &Ended) -> Option<Result<End, Box<dyn Any + Send>>> {
+    ended.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn spawn(runtime: &impl Runtime, body: Body, ended: Ended) {
+    let put = move |end| *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    match body {
+        Body::Async(future) => {
+            runtime.spawn(Box::pin(async move { put(AssertUnwindSafe(future).catch_unwind().await) }));
+        }
+        Body::Blocking(job) => runtime.spawn_blocking(Box::new(move || put(catch_unwind(AssertUnwindSafe(job))))),
+    }
+}
+
+/// Runs what is ready; when nothing is, lets time pass, or waits for the world outside.
+fn drive(executor: &Executor, clock: &VirtualClock, ended: &Ended) -> Option<Result<End, Box<dyn Any + Send>>> {
+    loop {
+        match executor.run_one(PATIENCE) {
+            Ok(true) => {}
+            Ok(false) => {
+                executor.wake_spinners();
+                let waited = executor.waits_for_the_world() && executor.wait_for_the_world(PATIENCE);
+                if !waited && !clock.step(FOR_EVER) {
+                    return take(ended);
+                }
+            }
+            Err(Stuck) => return None,
+        }
+        if let Some(end) = take(ended) {
+            return Some(end);
+        }
+    }
+}
+
+#[track_caller]
+fn encode<T: Serialize>(value: &T) -> Payload {
+    Payload::encode(value).unwrap_or_else(|error| panic!("{error}"))
+}
