@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -19,13 +20,14 @@ use workman_core::constraints::Network;
 use workman_core::record::AttemptEnd;
 use workman_core::{
     Backoff, ConstraintKind, Constraints, ExistingPeriodicWorkPolicy, Limits, ManualSensor, NetworkType, StopReason,
-    ThreadRuntime, WorkContext, WorkHandle, WorkInfo, WorkManager, worker,
+    ThreadRuntime, WorkContext, WorkHandle, WorkInfo, WorkManager, WorkState, worker,
 };
 use workman_examples::cli::{self, Args, Failure};
 use workman_examples::http::{self, Server};
 use workman_redb::RedbStore;
 
 const PAGES: u32 = 20;
+const FAILING_PAGE: u32 = 3;
 const MEMBERS: TableDefinition<'_, &str, u32> = TableDefinition::new("members");
 
 /// The local side of the club: a database, and where its server is.
@@ -69,11 +71,7 @@ async fn example(mut args: Args) -> Result<(), Failure> {
     let place = cli::place("judo_sync")?;
     println!("the schedule and the members are in {}", place.display());
     let database = Arc::new(Database::create(place.join("members.redb"))?);
-    let server = Server::start(|request| {
-        let page = request.path.rsplit('/').next().unwrap_or_default();
-        let names: Vec<String> = ["Kano", "Fukuda", "Abe"].iter().map(|name| format!("{name} {page}")).collect();
-        Ok((200, serde_json::to_vec(&names)?))
-    })?;
+    let server = serve_members()?;
 
     let sensor = ManualSensor::new();
     let mut limits = Limits::default();
@@ -98,28 +96,40 @@ async fn example(mut args: Args) -> Result<(), Failure> {
     if by_hand {
         obey_stdin(&sensor)?
     } else {
-        play(&manager, &sync, &sensor, &server).await?
+        play(&manager, &sync, &sensor).await?
     }
     println!("{} members are known", database.begin_read()?.open_table(MEMBERS)?.len()?);
     manager.shutdown(Duration::from_secs(2)).await;
     Ok(())
 }
 
+/// Three members a page. One page fails the first time that this process is asked for it.
+fn serve_members() -> Result<Server, Failure> {
+    let failed = AtomicBool::new(false);
+    let server = Server::start(move |request| {
+        let page: u32 = request.path.rsplit('/').next().and_then(|page| page.parse().ok()).unwrap_or_default();
+        if page == FAILING_PAGE && !failed.swap(true, Ordering::SeqCst) {
+            return Ok((503, b"come back later".to_vec()));
+        }
+        let names = ["Kano", "Fukuda", "Abe"].map(|name| format!("{name} {page}"));
+        Ok((200, serde_json::to_vec(&names)?))
+    })?;
+    Ok(server)
+}
+
 /// The script: failures, and a charger that goes out in the middle of a run.
-async fn play(
-    manager: &WorkManager,
-    sync: &WorkHandle<()>,
-    sensor: &ManualSensor,
-    server: &Server,
-) -> Result<(), Failure> {
+async fn play(manager: &WorkManager, sync: &WorkHandle<()>, sensor: &ManualSensor) -> Result<(), Failure> {
     let begun = sync.info().await?.ok_or("the work is gone")?;
     let last = begun.attempts.last().map_or(0, |attempt| attempt.fence);
     let has_failed = |info: &WorkInfo| {
         info.attempts.iter().any(|attempt| attempt.fence > last && matches!(attempt.end, AttemptEnd::Failed { .. }))
     };
-    server.refuse(1);
     until(sync, "the server fails once", has_failed).await?;
-    until(sync, "the sync is tried again and under way", |info| info.progress.is_some()).await?;
+    let has_come_far = |info: &WorkInfo| {
+        let page = info.progress.as_ref().and_then(|progress| progress.decode::<u32>().ok());
+        info.state == WorkState::Running && page.is_some_and(|page| page > FAILING_PAGE)
+    };
+    until(sync, "the page is asked for again, and the sync goes on", has_come_far).await?;
     sensor.lose(ConstraintKind::Charging);
     let stopped = |info: &WorkInfo| {
         info.stop_reason == Some(StopReason::ConstraintCharging) && info.interruptions > begun.interruptions
