@@ -105,5 +105,5 @@ mod on_tokio {
 }
 
 fn main() -> ExitCode {
-    cli::run(example)
+    cli::run(include_str!("any_runtime.rs"), example)
 }

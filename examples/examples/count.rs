@@ -65,5 +65,5 @@ async fn example(mut args: Args) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(example)
+    cli::run(include_str!("count.rs"), example)
 }

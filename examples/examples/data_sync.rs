@@ -93,5 +93,5 @@ fn serve_todos() -> Result<Server, Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(example)
+    cli::run(include_str!("data_sync.rs"), example)
 }

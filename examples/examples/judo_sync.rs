@@ -178,5 +178,5 @@ fn obey_stdin(sensor: &ManualSensor) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(example)
+    cli::run(include_str!("judo_sync.rs"), example)
 }

@@ -51,7 +51,7 @@ async fn example(args: Args) -> Result<(), Failure> {
     let sensor = ManualSensor::new();
     sensor.lose(ConstraintKind::Charging);
     let builder = || -> Result<Builder, Failure> {
-        let builder = WorkManager::builder(RedbStore::open_waiting(&file, Duration::from_secs(5))?)
+        let builder = WorkManager::builder(RedbStore::open(&file)?)
             .runtime(ThreadRuntime::new())
             .sensor(sensor.clone());
         Ok(builder.register::<sync>().register::<listen>())
@@ -120,5 +120,5 @@ async fn parked(manager: &WorkManager, resize: WorkId) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(example)
+    cli::run(include_str!("observe.rs"), example)
 }

@@ -56,5 +56,5 @@ async fn example(args: Args) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(example)
+    cli::run(include_str!("upload_image.rs"), example)
 }

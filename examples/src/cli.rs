@@ -67,11 +67,7 @@ impl Args {
     pub fn rest(mut self) -> Result<Option<PathBuf>, Failure> {
         let unknown = self.left.iter().find(|argument| argument.to_string_lossy().starts_with("--"));
         if let Some(unknown) = unknown.or(self.left.get(1)) {
-            return Err(format!(
-                "what does {} mean? The comment on top of the program says what it takes",
-                unknown.display()
-            )
-            .into());
+            return Err(format!("what does {} mean? --help says what this program takes", unknown.display()).into());
         }
         Ok(self.left.pop().map(PathBuf::from))
     }
@@ -99,9 +95,16 @@ pub fn place(example: &str) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Runs an example to its end: an error is printed with its sources, and the exit code says so.
-pub fn run(example: impl AsyncFnOnce(Args) -> Result<(), Failure>) -> ExitCode {
-    let Err(error) = block_on(example(Args::of_this_program())) else { return ExitCode::SUCCESS };
+/// Runs an example to its end: an error is printed with its sources, and the exit code says so. `--help` prints the comment
+/// on top of its source instead.
+pub fn run(source: &str, example: impl AsyncFnOnce(Args) -> Result<(), Failure>) -> ExitCode {
+    let mut args = Args::of_this_program();
+    if args.flag("--help") || args.flag("-h") {
+        let comment = source.lines().map_while(|line| line.strip_prefix("//!"));
+        comment.for_each(|line| println!("{}", line.strip_prefix(' ').unwrap_or(line)));
+        return ExitCode::SUCCESS;
+    }
+    let Err(error) = block_on(example(args)) else { return ExitCode::SUCCESS };
     eprintln!("error: {error}");
     let mut source = error.source();
     while let Some(error) = source {

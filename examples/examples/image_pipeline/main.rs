@@ -35,7 +35,7 @@ use workman_redb::RedbStore;
 use steps::{Picture, Radius, Studio, blur, clean_up, contact_sheet, gray_scale, save_to_gallery, upload, water_color};
 
 fn main() -> ExitCode {
-    cli::run(async |args| pipeline(Options::parse(args)?).await)
+    cli::run(include_str!("main.rs"), async |args| pipeline(Options::parse(args)?).await)
 }
 
 async fn pipeline(options: Options) -> Result<(), Failure> {

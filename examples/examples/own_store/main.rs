@@ -49,5 +49,5 @@ async fn example(args: Args) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(example)
+    cli::run(include_str!("main.rs"), example)
 }

@@ -12,6 +12,22 @@ use crate::state::StopReason;
 /// However short the grace of a shutdown is, giving work back is tried for this long while the store fails.
 const LEAST_FAREWELL: Duration = Duration::from_secs(2);
 
+/// What is said at the very end of a manager, and to whom.
+#[must_use = "somebody may wait for it"]
+pub(crate) struct Farewell {
+    waiting: Vec<oneshot::Sender<ShutdownReport>>,
+    report: ShutdownReport,
+}
+
+impl Farewell {
+    pub(crate) fn say(self) {
+        for done in self.waiting {
+            // Who does not wait any more does not want to know.
+            let _ = done.send(self.report.clone());
+        }
+    }
+}
+
 impl Dispatcher {
     pub(super) fn begin_leaving(&mut self, grace: Duration, done: Option<oneshot::Sender<ShutdownReport>>) {
         self.core.slots.refuse_offers();
@@ -37,20 +53,19 @@ impl Dispatcher {
         self.store_gone || (matches!(self.phase, Phase::Leaving { .. }) && self.attempts.is_empty())
     }
 
-    /// Writes and gives back what is left, and tells everybody that the manager has ended.
-    pub(super) async fn leave(&mut self) {
+    /// Writes and gives back what is left. Who waits for the end is told by the answer, when nothing of the engine is left that
+    /// holds the store.
+    pub(super) async fn leave(&mut self) -> Farewell {
         self.attempts.abandon_all();
         let error = if self.store_gone { None } else { self.give_back().await };
         self.detached = error.is_none();
         self.core.health.ended();
         self.core.hub.close();
-        if let Phase::Leaving { waiting, .. } = &mut self.phase {
-            let report = ShutdownReport { error, ..self.attempts.report() };
-            for done in waiting.drain(..) {
-                // Who does not wait any more does not want to know.
-                let _ = done.send(report.clone());
-            }
-        }
+        let waiting = match &mut self.phase {
+            Phase::Leaving { waiting, .. } => std::mem::take(waiting),
+            Phase::Running => Vec::new(),
+        };
+        Farewell { waiting, report: ShutdownReport { error, ..self.attempts.report() } }
     }
 
     /// The ends that are not settled yet, and then all claims, tried again until it is time to go.

@@ -35,6 +35,7 @@ use attempts::Attempts;
 pub(crate) use core::{Control, Core, Role, SteadyWall};
 pub use core::{MissingSensor, ShutdownReport};
 use lanes::Lanes;
+pub(crate) use leave::Farewell;
 pub(crate) use slots::{Reservation, Slots};
 pub(crate) use undecodable::retry as retry_undecodable;
 
@@ -144,7 +145,7 @@ impl Dispatcher {
     }
 
     /// Runs until the manager has left.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self) -> Farewell {
         // The sensor was asked before anybody listened to it.
         self.observe_conditions(Sensed::Change);
         loop {
@@ -161,7 +162,7 @@ impl Dispatcher {
                 self.transact(units).await;
             }
         }
-        self.leave().await;
+        self.leave().await
     }
 
     fn add_lane(&mut self, lane: &Lane) {

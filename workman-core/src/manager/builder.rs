@@ -1,5 +1,6 @@
 //! [`Builder`]: puts a manager together and starts it.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -10,10 +11,12 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use futures::channel::mpsc::unbounded;
-use futures::future::{BoxFuture, join, pending, select};
+use futures::future::{BoxFuture, Either, join, pending, select};
 
 use super::WorkManager;
-use crate::dispatcher::{Core, Dispatcher, MissingSensor, Pipes, Role, Slots, SteadyWall, pump, retry_undecodable};
+use crate::dispatcher::{
+    Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots, SteadyWall, pump, retry_undecodable,
+};
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::observe::Hub;
@@ -122,12 +125,10 @@ impl Builder {
     pub fn start(self) -> Result<WorkManager, StartError> {
         let (manager, engine) = self.start_inline()?;
         let thread = thread::Builder::new().name("workman-dispatcher".into());
-        let core = Arc::clone(manager.core());
         let run = move || {
+            // A dispatcher that panics gives its works back and closes the hub as it is dropped.
             if catch_unwind(AssertUnwindSafe(|| runtime::block_on(engine))).is_err() {
                 tracing::error!("the dispatcher has ended by a bug of workman; nothing runs here any more");
-                core.health.ended();
-                core.hub.close();
             }
         };
         thread.spawn(run).map_err(StartError::Thread)?;
@@ -187,21 +188,30 @@ impl Builder {
         }
         let beside = beside(pump(Arc::clone(&core.hub), observed), Arc::clone(&core));
         let engine = async move {
-            select(Box::pin(dispatcher.run()), Box::pin(beside)).await;
+            let farewell = first_of(dispatcher, beside).await;
+            farewell.say();
         };
         Ok((WorkManager::new(core), Engine { run: Box::pin(engine) }))
     }
 }
 
+/// Runs both until the dispatcher ends. When this returns, neither holds the store any more.
+async fn first_of(dispatcher: Dispatcher, beside: impl Future<Output = Infallible>) -> Farewell {
+    match select(Box::pin(dispatcher.run()), Box::pin(beside)).await {
+        Either::Left((farewell, _)) => farewell,
+        Either::Right((never, _)) => match never {},
+    }
+}
+
 /// What goes on beside the dispatcher. It does not end the engine: a store that is closed still has to be left.
-async fn beside(pump: impl Future<Output = ()>, core: Arc<Core>) {
+async fn beside(pump: impl Future<Output = ()>, core: Arc<Core>) -> Infallible {
     let second_look = async {
         if core.role == Role::Runs {
             retry_undecodable(core).await;
         }
     };
     join(pump, second_look).await;
-    pending::<()>().await;
+    pending().await
 }
 
 fn check_states(registry: &Registry, states: &States) -> Result<(), StartError> {
