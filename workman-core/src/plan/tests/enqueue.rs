@@ -36,7 +36,7 @@ fn sm_a_work_is_born_as_its_prerequisites_are() {
         assert_eq!((born.state(), born.open), (state, open), "after {prerequisites:?}");
         assert_eq!((born.fence, born.failures, born.started, born.ended), (0, 0, None, None), "it never ran");
         if state == Enqueued {
-            assert_eq!(house.due_in(number), 60, "NRT-4: the delay counts from the enqueue");
+            assert_eq!(house.due_in(number), 60, "NRT-1: the delay counts from the enqueue");
         }
     }
 }
