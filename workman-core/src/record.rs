@@ -436,7 +436,7 @@ pub struct Meta {
 /// The rest of a release, failure or cancellation that was too wide for one commit.
 ///
 /// It is drained in bounded commits before anything else is claimed; blocked work can't run, so waiting is safe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cascade {
     /// Its place in line.
     pub number: u64,

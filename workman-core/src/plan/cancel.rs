@@ -14,21 +14,24 @@ pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<P
     let selector = match SelectorWanted::of(&cancel.selector) {
         Ok(selector) => selector,
         Err(id) => {
-            let count = cancel_one(&mut draft, id)?;
+            let count = cancel_one(&mut draft, id, cascade::width(1))?;
             return Ok(draft.done(Applied::Cancelled { count, before, next: None }));
         }
     };
     let list = view.list(Want::Selected { selector, before, after: cancel.after.clone(), limit: SELECT_LIMIT })?;
+    let width = cascade::width(list.ids.len());
+    let records = list.ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));
+    view.require(records.filter_map(|record| cascade::wants(CascadeVerb::Cancel, record, width)))?;
     let mut count = 0;
     for id in &list.ids {
-        count += cancel_one(&mut draft, *id)?;
+        count += cancel_one(&mut draft, *id, width)?;
     }
     Ok(draft.done(Applied::Cancelled { count, before, next: list.next.clone() }))
 }
 
 /// CAN-1, CAN-4: the work and all that depends on it; nothing if it is unknown or finished.
-fn cancel_one(draft: &mut Draft<'_>, id: WorkId) -> Result<usize, Halt> {
+fn cancel_one(draft: &mut Draft<'_>, id: WorkId, width: usize) -> Result<usize, Halt> {
     let Some(record) = draft.work(id)?.filter(|record| !record.state().is_finished()).cloned() else { return Ok(0) };
     draft.cancel(&record, StopReason::CancelledByApp);
-    Ok(1 + cascade::spread(draft, CascadeVerb::Cancel, &record, StopReason::CancelledByApp)?)
+    Ok(1 + cascade::spread(draft, CascadeVerb::Cancel, &record, StopReason::CancelledByApp, width)?)
 }

@@ -1,4 +1,6 @@
 //! What happens to the works that wait for one that finished: release, failure, cancellation.
+//!
+//! One commit looks at [`CASCADE_LIMIT`] dependents at the most, whatever it ends; the rest is written down as cascades.
 
 use std::collections::VecDeque;
 
@@ -26,41 +28,84 @@ pub(super) fn is_pending(draft: &Draft<'_>) -> bool {
     draft.meta.first_cascade < draft.meta.next_cascade
 }
 
-/// Passes the end of `of` on to its dependents, as far as one commit may; the rest is left for later.
+/// How many cascades are loaded first while one commit drains them; then twice as many each time.
+const CHUNK: usize = 32;
+
+/// How many dependents to load for each of `roots` works whose end is passed on by one plan. Most works have few, so
+/// all of them together may have more than one commit looks at.
+pub(super) fn width(roots: usize) -> usize {
+    (4 * CASCADE_LIMIT / roots.max(1)).clamp(4, CASCADE_LIMIT)
+}
+
+/// What [`spread`] will ask for, so that a plan of many roots can ask for all of it at once.
+pub(super) fn wants(verb: CascadeVerb, of: &WorkRecord, width: usize) -> Option<Want> {
+    of.rows.dependents.then(|| want(verb, of.id, None, width))
+}
+
+fn want(verb: CascadeVerb, of: WorkId, after: Option<WorkId>, limit: usize) -> Want {
+    match verb {
+        CascadeVerb::Release => Want::Dependents { of, after, limit },
+        CascadeVerb::Fail | CascadeVerb::Cancel => Want::Descendants { of, after, limit },
+    }
+}
+
+/// Passes the end of `of` on to its dependents, as far as one commit may; the rest is left for later. Answers how many ended.
 pub(super) fn spread(
     draft: &mut Draft<'_>,
     verb: CascadeVerb,
     of: &WorkRecord,
     reason: StopReason,
+    width: usize,
 ) -> Result<usize, Halt> {
     if !of.rows.dependents {
         return Ok(0);
     }
-    match verb {
-        CascadeVerb::Release => release(draft, of.id, None),
-        CascadeVerb::Fail | CascadeVerb::Cancel => end(draft, verb, of.id, None, reason),
-    }
+    pass_on(draft, verb, (of.id, None), reason, width)
 }
 
-/// Goes on with the cascade that is first in line.
+/// Goes on with the cascades that are first in line.
 pub(super) fn drain(draft: &mut Draft<'_>) -> Result<(), Halt> {
-    let Some(Cascade { number, verb, of, after }) = draft.view.cascade.as_ref().ok_or(Want::Cascade)?.clone() else {
-        return Ok(());
-    };
-    draft.write(Write::CascadeDone(number));
-    draft.meta.first_cascade = number + 1;
-    match verb {
-        CascadeVerb::Release => release(draft, of, after)?,
-        CascadeVerb::Fail | CascadeVerb::Cancel => end(draft, verb, of, after, StopReason::CancelledByApp)?,
-    };
+    let mut pending = draft.view.cascades()?;
+    let mut size = CHUNK;
+    while draft.cascade_room > 0 && !pending.is_empty() {
+        let (chunk, rest) = pending.split_at(size.min(pending.len()));
+        let width = width(chunk.len());
+        draft.view.require(chunk.iter().map(|cascade| want(cascade.verb, cascade.of, cascade.after, width)))?;
+        for cascade in chunk {
+            go_on(draft, *cascade, width)?;
+        }
+        (pending, size) = (rest, 2 * size);
+    }
     Ok(())
 }
 
+fn go_on(draft: &mut Draft<'_>, cascade: Cascade, width: usize) -> Result<(), Halt> {
+    if draft.cascade_room > 0 {
+        draft.write(Write::CascadeDone(cascade.number));
+        draft.meta.first_cascade = cascade.number + 1;
+        pass_on(draft, cascade.verb, (cascade.of, cascade.after), StopReason::CancelledByApp, width)?;
+    }
+    Ok(())
+}
+
+fn pass_on(
+    draft: &mut Draft<'_>,
+    verb: CascadeVerb,
+    from: (WorkId, Option<WorkId>),
+    reason: StopReason,
+    width: usize,
+) -> Result<usize, Halt> {
+    draft.view.require([want(verb, from.0, from.1, width)])?;
+    match verb {
+        CascadeVerb::Release => release(draft, from, width).map(|()| 0),
+        CascadeVerb::Fail | CascadeVerb::Cancel => end(draft, verb, from, reason, width),
+    }
+}
+
 /// DEP-1: each direct dependent has one open prerequisite less; with none left it is enqueued, and its delay counts from now.
-fn release(draft: &mut Draft<'_>, of: WorkId, after: Option<WorkId>) -> Result<usize, Halt> {
-    let list = draft.view.list(Want::Dependents { of, after, limit: CASCADE_LIMIT })?;
-    for id in &list.ids {
-        let Some(dependent) = draft.work(*id)?.filter(|work| work.state() == WorkState::Blocked).cloned() else {
+fn release(draft: &mut Draft<'_>, (of, after): (WorkId, Option<WorkId>), width: usize) -> Result<(), Halt> {
+    for id in take(draft, CascadeVerb::Release, (of, after), width)? {
+        let Some(dependent) = draft.work(id)?.filter(|work| work.state() == WorkState::Blocked).cloned() else {
             continue;
         };
         let open = dependent.open.saturating_sub(1);
@@ -72,32 +117,29 @@ fn release(draft: &mut Draft<'_>, of: WorkId, after: Option<WorkId>) -> Result<u
             draft.line_up(WorkRecord { enqueued: draft.now, ..dependent }, due);
         }
     }
-    if list.next.is_some() {
-        draft.leave_cascade(CascadeVerb::Release, of, list.ids.last().copied());
-    }
-    Ok(list.ids.len())
+    Ok(())
 }
 
-/// DEP-2, DEP-3: all that depends on `of`, directly or not, ends the same way, unless it has ended already. Iterative, since
+/// DEP-2, DEP-3: all that depends on a work, directly or not, ends the same way, unless it has ended already. Iterative, since
 /// chains may be ten thousand works deep.
 fn end(
     draft: &mut Draft<'_>,
     verb: CascadeVerb,
-    of: WorkId,
-    after: Option<WorkId>,
+    from: (WorkId, Option<WorkId>),
     reason: StopReason,
+    width: usize,
 ) -> Result<usize, Halt> {
-    draft.view.require([Want::Descendants { of, after, limit: CASCADE_LIMIT }])?;
-    let mut line = VecDeque::from([(of, after)]);
-    let mut count = 0;
+    let mut line = VecDeque::from([from]);
+    let (mut looked_at, mut count) = (0, 0);
     while let Some((of, after)) = line.pop_front() {
-        if count >= CASCADE_LIMIT {
+        // Behind this many nothing is loaded any more.
+        if looked_at >= width {
             draft.leave_cascade(verb, of, after);
             continue;
         }
-        let list = draft.view.list(Want::Dependents { of, after, limit: CASCADE_LIMIT })?;
-        for id in &list.ids {
-            let Some(dependent) = draft.work(*id)?.filter(|work| !work.state().is_finished()).cloned() else {
+        for id in take(draft, verb, (of, after), width)? {
+            looked_at += 1;
+            let Some(dependent) = draft.work(id)?.filter(|work| !work.state().is_finished()).cloned() else {
                 continue;
             };
             match verb {
@@ -106,12 +148,25 @@ fn end(
             }
             count += 1;
             if dependent.rows.dependents {
-                line.push_back((*id, None));
+                line.push_back((id, None));
             }
-        }
-        if list.next.is_some() {
-            draft.leave_cascade(verb, of, list.ids.last().copied());
         }
     }
     Ok(count)
+}
+
+/// The next direct dependents, as many as this commit may still look at. What is behind them is left for later.
+fn take(
+    draft: &mut Draft<'_>,
+    verb: CascadeVerb,
+    (of, after): (WorkId, Option<WorkId>),
+    width: usize,
+) -> Result<Vec<WorkId>, Halt> {
+    let list = draft.view.list(Want::Dependents { of, after, limit: width })?;
+    let taken: Vec<WorkId> = list.ids.iter().take(draft.cascade_room).copied().collect();
+    draft.cascade_room -= taken.len();
+    if taken.len() < list.ids.len() || list.next.is_some() {
+        draft.leave_cascade(verb, of, taken.last().copied().or(after));
+    }
+    Ok(taken)
 }

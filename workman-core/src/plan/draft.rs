@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, Claimed, HISTORY_LIMIT, Hint, Plan, Write};
+use super::{Applied, CASCADE_LIMIT, Claimed, HISTORY_LIMIT, Hint, Plan, Write};
 use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::record::{
@@ -19,6 +19,9 @@ pub(super) struct Draft<'a> {
     pub(super) view: &'a Snapshot,
     pub(super) now: Timestamp,
     pub(super) meta: Meta,
+    /// How many dependents this commit may still look at.
+    pub(super) cascade_room: usize,
+    left: BTreeSet<WorkId>,
     records: BTreeMap<WorkId, WorkRecord>,
     deleted: BTreeSet<WorkId>,
     writes: Vec<Write>,
@@ -34,6 +37,8 @@ impl<'a> Draft<'a> {
             view,
             now,
             meta: view.meta.clone(),
+            cascade_room: CASCADE_LIMIT,
+            left: BTreeSet::new(),
             records: BTreeMap::new(),
             deleted: BTreeSet::new(),
             writes: Vec::new(),
@@ -173,8 +178,16 @@ impl<'a> Draft<'a> {
     pub(super) fn leave_cascade(&mut self, verb: CascadeVerb, of: WorkId, after: Option<WorkId>) {
         let number = self.meta.next_cascade;
         self.meta.next_cascade += 1;
+        if self.left.is_empty() {
+            self.hint(Hint::Cascade);
+        }
+        self.left.insert(of);
         self.write(Write::Cascade(Cascade { number, verb, of, after }));
-        self.hint(Hint::Cascade);
+    }
+
+    /// Whether dependents of this work are still to be told of its end.
+    pub(super) fn has_cascade(&self, of: WorkId) -> Result<bool, Halt> {
+        Ok(self.left.contains(&of) || self.view.cascades()?.iter().any(|cascade| cascade.of == of))
     }
 
     /// The work goes, with all its rows.

@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, Offer, Plan, Refusal, Write, unique};
 use crate::id::WorkId;
-use crate::record::{Finish, LaneId, Meta, Period, RowsPresent, Schedule, Standing, WorkRecord};
+use crate::record::{CascadeVerb, Finish, LaneId, Meta, Period, RowsPresent, Schedule, Standing, WorkRecord};
 use crate::state::WorkState;
 use crate::store::index::{Suspects, rank};
 use crate::time::Timestamp;
@@ -135,7 +135,8 @@ enum Birth {
 /// A failed prerequisite makes the work failed, a cancelled one cancelled, and failure wins.
 fn birth_state(draft: &Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> Result<Birth, Halt> {
     let (mut open, mut over) = (0, None);
-    for id in &work.spec.prerequisites.ids {
+    let mut seen = BTreeSet::new();
+    for id in work.spec.prerequisites.ids.iter().filter(|id| seen.insert(**id)) {
         let Some(prerequisite) = draft.work(*id)? else {
             let refusal = if coming.contains(id) {
                 Refusal::Cycle(work.id)
@@ -148,6 +149,7 @@ fn birth_state(draft: &Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> 
             return Err(Refusal::PeriodicPrerequisite { work: work.id, prerequisite: *id }.into());
         }
         match prerequisite.state() {
+            WorkState::Succeeded if is_yet_to_release(draft, *id, work.id)? => open += 1,
             WorkState::Succeeded => {}
             WorkState::Failed => over = Some(Finish::Failed),
             WorkState::Cancelled => over = over.or(Some(Finish::Cancelled)),
@@ -155,6 +157,16 @@ fn birth_state(draft: &Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> 
         }
     }
     Ok(over.map_or(Birth::Open(open), Birth::Over))
+}
+
+/// A success that is still on its way to its dependents reaches this one as well, and then counts it down.
+fn is_yet_to_release(draft: &Draft<'_>, prerequisite: WorkId, dependent: WorkId) -> Result<bool, Halt> {
+    let mut cascades = draft.view.cascades()?.iter();
+    Ok(cascades.any(|cascade| {
+        cascade.verb == CascadeVerb::Release
+            && cascade.of == prerequisite
+            && cascade.after.is_none_or(|after| after < dependent)
+    }))
 }
 
 /// Claims new work for the slots that the caller has reserved, unless something that is ready already ranks higher.

@@ -13,6 +13,8 @@ pub mod invariants;
 mod periodic;
 mod recover;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod unique;
 mod view;
 
@@ -264,7 +266,7 @@ pub struct Cancel {
 }
 
 /// "I must see this too", or "this is what happens".
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Call again with this loaded as well.
     Load(Scope),
@@ -273,7 +275,7 @@ pub enum Step {
 }
 
 /// What happens: writes for the store, hints for the living, an answer for the caller.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// What is written, in order.
     pub writes: Vec<Write>,

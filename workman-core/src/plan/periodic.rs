@@ -6,6 +6,7 @@
 
 use super::Write;
 use super::draft::Draft;
+use super::recover::wait_as_suspect;
 use crate::record::{ParkReason, Period, RowsPresent, Standing, WorkRecord};
 use crate::time::Timestamp;
 
@@ -55,6 +56,8 @@ pub(super) fn reschedule(draft: &mut Draft<'_>, record: WorkRecord) {
     };
     let record = WorkRecord { period: Some(Period { due, ..period }), ..record };
     let next_run = match record.ended {
+        // Programs update at every start, so an update must not let a work that kills its process loose at once.
+        Some(ended) if record.is_suspect() => due.max(ended + wait_as_suspect(&record).unwrap_or_default()),
         Some(ended) if record.failures > 0 => ended + record.terms.backoff.delay_after(record.failures),
         _ => due,
     };

@@ -1,13 +1,15 @@
 //! Managers come and go: attach, detach, the rescue of what dead ones held, and the freeing of parked work.
 
+use std::time::Duration;
+
 use super::draft::Draft;
 use super::enqueue::is_attached;
 use super::settle::{fail_for_good, interrupt, settled};
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, periodic};
+use super::{Applied, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, cascade, periodic};
 use crate::id::WorkId;
 use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OnDeath};
-use crate::record::{AttemptEnd, ParkReason, Standing, WorkRecord};
+use crate::record::{AttemptEnd, CascadeVerb, ParkReason, Standing, WorkRecord};
 use crate::state::StopReason;
 use crate::time::Timestamp;
 
@@ -77,12 +79,16 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
 pub(super) fn rescue(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     let dead = view.list(Want::DeadClaims { limit: RESCUE_LIMIT })?;
     require_histories(view, &dead.ids)?;
+    let width = cascade::width(dead.ids.len());
+    let fatal = dead.ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));
+    let fatal = fatal.filter(|record| record.terms.on_death == OnDeath::Fail && record.period.is_none());
+    view.require(fatal.filter_map(|record| cascade::wants(CascadeVerb::Fail, record, width)))?;
     let mut draft = Draft::new(view, now);
     for id in &dead.ids {
         if let Some(record) =
             draft.work(*id)?.filter(|record| matches!(record.standing, Standing::Running { .. })).cloned()
         {
-            bury(&mut draft, record)?;
+            bury(&mut draft, record, width)?;
         }
     }
     Ok(draft.done(Applied::Released { count: dead.ids.len(), again: dead.next.is_some() }))
@@ -95,7 +101,7 @@ fn require_histories(view: &Snapshot, ids: &[WorkId]) -> Result<(), Halt> {
 }
 
 /// One more death: the work goes on at once, after a backoff as a suspect, or not until somebody frees it.
-fn bury(draft: &mut Draft<'_>, mut record: WorkRecord) -> Result<(), Halt> {
+fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(), Halt> {
     draft.remember(&mut record, AttemptEnd::Died)?;
     record.deaths += 1;
     if record.terms.on_death == OnDeath::Fail {
@@ -104,7 +110,7 @@ fn bury(draft: &mut Draft<'_>, mut record: WorkRecord) -> Result<(), Halt> {
                 periodic::fail(draft, &record, &period);
                 Ok(())
             }
-            None => fail_for_good(draft, &record),
+            None => fail_for_good(draft, &record, width),
         };
     }
     if record.deaths >= DEATHS_TO_SUSPECT + DEATHS_AS_SUSPECT {
@@ -112,10 +118,15 @@ fn bury(draft: &mut Draft<'_>, mut record: WorkRecord) -> Result<(), Halt> {
         draft.put(record.standing_at(Standing::Parked { why }));
         return Ok(());
     }
-    let wait = record.deaths.checked_sub(DEATHS_TO_SUSPECT).map(|n| record.terms.backoff.delay_after(n + 1));
-    let due = draft.now + wait.unwrap_or_default();
+    let due = draft.now + wait_as_suspect(&record).unwrap_or_default();
     draft.line_up_in_turn(record, due);
     Ok(())
+}
+
+/// How long a suspect waits after the death of its process; none if it is no suspect.
+pub(super) fn wait_as_suspect(record: &WorkRecord) -> Option<Duration> {
+    let more_deaths = record.deaths.checked_sub(DEATHS_TO_SUSPECT)?;
+    Some(record.terms.backoff.delay_after(more_deaths + 1))
 }
 
 /// Frees parked work; what it was parked for is forgiven.

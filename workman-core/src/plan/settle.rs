@@ -57,7 +57,7 @@ fn succeed(draft: &mut Draft<'_>, record: &WorkRecord, output: &Payload) -> Resu
         draft.write(Write::Output(record.id, output.clone()));
     }
     draft.finish(&record, Finish::Succeeded);
-    cascade::spread(draft, CascadeVerb::Release, &record, StopReason::CancelledByApp)?;
+    cascade::spread(draft, CascadeVerb::Release, &record, StopReason::CancelledByApp, cascade::width(1))?;
     Ok(record.failures)
 }
 
@@ -82,15 +82,15 @@ fn fail(draft: &mut Draft<'_>, record: &WorkRecord, error: &ErrorText, advice: A
         (Some(due), None) => {
             draft.line_up(record, due);
         }
-        (None, None) => fail_for_good(draft, &record)?,
+        (None, None) => fail_for_good(draft, &record, cascade::width(1))?,
     }
     Ok(failures)
 }
 
 /// DEP-2: the work fails, and with it all that depends on it.
-pub(super) fn fail_for_good(draft: &mut Draft<'_>, record: &WorkRecord) -> Result<(), Halt> {
+pub(super) fn fail_for_good(draft: &mut Draft<'_>, record: &WorkRecord, width: usize) -> Result<(), Halt> {
     draft.finish(record, Finish::Failed);
-    cascade::spread(draft, CascadeVerb::Fail, record, StopReason::CancelledByApp)?;
+    cascade::spread(draft, CascadeVerb::Fail, record, StopReason::CancelledByApp, width)?;
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! Unique names: what happens to the work that holds a name, and whether the new work is stored at all.
 
+use std::sync::Arc;
+
 use super::draft::Draft;
 use super::view::{Halt, Want};
 use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, Write, cascade, periodic};
 use crate::id::WorkId;
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
-use crate::record::{CascadeVerb, WorkRecord};
+use crate::record::{CascadeVerb, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 
 /// Applies the policy to the holders of the name. `Inserted` and `Replaced` ask the caller to store the new work.
@@ -71,13 +73,28 @@ fn update(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &
 
 /// Ends and deletes all holders of a name. A running one is stopped with its reason first; its fence is gone with its record.
 fn clear(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<(), Halt> {
+    let width = cascade::width(members.len());
+    let live = members.iter().filter(|member| !member.state().is_finished());
+    draft.view.require(live.filter_map(|member| cascade::wants(CascadeVerb::Cancel, member, width)))?;
     for member in members {
         let Some(member) = draft.work(member.id)?.filter(|work| !work.state().is_finished()).cloned() else { continue };
         draft.cancel(&member, StopReason::Replaced);
-        cascade::spread(draft, CascadeVerb::Cancel, &member, StopReason::Replaced)?;
+        cascade::spread(draft, CascadeVerb::Cancel, &member, StopReason::Replaced, width)?;
     }
     for member in members {
-        draft.delete(member.id);
+        if draft.has_cascade(member.id)? {
+            unname(draft, member.id)?;
+        } else {
+            draft.delete(member.id);
+        }
     }
+    Ok(())
+}
+
+/// A holder whose end has not reached all its dependents yet can't go: they are found through it. It loses its name and is
+/// kept as finished work is.
+fn unname(draft: &mut Draft<'_>, id: WorkId) -> Result<(), Halt> {
+    let spec = WorkSpec { name: None, ..(**draft.view.spec(id)?).clone() };
+    draft.write(Write::Spec(id, Arc::new(spec)));
     Ok(())
 }

@@ -94,8 +94,8 @@ pub enum Want {
         /// How many at the most.
         limit: usize,
     },
-    /// The cascade that is first in line.
-    Cascade,
+    /// All cascades, in line.
+    Cascades,
 }
 
 /// A [`WorkSelector`] of several works, with an order.
@@ -149,8 +149,8 @@ pub struct Snapshot {
     pub lists: BTreeMap<Want, List>,
     /// What was loaded for each `Want::Lane`, and under `Want::Lanes` nothing but the fact.
     pub lanes: BTreeMap<Want, Vec<Lane>>,
-    /// The cascade that is first in line, once it was asked for.
-    pub cascade: Option<Option<Cascade>>,
+    /// All cascades in line, once they were asked for.
+    pub cascades: Option<Vec<Cascade>>,
 }
 
 /// Why a plan stops half-way: it must see more, or it says no.
@@ -182,7 +182,7 @@ impl Snapshot {
             Want::Notes(id) => self.notes.contains_key(id),
             Want::History(id) => self.histories.contains_key(id),
             Want::Lane { .. } | Want::Lanes => self.lanes.contains_key(want),
-            Want::Cascade => self.cascade.is_some(),
+            Want::Cascades => self.cascades.is_some(),
             _ => self.lists.contains_key(want),
         }
     }
@@ -203,6 +203,14 @@ impl Snapshot {
 
     pub(super) fn list(&self, want: Want) -> Result<&List, Halt> {
         self.lists.get(&want).ok_or_else(|| want.into())
+    }
+
+    /// All cascades in line; none without asking if the meta row says so.
+    pub(super) fn cascades(&self) -> Result<&[Cascade], Halt> {
+        if self.meta.first_cascade == self.meta.next_cascade {
+            return Ok(&[]);
+        }
+        self.cascades.as_deref().ok_or_else(|| Want::Cascades.into())
     }
 
     /// The notes of a work; none without asking if its record says so.

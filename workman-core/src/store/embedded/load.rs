@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::StoreError;
 use super::super::index::{IndexKey, IndexRange};
-use super::{Row, RowKey, Rows, astray, get_record, get_spec, stored_meta};
+use super::{Row, RowKey, Rows, astray, get_record, get_spec, incomplete, stored_meta};
 use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
@@ -59,7 +59,7 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
         Want::Selected { selector, before, after, limit } => {
             load_selected(rows, want, selector, *before, after.as_ref(), *limit, view)
         }
-        Want::Cascade => load_cascade(rows, view),
+        Want::Cascades => load_cascades(rows, view),
     }
 }
 
@@ -251,12 +251,15 @@ fn load_selected(
     Ok(())
 }
 
-fn load_cascade(rows: &impl Rows, view: &mut Snapshot) -> Result<(), StoreError> {
-    let first = match rows.get(RowKey::Cascade(view.meta.first_cascade))? {
-        Some(Row::Cascade(cascade)) => Some(cascade),
-        _ => None,
-    };
-    view.cascade = Some(first);
+fn load_cascades(rows: &impl Rows, view: &mut Snapshot) -> Result<(), StoreError> {
+    let mut cascades = Vec::new();
+    for number in view.meta.first_cascade..view.meta.next_cascade {
+        match rows.get(RowKey::Cascade(number))? {
+            Some(Row::Cascade(cascade)) => cascades.push(cascade),
+            _ => return Err(incomplete(&Scope::from([Want::Cascades]))),
+        }
+    }
+    view.cascades = Some(cascades);
     Ok(())
 }
 

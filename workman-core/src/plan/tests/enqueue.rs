@@ -1,0 +1,172 @@
+//! Births: SM's table, DEP, and idempotence.
+
+use super::*;
+
+#[test]
+fn sm_a_work_is_born_as_its_prerequisites_are() {
+    use WorkState::{Blocked, Cancelled, Enqueued, Failed, Running, Succeeded};
+    let mut house = House::new();
+    let epoch = house.attach();
+    // 1 succeeded, 2 failed, 3 cancelled, 4 running, 5 enqueued, 6 blocked
+    house.enqueue((1..=4).map(work));
+    let claimed = house.claim(epoch, 4);
+    house.settle(&claimed[0], success());
+    house.settle(&claimed[1], failure(Advice::Never));
+    house.cancel(WorkSelector::Id(id(3)));
+    house.enqueue([work(5), work(6).after([5])]);
+    assert_eq!(house.states([1, 2, 3, 4, 5, 6]), [Succeeded, Failed, Cancelled, Running, Enqueued, Blocked]);
+    let table: [(&[u128], WorkState, u32); 12] = [
+        (&[], Enqueued, 0),
+        (&[1], Enqueued, 0),
+        (&[4], Blocked, 1),
+        (&[5], Blocked, 1),
+        (&[6], Blocked, 1),
+        (&[1, 4, 5], Blocked, 2),
+        (&[2], Failed, 0),
+        (&[3], Cancelled, 0),
+        (&[3, 2], Failed, 0),
+        (&[2, 3], Failed, 0),
+        (&[5, 3], Cancelled, 0),
+        (&[1, 4, 2], Failed, 0),
+    ];
+    for (place, (prerequisites, state, open)) in table.into_iter().enumerate() {
+        let number = 100 + place as u128;
+        house.enqueue([work(number).after(prerequisites.iter().copied()).delay(MINUTE)]);
+        let born = house.record(number);
+        assert_eq!((born.state(), born.open), (state, open), "after {prerequisites:?}");
+        assert_eq!((born.fence, born.failures, born.started, born.ended), (0, 0, None, None), "it never ran");
+        if state == Enqueued {
+            assert_eq!(house.due_in(number), 60, "NRT-1: the delay counts from the enqueue");
+        }
+    }
+}
+
+#[test]
+fn dep_5_a_chain_behind_stored_work_looks_at_it_now() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2).after([1]), work(3).after([2])]);
+    let first = house.run(epoch, 1);
+    house.settle(&first, success());
+    assert_eq!(house.states([2, 3]), [WorkState::Enqueued, WorkState::Blocked]);
+    assert_eq!(house.enqueue([work(4).after([1, 2])]), Enqueued::Inserted);
+    assert_eq!(house.record(4).open, 1);
+}
+
+#[test]
+fn dep_6_a_missing_prerequisite_is_an_error() {
+    let mut house = House::new();
+    let refusal = house.refused(&enqueue([work(1), work(2).after([1, 9])]));
+    assert_eq!(refusal, Refusal::MissingPrerequisite { work: id(2), prerequisite: id(9) });
+}
+
+#[test]
+fn dep_7_a_cycle_is_refused() {
+    let mut house = House::new();
+    for (works, at) in [
+        (vec![work(1).after([1])], 1),
+        (vec![work(1).after([2]), work(2).after([1])], 1),
+        (vec![work(1).after([2]), work(2)], 1),
+        (vec![work(1), work(2).after([1, 3]), work(3).after([2])], 2),
+    ] {
+        assert_eq!(house.refused(&enqueue(works)), Refusal::Cycle(id(at)));
+    }
+}
+
+#[test]
+fn dep_10_periodic_work_is_no_prerequisite() {
+    let mut house = House::new();
+    house.enqueue([work(1).every(HOUR)]);
+    let refusal = house.refused(&enqueue([work(2).after([1])]));
+    assert_eq!(refusal, Refusal::PeriodicPrerequisite { work: id(2), prerequisite: id(1) });
+}
+
+#[test]
+fn a_prerequisite_that_is_named_twice_counts_once() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2).after([1, 1])]);
+    let first = house.run(epoch, 1);
+    house.settle(&first, success());
+    house.run(epoch, 2);
+}
+
+#[test]
+fn unq_8_enqueue_is_idempotent_on_the_id() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    let chain = || [work(1), work(2).after([1])];
+    house.enqueue(chain());
+    let before = house.dump();
+    assert_eq!(house.enqueue(chain()), Enqueued::Inserted);
+    assert_eq!(house.dump(), before);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, success());
+    let before = house.dump();
+    assert_eq!(house.enqueue(chain()), Enqueued::Inserted, "also when the work has gone on since");
+    assert_eq!(house.dump(), before);
+    assert_eq!(house.enqueue([work(5), work(5)]), Enqueued::Inserted, "also within one enqueue");
+}
+
+#[test]
+fn an_id_that_is_used_for_another_request_is_refused() {
+    let mut house = House::new();
+    house.enqueue([work(1)]);
+    for other in [work(1).priority(1), work(1).tag("t"), work(1).spec(|spec| spec.input = payload("other"))] {
+        assert_eq!(house.refused(&enqueue([work(7), other])), Refusal::IdReused(id(1)));
+    }
+    assert_eq!(house.refused(&enqueue([work(2), work(2).priority(1)])), Refusal::IdReused(id(2)));
+}
+
+#[test]
+fn nothing_to_enqueue_is_nothing_to_do() {
+    let mut house = House::new();
+    assert_eq!(house.enqueue([]), Enqueued::Inserted);
+    assert_eq!(house.commits, 0);
+}
+
+#[test]
+fn births_are_numbered_in_the_order_of_the_request() {
+    let mut house = House::new();
+    house.enqueue([work(9), work(3), work(7).after([9])]);
+    let seqs = [9, 3, 7].map(|number| house.record(number).seq);
+    assert!(seqs.is_sorted_by(|a, b| a < b), "{seqs:?}");
+    assert!(house.record(9).rows.dependents && !house.record(3).rows.dependents);
+}
+
+fn offer(house: &mut House, epoch: u64, works: Vec<NewWork>, room: usize, rivals: Vec<LaneId>) -> Vec<u128> {
+    let ids = works.iter().map(|work| work.id).collect();
+    let offer = super::super::Offer { epoch, generation: 7, room, ids, rivals };
+    house.done(&Command::Enqueue(Enqueue { works, unique: None, offer: Some(offer) }));
+    let claimed = house.hints.iter().find_map(|hint| match hint {
+        Hint::Claimed { generation: 7, works, .. } => Some(numbers(works)),
+        _ => None,
+    });
+    claimed.unwrap_or_default()
+}
+
+#[test]
+fn an_offered_slot_is_taken_by_the_commit_that_enqueues() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    assert_eq!(offer(&mut house, epoch, vec![work(1)], 1, vec![]), [1]);
+    assert_eq!(house.record(1).fence, 1);
+    assert_eq!(house.state(1), WorkState::Running);
+    assert_eq!(offer(&mut house, epoch, vec![work(2), work(3).priority(5), work(4)], 2, vec![]), [3, 2]);
+    assert_eq!(offer(&mut house, epoch, vec![work(5).delay(MINUTE)], 1, vec![]), [0_u128; 0], "it is not due");
+    assert_eq!(offer(&mut house, epoch, vec![work(6).after([1])], 1, vec![]), [0_u128; 0], "it is blocked");
+    assert_eq!(offer(&mut house, epoch + 1, vec![work(7)], 1, vec![]), [0_u128; 0], "nobody is there");
+}
+
+#[test]
+fn an_offer_is_left_to_a_rival_that_ranks_higher_or_came_first() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).worker("rival").priority(3)]);
+    let rivals = vec![house.record(1).lane];
+    assert_eq!(offer(&mut house, epoch, vec![work(2).priority(2)], 1, rivals.clone()), [0_u128; 0]);
+    assert_eq!(offer(&mut house, epoch, vec![work(3).priority(3)], 1, rivals.clone()), [0_u128; 0]);
+    assert_eq!(offer(&mut house, epoch, vec![work(4).priority(4)], 1, rivals.clone()), [4]);
+    assert_eq!(offer(&mut house, epoch, vec![work(5).priority(2)], 1, vec![]), [0_u128; 0], "work 3 is of its lane");
+    assert_eq!(offer(&mut house, epoch, vec![work(6).worker("third")], 1, vec![]), [6], "closed lanes are no rivals");
+}

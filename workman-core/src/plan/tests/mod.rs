@@ -1,0 +1,431 @@
+//! The planner's rules, each test by the id of its rule.
+//!
+//! Every command goes through a [`House`], a store in a few maps: it plans twice and wants the same answer, applies it,
+//! holds the invariants, and looks at every move.
+
+mod cancel;
+mod cascade;
+mod claim;
+mod enqueue;
+mod invariants;
+mod recover;
+mod settle;
+mod unique;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, Enqueued, Hint, NewWork, Note, OpenLane, Plan,
+    Refusal, Scope, Settle, Snapshot, Step, SuspectsAllowed, Unique, UniquePolicy, WorkerKind, plan,
+};
+use crate::constraints::Constraints;
+use crate::data::{Codec, Payload};
+use crate::id::WorkId;
+use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath};
+use crate::query::WorkSelector;
+use crate::record::{ErrorText, LaneId, Notes, Prerequisites, Schedule, Standing, Terms, WorkRecord, WorkSpec};
+use crate::state::{StopReason, WorkState};
+use crate::store::embedded::{Dump, Row, RowKey, Rows, RowsMut, Transaction, dump, load, stored_meta};
+use crate::store::index::{IndexKey, IndexRange};
+use crate::store::{Change, StoreError, Unit, UnitResult};
+use crate::time::Timestamp;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Rows and index entries in maps.
+#[derive(Clone, Default)]
+struct Shelf {
+    rows: BTreeMap<RowKey, Row>,
+    index: BTreeSet<IndexKey>,
+}
+
+impl Rows for Shelf {
+    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows.get(&key).cloned())
+    }
+
+    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
+        let first = match &range.after {
+            Some(after) if *after >= range.last => return Ok(Vec::new()),
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(&range.first),
+        };
+        Ok(self.index.range((first, Bound::Included(&range.last))).take(limit).cloned().collect())
+    }
+}
+
+impl RowsMut for Shelf {
+    fn put(&mut self, row: Row) -> Result<(), StoreError> {
+        self.rows.insert(row.key(), row);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
+        self.rows.remove(&key);
+        Ok(())
+    }
+
+    fn link(&mut self, key: &IndexKey) -> Result<(), StoreError> {
+        assert!(self.index.insert(key.clone()), "{key:?} was linked twice");
+        Ok(())
+    }
+
+    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
+        self.index.remove(key);
+        Ok(())
+    }
+}
+
+/// A store, its clock, and a suspicious eye on every plan.
+struct House {
+    shelf: Shelf,
+    now: Timestamp,
+    incarnation: u64,
+    commits: u64,
+    /// What the last command hinted at.
+    hints: Vec<Hint>,
+    /// What a failure should say, a seed for instance.
+    label: String,
+    /// What was stored after the last command.
+    seen: Dump,
+}
+
+impl House {
+    fn new() -> Self {
+        House {
+            shelf: Shelf::default(),
+            now: Timestamp::from_millis(1_000_000),
+            incarnation: 1,
+            commits: 0,
+            hints: Vec::new(),
+            label: String::new(),
+            seen: Dump::default(),
+        }
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.now = self.now + by;
+    }
+
+    /// The process dies, and the store is opened anew.
+    fn die(&mut self) {
+        self.incarnation += 1;
+    }
+
+    /// What the planner decides about the command now.
+    fn decide(&self, command: &Command) -> Result<Plan, Refusal> {
+        let stored = stored_meta(&self.shelf).unwrap();
+        let latest = stored.latest.max(self.now);
+        let mut view = Snapshot {
+            meta: crate::record::Meta { incarnation: self.incarnation, latest, ..stored },
+            ..Snapshot::default()
+        };
+        let mut rounds = 0;
+        loop {
+            match plan(&view, command, latest)? {
+                Step::Done(plan) => return Ok(plan),
+                Step::Load(scope) => {
+                    load(&self.shelf, &scope, &mut view).unwrap();
+                    rounds += 1;
+                    assert!(rounds < 10_000, "{}: a plan never ends: it asks for {scope:?}", self.label);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, command: &Command) -> UnitResult {
+        let decided = self.decide(command);
+        assert!(decided == self.decide(command), "{}: the same inputs gave two plans for {command:?}", self.label);
+        let result = self.commit(command);
+        match (&result, &decided) {
+            (Ok(applied), Ok(plan)) => assert_eq!(*applied, plan.applied, "{}", self.label),
+            (Err(refusal), Err(decided)) => assert_eq!(refusal, decided, "{}", self.label),
+            _ => panic!("{}: the store did not do what was planned: {result:?}", self.label),
+        }
+        self.look(command);
+        result
+    }
+
+    fn commit(&mut self, command: &Command) -> UnitResult {
+        let mut transaction = Transaction::begin(&self.shelf, self.incarnation).unwrap();
+        let unit = Unit { command: command.clone(), wall: self.now };
+        let result = transaction.run_unit(&mut self.shelf, &unit).unwrap();
+        let change = transaction.finish(&mut self.shelf, self.commits + 1).unwrap();
+        self.commits += u64::from(change.is_some());
+        self.hints = match change {
+            Some(Change::Commit { hints, .. }) => hints.to_vec(),
+            _ => Vec::new(),
+        };
+        result
+    }
+
+    /// The invariants hold, and no work made an illegal move.
+    fn look(&mut self, command: &Command) {
+        let now = self.dump();
+        let before = std::mem::replace(&mut self.seen, now.clone());
+        let wrong = super::invariants::check(&now);
+        assert!(wrong.is_empty(), "{}: after {command:?}:\n{}", self.label, wrong.join("\n"));
+        for (id, record) in &now.records {
+            let Some(before) = before.records.get(id).filter(|before| before.seq == record.seq) else { continue };
+            let (from, to) = (before.state(), record.state());
+            assert!(from == to || from.may_become(to), "{}: {id} went from {from} to {to} by {command:?}", self.label);
+            assert!(record.fence >= before.fence, "{}: the fence of {id} fell by {command:?}", self.label);
+            let claims = record.fence - before.fence;
+            assert!(claims == u64::from(to == WorkState::Running && claims > 0), "{}: {id}: {command:?}", self.label);
+        }
+    }
+
+    fn dump(&self) -> Dump {
+        dump(&self.shelf).unwrap()
+    }
+
+    /// A command that must not be refused.
+    fn done(&mut self, command: &Command) -> Applied {
+        self.send(command).unwrap_or_else(|refusal| panic!("{}: {command:?} was refused: {refusal}", self.label))
+    }
+
+    fn refused(&mut self, command: &Command) -> Refusal {
+        let before = self.dump();
+        let refusal = self.send(command).expect_err("the command is to be refused");
+        assert_eq!(self.dump(), before, "a refused command changed something");
+        refusal
+    }
+
+    fn find(&self, number: u128) -> Option<WorkRecord> {
+        match self.shelf.get(RowKey::Record(id(number))).unwrap() {
+            Some(Row::Record(record)) => Some(record),
+            _ => None,
+        }
+    }
+
+    fn record(&self, number: u128) -> WorkRecord {
+        self.find(number).unwrap_or_else(|| panic!("work {number} is not stored"))
+    }
+
+    fn state(&self, number: u128) -> WorkState {
+        self.record(number).state()
+    }
+
+    fn count(&self, state: WorkState) -> usize {
+        let records =
+            self.shelf.rows.values().filter(|row| matches!(row, Row::Record(record) if record.state() == state));
+        records.count()
+    }
+
+    fn states<const N: usize>(&self, numbers: [u128; N]) -> [WorkState; N] {
+        numbers.map(|number| self.state(number))
+    }
+
+    /// When the work may run; how long from now, in seconds.
+    fn due_in(&self, number: u128) -> u64 {
+        match self.record(number).standing {
+            Standing::Waiting { due } => due.since(self.now).as_secs(),
+            Standing::Ready { .. } => 0,
+            other => panic!("work {number} is {other:?}"),
+        }
+    }
+
+    fn enqueue(&mut self, works: impl IntoIterator<Item = NewWork>) -> Enqueued {
+        how(self.done(&enqueue(works)))
+    }
+
+    fn unique(&mut self, work: NewWork, policy: UniquePolicy) -> Enqueued {
+        how(self.done(&unique(work, policy)))
+    }
+
+    fn attach(&mut self) -> u64 {
+        match self.done(&Command::Attach) {
+            Applied::Attached { epoch, .. } => epoch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn lanes(&self) -> Vec<OpenLane> {
+        let lanes = self.dump().lanes;
+        lanes.iter().map(|lane| OpenLane { lane: lane.id, kind: WorkerKind::Async }).collect()
+    }
+
+    /// A claim in all lanes, for async workers.
+    fn claim_all(&self, epoch: u64, room: usize) -> Claim {
+        Claim {
+            epoch,
+            lanes: self.lanes(),
+            async_room: room,
+            blocking_room: 0,
+            barred: Vec::new(),
+            suspects: SuspectsAllowed::One,
+        }
+    }
+
+    fn claim(&mut self, epoch: u64, room: usize) -> Vec<Claimed> {
+        let claim = self.claim_all(epoch, room);
+        self.claim_with(claim).0
+    }
+
+    fn claim_with(&mut self, claim: Claim) -> (Vec<Claimed>, Vec<LaneId>, Option<Timestamp>, bool) {
+        match self.done(&Command::Claim(claim)) {
+            Applied::Claimed { works, drained, next_due, again, .. } => (works, drained, next_due, again),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Claims this work, which must be the next in line.
+    fn run(&mut self, epoch: u64, number: u128) -> Claimed {
+        let mut works = self.claim(epoch, 1);
+        assert_eq!(numbers(&works), [number], "{}", self.label);
+        works.remove(0)
+    }
+
+    fn settle(&mut self, claimed: &Claimed, end: End) -> Applied {
+        self.done(&settle(claimed, end))
+    }
+
+    fn cancel(&mut self, selector: WorkSelector) -> usize {
+        match self.done(&cancel(selector)) {
+            Applied::Cancelled { count, next: None, .. } => count,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn rescue(&mut self) -> usize {
+        match self.done(&Command::Rescue) {
+            Applied::Released { count, again: false } => count,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn how(applied: Applied) -> Enqueued {
+    match applied {
+        Applied::Enqueued { how, .. } => how,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn id(number: u128) -> WorkId {
+    WorkId::from_u128(number)
+}
+
+fn numbers(works: &[Claimed]) -> Vec<u128> {
+    works.iter().map(|claimed| claimed.record.id.as_u128()).collect()
+}
+
+fn work(number: u128) -> NewWork {
+    let spec = WorkSpec {
+        worker: "worker".into(),
+        input: payload(&number.to_string()),
+        tags: Vec::new(),
+        name: None,
+        constraints: Constraints::NONE,
+        prerequisites: Prerequisites::default(),
+    };
+    let terms = Terms {
+        priority: 0,
+        initial_delay: Duration::ZERO,
+        backoff: Backoff::default(),
+        max_attempts: Some(20),
+        retention: 24 * HOUR,
+        on_death: OnDeath::Park,
+        discards_output: false,
+        schedule: Schedule::Once,
+    };
+    NewWork { id: id(number), spec: Arc::new(spec), terms }
+}
+
+/// A work in the making, one wish after the other.
+trait Wishes: Sized {
+    fn spec(self, change: impl FnOnce(&mut WorkSpec)) -> Self;
+    fn terms(self, change: impl FnOnce(&mut Terms)) -> Self;
+
+    fn worker(self, worker: &str) -> Self {
+        self.spec(|spec| spec.worker = worker.into())
+    }
+
+    fn tag(self, tag: &str) -> Self {
+        self.spec(|spec| spec.tags.push(tag.into()))
+    }
+
+    fn name(self, name: &str) -> Self {
+        self.spec(|spec| spec.name = Some(name.into()))
+    }
+
+    fn after(self, numbers: impl IntoIterator<Item = u128>) -> Self {
+        self.spec(|spec| spec.prerequisites.ids = numbers.into_iter().map(id).collect())
+    }
+
+    fn priority(self, priority: i8) -> Self {
+        self.terms(|terms| terms.priority = priority)
+    }
+
+    fn delay(self, delay: Duration) -> Self {
+        self.terms(|terms| terms.initial_delay = delay)
+    }
+
+    fn every(self, interval: Duration) -> Self {
+        self.terms(|terms| terms.schedule = Schedule::Every { interval })
+    }
+
+    fn attempts(self, attempts: u32) -> Self {
+        self.terms(|terms| terms.max_attempts = Some(attempts))
+    }
+}
+
+impl Wishes for NewWork {
+    fn spec(mut self, change: impl FnOnce(&mut WorkSpec)) -> Self {
+        change(Arc::make_mut(&mut self.spec));
+        self
+    }
+
+    fn terms(mut self, change: impl FnOnce(&mut Terms)) -> Self {
+        change(&mut self.terms);
+        self
+    }
+}
+
+const KEEP: UniquePolicy = UniquePolicy::OneTime(ExistingWorkPolicy::Keep);
+const REPLACE: UniquePolicy = UniquePolicy::OneTime(ExistingWorkPolicy::Replace);
+const UPDATE: UniquePolicy = UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update);
+
+fn enqueue(works: impl IntoIterator<Item = NewWork>) -> Command {
+    Command::Enqueue(Enqueue { works: works.into_iter().collect(), unique: None, offer: None })
+}
+
+/// Enqueues one work under its name.
+fn unique(work: NewWork, policy: UniquePolicy) -> Command {
+    let name = work.spec.name.clone().unwrap();
+    Command::Enqueue(Enqueue { works: vec![work], unique: Some(Unique { name, policy }), offer: None })
+}
+
+fn settle(claimed: &Claimed, end: End) -> Command {
+    Command::Settle(Settle { id: claimed.record.id, fence: claimed.record.fence, end })
+}
+
+fn cancel(selector: WorkSelector) -> Command {
+    Command::Cancel(Cancel { selector, before: None, after: None })
+}
+
+fn note(claimed: &Claimed, progress: Option<&str>, checkpoint: Option<&str>) -> Command {
+    let notes = Notes { progress: progress.map(payload), checkpoint: checkpoint.map(payload) };
+    Command::Note(Note { id: claimed.record.id, fence: claimed.record.fence, notes })
+}
+
+fn payload(text: &str) -> Payload {
+    Payload::new(Codec::JSON, text.as_bytes())
+}
+
+fn success() -> End {
+    End::Succeeded { output: payload("null") }
+}
+
+fn failure(advice: Advice) -> End {
+    End::Failed { error: ErrorText::new("no"), advice }
+}
+
+fn interrupted() -> End {
+    End::Interrupted { reason: StopReason::Preempted }
+}

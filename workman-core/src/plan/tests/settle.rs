@@ -1,0 +1,368 @@
+//! The ends of attempts: SM, BO, PER and rule 18 of the semantics.
+
+use super::*;
+use crate::record::{AttemptEnd, AttemptRecord, ParkReason};
+
+fn history(house: &House, number: u128) -> Vec<AttemptRecord> {
+    match house.shelf.get(RowKey::History(id(number))).unwrap() {
+        Some(Row::History(_, attempts)) => attempts,
+        _ => Vec::new(),
+    }
+}
+
+fn notes(house: &House, number: u128) -> Option<Notes> {
+    match house.shelf.get(RowKey::Notes(id(number))).unwrap() {
+        Some(Row::Notes(_, notes)) => Some(notes),
+        _ => None,
+    }
+}
+
+#[test]
+fn sm_success_ends_one_time_work_and_stores_its_output() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2).terms(|terms| terms.discards_output = true)]);
+    for number in [1, 2] {
+        let claimed = house.run(epoch, number);
+        let answer = house.settle(&claimed, success());
+        assert_eq!(answer, Applied::Settled { state: WorkState::Succeeded, next_run: None, failures: 0 });
+    }
+    let output = |number| house.shelf.get(RowKey::Output(id(number))).unwrap();
+    assert_eq!(output(1), Some(Row::Output(id(1), payload("null"))));
+    assert_eq!(output(2), None, "an output that nobody wants is dropped");
+}
+
+#[test]
+fn bo_1_to_4_retries_wait_for_their_backoff_from_the_end_of_the_attempt() {
+    let linear = Backoff::linear(Duration::from_secs(10)).ceiling(Duration::from_secs(25));
+    let table: [(Backoff, &[u64]); 3] = [
+        (Backoff::default(), &[30, 60, 120, 240, 480, 960, 1_920, 3_840, 7_680, 15_360, 18_000, 18_000]),
+        (linear, &[10, 20, 25, 25]),
+        (Backoff::exponential(Duration::ZERO), &[0, 0, 0]),
+    ];
+    for (backoff, delays) in table {
+        let mut house = House::new();
+        let epoch = house.attach();
+        // BO-8: the initial delay plays no part in retries.
+        house.enqueue([work(1).delay(HOUR).terms(|terms| terms.backoff = backoff)]);
+        house.advance(HOUR);
+        for (number, delay) in delays.iter().enumerate() {
+            let claimed = house.run(epoch, 1);
+            assert_eq!(claimed.record.failures as usize, number, "BO-4: the number of the attempt");
+            house.advance(7 * MINUTE);
+            let answer = house.settle(&claimed, failure(Advice::ByPolicy));
+            let next_run = Some(house.now + Duration::from_secs(*delay));
+            let failures = u32::try_from(number).unwrap() + 1;
+            assert_eq!(answer, Applied::Settled { state: WorkState::Enqueued, next_run, failures });
+            house.advance(Duration::from_secs(*delay));
+        }
+    }
+}
+
+#[test]
+fn the_last_of_max_attempts_fails_for_good() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).attempts(3), work(2).after([1])]);
+    for failures in 1..=3 {
+        house.advance(HOUR);
+        let claimed = house.run(epoch, 1);
+        let state = if failures < 3 { WorkState::Enqueued } else { WorkState::Failed };
+        match house.settle(&claimed, failure(Advice::After(MINUTE))) {
+            Applied::Settled { state: now, failures: counted, .. } => assert_eq!((now, counted), (state, failures)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(house.state(2), WorkState::Failed, "DEP-2");
+    assert_eq!(history(&house, 1).len(), 3);
+}
+
+#[test]
+fn unlimited_attempts_never_end() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).terms(|terms| terms.max_attempts = None)]);
+    for failures in 0..50 {
+        house.advance(5 * HOUR);
+        let claimed = house.run(epoch, 1);
+        assert_eq!(claimed.record.failures, failures);
+        house.settle(&claimed, failure(Advice::ByPolicy));
+    }
+    let numbers: Vec<u32> = history(&house, 1).iter().map(|attempt| attempt.number).collect();
+    assert_eq!(numbers, (40..50).collect::<Vec<_>>(), "the last ten attempts stay");
+}
+
+#[test]
+fn advice_beats_the_policy() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, failure(Advice::After(Duration::from_secs(7))));
+    assert_eq!(house.due_in(1), 7);
+    house.advance(Duration::from_secs(7));
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, failure(Advice::Never));
+    assert_eq!(house.state(1), WorkState::Failed);
+}
+
+#[test]
+fn a_snooze_is_no_failure_and_goes_to_the_end_of_the_line() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, End::Snoozed { delay: Duration::ZERO });
+    assert_eq!((house.record(1).failures, house.record(1).interruptions), (0, 0));
+    assert_eq!(numbers(&house.claim(epoch, 2)), [2, 1]);
+    let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None };
+    house.settle(&claimed, End::Snoozed { delay: HOUR });
+    assert_eq!(house.due_in(1), 3_600);
+    assert_eq!(history(&house, 1).last().map(|attempt| attempt.end.clone()), Some(AttemptEnd::Snoozed));
+}
+
+#[test]
+fn an_interruption_keeps_its_turn_and_is_counted_apart() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).attempts(1), work(2)]);
+    for count in 1..=30 {
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, interrupted());
+        let record = house.record(1);
+        assert_eq!((record.interruptions, record.failures, record.deaths), (count, 0, 0));
+        assert_eq!(record.stop, Some(StopReason::Preempted));
+        assert_eq!(record.turn, record.seq, "it keeps its place in line");
+    }
+    assert_eq!(house.run(epoch, 1).record.stop, None, "a new run was not stopped yet");
+}
+
+#[test]
+fn work_that_can_not_begin_is_parked_and_counts_nothing() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2).after([1])]);
+    let claimed = house.run(epoch, 1);
+    let why = ParkReason::TooLarge { size: 2, limit: 1 };
+    house.settle(&claimed, End::Unrunnable { why: why.clone() });
+    let record = house.record(1);
+    assert_eq!(record.standing, Standing::Parked { why });
+    assert_eq!((record.failures, record.interruptions, record.deaths), (0, 0, 0));
+    assert!(history(&house, 1).is_empty());
+    assert!(house.claim(epoch, 5).is_empty());
+    assert_eq!(house.state(2), WorkState::Blocked);
+}
+
+#[test]
+fn sm_4_a_run_that_was_fenced_off_changes_nothing() {
+    type Fencing = fn(&mut House, &Claimed);
+    let ways: [(&str, Fencing); 5] = [
+        ("cancelled", |house, _| assert_eq!(house.cancel(WorkSelector::Id(id(1))), 1)),
+        ("replaced", |house, _| drop(house.unique(work(9).name("n"), REPLACE))),
+        ("settled", |house, claimed| drop(house.settle(claimed, success()))),
+        ("interrupted and run again", |house, claimed| {
+            house.settle(claimed, interrupted());
+            let Standing::Running { epoch } = claimed.record.standing else { panic!("it runs") };
+            house.run(epoch, 1);
+        }),
+        ("rescued", |house, _| {
+            house.die();
+            house.attach();
+            house.rescue();
+        }),
+    ];
+    for (way, fence_off) in ways {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1).name("n")]);
+        let claimed = house.run(epoch, 1);
+        fence_off(&mut house, &claimed);
+        for end in [success(), failure(Advice::ByPolicy), interrupted(), End::Snoozed { delay: HOUR }] {
+            assert_eq!(house.refused(&settle(&claimed, end)), Refusal::Stale(id(1)), "{way}");
+        }
+        assert_eq!(house.refused(&note(&claimed, Some("1"), Some("2"))), Refusal::Stale(id(1)), "{way}");
+    }
+}
+
+#[test]
+fn a_settle_needs_the_exact_fence() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1)]);
+    let claimed = house.run(epoch, 1);
+    for fence in [0, 2, u64::MAX] {
+        let guess = Command::Settle(Settle { id: id(1), fence, end: success() });
+        assert_eq!(house.refused(&guess), Refusal::Stale(id(1)));
+    }
+    house.settle(&claimed, success());
+}
+
+#[test]
+fn notes_are_merged_and_sm_9_go_when_the_work_finishes() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1)]);
+    let claimed = house.run(epoch, 1);
+    house.done(&note(&claimed, Some("1"), None));
+    house.done(&note(&claimed, None, Some("2")));
+    house.done(&note(&claimed, Some("3"), None));
+    let said = Notes { progress: Some(payload("3")), checkpoint: Some(payload("2")) };
+    assert_eq!(notes(&house, 1), Some(said.clone()));
+    house.settle(&claimed, interrupted());
+    assert_eq!(notes(&house, 1), Some(said), "a checkpoint survives the end of a run");
+    let claimed = house.run(epoch, 1);
+    assert_eq!(claimed.checkpoint, Some(payload("2")));
+    house.settle(&claimed, success());
+    assert_eq!(notes(&house, 1), None);
+}
+
+#[test]
+fn a_checkpoint_or_a_finished_attempt_clears_the_deaths() {
+    let mut house = House::new();
+    let mut epoch = house.attach();
+    house.enqueue([work(1)]);
+    let mut die = |house: &mut House| {
+        house.run(epoch, 1);
+        house.die();
+        epoch = house.attach();
+        house.rescue();
+        house.advance(HOUR);
+        epoch
+    };
+    let epoch = die(&mut house);
+    let claimed = house.run(epoch, 1);
+    house.done(&note(&claimed, Some("1"), None));
+    assert_eq!(house.record(1).deaths, 1, "progress alone clears nothing");
+    house.done(&note(&claimed, None, Some("1")));
+    assert_eq!(house.record(1).deaths, 0);
+    house.settle(&claimed, interrupted());
+    let mut house_two = House::new();
+    let mut epoch = house_two.attach();
+    for end in [failure(Advice::ByPolicy), End::Snoozed { delay: HOUR }] {
+        house_two.unique(work(1).name("n"), REPLACE);
+        house_two.cancel(WorkSelector::All);
+        house_two.unique(work(2).name("n"), REPLACE);
+        house_two.run(epoch, 2);
+        house_two.die();
+        epoch = house_two.attach();
+        house_two.rescue();
+        let claimed = house_two.run(epoch, 2);
+        assert_eq!(claimed.record.deaths, 1);
+        house_two.settle(&claimed, end);
+        assert_eq!(house_two.record(2).deaths, 0);
+    }
+}
+
+/// One row of rule 18's table: what happens in one period of an hour, in minutes since the work was enqueued.
+struct Row18 {
+    what: &'static str,
+    /// When each attempt ends, and how.
+    ends: &'static [(u64, Option<u64>)],
+    /// When the next period is due, and with which number.
+    next_due: u64,
+    period: u64,
+    failures: u32,
+}
+
+#[test]
+fn rule_18_attempts_belong_to_one_period() {
+    // An end with `None` is a success, with `Some(minutes)` a failure that asks for a retry after these minutes.
+    let table = [
+        Row18 { what: "PER-3: success", ends: &[(10, None)], next_due: 70, period: 1, failures: 0 },
+        Row18 { what: "a late success", ends: &[(90, None)], next_due: 150, period: 1, failures: 0 },
+        Row18 { what: "PER-5: retry", ends: &[(5, Some(20))], next_due: 25, period: 0, failures: 1 },
+        Row18 { what: "retry, then success", ends: &[(5, Some(20)), (30, None)], next_due: 60, period: 1, failures: 0 },
+        Row18 { what: "retry at the next period", ends: &[(5, Some(55))], next_due: 60, period: 1, failures: 0 },
+        Row18 { what: "retry after it", ends: &[(5, Some(300))], next_due: 60, period: 1, failures: 0 },
+        Row18 { what: "retry just before it", ends: &[(5, Some(54))], next_due: 59, period: 0, failures: 1 },
+        Row18 { what: "a failure after it", ends: &[(100, Some(1))], next_due: 100, period: 1, failures: 0 },
+        Row18 {
+            what: "a retry that succeeds after it",
+            ends: &[(5, Some(20)), (200, None)],
+            next_due: 200,
+            period: 1,
+            failures: 0,
+        },
+        Row18 {
+            what: "retries until the period ends",
+            ends: &[(5, Some(20)), (30, Some(20)), (55, Some(20))],
+            next_due: 60,
+            period: 1,
+            failures: 0,
+        },
+    ];
+    for row in table {
+        let mut house = House::new();
+        let start = house.now;
+        let epoch = house.attach();
+        house.enqueue([work(1).every(HOUR)]);
+        for (minute, retry) in row.ends {
+            let record = house.record(1);
+            if let Standing::Waiting { due } = record.standing {
+                house.now = due;
+            }
+            let claimed = house.run(epoch, 1);
+            house.now = start + MINUTE * u32::try_from(*minute).unwrap();
+            let end = match retry {
+                Some(minutes) => failure(Advice::After(MINUTE * u32::try_from(*minutes).unwrap())),
+                None => success(),
+            };
+            house.settle(&claimed, end);
+        }
+        let record = house.record(1);
+        let due = match record.standing {
+            Standing::Waiting { due } => due,
+            Standing::Ready { since } => since,
+            other => panic!("{}: {other:?}", row.what),
+        };
+        let minutes = due.since(start).as_secs() / 60;
+        let period = record.period.unwrap();
+        assert_eq!((minutes, period.count, record.failures), (row.next_due, row.period, row.failures), "{}", row.what);
+    }
+}
+
+#[test]
+fn rule_18_spent_attempts_end_the_period_and_never_the_series() {
+    let mut house = House::new();
+    let start = house.now;
+    let epoch = house.attach();
+    house.enqueue([work(1).every(HOUR).attempts(2)]);
+    for period in 0..3 {
+        for attempt in 0..2 {
+            let claimed = house.run(epoch, 1);
+            assert_eq!((claimed.record.failures, claimed.record.period.unwrap().count), (attempt, period));
+            house.settle(&claimed, failure(if period == 2 { Advice::Never } else { Advice::After(MINUTE) }));
+            if period == 2 {
+                break;
+            }
+            house.advance(MINUTE);
+        }
+        let next = start + HOUR * u32::try_from(period + 1).unwrap();
+        assert_eq!(house.record(1).period.unwrap().due, next, "SM-7: failures do not push the series out");
+        house.now = next;
+    }
+    assert_eq!(house.state(1), WorkState::Enqueued, "SM-1: periodic work never fails");
+}
+
+#[test]
+fn per_2_the_first_run_waits_for_the_initial_delay_only() {
+    let mut house = House::new();
+    house.enqueue([work(1).every(HOUR), work(2).every(HOUR).delay(10 * MINUTE)]);
+    assert_eq!((house.due_in(1), house.due_in(2)), (0, 600));
+}
+
+#[test]
+fn a_new_period_forgets_progress_and_checkpoint() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).every(HOUR)]);
+    let claimed = house.run(epoch, 1);
+    house.done(&note(&claimed, Some("1"), Some("2")));
+    house.settle(&claimed, failure(Advice::After(MINUTE)));
+    assert!(notes(&house, 1).is_some(), "a retry goes on where it was");
+    house.advance(MINUTE);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, success());
+    assert_eq!(notes(&house, 1), None);
+    assert!(!house.record(1).rows.notes);
+}

@@ -1,0 +1,209 @@
+//! A seeded walk through all commands: the invariants hold after each, and every move is legal.
+
+use super::*;
+use crate::record::ParkReason;
+
+const STEPS: usize = 3_000;
+
+/// SplitMix64: the same seed walks the same way.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+
+    fn seconds(&mut self, most: u64) -> Duration {
+        Duration::from_secs(self.roll(most))
+    }
+}
+
+struct Walker {
+    house: House,
+    dice: Dice,
+    epochs: Vec<u64>,
+    /// Runs that are under way, and some that were fenced off.
+    runs: Vec<Claimed>,
+    last: u128,
+}
+
+impl Walker {
+    fn new(seed: u64) -> Self {
+        let mut house = House::new();
+        house.label = format!("seed {seed}");
+        Walker { house, dice: Dice(seed), epochs: Vec::new(), runs: Vec::new(), last: 0 }
+    }
+
+    fn fresh(&mut self) -> NewWork {
+        self.last += 1;
+        let backoff = Backoff::exponential(self.dice.seconds(100));
+        let mut new = work(self.last)
+            .priority(i8::try_from(self.dice.roll(3)).unwrap())
+            .worker(["a", "b", "c"][usize::try_from(self.dice.roll(3)).unwrap()])
+            .tag(["t", "u"][usize::try_from(self.dice.roll(2)).unwrap()])
+            .attempts(u32::try_from(self.dice.roll(4)).unwrap() + 1)
+            .terms(|terms| terms.backoff = backoff);
+        if self.dice.roll(3) == 0 {
+            new = new.delay(self.dice.seconds(600));
+        }
+        if self.dice.roll(8) == 0 {
+            new = new.terms(|terms| terms.on_death = OnDeath::Fail);
+        }
+        new
+    }
+
+    fn name(&mut self) -> String {
+        format!("n{}", self.dice.roll(6))
+    }
+
+    /// A few works, each behind some of those before it or some that are stored.
+    fn chain(&mut self) -> Vec<NewWork> {
+        let mut works: Vec<NewWork> = Vec::new();
+        for _ in 0..=self.dice.roll(4) {
+            let mut after = Vec::new();
+            for _ in 0..self.dice.roll(3) {
+                let back = u128::from(self.dice.roll(6)) + 1;
+                after.push(self.last.saturating_sub(back).max(1));
+            }
+            let new = self.fresh();
+            works.push(if self.last > 1 { new.after(after) } else { new });
+        }
+        works
+    }
+
+    fn enqueue(&mut self) {
+        let (mut works, name) = (self.chain(), self.name());
+        let policy = [KEEP, REPLACE, REPLACE, UPDATE][usize::try_from(self.dice.roll(4)).unwrap()];
+        if policy == UPDATE {
+            works.truncate(1);
+            let interval = self.dice.seconds(1_000) + MINUTE;
+            works = works.into_iter().map(|work| work.after([]).every(interval).name(&format!("p{name}"))).collect();
+        } else {
+            works = works.into_iter().map(|work| work.name(&name)).collect();
+        }
+        let unique = match (policy, self.dice.roll(8)) {
+            (UPDATE, _) | (_, 1..) => Some(Unique { name: works[0].spec.name.clone().unwrap(), policy }),
+            _ => None,
+        };
+        let offer = self.epochs.last().map(|epoch| super::super::Offer {
+            epoch: *epoch,
+            generation: 0,
+            room: usize::try_from(self.dice.roll(3)).unwrap(),
+            ids: works.iter().map(|work| work.id).collect(),
+            rivals: Vec::new(),
+        });
+        let result = self.house.send(&Command::Enqueue(Enqueue { works, unique, offer }));
+        if result.is_ok() {
+            let hints = self.house.hints.clone();
+            self.runs.extend(hints.into_iter().flat_map(|hint| match hint {
+                Hint::Claimed { works, .. } => works,
+                _ => Vec::new(),
+            }));
+        }
+    }
+
+    fn claim(&mut self) {
+        let Some(epoch) = self.epochs.last().copied() else { return };
+        let room = usize::try_from(self.dice.roll(4)).unwrap();
+        let mut claim = self.house.claim_all(epoch, room);
+        claim.lanes.retain(|_| self.dice.roll(4) > 0);
+        if self.dice.roll(3) == 0 {
+            claim.suspects = SuspectsAllowed::None;
+        }
+        if let Ok(Applied::Claimed { works, .. }) = self.house.send(&Command::Claim(claim)) {
+            self.runs.extend(works);
+        }
+    }
+
+    fn end(&mut self) -> End {
+        match self.dice.roll(9) {
+            0..4 => success(),
+            4 => failure(Advice::Never),
+            5 => failure(Advice::After(self.dice.seconds(300))),
+            6 => failure(Advice::ByPolicy),
+            7 => [interrupted(), End::Snoozed { delay: MINUTE }][usize::try_from(self.dice.roll(2)).unwrap()].clone(),
+            _ => End::Unrunnable { why: ParkReason::Undecodable { message: "what?".into() } },
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.runs.is_empty() {
+            return;
+        }
+        let place = usize::try_from(self.dice.roll(self.runs.len() as u64)).unwrap();
+        let run = if self.dice.roll(5) == 0 { self.runs[place].clone() } else { self.runs.swap_remove(place) };
+        let held = self.house.find(run.record.id.as_u128()).is_some_and(|now| now.is_held_under(run.record.fence));
+        if self.dice.roll(3) == 0 {
+            let said = self.house.send(&note(&run, Some("1"), (self.dice.roll(2) == 0).then_some("2")));
+            assert_eq!(said.is_ok(), held, "{}: a note under an old fence", self.house.label);
+        }
+        let end = self.end();
+        let settled = self.house.send(&settle(&run, end));
+        assert_eq!(settled.is_ok(), held, "{}: a settle under an old fence", self.house.label);
+    }
+
+    fn cancel(&mut self) {
+        let selector = match self.dice.roll(12) {
+            0..9 => WorkSelector::Id(id(u128::from(self.dice.roll(30)) + self.last.saturating_sub(25))),
+            9 | 10 => WorkSelector::unique(self.name()),
+            _ => WorkSelector::tag("u"),
+        };
+        self.house.cancel(selector);
+    }
+
+    fn recover(&mut self) {
+        match self.dice.roll(6) {
+            0 | 1 => self.epochs.push(self.house.attach()),
+            2 => {
+                if let Some(epoch) = self.epochs.pop() {
+                    self.house.done(&Command::Detach { epoch });
+                }
+            }
+            3 => {
+                self.house.die();
+                self.epochs = vec![self.house.attach()];
+            }
+            4 => {
+                if let Some(epoch) = self.epochs.last().copied() {
+                    let held = self.runs.iter().skip(1).map(|run| (run.record.id, run.record.fence)).collect();
+                    self.house.done(&Command::Reclaim { epoch, held });
+                }
+            }
+            _ => drop(
+                self.house.send(&Command::Retry(id(u128::from(self.dice.roll(30)) + self.last.saturating_sub(25)))),
+            ),
+        }
+        self.house.rescue();
+    }
+
+    fn step(&mut self) {
+        match self.dice.roll(20) {
+            0..5 => self.enqueue(),
+            5..11 => self.claim(),
+            11..17 => self.settle(),
+            17 => self.cancel(),
+            18 => self.recover(),
+            _ => {
+                let time = self.dice.seconds(200);
+                self.house.advance(time);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_walk_through_all_commands_keeps_every_invariant() {
+    for seed in 1..=4 {
+        let mut walker = Walker::new(seed);
+        let mut seen = BTreeSet::new();
+        for _ in 0..STEPS {
+            walker.step();
+            seen.extend(walker.house.seen.records.values().map(WorkRecord::state));
+        }
+        assert_eq!(seen.len(), 6, "seed {seed}: the walk does not reach all states, only {seen:?}");
+    }
+}
