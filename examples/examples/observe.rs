@@ -51,9 +51,8 @@ async fn example(args: Args) -> Result<(), Failure> {
     let sensor = ManualSensor::new();
     sensor.lose(ConstraintKind::Charging);
     let builder = || -> Result<Builder, Failure> {
-        let builder = WorkManager::builder(RedbStore::open(&file)?)
-            .runtime(ThreadRuntime::new())
-            .sensor(sensor.clone());
+        let builder =
+            WorkManager::builder(RedbStore::open(&file)?).runtime(ThreadRuntime::new()).sensor(sensor.clone());
         Ok(builder.register::<sync>().register::<listen>())
     };
 
