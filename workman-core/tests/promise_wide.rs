@@ -4,22 +4,30 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::FutureExt;
+use futures::executor::block_on;
+use futures::stream::BoxStream;
 use workman_core::constraints::Constraints;
 use workman_core::data::Codec;
 use workman_core::plan::{
-    Applied, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, OpenLane, Settle, SuspectsAllowed,
-    WorkerKind, invariants,
+    Applied, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, OpenLane, Settle, Snapshot, Step,
+    SuspectsAllowed, Unique, UniquePolicy, WorkerKind, invariants, plan,
 };
 use workman_core::policy::Backoff;
-use workman_core::query::PageRequest;
+use workman_core::query::{Page, PageRequest};
 use workman_core::record::{ErrorText, Prerequisites, Schedule, Terms, WorkSpec};
-use workman_core::store::{Store, Unit};
+use workman_core::store::embedded::{Dump, Row, RowKey, Rows, load};
+use workman_core::store::index::{IndexKey, IndexRange};
+use workman_core::store::{Change, Ownership, Store, StoreError, Unit, UnitResult};
 use workman_core::{
-    MemoryStore, OnDeath, Payload, Refusal, Timestamp, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState,
+    ExistingWorkPolicy, MemoryStore, OnDeath, Payload, Refusal, Timestamp, WorkId, WorkInfo, WorkManager, WorkQuery,
+    WorkSelector, WorkState,
 };
 
 // ---- a store, and commands straight to its planner ----
@@ -106,14 +114,14 @@ impl Bare {
 
     /// Drains what is left over, and answers how many commands that took.
     fn drain(&self) -> usize {
-        for count in 1.. {
+        for count in 1..100 {
             match self.send(Command::Drain).unwrap() {
                 Applied::Drained { again: false } => return count,
                 Applied::Drained { again: true } => {}
                 other => panic!("{other:?}"),
             }
         }
-        0
+        panic!("never done")
     }
 
     fn find(&self, query: WorkQuery) -> Vec<WorkInfo> {
@@ -128,6 +136,66 @@ impl Bare {
     #[track_caller]
     fn check(&self) {
         assert_eq!(invariants::check(&self.store.dump()), Vec::<String>::new());
+    }
+}
+
+// ---- how much one command costs ----
+
+/// The rows of a store as they were, and how often somebody looked.
+struct Counted {
+    dump: Dump,
+    scanned: Cell<usize>,
+    read: Cell<usize>,
+}
+
+impl Rows for Counted {
+    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
+        self.read.set(self.read.get() + 1);
+        Ok(match key {
+            RowKey::Record(id) => self.dump.records.get(&id).cloned().map(Row::Record),
+            RowKey::Spec(id) => self.dump.specs.get(&id).map(|spec| Row::Spec(id, spec.clone())),
+            RowKey::Lane(id) => self.dump.lanes.iter().find(|lane| lane.id == id).cloned().map(Row::Lane),
+            RowKey::Meta => Some(Row::Meta(self.dump.meta.clone())),
+            _ => None,
+        })
+    }
+
+    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
+        let first = range.after.clone().unwrap_or_else(|| range.first.clone());
+        if first > range.last {
+            return Ok(Vec::new());
+        }
+        let found = self.dump.index.range(first..=range.last.clone()).filter(|key| Some(*key) != range.after.as_ref());
+        let found: Vec<IndexKey> = found.take(limit).cloned().collect();
+        self.scanned.set(self.scanned.get() + found.len());
+        Ok(found)
+    }
+}
+
+/// What a plan has cost.
+#[derive(Debug)]
+struct Cost {
+    rounds: usize,
+    scanned: usize,
+    read: usize,
+}
+
+impl Bare {
+    /// Plans a command, twice each time, and counts what that takes; changes nothing.
+    fn cost(&self, command: &Command) -> Cost {
+        let dump = self.store.dump();
+        let mut view = Snapshot { meta: dump.meta.clone(), ..Snapshot::default() };
+        let rows = Counted { dump, scanned: Cell::new(0), read: Cell::new(0) };
+        let now = view.meta.latest;
+        for rounds in 1..10 {
+            let (step, again) = (plan(&view, command, now).unwrap(), plan(&view, command, now).unwrap());
+            assert_eq!(format!("{step:?}"), format!("{again:?}"), "a planner answers the same again");
+            match step {
+                Step::Load(scope) => load(&rows, &scope, &mut view).unwrap(),
+                Step::Done(_) => return Cost { rounds, scanned: rows.scanned.get(), read: rows.read.get() },
+            }
+        }
+        panic!("never done")
     }
 }
 
@@ -188,5 +256,208 @@ fn nothing_is_claimed_while_something_wide_is_unfinished() {
     let (next, _) = bare.claim(epoch);
     assert_eq!(next.unwrap().record.id, id(LIMIT * 2));
     assert_eq!(bare.drain(), 1, "a drain with nothing to do is legal, and writes nothing");
+    bare.check();
+}
+
+// ---- selections and names ----
+
+fn cancel_tag(tag: &str) -> Command {
+    Command::Cancel(Cancel { selector: WorkSelector::tag(tag), before: None, after: None })
+}
+
+/// The plan begins anew with each round of loading, so a round for each work would be quadratic.
+#[test]
+fn a_selection_of_many_heads_is_loaded_in_a_few_rounds() {
+    let bare = Bare::new();
+    let tag = |mut work: NewWork| {
+        Arc::make_mut(&mut work.spec).tags = vec!["t".into()];
+        work
+    };
+    bare.enqueue((1..=900).map(|number| tag(work(number, []))));
+    bare.enqueue((1..=900).map(|number| work(10_000 + number, [number])));
+    let cost = bare.cost(&cancel_tag("t"));
+    assert!(cost.rounds <= 4 && cost.scanned <= 2_000 && cost.read <= 2_000, "{cost:?}");
+    let done = bare.send(cancel_tag("t")).unwrap();
+    assert!(matches!(done, Applied::Cancelled { count: 1_800, next: None, .. }), "{done:?}");
+    assert_eq!(bare.count(WorkState::Cancelled), 1_800);
+    bare.check();
+}
+
+/// Two layers, each work of the second behind each of the first, all under one name.
+fn mesh(first: u128, side: u128) -> Vec<NewWork> {
+    let top = (0..side).map(|at| work(first + at, []));
+    let bottom = (0..side).map(|at| work(first + side + at, first..first + side));
+    let named = |mut work: NewWork| {
+        Arc::make_mut(&mut work.spec).name = Some("mesh".into());
+        work
+    };
+    top.chain(bottom).map(named).collect()
+}
+
+#[test]
+fn a_mesh_is_replaced_in_one_commit_and_each_edge_is_looked_at_once() {
+    let bare = Bare::new();
+    const SIDE: u128 = 100;
+    let unique = Unique { name: "mesh".into(), policy: UniquePolicy::OneTime(ExistingWorkPolicy::Replace) };
+    let enqueue =
+        |first| Command::Enqueue(Enqueue { works: mesh(first, SIDE), unique: Some(unique.clone()), offer: None });
+    bare.send(enqueue(1)).unwrap();
+    bare.enqueue([work(5_000, [1, 2, 2 * SIDE]), work(5_001, [5_000])]);
+    let cost = bare.cost(&enqueue(10_000));
+    assert!(cost.rounds <= 4 && cost.scanned <= 11_000 && cost.read <= 2_000, "{cost:?}");
+    bare.send(enqueue(10_000)).unwrap();
+    assert_eq!(bare.find(WorkQuery::unique("mesh")).len(), 200, "the old ones are gone");
+    assert_eq!(bare.count(WorkState::Cancelled), 2, "what waited for them from outside is cancelled with them");
+    bare.check();
+}
+
+/// The edges of a replaced work go with it, so that what is owed along them can't wait for a later commit.
+#[test]
+fn a_name_that_is_replaced_leaves_nobody_waiting_for_the_rest_of_something_wide() {
+    for end in [Some(success()), Some(failure()), None] {
+        let bare = Bare::new();
+        let epoch = bare.attach();
+        let unique = Unique { name: "wide".into(), policy: UniquePolicy::OneTime(ExistingWorkPolicy::Replace) };
+        let enqueue = |number| {
+            let mut work = work(number, []);
+            Arc::make_mut(&mut work.spec).name = Some("wide".into());
+            Command::Enqueue(Enqueue { works: vec![work], unique: Some(unique.clone()), offer: None })
+        };
+        bare.send(enqueue(1)).unwrap();
+        bare.enqueue((2..LIMIT + 52).map(|number| work(number, [1])));
+        match end {
+            Some(end) => bare.settle(&bare.claim(epoch).0.unwrap(), end),
+            None => assert_eq!(bare.cancel(1), CASCADE_LIMIT + 1),
+        }
+        assert_eq!(bare.count(WorkState::Blocked), 50);
+        bare.send(enqueue(1_000_000)).unwrap();
+        assert_eq!(bare.count(WorkState::Blocked), 0);
+        assert_eq!(bare.drain(), 1);
+        bare.check();
+    }
+}
+
+/// A program that enqueues a work whenever one is cancelled.
+struct Breeding {
+    store: MemoryStore,
+    births: AtomicU64,
+}
+
+#[async_trait]
+impl Store for Breeding {
+    async fn transact(&self, mut units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+        let births = self.births.load(Ordering::SeqCst);
+        let cancels = units.iter().any(|unit| matches!(unit.command, Command::Cancel(_)));
+        if cancels && births < 50 {
+            self.births.fetch_add(1, Ordering::SeqCst);
+            let works = vec![work(u128::from(1_000 + births), [])];
+            let wall = units[0].wall;
+            units.push(Unit { command: Command::Enqueue(Enqueue { works, unique: None, offer: None }), wall });
+        }
+        self.store.transact(units).await
+    }
+
+    async fn query(&self, page: PageRequest) -> Result<Page, StoreError> {
+        self.store.query(page).await
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        self.store.changes()
+    }
+
+    fn ownership(&self) -> Ownership {
+        self.store.ownership()
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+/// Else it would never end in a program that goes on enqueueing.
+#[test]
+fn cancelling_everything_means_the_works_there_were() {
+    let store = Arc::new(Breeding { store: MemoryStore::new(), births: AtomicU64::new(0) });
+    let manager = WorkManager::builder(Arc::clone(&store)).enqueue_only().start().unwrap();
+    let works = (1..=3).map(|number| work(number, [])).collect();
+    let enqueue = Command::Enqueue(Enqueue { works, unique: None, offer: None });
+    let unit = Unit { command: enqueue, wall: Timestamp::from_millis(1_800_000_000_000) };
+    store.transact(vec![unit]).now_or_never().unwrap().unwrap().remove(0).unwrap();
+    assert_eq!(block_on(manager.cancel(WorkSelector::All)).unwrap(), 3);
+    let spared = block_on(manager.query(WorkQuery::in_state(WorkState::Enqueued))).unwrap();
+    assert_eq!(spared.len() as u64, store.births.load(Ordering::SeqCst));
+}
+
+/// An enqueue that is sent again, since nobody knows whether it was written, reads what is stored in one go.
+#[test]
+fn an_enqueue_that_is_sent_again_is_compared_in_a_few_rounds() {
+    let bare = Bare::new();
+    let works: Vec<NewWork> = (1..=500).map(|number| work(number, [])).collect();
+    bare.enqueue(works.clone());
+    let cost = bare.cost(&Command::Enqueue(Enqueue { works, unique: None, offer: None }));
+    assert!(cost.rounds <= 3, "{cost:?}");
+}
+
+// ---- edges ----
+
+#[test]
+fn a_prerequisite_that_is_named_twice_is_waited_for_once() {
+    let bare = Bare::new();
+    let epoch = bare.attach();
+    bare.enqueue([work(1, []), work(2, [1, 1])]);
+    assert_eq!(bare.find(WorkQuery::id(id(2)))[0].open_prerequisites, 1);
+    bare.check();
+    let (first, _) = bare.claim(epoch);
+    bare.settle(&first.unwrap(), success());
+    assert_eq!(bare.claim(epoch).0.unwrap().record.id, id(2));
+    bare.check();
+}
+
+// ---- cascades ----
+
+/// Ten thousand works side by side and a join: what is left over is the join, and not a row for each way to it.
+#[test]
+fn a_fan_out_with_a_join_fails_in_two_commits() {
+    let bare = Bare::new();
+    let epoch = bare.attach();
+    bare.enqueue([work(1, [])]);
+    bare.enqueue((2..LIMIT + 2).map(|number| work(number, [1])));
+    bare.enqueue([work(LIMIT + 2, 2..LIMIT + 2)]);
+    let (root, _) = bare.claim(epoch);
+    bare.settle(&root.unwrap(), failure());
+    assert_eq!(bare.count(WorkState::Blocked), 1);
+    assert_eq!(bare.drain(), 1);
+    assert_eq!(bare.count(WorkState::Failed), CASCADE_LIMIT + 2);
+    bare.check();
+}
+
+/// Each of ten thousand works has a chain behind it: the rest is ten thousand cascades, drained many at a time.
+#[test]
+fn many_cascades_are_drained_by_one_commit() {
+    let bare = Bare::new();
+    bare.enqueue([work(1, [])]);
+    bare.enqueue((0..LIMIT).map(|at| work(10 + at, [1])));
+    bare.enqueue((0..LIMIT).map(|at| work(10 + LIMIT + at, [10 + at])));
+    bare.enqueue((0..LIMIT).map(|at| work(10 + 2 * LIMIT + at, [10 + LIMIT + at])));
+    assert_eq!(bare.cancel(1), CASCADE_LIMIT + 1);
+    assert!(bare.drain() <= 3);
+    assert_eq!(bare.count(WorkState::Cancelled), 3 * CASCADE_LIMIT + 1);
+    bare.check();
+}
+
+/// More edges than one commit follows, between few works: it goes on where it stopped.
+#[test]
+fn a_dense_mesh_ends_in_bounded_commits() {
+    let bare = Bare::new();
+    const SIDE: u128 = 420;
+    bare.enqueue([work(1, [])]);
+    bare.enqueue((0..SIDE).map(|at| work(10 + at, [1])));
+    bare.enqueue((0..SIDE).map(|at| work(10 + SIDE + at, 10..10 + SIDE)));
+    bare.enqueue([work(10 + 2 * SIDE, 10 + SIDE..10 + 2 * SIDE)]);
+    let cost = bare.cost(&Command::Cancel(Cancel { selector: WorkSelector::Id(id(1)), before: None, after: None }));
+    assert!(cost.rounds <= 3 && cost.scanned <= 16 * CASCADE_LIMIT, "{cost:?}");
+    bare.cancel(1);
+    assert!(bare.drain() <= 3);
+    assert_eq!(bare.count(WorkState::Cancelled) as u128, 2 * SIDE + 2);
     bare.check();
 }

@@ -293,34 +293,42 @@ impl WorkManager {
     /// Ends work, and all that depends on it. After this returns it never starts again; what runs is told to stop and its
     /// result is dropped. Answers how many works were ended; unknown and finished ones are none.
     ///
-    /// A selection is ended in bounded commits, so it may be seen half done.
+    /// A selection is ended in bounded commits, so it may be seen half done. It means the works that were born before the call.
+    /// Dependents that are too many for one commit end right after it, and don't count.
     ///
     /// # Errors
     /// [`ActionError`], which says how many were ended before it.
     pub async fn cancel(&self, selector: WorkSelector) -> Result<usize, ActionError> {
-        let mut total = 0;
+        let (mut total, mut before) = (0, None);
         loop {
-            let ended = self.cancel_pass(&selector, total).await?;
+            let (ended, bound) = self.cancel_pass(&selector, before, total).await?;
             total += ended;
             // Works move between indexes while everything is being cancelled, so a pass that found some is followed by another.
+            // All passes mean the works of the first one, or a program that goes on enqueueing would never see an end.
             if ended == 0 || selector != WorkSelector::All {
                 return Ok(total);
             }
+            before = Some(bound);
         }
     }
 
-    async fn cancel_pass(&self, selector: &WorkSelector, done: usize) -> Result<usize, ActionError> {
-        let mut total = 0;
-        let (mut before, mut after) = (None, None);
+    /// Goes once through the works that were born before `before`, or before now. Answers how many it ended, and that bound.
+    async fn cancel_pass(
+        &self,
+        selector: &WorkSelector,
+        mut before: Option<u64>,
+        done: usize,
+    ) -> Result<(usize, u64), ActionError> {
+        let (mut total, mut after) = (0, None);
         loop {
             let command = Command::Cancel(Cancel { selector: selector.clone(), before, after });
             match self.act(command, done + total).await? {
                 Applied::Cancelled { count, before: bound, next } => {
                     total += count;
-                    (before, after) = (Some(bound), next);
-                    if after.is_none() {
-                        return Ok(total);
+                    if next.is_none() {
+                        return Ok((total, bound));
                     }
+                    (before, after) = (Some(bound), next);
                 }
                 other => return Err(ActionError::answered(&other, done + total)),
             }
