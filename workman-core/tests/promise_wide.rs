@@ -112,6 +112,22 @@ impl Bare {
         }
     }
 
+    /// Cancels a tag and answers how many works that ended, and how many commands it took.
+    fn cancel_all(&self, tag: &str) -> (usize, usize) {
+        let (mut total, mut before, mut after) = (0, None, None);
+        for commands in 1..100 {
+            let cancel = Cancel { selector: WorkSelector::tag(tag), before, after };
+            let answer = self.send(Command::Cancel(cancel)).unwrap();
+            let Applied::Cancelled { count, before: bound, next } = answer else { panic!("{answer:?}") };
+            total += count;
+            if next.is_none() {
+                return (total, commands);
+            }
+            (before, after) = (Some(bound), next);
+        }
+        panic!("never done")
+    }
+
     /// Drains what is left over, and answers how many commands that took.
     fn drain(&self) -> usize {
         for count in 1..100 {
@@ -281,6 +297,34 @@ fn a_selection_of_many_heads_is_loaded_in_a_few_rounds() {
     assert!(matches!(done, Applied::Cancelled { count: 1_800, next: None, .. }), "{done:?}");
     assert_eq!(bare.count(WorkState::Cancelled), 1_800);
     bare.check();
+}
+
+/// A tag is on finished works too, and they stay for a day.
+#[test]
+fn a_selection_and_a_page_look_at_no_more_than_they_may_and_go_on() {
+    let bare = Bare::new();
+    let tag = |mut work: NewWork| {
+        Arc::make_mut(&mut work.spec).tags = vec!["t".into()];
+        work
+    };
+    bare.enqueue((1..=10_000).map(|number| tag(work(number, []))));
+    assert_eq!(bare.cancel_all("t"), (10_000, 11), "so many in ten commits, and a last look");
+    bare.enqueue([tag(work(10_001, []))]);
+    let cost = bare.cost(&cancel_tag("t"));
+    assert!(cost.scanned <= 5_000 && cost.read <= 5_000, "{cost:?}");
+    let query = WorkQuery::tag("t").state(WorkState::Enqueued);
+    let (mut after, mut found, mut pages) = (None, Vec::new(), 0);
+    loop {
+        let request = PageRequest { query: query.clone(), after, limit: 10 };
+        let page = bare.store.query(request).now_or_never().unwrap().unwrap();
+        found.extend(page.works.iter().map(|work| work.id));
+        (after, pages) = (page.next, pages + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (vec![id(10_001)], 3));
+    assert_eq!(bare.cancel_all("t"), (1, 3));
 }
 
 /// Two layers, each work of the second behind each of the first, all under one name.

@@ -276,8 +276,12 @@ pub(super) fn unfinished_ranges() -> Vec<IndexRange> {
 /// How many entries are read at a time while looking for those that fit.
 const STRIDE: usize = 256;
 
-/// Goes through stretches of the index behind `after` until `wanted` has said yes `limit` times. Answers the last entry it
-/// looked at if there may be more.
+/// How many entries a selection or a page looks at, found or not; more only where more than this are wanted. A list that
+/// was cut short by it says where to go on, even if nothing was found.
+const LOOK_LIMIT: usize = 4_096;
+
+/// Goes through stretches of the index behind `after` until `wanted` has said yes `limit` times, or it has looked at enough.
+/// Answers the last entry it looked at if there may be more.
 pub(super) fn walk(
     rows: &impl Rows,
     ranges: Vec<IndexRange>,
@@ -285,7 +289,8 @@ pub(super) fn walk(
     limit: usize,
     wanted: &mut dyn FnMut(&IndexKey) -> Result<bool, StoreError>,
 ) -> Result<Option<IndexKey>, StoreError> {
-    let mut found = 0;
+    let (mut found, mut looked) = (0, 0);
+    let look_limit = limit.max(LOOK_LIMIT);
     for range in ranges {
         if after.is_some_and(|after| *after > range.last) {
             continue;
@@ -295,7 +300,8 @@ pub(super) fn walk(
             let keys = rows.scan(&range.clone().after(last), STRIDE)?;
             for key in &keys {
                 found += usize::from(wanted(key)?);
-                if found >= limit {
+                looked += 1;
+                if found >= limit || looked >= look_limit {
                     return Ok(Some(key.clone()));
                 }
             }
