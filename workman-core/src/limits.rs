@@ -35,9 +35,10 @@ pub struct Limits {
     /// How long a constraint must be lost before running work is stopped for it, and how long it must then
     /// hold again before that work starts again.
     pub dwell: Duration,
-    /// How long finished work is kept, unless its request asks for longer.
+    /// How long finished work is kept, unless its request asks for longer. Nothing is deleted before that; pruning itself
+    /// comes with a later version.
     pub retention: Duration,
-    /// How many finished works are kept at the most.
+    /// How many finished works are kept at the most. Not used yet: pruning comes with a later version.
     pub retained: usize,
     /// Progress and checkpoints are on disk this long after they were given, at the latest.
     pub progress_delay: Duration,

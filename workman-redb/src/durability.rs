@@ -12,7 +12,7 @@ pub enum Durability {
     Synced,
     /// Commits are acknowledged at once and written to disk together, at the latest after `within`. **If the process is
     /// killed, or the power fails, the last `within` is lost**: work that was acknowledged is gone, and work that had
-    /// finished runs again. The promises G1 (no lost work) and G3 (a result is kept) do not hold. The file itself is never
+    /// finished runs again. The promises G1 (no lost work) and G3 (an error is honest) do not hold. The file itself is never
     /// damaged: it shows an earlier commit. A store that is closed or dropped loses nothing.
     Relaxed {
         /// The most that may be lost.

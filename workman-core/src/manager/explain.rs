@@ -73,20 +73,36 @@ impl fmt::Display for Explanation {
             Explanation::Running => f.write_str("running"),
             Explanation::Blocked { open: 1 } => f.write_str("1 prerequisite is open"),
             Explanation::Blocked { open } => write!(f, "{open} prerequisites are open"),
-            Explanation::Parked(why) => write!(f, "{why}; `retry` frees it"),
+            Explanation::Parked(why) => write!(f, "{why}; {}", way_out(why)),
             Explanation::NotDue { left, failures: 0 } => write!(f, "due in {left:?}"),
             Explanation::NotDue { left, failures } => write!(f, "due in {left:?}, after {failures} failed attempts"),
-            Explanation::EnqueuesOnly => f.write_str("this manager only enqueues"),
-            Explanation::ManagerEnded => f.write_str("this manager has ended"),
-            Explanation::NoWorker(name) => write!(f, "no worker named \"{name}\" in this build"),
+            Explanation::EnqueuesOnly => {
+                f.write_str("this manager only enqueues; it runs where one without `enqueue_only()` is started")
+            }
+            Explanation::ManagerEnded => f.write_str("this manager has ended; start a new one"),
+            Explanation::NoWorker(name) => write!(
+                f,
+                "no worker named \"{name}\" in this build: link its crate (`use my_workers as _;`), register it, or give a worker this alias"
+            ),
             Explanation::MissingState { worker, state } => {
-                write!(f, "worker \"{worker}\" needs a state of type `{}`", state.name())
+                write!(f, "worker \"{worker}\" needs a state of type `{}`; add `.state(..)` to the builder", state.name())
             }
             Explanation::Constraint(unmet) => unmet.fmt(f),
             Explanation::Degraded { error } => f.write_str(error),
-            Explanation::NoSlot => f.write_str("all slots are taken"),
+            Explanation::NoSlot => f.write_str(
+                "all slots for its kind of worker are taken; see `Limits::async_slots` and `Limits::blocking_slots`",
+            ),
             Explanation::Starting => f.write_str("starting"),
         }
+    }
+}
+
+/// What helps parked work.
+fn way_out(why: &ParkReason) -> &'static str {
+    match why {
+        ParkReason::Undecodable { .. } => "a build that reads it tries again by itself, or say `retry`",
+        ParkReason::Poisoned { .. } => "say `retry` when it does no harm any more",
+        ParkReason::TooLarge { .. } => "raise `Limits::prerequisites` and say `retry`",
     }
 }
 

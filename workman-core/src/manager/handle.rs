@@ -108,7 +108,7 @@ fn decode<O: DeserializeOwned>(output: Option<Payload>) -> Result<O, OutputError
 pub enum OutputError {
     /// The work failed for good, or something that it depended on did.
     Failed {
-        /// Its failed attempts; 0 if it never ran, because a prerequisite failed.
+        /// Its failed attempts; 0 if none failed: a prerequisite did, or its process died and `OnDeath::Fail` forbids another run.
         attempts: u32,
         /// What the last of them said.
         last_error: Option<ErrorText>,
@@ -130,18 +130,18 @@ pub enum OutputError {
 impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OutputError::Failed { attempts: 0, .. } => f.write_str("the work failed, because a prerequisite did"),
+            OutputError::Failed { attempts: 0, .. } => f.write_str("the work failed without a failed attempt: a prerequisite failed, or its process died while it ran and `OnDeath::Fail` forbids another run"),
             OutputError::Failed { attempts, last_error: Some(error) } => {
                 write!(f, "the work failed for good after {attempts} failed attempts; the last error: {error}")
             }
             OutputError::Failed { attempts, .. } => {
                 write!(f, "the work failed for good after {attempts} failed attempts")
             }
-            OutputError::Cancelled => f.write_str("the work was cancelled"),
+            OutputError::Cancelled => f.write_str("the work was cancelled, or something that it depended on was"),
             OutputError::Gone => {
-                f.write_str("the work is not stored any more: it was replaced, or its result was kept long enough")
+                f.write_str("the work is not stored: it was replaced by other work of its unique name, or belongs to another store")
             }
-            OutputError::Periodic => f.write_str("periodic work never finishes, so there is no output to wait for"),
+            OutputError::Periodic => f.write_str("periodic work never finishes, so there is no output to wait for; use `watch()`"),
             OutputError::Decode(error) => write!(f, "what the work gave does not decode as the wanted type: {error}"),
             OutputError::ManagerEnded => {
                 f.write_str("the manager ended before the work did; it goes on when the next one starts")

@@ -144,7 +144,7 @@ fn end(
             };
             match verb {
                 CascadeVerb::Fail => draft.finish(&dependent, Finish::Failed),
-                _ => draft.cancel(&dependent, reason),
+                _ => draft.cancel(&dependent, reason)?,
             }
             count += 1;
             if dependent.rows.dependents {

@@ -134,14 +134,15 @@ impl<'a> Draft<'a> {
     }
 
     /// Cancels the work and tells its worker, if it runs.
-    pub(super) fn cancel(&mut self, record: &WorkRecord, reason: StopReason) {
+    pub(super) fn cancel(&mut self, record: &WorkRecord, reason: StopReason) -> Result<(), Halt> {
         let mut record = record.clone();
         if let Standing::Running { .. } = record.standing {
             self.hint(Hint::Stop { id: record.id, fence: record.fence, reason });
+            self.remember(&mut record, AttemptEnd::Interrupted { reason })?;
             record.stop = Some(reason);
-            record.ended = Some(self.now);
         }
         self.finish(&record, Finish::Cancelled);
+        Ok(())
     }
 
     /// Notes that an attempt ended; the last ones stay.

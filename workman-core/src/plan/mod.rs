@@ -495,7 +495,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::NotFound(id) => {
-                write!(f, "no work has the id {id}; it never existed, was replaced, or its result was kept long enough")
+                write!(f, "no work has the id {id}; it never existed, was replaced, or belongs to another store")
             }
             Refusal::Stale(id) => write!(
                 f,
@@ -505,12 +505,18 @@ impl fmt::Display for Refusal {
                 write!(f, "the id {id} was used before for another request; make a new request for new work")
             }
             Refusal::MissingPrerequisite { work, prerequisite } => {
-                write!(f, "work {work} waits for {prerequisite}, which is not stored")
+                write!(
+                    f,
+                    "work {work} waits for {prerequisite}, which is not stored; enqueue it first, or in the same call"
+                )
             }
             Refusal::PeriodicPrerequisite { work, prerequisite } => {
                 write!(f, "work {work} waits for {prerequisite}, which is periodic and never finishes")
             }
-            Refusal::Cycle(id) => write!(f, "work {id} waits for itself or for work that comes after it"),
+            Refusal::Cycle(id) => write!(
+                f,
+                "work {id} waits for itself or for work that comes after it; list each work after its prerequisites"
+            ),
             Refusal::NotPeriodic { name, id } => {
                 write!(
                     f,
@@ -518,7 +524,9 @@ impl fmt::Display for Refusal {
                 )
             }
             Refusal::NotParked { id, state } => write!(f, "work {id} is {state}, not parked; there is nothing to free"),
-            Refusal::EpochClosed(epoch) => write!(f, "manager {epoch} has ended, or the store was opened anew since"),
+            Refusal::EpochClosed(epoch) => {
+                write!(f, "manager {epoch} has ended, or the store was opened anew since; start a new manager")
+            }
         }
     }
 }

@@ -78,7 +78,7 @@ fn clear(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<(), Halt> {
     draft.view.require(live.filter_map(|member| cascade::wants(CascadeVerb::Cancel, member, width)))?;
     for member in members {
         let Some(member) = draft.work(member.id)?.filter(|work| !work.state().is_finished()).cloned() else { continue };
-        draft.cancel(&member, StopReason::Replaced);
+        draft.cancel(&member, StopReason::Replaced)?;
         cascade::spread(draft, CascadeVerb::Cancel, &member, StopReason::Replaced, width)?;
     }
     for member in members {
