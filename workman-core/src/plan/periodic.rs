@@ -6,7 +6,6 @@
 
 use super::Write;
 use super::draft::Draft;
-use super::recover::wait_as_suspect;
 use crate::record::{ParkReason, Period, RowsPresent, Standing, WorkRecord};
 use crate::time::Timestamp;
 
@@ -47,24 +46,51 @@ fn begin_next(draft: &mut Draft<'_>, record: &WorkRecord, period: &Period, due: 
 }
 
 /// Puts updated work where its new terms want it; counters and the place in the series stay (UPD-2, UPD-5). A run goes on
-/// as it began, poisoned work stays parked, and work that was parked for its input tries the new one.
-pub(super) fn reschedule(draft: &mut Draft<'_>, record: WorkRecord) {
+/// as it began, poisoned work stays parked, and work that was parked for its input tries the new one. A wait that is neither
+/// the period's own nor its policy's stays: a program that says `Update` at every start would else forgive a suspect each time.
+pub(super) fn reschedule(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord) {
     let Some(period) = record.period else { return draft.put(record) };
     let due = match record.terms.schedule.interval() {
         Some(interval) if period.count > 0 => period.anchor + interval,
         _ => period.anchor + record.terms.initial_delay,
     };
+    let wait = wait_of(before, &period);
     let record = WorkRecord { period: Some(Period { due, ..period }), ..record };
-    let next_run = match record.ended {
-        // Programs update at every start, so an update must not let a work that kills its process loose at once.
-        Some(ended) if record.is_suspect() => due.max(ended + wait_as_suspect(&record).unwrap_or_default()),
-        Some(ended) if record.failures > 0 => ended + record.terms.backoff.delay_after(record.failures),
-        _ => due,
-    };
-    match record.standing {
-        Standing::Running { .. } | Standing::Parked { why: ParkReason::Poisoned { .. } } => draft.put(record),
-        _ => {
+    match (&record.standing, wait) {
+        (Standing::Running { .. } | Standing::Parked { why: ParkReason::Poisoned { .. } }, _) => draft.put(record),
+        (_, Wait::Other(until)) => {
+            draft.line_up_in_turn(record, until);
+        }
+        (_, Wait::Backoff { ended }) => {
+            let next_run = ended + record.terms.backoff.delay_after(record.failures);
             draft.line_up(record, next_run);
         }
+        (_, Wait::Period) => {
+            draft.line_up(record, due);
+        }
+    }
+}
+
+/// What periodic work waits for.
+enum Wait {
+    /// The regular time of its period.
+    Period,
+    /// The end of the backoff that its policy asks for.
+    Backoff { ended: Timestamp },
+    /// What an attempt asked for, or its deaths, or nothing any more: it was stopped.
+    Other(Timestamp),
+}
+
+/// The record does not say what it waits for, but each kind of wait has its own time.
+fn wait_of(record: &WorkRecord, period: &Period) -> Wait {
+    let backoff = record.ended.filter(|_| record.failures > 0);
+    match record.standing {
+        Standing::Waiting { due: at } | Standing::Ready { since: at } if record.is_suspect() => Wait::Other(at),
+        Standing::Waiting { due: at } | Standing::Ready { since: at } => match backoff {
+            Some(ended) if at == ended + record.terms.backoff.delay_after(record.failures) => Wait::Backoff { ended },
+            _ if at == period.due => Wait::Period,
+            _ => Wait::Other(at),
+        },
+        _ => backoff.map_or(Wait::Period, |ended| Wait::Backoff { ended }),
     }
 }

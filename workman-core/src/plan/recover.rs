@@ -126,7 +126,7 @@ fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(
 }
 
 /// How long a suspect waits after the death of its process; none if it is no suspect.
-pub(super) fn wait_as_suspect(record: &WorkRecord) -> Option<Duration> {
+fn wait_as_suspect(record: &WorkRecord) -> Option<Duration> {
     let more_deaths = record.deaths.checked_sub(DEATHS_TO_SUSPECT)?;
     Some(record.terms.backoff.delay_after(more_deaths + 1))
 }

@@ -66,7 +66,7 @@ fn update(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &
     let lane = draft.lane(&work.spec.worker, work.spec.constraints)?;
     let changed =
         WorkRecord { lane, terms: work.terms.clone(), generation: member.generation + 1, ..(*member).clone() };
-    periodic::reschedule(draft, changed);
+    periodic::reschedule(draft, member, changed);
     draft.write(Write::Spec(member.id, work.spec.clone()));
     Ok(Enqueued::Updated(member.id))
 }
