@@ -17,18 +17,19 @@ use workman_core::constraints::Constraints;
 use workman_core::data::Codec;
 use workman_core::plan::{
     Applied, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, OpenLane, Settle, Snapshot, Step,
-    SuspectsAllowed, Unique, UniquePolicy, WorkerKind, invariants, plan,
+    SuspectsAllowed, Unique, UniquePolicy, WorkerKind, Write, invariants, plan,
 };
 use workman_core::policy::Backoff;
 use workman_core::query::{Page, PageRequest};
-use workman_core::record::{ErrorText, Prerequisites, Schedule, Terms, WorkSpec};
+use workman_core::record::{AttemptEnd, ErrorText, Prerequisites, Schedule, Terms, WorkSpec};
 use workman_core::store::embedded::{Dump, Row, RowKey, Rows, load};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, Ownership, Store, StoreError, Unit, UnitResult};
 use workman_core::{
-    ExistingWorkPolicy, MemoryStore, OnDeath, Payload, Refusal, Timestamp, WorkId, WorkInfo, WorkManager, WorkQuery,
-    WorkSelector, WorkState,
+    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, MemoryStore, OnDeath, Outcome, Payload, Refusal, StopReason,
+    Timestamp, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
 };
+use workman_testing::TestDriver;
 
 // ---- a store, and commands straight to its planner ----
 
@@ -188,12 +189,13 @@ impl Rows for Counted {
     }
 }
 
-/// What a plan has cost.
+/// What a plan has cost, and what it would write.
 #[derive(Debug)]
 struct Cost {
     rounds: usize,
     scanned: usize,
     read: usize,
+    writes: Vec<Write>,
 }
 
 impl Bare {
@@ -208,7 +210,10 @@ impl Bare {
             assert_eq!(format!("{step:?}"), format!("{again:?}"), "a planner answers the same again");
             match step {
                 Step::Load(scope) => load(&rows, &scope, &mut view).unwrap(),
-                Step::Done(_) => return Cost { rounds, scanned: rows.scanned.get(), read: rows.read.get() },
+                Step::Done(plan) => {
+                    let (scanned, read) = (rows.scanned.get(), rows.read.get());
+                    return Cost { rounds, scanned, read, writes: plan.writes };
+                }
             }
         }
         panic!("never done")
@@ -442,6 +447,121 @@ fn an_enqueue_that_is_sent_again_is_compared_in_a_few_rounds() {
     bare.enqueue(works.clone());
     let cost = bare.cost(&Command::Enqueue(Enqueue { works, unique: None, offer: None }));
     assert!(cost.rounds <= 3, "{cost:?}");
+}
+
+// ---- what an update and a cancellation keep ----
+
+#[worker]
+async fn crawl(cx: &WorkContext) -> Result<(), WorkError> {
+    cx.sleep(Duration::from_secs(3_600)).await?;
+    Ok(())
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A program that says `Update` at every start and dies of a work must not run it at once each time.
+#[test]
+fn an_update_keeps_the_wait_of_a_suspect() {
+    let test = TestDriver::new();
+    let start = |test: &TestDriver| {
+        let request = crawl::periodic(24 * 60 * MINUTE);
+        test.enqueue_unique_periodic("crawl", ExistingPeriodicWorkPolicy::Update, request).id
+    };
+    let crawl = start(&test);
+    test.run_until_idle();
+    for _ in 0..3 {
+        test.crash_and_restart();
+        test.run_until_idle();
+    }
+    let (runs, due) = (test.info(crawl).runs, test.info(crawl).next_run.unwrap());
+    assert_eq!(test.state_of(crawl), WorkState::Enqueued);
+    assert_eq!(start(&test), crawl);
+    test.run_until_idle();
+    let info = test.info(crawl);
+    assert_eq!((info.runs, info.next_run, info.generation), (runs, Some(due), 1));
+    test.advance(5 * MINUTE);
+    assert_eq!(test.info(crawl).runs, runs + 1, "its wait has an end");
+}
+
+#[test]
+fn an_update_keeps_what_an_attempt_asked_for_and_recomputes_a_backoff() {
+    let test = TestDriver::new();
+    test.stub_outcomes::<crawl>([
+        Outcome::Snooze(7 * MINUTE),
+        Outcome::Failed(WorkError::retry_after(9 * MINUTE)),
+        Outcome::Failed("offline".into()),
+    ]);
+    let update = |test: &TestDriver, backoff| {
+        let request = crawl::periodic(24 * 60 * MINUTE).backoff(backoff);
+        test.enqueue_unique_periodic("crawl", ExistingPeriodicWorkPolicy::Update, request).id
+    };
+    let wait = |test: &TestDriver, id| {
+        let info = test.info(id);
+        info.next_run.unwrap().since(info.attempts.last().unwrap().ended)
+    };
+    let crawl = update(&test, Backoff::default());
+    test.run_until_idle();
+    for expected in [7, 9] {
+        assert_eq!(wait(&test, crawl), expected * MINUTE);
+        update(&test, Backoff::linear(2 * MINUTE));
+        assert_eq!(wait(&test, crawl), expected * MINUTE);
+        test.advance(expected * MINUTE);
+    }
+    assert_eq!(wait(&test, crawl), 4 * MINUTE, "the second failed attempt");
+    update(&test, Backoff::linear(3 * MINUTE));
+    assert_eq!(wait(&test, crawl), 6 * MINUTE, "the backoff of the new terms, from the end of the attempt");
+}
+
+#[test]
+fn a_run_that_was_cancelled_is_in_the_history() {
+    let test = TestDriver::new();
+    let crawl = test.enqueue(crawl::request());
+    test.run_until_idle();
+    assert_eq!(test.cancel(WorkSelector::id(crawl)), 1);
+    test.run_until_idle();
+    let info = test.info(crawl);
+    let ends: Vec<&AttemptEnd> = info.attempts.iter().map(|attempt| &attempt.end).collect();
+    assert_eq!(ends, [&AttemptEnd::Interrupted { reason: StopReason::CancelledByApp }]);
+    assert_eq!((info.interruptions, info.stop_reason), (0, Some(StopReason::CancelledByApp)), "it was not given back");
+}
+
+/// What is written of a work that goes would lie around for ever, and belong to the next work of that id.
+#[test]
+fn a_run_that_was_replaced_leaves_nothing_behind() {
+    let bare = Bare::new();
+    let epoch = bare.attach();
+    let unique = Unique { name: "one".into(), policy: UniquePolicy::OneTime(ExistingWorkPolicy::Replace) };
+    let enqueue = |number| {
+        let mut work = work(number, []);
+        Arc::make_mut(&mut work.spec).name = Some("one".into());
+        Command::Enqueue(Enqueue { works: vec![work], unique: Some(unique.clone()), offer: None })
+    };
+    bare.send(enqueue(1)).unwrap();
+    assert!(bare.claim(epoch).0.is_some());
+    let writes = bare.cost(&enqueue(2)).writes;
+    assert!(writes.contains(&Write::Delete(id(1))), "{writes:?}");
+    assert!(!writes.iter().any(|write| matches!(write, Write::History(..))), "{writes:?}");
+}
+
+/// Each of these has a history, and a round of loading for each would begin the plan anew as often.
+#[test]
+fn many_runs_with_a_history_are_cancelled_in_a_few_rounds() {
+    let bare = Bare::new();
+    let epoch = bare.attach();
+    for number in 1..=30 {
+        let mut work = work(number, []);
+        Arc::make_mut(&mut work.spec).tags = vec!["t".into()];
+        bare.enqueue([work]);
+        let (run, _) = bare.claim(epoch);
+        bare.settle(&run.unwrap(), End::Interrupted { reason: StopReason::Preempted });
+    }
+    for _ in 1..=30 {
+        assert!(bare.claim(epoch).0.is_some());
+    }
+    let cost = bare.cost(&cancel_tag("t"));
+    assert!(cost.rounds <= 3, "{}", cost.rounds);
+    let histories = cost.writes.iter().filter(|write| matches!(write, Write::History(..)));
+    assert_eq!(histories.count(), 30);
 }
 
 // ---- edges ----

@@ -21,7 +21,8 @@ pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<P
     let list = view.list(Want::Selected { selector, before, after: cancel.after.clone(), limit: SELECT_LIMIT })?;
     let width = cascade::width(list.ids.len());
     let records = list.ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));
-    view.require(records.filter_map(|record| cascade::wants(CascadeVerb::Cancel, record, width)))?;
+    let dependents = records.clone().filter_map(|record| cascade::wants(CascadeVerb::Cancel, record, width));
+    view.require(dependents.chain(records.filter_map(Draft::wanted_to_stop)))?;
     let mut count = 0;
     for id in &list.ids {
         count += cancel_one(&mut draft, *id, width)?;

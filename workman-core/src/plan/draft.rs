@@ -133,7 +133,13 @@ impl<'a> Draft<'a> {
         self.put(WorkRecord { rows, ..record.standing_at(Standing::Finished { how, at: self.now }) });
     }
 
-    /// Cancels the work and tells its worker, if it runs.
+    /// What [`cancel`](Self::cancel) will ask for, so that a plan of many works can ask for all of it at once.
+    pub(super) fn wanted_to_stop(record: &WorkRecord) -> Option<Want> {
+        let runs = matches!(record.standing, Standing::Running { .. });
+        (runs && record.rows.history).then_some(Want::History(record.id))
+    }
+
+    /// Cancels the work. If it runs, its worker is told, and the attempt stays on record.
     pub(super) fn cancel(&mut self, record: &WorkRecord, reason: StopReason) -> Result<(), Halt> {
         let mut record = record.clone();
         if let Standing::Running { .. } = record.standing {
@@ -198,9 +204,15 @@ impl<'a> Draft<'a> {
         self.write(Write::Delete(id));
     }
 
-    /// The finished plan. Records come first, since what hangs on them needs their birth numbers.
+    /// The finished plan. Records come first, since what hangs on them needs their birth numbers; of works that go nothing is
+    /// written.
     pub(super) fn done(self, applied: Applied) -> Plan {
-        let (deletes, rest): (Vec<_>, Vec<_>) = self.writes.into_iter().partition(|w| matches!(w, Write::Delete(_)));
+        let (deletes, mut rest): (Vec<_>, Vec<_>) =
+            self.writes.into_iter().partition(|w| matches!(w, Write::Delete(_)));
+        rest.retain(|write| match write {
+            Write::Output(id, _) | Write::Notes(id, _) | Write::History(id, _) => !self.deleted.contains(id),
+            _ => true,
+        });
         let records = self.records.into_values().map(Write::Record);
         let writes = deletes.into_iter().chain(records).chain(rest).collect();
         let mut hints = self.hints;

@@ -75,7 +75,8 @@ fn update(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &
 fn clear(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<(), Halt> {
     let width = cascade::width(members.len());
     let live = members.iter().filter(|member| !member.state().is_finished());
-    draft.view.require(live.filter_map(|member| cascade::wants(CascadeVerb::Cancel, member, width)))?;
+    let dependents = live.clone().filter_map(|member| cascade::wants(CascadeVerb::Cancel, member, width));
+    draft.view.require(dependents.chain(live.filter_map(Draft::wanted_to_stop)))?;
     for member in members {
         let Some(member) = draft.work(member.id)?.filter(|work| !work.state().is_finished()).cloned() else { continue };
         draft.cancel(&member, StopReason::Replaced)?;
