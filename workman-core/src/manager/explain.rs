@@ -85,7 +85,11 @@ impl fmt::Display for Explanation {
                 "no worker named \"{name}\" in this build: link its crate (`use my_workers as _;`), register it, or give a worker this alias"
             ),
             Explanation::MissingState { worker, state } => {
-                write!(f, "worker \"{worker}\" needs a state of type `{}`; add `.state(..)` to the builder", state.name())
+                write!(
+                    f,
+                    "worker \"{worker}\" needs a state of type `{}`; add `.state(..)` to the builder",
+                    state.name()
+                )
             }
             Explanation::Constraint(unmet) => unmet.fmt(f),
             Explanation::Degraded { error } => f.write_str(error),
