@@ -351,11 +351,13 @@ fn a_mesh_is_replaced_in_one_commit_and_each_edge_is_looked_at_once() {
     assert!(cost.rounds <= 4 && cost.scanned <= 11_000 && cost.read <= 2_000, "{cost:?}");
     bare.send(enqueue(10_000)).unwrap();
     assert_eq!(bare.find(WorkQuery::unique("mesh")).len(), 200, "the old ones are gone");
-    assert_eq!(bare.count(WorkState::Cancelled), 2, "what waited for them from outside is cancelled with them");
+    bare.drain();
+    let states = [5_000, 5_001].map(|number| bare.find(WorkQuery::id(id(number)))[0].state);
+    assert_eq!(states, [WorkState::Cancelled; 2], "what waited for them from outside is cancelled with them");
     bare.check();
 }
 
-/// The edges of a replaced work go with it, so that what is owed along them can't wait for a later commit.
+/// The edges of a deleted work go with it, so a work stays for as long as something is owed along them.
 #[test]
 fn a_name_that_is_replaced_leaves_nobody_waiting_for_the_rest_of_something_wide() {
     for end in [Some(success()), Some(failure()), None] {
@@ -375,8 +377,8 @@ fn a_name_that_is_replaced_leaves_nobody_waiting_for_the_rest_of_something_wide(
         }
         assert_eq!(bare.count(WorkState::Blocked), 50);
         bare.send(enqueue(1_000_000)).unwrap();
-        assert_eq!(bare.count(WorkState::Blocked), 0);
         assert_eq!(bare.drain(), 1);
+        assert_eq!(bare.count(WorkState::Blocked), 0);
         bare.check();
     }
 }
@@ -499,9 +501,10 @@ fn a_dense_mesh_ends_in_bounded_commits() {
     bare.enqueue((0..SIDE).map(|at| work(10 + SIDE + at, 10..10 + SIDE)));
     bare.enqueue([work(10 + 2 * SIDE, 10 + SIDE..10 + 2 * SIDE)]);
     let cost = bare.cost(&Command::Cancel(Cancel { selector: WorkSelector::Id(id(1)), before: None, after: None }));
-    assert!(cost.rounds <= 3 && cost.scanned <= 16 * CASCADE_LIMIT, "{cost:?}");
+    assert!(cost.rounds <= 3 && cost.scanned <= 2 * CASCADE_LIMIT, "{cost:?}");
     bare.cancel(1);
-    assert!(bare.drain() <= 3);
+    let edges = usize::try_from(SIDE * SIDE).unwrap();
+    assert!(bare.drain() <= edges / CASCADE_LIMIT + 2);
     assert_eq!(bare.count(WorkState::Cancelled) as u128, 2 * SIDE + 2);
     bare.check();
 }

@@ -132,8 +132,9 @@ fn end(
     let mut line = VecDeque::from([from]);
     let (mut looked_at, mut count) = (0, 0);
     while let Some((of, after)) = line.pop_front() {
-        // Behind this many nothing is loaded any more.
-        if looked_at >= width {
+        // Behind this many nothing is loaded any more. Asking for it would begin the plan anew for each work.
+        let is_loaded = draft.view.has(&Want::Dependents { of, after, limit: width });
+        if looked_at >= width || draft.cascade_room == 0 || !is_loaded {
             draft.leave_cascade(verb, of, after);
             continue;
         }

@@ -30,6 +30,7 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
         }
     }
     let mut filled: BTreeSet<LaneId> = BTreeSet::new();
+    let chosen: BTreeSet<WorkId> = chosen.into_iter().collect();
     for id in due.ids.iter().filter(|id| !chosen.contains(id)) {
         if let Some(record) = draft.work(*id)?.cloned() {
             filled.insert(record.lane);
@@ -90,9 +91,10 @@ struct Candidate {
 fn candidates(draft: &Draft<'_>, claim: &Claim, due: &[WorkId], now: Timestamp) -> Result<Vec<Candidate>, Halt> {
     let mut found: BTreeMap<WorkId, Candidate> = BTreeMap::new();
     let kinds: BTreeMap<LaneId, WorkerKind> = claim.lanes.iter().map(|open| (open.lane, open.kind)).collect();
+    let barred: BTreeSet<WorkId> = claim.barred.iter().copied().collect();
     let mut consider = |record: &WorkRecord| {
         let Some(kind) = kinds.get(&record.lane) else { return };
-        if claim.barred.contains(&record.id) {
+        if barred.contains(&record.id) {
             return;
         }
         let (rank, suspect) = (rank(record.terms.priority), record.is_suspect());
@@ -142,7 +144,12 @@ fn promote(draft: &mut Draft<'_>, record: WorkRecord) {
 
 /// Lanes in which nothing is left for this manager: all that lined up was chosen, and nothing was added. What is barred
 /// waits for its thread, and what is suspect for another suspect; both are told to the dispatcher when that ends.
-fn drained(view: &Snapshot, claim: &Claim, chosen: &[WorkId], filled: &BTreeSet<LaneId>) -> Result<Vec<LaneId>, Halt> {
+fn drained(
+    view: &Snapshot,
+    claim: &Claim,
+    chosen: &BTreeSet<WorkId>,
+    filled: &BTreeSet<LaneId>,
+) -> Result<Vec<LaneId>, Halt> {
     let is_left = |want| -> Result<bool, Halt> {
         let list = view.list(want)?;
         Ok(list.next.is_some() || list.ids.iter().any(|id| !chosen.contains(id)))

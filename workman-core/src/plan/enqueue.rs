@@ -45,6 +45,10 @@ fn wants(enqueue: &Enqueue) -> impl Iterator<Item = Want> + '_ {
 
 /// The works that are not stored yet. A stored one must be the same request: enqueue is idempotent on the id.
 fn new_works<'a>(view: &Snapshot, enqueue: &'a Enqueue) -> Result<Vec<&'a NewWork>, Halt> {
+    let stored = enqueue.works.iter().map(|work| work.id);
+    let stored =
+        stored.filter(|id| view.works.get(id).and_then(Option::as_ref).is_some_and(|work| work.generation == 0));
+    view.require(stored.map(Want::Spec))?;
     let mut new = Vec::with_capacity(enqueue.works.len());
     let mut first_of: BTreeMap<WorkId, &NewWork> = BTreeMap::new();
     for work in &enqueue.works {
@@ -174,8 +178,9 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
     let Some(offer) = enqueue.offer.as_ref().filter(|offer| is_attached(&draft.meta, offer.epoch)) else {
         return Ok(Vec::new());
     };
+    let offered: BTreeSet<WorkId> = offer.ids.iter().copied().collect();
     let mut candidates = Vec::new();
-    for work in new.iter().filter(|work| offer.ids.contains(&work.id)) {
+    for work in new.iter().filter(|work| offered.contains(&work.id)) {
         if let Some(record) = draft.work(work.id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
             candidates.push((rank(record.terms.priority), record.turn, *work));
         }

@@ -1,5 +1,6 @@
 //! Managers come and go: attach, detach, the rescue of what dead ones held, and the freeing of parked work.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::draft::Draft;
@@ -57,6 +58,7 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
     view.require(works.chain([Want::Lanes, Want::Running { epoch, limit: usize::MAX }]))?;
     let claimed = view.list(Want::Running { epoch, limit: usize::MAX })?;
     let mut draft = Draft::new(view, now);
+    let held: BTreeSet<(WorkId, u64)> = held.iter().copied().collect();
     let mut count = 0;
     for id in &claimed.ids {
         let orphan = draft.work(*id)?.filter(|record| !held.contains(&(record.id, record.fence))).cloned();
@@ -66,7 +68,7 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
         }
     }
     let mut stale = Vec::new();
-    for (id, fence) in held {
+    for (id, fence) in &held {
         if view.work(*id)?.is_none_or(|record| !record.is_held_under(*fence)) {
             stale.push((*id, *fence));
         }

@@ -39,7 +39,8 @@ pub enum Want {
         /// How many at the most.
         limit: usize,
     },
-    /// As `Dependents`, and for each of them again, breadth first, until `limit` works are loaded.
+    /// As `Dependents`, and for each of them again, breadth first, until the lists hold `limit` works, each as often as it is
+    /// reached.
     Descendants {
         /// This one.
         of: WorkId,

@@ -155,7 +155,8 @@ fn load_dependents(
     load_list(rows, &Want::Dependents { of, after, limit }, &keys, limit, view)
 }
 
-/// Walks the edges breadth first and leaves a `Dependents` list for each work that it passed.
+/// Walks the edges breadth first and leaves a `Dependents` list for each work that it passed, until they hold `limit` entries:
+/// edges are counted, since behind a mesh or a wide fan-out there are far more of them than works.
 fn load_descendants(
     rows: &impl Rows,
     want: &Want,
@@ -164,14 +165,18 @@ fn load_descendants(
     view: &mut Snapshot,
 ) -> Result<(), StoreError> {
     let mut line = VecDeque::from([(of, after)]);
-    let mut seen = BTreeSet::new();
-    while let Some((of, after)) = line.pop_front() {
+    let (mut seen, mut looked_at) = (BTreeSet::new(), 0);
+    while looked_at < limit
+        && let Some((of, after)) = line.pop_front()
+    {
         load_dependents(rows, of, after, limit, view)?;
         let list = view.lists.get(&Want::Dependents { of, after, limit });
-        for id in list.map(|list| list.ids.clone()).unwrap_or_default() {
+        let ids = list.map(|list| list.ids.clone()).unwrap_or_default();
+        looked_at += ids.len();
+        for id in ids {
             let record = view.works.get(&id).and_then(Option::as_ref);
             let walks_on = record.is_some_and(|record| record.rows.dependents && !record.state().is_finished());
-            if seen.insert(id) && walks_on && seen.len() < limit {
+            if seen.insert(id) && walks_on {
                 line.push_back((id, None));
             }
         }
