@@ -188,7 +188,10 @@ fn g11_work_of_a_worker_that_is_not_in_this_build_waits_visibly_and_holds_up_nob
     let missing = test.enqueue(tick::request());
     test.run_until_idle();
     assert_eq!(test.explain(missing), Explanation::NoWorker("tick".into()));
-    assert_eq!(test.explain(missing).to_string(), "no worker named \"tick\" in this build");
+    let text = test.explain(missing).to_string();
+    assert!(text.starts_with("no worker named \"tick\" in this build: link its crate"), "{text}");
+    let listed = test.block_on(test.manager().check()).unwrap();
+    assert_eq!(listed.iter().map(|info| info.id).collect::<Vec<_>>(), [missing]);
     test.advance(100 * HOUR);
     let info = test.info(missing);
     assert_eq!((info.state, info.runs, info.failures), (WorkState::Enqueued, 0, 0));

@@ -309,12 +309,13 @@ impl fmt::Display for StartError {
 }
 
 impl Error for StartError {
+    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            StartError::NoRuntime(error) => Some(error),
-            StartError::DuplicateWorker(error) => Some(error),
-            StartError::Store(error) => Some(error),
-            StartError::Thread(error) => Some(error),
+            StartError::NoRuntime(error) => error.source(),
+            StartError::DuplicateWorker(error) => error.source(),
+            StartError::Store(error) => error.source(),
+            StartError::Thread(error) => error.source(),
             StartError::MissingState { .. } | StartError::StoreContract(_) => None,
         }
     }

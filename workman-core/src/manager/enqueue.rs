@@ -251,11 +251,12 @@ impl fmt::Display for EnqueueError {
 }
 
 impl Error for EnqueueError {
+    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            EnqueueError::Request(error) => Some(error),
-            EnqueueError::Refused(refusal) => Some(refusal),
-            EnqueueError::Store { error, .. } => Some(error),
+            EnqueueError::Request(error) => error.source(),
+            EnqueueError::Refused(refusal) => refusal.source(),
+            EnqueueError::Store { error, .. } => error.source(),
             _ => None,
         }
     }

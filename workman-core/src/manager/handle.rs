@@ -152,10 +152,11 @@ impl fmt::Display for OutputError {
 }
 
 impl Error for OutputError {
+    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            OutputError::Decode(error) => Some(error),
-            OutputError::Store(error) => Some(error),
+            OutputError::Decode(error) => error.source(),
+            OutputError::Store(error) => error.source(),
             _ => None,
         }
     }

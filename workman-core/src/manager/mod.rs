@@ -447,7 +447,15 @@ impl fmt::Display for HandleError {
     }
 }
 
-impl Error for HandleError {}
+impl Error for HandleError {
+    /// The text contains that of the store's error, so the chain goes on behind it.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            HandleError::Store(error) => error.source(),
+            _ => None,
+        }
+    }
+}
 
 /// Why an action was not done, or only in part.
 #[derive(Clone, Debug)]
@@ -481,10 +489,11 @@ impl fmt::Display for ActionError {
 }
 
 impl Error for ActionError {
+    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            ActionError::Refused(refusal) => Some(refusal),
-            ActionError::Store { error, .. } => Some(error),
+            ActionError::Refused(refusal) => refusal.source(),
+            ActionError::Store { error, .. } => error.source(),
         }
     }
 }

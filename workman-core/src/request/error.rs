@@ -149,9 +149,10 @@ fn prerequisites(f: &mut fmt::Formatter<'_>, worker: &str, takes: InputShape, gi
 }
 
 impl Error for RequestError {
+    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            RequestError::Unencodable { source, .. } => Some(source),
+            RequestError::Unencodable { source, .. } => source.source(),
             _ => None,
         }
     }

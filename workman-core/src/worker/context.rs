@@ -431,10 +431,11 @@ impl fmt::Display for NoteError {
 }
 
 impl Error for NoteError {
+    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            NoteError::Stopped(stopped) => Some(stopped),
-            NoteError::Encode { source, .. } => Some(source),
+            NoteError::Stopped(stopped) => stopped.source(),
+            NoteError::Encode { source, .. } => source.source(),
             NoteError::TooLarge { .. } => None,
         }
     }
