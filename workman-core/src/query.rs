@@ -151,7 +151,8 @@ pub enum Cursor {
 /// Some works as they were at one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The works, in the order in which they were enqueued as far as the index allows.
+    /// The works, in the order in which they were enqueued as far as the index allows. They may be fewer than asked for, and
+    /// none, while `next` says that there is more: a page looks at a bounded part of an index.
     pub works: Vec<WorkInfo>,
     /// Where to go on, if there is more.
     pub next: Option<Cursor>,
