@@ -32,7 +32,13 @@ impl Lanes {
         if kind.is_none() && core.strangers().insert(Arc::clone(&lane.worker)) {
             tracing::info!(worker = %lane.worker, "can't run in this build; work of this worker waits");
         }
-        self.known.insert(lane.id, Known { constraints: core.effective(lane.constraints), kind });
+        let constraints = core.effective(lane.constraints);
+        let conditions = core.sensor.conditions();
+        let unobserved = constraints.kinds().find(|kind| !conditions.observes(*kind));
+        if let Some(unobserved) = unobserved.filter(|_| !self.known.contains_key(&lane.id)) {
+            tracing::warn!(worker = %lane.worker, constraint = %unobserved, "nobody observes this constraint here; work that asks for it waits");
+        }
+        self.known.insert(lane.id, Known { constraints, kind });
         self.hot.insert(lane.id);
     }
 
