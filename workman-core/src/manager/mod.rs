@@ -41,8 +41,9 @@ const PAGE: usize = 256;
 
 /// Enqueues, observes and steers work, and runs it.
 ///
-/// Cloning is cheap, and all clones are one manager. When the last clone (a [`WorkHandle`] counts as one) is dropped, what
-/// runs is stopped and given back, as an interruption. A program may have several managers, on one store (an `Arc` of it) or on many.
+/// Cloning is cheap, and all clones are one manager. When the last clone (a [`WorkHandle`] and a watched stream count as one)
+/// is dropped, what runs is stopped and given back, as an interruption. A program may have several managers, on one store
+/// (an `Arc` of it) or on many.
 #[derive(Clone)]
 pub struct WorkManager {
     inner: Arc<Inner>,
@@ -238,7 +239,8 @@ impl WorkManager {
     }
 
     /// What matches, now and after every change. Equal snapshots are left out, states in between may be skipped, the last
-    /// one never is. Nothing is polled: an unchanged store costs nothing. Ends with the manager.
+    /// one never is. Nothing is polled: an unchanged store costs nothing. Ends when the manager is shut down; until then the
+    /// stream holds it, as a handle does.
     pub fn watch(&self, query: WorkQuery) -> BoxStream<'static, Vec<WorkInfo>> {
         let signals = self.core().hub.watch(query.ids.iter().copied());
         let start = (self.clone(), query, signals, None::<Vec<WorkInfo>>);
@@ -387,6 +389,9 @@ impl WorkManager {
 
     /// Ends the manager: starts nothing more, asks what runs to stop, waits for `grace` at the most, and gives back what did not
     /// finish, as interruptions. All clones are of no use afterwards but to read.
+    ///
+    /// The store is closed when the last clone, handle and stream is dropped too, and a blocking worker that was given up has
+    /// ended: open the same file after that.
     pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
         let (done, report) = oneshot::channel();
         if self.core().dispatcher.unbounded_send(Control::Shutdown { grace, done }).is_err() {
