@@ -7,12 +7,12 @@ use sources::{read, rust_files};
 /// The headings and the features of WorkManager, in the order of its sections. A feature that is added there is added here.
 const FEATURES: &str = "\
 ## 1.1 Defining workers
-`ListenableWorker`
+`ListenableWorker.startWork()`: a future of the result
 one worker object for each run
-`Worker`
-`CoroutineWorker`
+`Worker.doWork()`
+`CoroutineWorker.doWork()`
 `CoroutineWorker`: a stop cancels the coroutine
-`RxWorker.createWork(): Single<Result>`
+`RxWorker.createWork(): Single<Result>` (work-rxjava2, work-rxjava3)
 `RxWorker.setCompletableProgress`
 `RxWorker.setForeground`, `RxWorker.getForegroundInfo`
 `RxWorker` background scheduler
@@ -146,6 +146,7 @@ the same queries as `Flow`
 `setTriggerContentUpdateDelay`
 `setTriggerContentMaxDelay`
 `Constraints.NONE`
+`hasConstraints`
 constraints are equal by value
 all constraints must hold
 ## 1.5 Observation
@@ -274,7 +275,7 @@ work-gcm
 work-datatransfer (`UserInitiatedTaskRequest`, `UserInitiatedTask`, `Constraints`, `TransferInfo`)
 work-analytics (`WorkMetricsInfoRepository`, `WorkMetricsQuery`)
 work-inspection, Background Task Inspector
-diagnostics broadcast: finished in 24 h, running, scheduled
+broadcast `REQUEST_DIAGNOSTICS`: finished in 24 h, running, scheduled
 lint `BadConfigurationProvider`
 lint `IdleBatteryChargingConstraints`
 lint `InvalidPeriodicWorkRequestInterval`
@@ -313,6 +314,7 @@ a record that a crash left behind becomes `OBSOLETE_UPDATED`
 `TestDriver.setInitialDelayMet(id)`
 `TestDriver.setPeriodDelayMet(id)`
 `TestDriver.stopRunningWorkWithReason(id, reason)`
+`setPeriodDelayMet` of one-time work, `stopRunningWorkWithReason` of work that does not run: errors
 an unknown id is an error
 `TestListenableWorkerBuilder`
 `TestWorkerBuilder`

@@ -199,6 +199,7 @@ fn constraints_are_values_that_are_all_asked_for() {
     assert_eq!(both, Constraints::new().requires_storage_not_low().requires_charging());
     assert_eq!(Constraints::new(), Constraints::NONE);
     assert_ne!(both, Constraints::NONE);
+    assert!(Constraints::NONE.is_none() && !both.is_none());
 
     let test = TestDriver::new();
     test.lose(ConstraintKind::Charging);
