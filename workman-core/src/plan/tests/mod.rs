@@ -8,6 +8,7 @@ mod cascade;
 mod claim;
 mod enqueue;
 mod invariants;
+mod loading;
 mod recover;
 mod settle;
 mod unique;
