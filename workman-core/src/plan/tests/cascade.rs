@@ -105,6 +105,35 @@ fn work_that_is_born_during_a_release_is_not_released_twice() {
 }
 
 #[test]
+fn an_id_that_is_used_again_at_the_very_end_of_the_part_that_is_done_waits_for_nothing() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1)]);
+    // The last one that the first commit releases has a name, so that it can be replaced.
+    let last = 1_000 + CASCADE_LIMIT as u128 - 1;
+    let dependent = |number| if number == last { work(number).name("n") } else { work(number) };
+    populate(&mut house, (1_000..1_000 + WIDE).map(|number| dependent(number).after([1])));
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, success());
+    assert_eq!(house.states([last, last + 1]), [WorkState::Enqueued, WorkState::Blocked]);
+    assert_eq!(house.unique(work(2).name("n"), REPLACE), Enqueued::Replaced(vec![id(last)]));
+    house.enqueue([work(last).after([1])]);
+    drain(&mut house, epoch);
+    assert_ne!(house.state(last), WorkState::Blocked);
+}
+
+#[test]
+fn a_cascade_of_others_keeps_no_replaced_work() {
+    let mut house = House::new();
+    let (_, claimed) = wide(&mut house, WIDE, |work| work);
+    house.enqueue([work(2).name("n")]);
+    house.settle(&claimed, success());
+    assert_eq!(house.cascades(), 1);
+    house.unique(work(3).name("n"), REPLACE);
+    assert!(house.find(2).is_none());
+}
+
+#[test]
 fn a_deep_chain_ends_as_a_whole() {
     let mut house = House::new();
     let epoch = house.attach();

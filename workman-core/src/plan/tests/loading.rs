@@ -92,6 +92,21 @@ fn a_selection_and_a_replacement_of_many_running_works_load_in_two_rounds() {
 }
 
 #[test]
+fn a_selection_asks_for_the_attempts_of_those_only_that_run_and_had_some() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue((1..=4).map(|number| work(number).tag("t")));
+    for claimed in house.claim(epoch, 2) {
+        house.settle(&claimed, failure(Advice::After(Duration::ZERO)));
+    }
+    // 3 and 4 run for the first time, 1 for the second, and 2 has an attempt behind it and waits.
+    assert_eq!(numbers(&house.claim(epoch, 3)), [3, 4, 1]);
+    let scopes = house.scopes(&cancel(WorkSelector::tag("t")));
+    let histories: Vec<&Want> = scopes.iter().flatten().filter(|want| matches!(want, Want::History(_))).collect();
+    assert_eq!(histories, [&Want::History(id(1))]);
+}
+
+#[test]
 fn managers_come_and_go_in_few_rounds_whatever_they_hold() {
     let mut house = House::new();
     let (epoch, claimed) = running(&mut house, |work| work);

@@ -10,6 +10,7 @@ mod enqueue;
 mod invariants;
 mod loading;
 mod recover;
+mod refusals;
 mod settle;
 mod unique;
 mod walk;
