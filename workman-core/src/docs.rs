@@ -3,6 +3,8 @@
 //! - [`architecture`]: the rooms, one direction of data, one worker's way through the program, the laws.
 //! - [`lifecycle`]: states, moves, counters, chains, unique names, periods.
 //! - [`guarantees`]: what is promised, which tests prove it, and what is not promised.
+//! - [`when`]: which kind of work is what, when to use something else, how to come from another library.
+//! - [`compare`]: every feature of WorkManager, and what it is here.
 //! - [`defaults`]: every default, with its reason.
 //! - [`design`]: why it is built like this.
 //! - [`rules`]: the wording of every rule that a test cites.
@@ -15,6 +17,12 @@ pub mod lifecycle {}
 
 #[doc = include_str!("../docs/guarantees.md")]
 pub mod guarantees {}
+
+#[doc = include_str!("../docs/when.md")]
+pub mod when {}
+
+#[doc = include_str!("../docs/compare.md")]
+pub mod compare {}
 
 #[doc = include_str!("../docs/defaults.md")]
 pub mod defaults {}

@@ -35,11 +35,14 @@ pub struct Limits {
     /// How long a constraint must be lost before running work is stopped for it, and how long it must then
     /// hold again before that work starts again.
     pub dwell: Duration,
-    /// How long finished work is kept, unless its request asks for longer. Nothing is deleted before that; pruning itself
-    /// comes with a later version.
+    /// How long finished work is kept, beside what its request asks for.
     pub retention: Duration,
-    /// How many finished works are kept at the most. Not used yet: pruning comes with a later version.
+    /// How many finished works are kept at the most, beside those whose requests ask for it.
     pub retained: usize,
+    /// How long expedited work may run in all within 24 hours ([`EXPEDITED_WINDOW`](crate::policy::EXPEDITED_WINDOW)).
+    pub expedited_budget: Duration,
+    /// Slots of each kind (async, blocking) that are kept free for expedited work, beside the others.
+    pub expedited_slots: usize,
     /// Progress and checkpoints are on disk this long after they were given, at the latest.
     pub progress_delay: Duration,
 }
@@ -63,6 +66,8 @@ impl Default for Limits {
             dwell: Duration::from_secs(5),
             retention: Duration::from_secs(24 * 3600),
             retained: 10_000,
+            expedited_budget: Duration::from_secs(10 * 60),
+            expedited_slots: 1,
             progress_delay: Duration::from_secs(1),
         }
     }

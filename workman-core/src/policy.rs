@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::id::WorkId;
+
 /// How the delay grows from one failed attempt to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BackoffPolicy {
@@ -9,18 +11,22 @@ pub enum BackoffPolicy {
     Linear,
     /// The delay doubled for each failed attempt after the first.
     Exponential,
+    /// What the worker's own function says (`#[worker(backoff_fn = ..)]`), asked after each failed attempt. Where that function
+    /// can't be asked, for the wait of a suspect and in a build that lacks it, exponential.
+    Custom,
 }
 
 /// How long to wait after a failed attempt, measured from its end.
 ///
 /// With `n` failed attempts so far, linear is `delay × n` and exponential is `delay × 2^(n-1)`, neither above the ceiling
 /// (WorkManager's rule BO-2, computed exactly instead of in 32-bit floats). The default is exponential from 30 s, which gives
-/// 30 s, 60 s, 2 min, 4 min … up to 5 h.
+/// 30 s, 60 s, 2 min, 4 min … up to 5 h, without jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Backoff {
     policy: BackoffPolicy,
     delay: Duration,
     ceiling: Duration,
+    jitter: u8,
 }
 
 impl Backoff {
@@ -32,13 +38,29 @@ impl Backoff {
     /// `delay × n`.
     #[must_use]
     pub const fn linear(delay: Duration) -> Self {
-        Backoff { policy: BackoffPolicy::Linear, delay, ceiling: Self::DEFAULT_CEILING }
+        Self::new(BackoffPolicy::Linear, delay)
     }
 
     /// `delay × 2^(n-1)`.
     #[must_use]
     pub const fn exponential(delay: Duration) -> Self {
-        Backoff { policy: BackoffPolicy::Exponential, delay, ceiling: Self::DEFAULT_CEILING }
+        Self::new(BackoffPolicy::Exponential, delay)
+    }
+
+    /// This growth from this delay, up to the default ceiling.
+    #[must_use]
+    pub const fn new(policy: BackoffPolicy, delay: Duration) -> Self {
+        Backoff { policy, delay, ceiling: Self::DEFAULT_CEILING, jitter: 0 }
+    }
+
+    /// Shortens each delay by a random part of up to `percent` of it (100 at the most), so that what failed together is not
+    /// tried again together. 50 is what is called equal jitter and 100 full jitter in
+    /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>. The part follows from the id of the
+    /// work and the attempt, so it is the same whenever it is computed.
+    #[must_use]
+    pub const fn jitter(mut self, percent: u8) -> Self {
+        self.jitter = if percent > 100 { 100 } else { percent };
+        self
     }
 
     /// No delay grows above `ceiling`.
@@ -66,16 +88,51 @@ impl Backoff {
         self.ceiling
     }
 
-    /// The wait after the `failures`-th failed attempt; none after none.
+    /// By how many percent a delay may be shortened.
+    #[must_use]
+    pub const fn jitter_percent(&self) -> u8 {
+        self.jitter
+    }
+
+    /// The wait after the `failures`-th failed attempt, before any jitter; none after none.
     #[must_use]
     pub fn delay_after(&self, failures: u32) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
         let factor = match self.policy {
             BackoffPolicy::Linear => failures,
-            BackoffPolicy::Exponential => 1_u32.checked_shl(doublings).unwrap_or(u32::MAX),
+            BackoffPolicy::Exponential | BackoffPolicy::Custom => 1_u32.checked_shl(doublings).unwrap_or(u32::MAX),
         };
         self.delay.saturating_mul(factor).min(self.ceiling)
     }
+
+    /// The wait of this work after its `failures`-th failed attempt, in whole milliseconds.
+    #[must_use]
+    pub fn delay_of(&self, id: WorkId, failures: u32) -> Duration {
+        let delay = self.delay_after(failures);
+        let most = delay.as_millis() * u128::from(self.jitter) / 100;
+        let part = u128::from(mix(id, failures)) * most / u128::from(u64::MAX);
+        delay.saturating_sub(Duration::from_millis(u64::try_from(part).unwrap_or(u64::MAX)))
+    }
+
+    /// The waits after the first failed attempt, the second and so on, before any jitter.
+    pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
+        let backoff = *self;
+        (1..=u32::MAX).map(move |failures| backoff.delay_after(failures))
+    }
+}
+
+/// A number that looks random and follows from the work and the attempt: the finalizer of SplitMix64
+/// (<https://prng.di.unimi.it/splitmix64.c>) over both.
+fn mix(id: WorkId, failures: u32) -> u64 {
+    let bits = id.as_u128();
+    let step = |state: u64, word: u64| {
+        let mut z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let words = [u64::try_from(bits >> 64).unwrap_or(0), u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0)];
+    step(words.into_iter().fold(0, step), u64::from(failures))
 }
 
 impl Default for Backoff {
@@ -92,6 +149,13 @@ pub enum ExistingWorkPolicy {
     Keep,
     /// The old work is stopped and deleted, and the new takes the name.
     Replace,
+    /// The new work waits for all of the old that nothing waits for yet. If any of that has failed, or was cancelled, the new
+    /// work is stored as failed or cancelled at once, and so is everything appended later, until it is pruned: mostly
+    /// [`AppendOrReplace`](Self::AppendOrReplace) is what is wanted.
+    Append,
+    /// As [`Append`](Self::Append), but where some of the old has failed or was cancelled, all of the old goes and the new
+    /// takes the name.
+    AppendOrReplace,
 }
 
 /// What to do when periodic work is enqueued under a unique name that is taken.
@@ -105,7 +169,44 @@ pub enum ExistingPeriodicWorkPolicy {
     Update,
     /// The old work is stopped and deleted and the period starts anew. A program that says this at every start
     /// starts the period anew at every start, and a long period may never be reached; use [`Update`](Self::Update) there.
-    Replace,
+    CancelAndReenqueue,
+}
+
+impl ExistingPeriodicWorkPolicy {
+    /// The old name of [`CancelAndReenqueue`](Self::CancelAndReenqueue).
+    #[expect(non_upper_case_globals, reason = "it stands for a variant and is written like one")]
+    pub const Replace: Self = Self::CancelAndReenqueue;
+}
+
+/// What happens to expedited work when the budget of run time for such work is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OutOfQuotaPolicy {
+    /// It runs as ordinary work.
+    RunAsNonExpeditedWorkRequest,
+    /// It is cancelled, with all that depends on it.
+    DropWorkRequest,
+}
+
+/// How the outputs of prerequisites, each a JSON object, are merged with the input of a work.
+///
+/// The work's own input comes first, then the outputs of its direct prerequisites in the order of their declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InputMerger {
+    /// Of one key, the last value counts.
+    Overwriting,
+    /// Of one key, all values are put into an array: a scalar counts as an array of one, arrays are joined. Values of different
+    /// types under one key can't be merged; null counts as a string.
+    ArrayCreating,
+}
+
+/// What happens to work that was interrupted by the system: a constraint was lost, or more important work came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnInterruption {
+    /// It runs again as soon as it may.
+    #[default]
+    RunAgain,
+    /// It waits for its backoff first, as if the attempt had failed.
+    BackOff,
 }
 
 /// What a death of the process does to the work that was running.
@@ -117,6 +218,9 @@ pub enum OnDeath {
     /// The first death fails it: for work that must never run twice.
     Fail,
 }
+
+/// In what stretch of time expedited work has its budget of run time.
+pub const EXPEDITED_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// Deaths after which a work is a suspect: it waits for its backoff and runs with no other suspect.
 pub const DEATHS_TO_SUSPECT: u32 = 2;

@@ -11,7 +11,10 @@ use std::time::Duration;
 use crate::constraints::Constraints;
 use crate::data::Payload;
 use crate::id::WorkId;
-use crate::policy::{Backoff, DEATHS_TO_SUSPECT, OnDeath};
+use crate::policy::{
+    Backoff, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS, EXPEDITED_WINDOW, InputMerger, OnDeath, OnInterruption,
+    OutOfQuotaPolicy,
+};
 use crate::state::{StopReason, WorkState};
 use crate::time::Timestamp;
 
@@ -30,6 +33,8 @@ pub struct WorkSpec {
     pub constraints: Constraints,
     /// What it waits for.
     pub prerequisites: Prerequisites,
+    /// What its runs are called in traces; the worker's name if nothing was said.
+    pub trace_tag: Option<Arc<str>>,
 }
 
 /// The part of a request by which the planner decides. It lies in the record, so that a settle reads nothing else.
@@ -43,7 +48,13 @@ pub struct Terms {
     pub backoff: Backoff,
     /// After how many failed attempts it fails for good; `None` is never.
     pub max_attempts: Option<u32>,
-    /// How long it is kept after it finished.
+    /// How long an attempt may take; `None` is as long as it likes.
+    pub timeout: Option<Duration>,
+    /// What an interruption by the system does to it.
+    pub on_interruption: OnInterruption,
+    /// Whether it asked to be expedited, and what happens if that can't be.
+    pub expedited: Option<OutOfQuotaPolicy>,
+    /// How long it is kept after it finished, at the least, beside what the manager keeps.
     pub retention: Duration,
     /// What a death of the process does to it.
     pub on_death: OnDeath,
@@ -51,6 +62,41 @@ pub struct Terms {
     pub discards_output: bool,
     /// Once, or again and again.
     pub schedule: Schedule,
+}
+
+impl WorkSpec {
+    /// What a request says that asks for nothing but this.
+    #[must_use]
+    pub fn new(worker: impl Into<Arc<str>>, input: Payload) -> Self {
+        WorkSpec {
+            worker: worker.into(),
+            input,
+            tags: Vec::new(),
+            name: None,
+            constraints: Constraints::NONE,
+            prerequisites: Prerequisites::default(),
+            trace_tag: None,
+        }
+    }
+}
+
+impl Default for Terms {
+    /// What a request gets that asks for nothing: it runs once, as soon as it can, and is tried again as often as is usual.
+    fn default() -> Self {
+        Terms {
+            priority: 0,
+            initial_delay: Duration::ZERO,
+            backoff: Backoff::default(),
+            max_attempts: Some(DEFAULT_MAX_ATTEMPTS),
+            timeout: None,
+            on_interruption: OnInterruption::default(),
+            expedited: None,
+            retention: Duration::ZERO,
+            on_death: OnDeath::default(),
+            discards_output: false,
+            schedule: Schedule::Once,
+        }
+    }
 }
 
 /// When a work runs.
@@ -63,16 +109,43 @@ pub enum Schedule {
     Every {
         /// The length of a period.
         interval: Duration,
+        /// The part at the end of the first period in which its run may be: the first run is due `interval - flex` later than
+        /// it would be. All of the period if nothing was said. WorkManager's meaning (PER-2, PER-4).
+        flex: Duration,
     },
 }
 
 impl Schedule {
+    /// A period of this length; the first run is due at once.
+    #[must_use]
+    pub const fn every(interval: Duration) -> Self {
+        Schedule::Every { interval, flex: interval }
+    }
+
+    /// The same period; the first run is due `flex` before the end of the first period.
+    #[must_use]
+    pub const fn flex(self, flex: Duration) -> Self {
+        match self {
+            Schedule::Once => Schedule::Once,
+            Schedule::Every { interval, .. } => Schedule::Every { interval, flex },
+        }
+    }
+
+    /// How much later than its initial delay the first run is due.
+    #[must_use]
+    pub const fn first_offset(self) -> Duration {
+        match self {
+            Schedule::Once => Duration::ZERO,
+            Schedule::Every { interval, flex } => interval.saturating_sub(flex),
+        }
+    }
+
     /// The length of a period, if there are periods.
     #[must_use]
     pub const fn interval(self) -> Option<Duration> {
         match self {
             Schedule::Once => None,
-            Schedule::Every { interval } => Some(interval),
+            Schedule::Every { interval, .. } => Some(interval),
         }
     }
 }
@@ -98,9 +171,35 @@ pub enum InputShape {
     List,
     /// A tuple of outputs, each of its own type.
     Tuple,
+    /// Merged with the work's own input.
+    Merged(InputMerger),
 }
 
-/// A pair of worker and constraints, interned. Ready work queues up lane by lane, and a closed lane is never read.
+impl InputShape {
+    /// Whether a worker that takes in this way may have so many prerequisites.
+    #[must_use]
+    pub const fn fits(self, prerequisites: usize) -> bool {
+        match self {
+            InputShape::Nothing | InputShape::Merged(_) => true,
+            InputShape::One => prerequisites == 1,
+            InputShape::List | InputShape::Tuple => prerequisites > 0,
+        }
+    }
+}
+
+impl fmt::Display for InputShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InputShape::Nothing => "nothing from prerequisites",
+            InputShape::One => "the output of one prerequisite",
+            InputShape::List => "the outputs of one or more prerequisites",
+            InputShape::Tuple => "a tuple of the outputs of its prerequisites",
+            InputShape::Merged(_) => "its input merged with the outputs of its prerequisites",
+        })
+    }
+}
+
+/// Worker, constraints and urgency, interned. Ready work queues up lane by lane, and a closed lane is never read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(pub u32);
 
@@ -113,6 +212,18 @@ pub struct Lane {
     pub worker: Arc<str>,
     /// The constraints.
     pub constraints: Constraints,
+    /// Whether its work goes before all other.
+    pub urgency: Urgency,
+}
+
+/// Whether work goes before all other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Urgency {
+    /// It goes by its priority.
+    #[default]
+    Ordinary,
+    /// It goes first, into a slot that is reserved for such work if no other is free, on a budget of run time.
+    Expedited,
 }
 
 /// The part of a work that changes. Small, fixed in shape, rewritten as a whole.
@@ -124,8 +235,10 @@ pub struct WorkRecord {
     pub seq: u64,
     /// Its place in line among equals, from the same numbers; new each time it lines up anew.
     pub turn: u64,
-    /// The interned pair of worker and constraints.
+    /// The interned worker, constraints and urgency. From its claim on the lane of its ordinary urgency.
     pub lane: LaneId,
+    /// Whether it is expedited, or runs as such; never again after its first run, or once the budget was spent.
+    pub urgency: Urgency,
     /// What the planner decides by.
     pub terms: Terms,
     /// How often it was updated.
@@ -165,8 +278,11 @@ pub struct Period {
     pub count: u64,
     /// When the current period is regularly due; backoff does not move it.
     pub due: Timestamp,
-    /// What `due` is counted from: `anchor + interval`, or `anchor + initial delay` while `count` is 0.
+    /// What `due` is counted from: `anchor + interval`, or `anchor + initial delay` (and what flex adds) while `count` is 0.
     pub anchor: Timestamp,
+    /// When the next run is due instead, whatever the period and the backoff say: an override, in store time. Spent by the
+    /// claim, so one that is there when a run ends was given during that run.
+    pub next_run: Option<Timestamp>,
 }
 
 /// Which rows exist beside a record.
@@ -407,7 +523,7 @@ impl fmt::Display for ErrorText {
 /// What one store knows about itself. The store shows it to every plan.
 ///
 /// Each `next_*` is the first of numbers that are reserved for the plan, [`NUMBERS_A_PLAN`](crate::plan::NUMBERS_A_PLAN) at
-/// the least. A plan changes `next_*`, `open_epochs`, `epochs_of` and `first_cascade`, and nothing else, so a store may keep this as one
+/// the least. A plan changes all but `incarnation`, `clock_offset_ms` and `latest`, so a store may keep this as one
 /// row, or as sequences and tables to which it applies the difference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
@@ -431,6 +547,41 @@ pub struct Meta {
     pub first_cascade: u64,
     /// The number that the next cascade gets.
     pub next_cascade: u64,
+    /// Finished works that are stored.
+    pub finished: u64,
+    /// When everything was last cancelled at once, by the wall clock (CAN-5).
+    pub last_cancel_all: Option<Timestamp>,
+    /// The run time that expedited work has used.
+    pub expedited: RunTime,
+}
+
+/// Run time in the window of [`EXPEDITED_WINDOW`], kept in steps of a quarter of an hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunTime {
+    /// What was used in each step, by its start.
+    pub steps: BTreeMap<Timestamp, Duration>,
+}
+
+impl RunTime {
+    /// The length of a step.
+    const STEP_MS: i64 = 15 * 60 * 1000;
+
+    /// What was used in the window that ends now.
+    #[must_use]
+    pub fn used(&self, now: Timestamp) -> Duration {
+        let steps = self.steps.range(now - EXPEDITED_WINDOW..);
+        steps.fold(Duration::ZERO, |sum, (_, used)| sum.saturating_add(*used))
+    }
+
+    /// Adds a run of this length that ends now, and forgets what lies behind the window.
+    #[must_use]
+    pub fn with(&self, length: Duration, now: Timestamp) -> Self {
+        let mut steps = self.steps.clone().split_off(&(now - EXPEDITED_WINDOW));
+        let start = Timestamp::from_millis(now.as_millis().div_euclid(Self::STEP_MS).saturating_mul(Self::STEP_MS));
+        let used = steps.entry(start).or_default();
+        *used = used.saturating_add(length);
+        RunTime { steps }
+    }
 }
 
 /// The rest of a release, failure or cancellation that was too wide for one commit.

@@ -73,6 +73,8 @@ pub enum StopReason {
     CancelledByApp,
     /// More important work needed the slot (2).
     Preempted,
+    /// It ran longer than an attempt may (3).
+    Timeout,
     /// The battery ran low (5).
     ConstraintBatteryNotLow,
     /// The charger was unplugged (6).
@@ -83,6 +85,8 @@ pub enum StopReason {
     ConstraintDeviceIdle,
     /// Storage ran low (9).
     ConstraintStorageNotLow,
+    /// The budget of expedited work was spent (10).
+    Quota,
     /// The manager shuts down, or its last handle was dropped (64).
     Shutdown,
     /// A newer work took its unique name (65).
@@ -95,14 +99,16 @@ pub enum StopReason {
 
 impl StopReason {
     /// Every reason with its stable code.
-    const CODES: [(StopReason, u8); 11] = [
+    const CODES: [(StopReason, u8); 13] = [
         (StopReason::CancelledByApp, 1),
         (StopReason::Preempted, 2),
+        (StopReason::Timeout, 3),
         (StopReason::ConstraintBatteryNotLow, 5),
         (StopReason::ConstraintCharging, 6),
         (StopReason::ConstraintConnectivity, 7),
         (StopReason::ConstraintDeviceIdle, 8),
         (StopReason::ConstraintStorageNotLow, 9),
+        (StopReason::Quota, 10),
         (StopReason::Shutdown, 64),
         (StopReason::Replaced, 65),
         (StopReason::RuntimeGone, 66),
@@ -113,6 +119,25 @@ impl StopReason {
     #[must_use]
     pub fn code(self) -> u8 {
         Self::CODES.iter().find(|(reason, _)| *reason == self).map_or(0, |(_, code)| *code)
+    }
+
+    /// Whether the system stopped the run: what it needs was lost, or its slot. The others are the program's own doing.
+    #[must_use]
+    pub const fn is_of_the_system(self) -> bool {
+        use StopReason::{
+            ConstraintBatteryNotLow, ConstraintCharging, ConstraintConnectivity, ConstraintDeviceIdle,
+            ConstraintStorageNotLow, Preempted, Quota,
+        };
+        matches!(
+            self,
+            Preempted
+                | Quota
+                | ConstraintBatteryNotLow
+                | ConstraintCharging
+                | ConstraintConnectivity
+                | ConstraintDeviceIdle
+                | ConstraintStorageNotLow
+        )
     }
 
     /// The reason with this code.
@@ -127,11 +152,13 @@ impl fmt::Display for StopReason {
         f.write_str(match self {
             StopReason::CancelledByApp => "cancelled by the program",
             StopReason::Preempted => "preempted by more important work",
+            StopReason::Timeout => "it ran longer than an attempt may",
             StopReason::ConstraintBatteryNotLow => "constraint lost: battery not low",
             StopReason::ConstraintCharging => "constraint lost: charging",
             StopReason::ConstraintConnectivity => "constraint lost: network",
             StopReason::ConstraintDeviceIdle => "constraint lost: device idle",
             StopReason::ConstraintStorageNotLow => "constraint lost: storage not low",
+            StopReason::Quota => "the budget of expedited work was spent",
             StopReason::Shutdown => "the manager shuts down",
             StopReason::Replaced => "replaced by newer work of the same unique name",
             StopReason::RuntimeGone => "the runtime of the worker went away",

@@ -64,6 +64,8 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("Limits::dwell", seconds(limits.dwell)),
         ("Limits::retention", seconds(limits.retention)),
         ("Limits::retained", limits.retained.to_string()),
+        ("Limits::expedited_budget", seconds(limits.expedited_budget)),
+        ("Limits::expedited_slots", limits.expedited_slots.to_string()),
         ("Limits::progress_delay", seconds(limits.progress_delay)),
         ("CASCADE_LIMIT", CASCADE_LIMIT.to_string()),
         ("PROMOTE_LIMIT", PROMOTE_LIMIT.to_string()),

@@ -13,7 +13,6 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use futures::executor::block_on;
 use futures::stream::BoxStream;
-use workman_core::constraints::Constraints;
 use workman_core::data::Codec;
 use workman_core::plan::{
     Applied, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, OpenLane, Settle, Snapshot, Step,
@@ -21,13 +20,13 @@ use workman_core::plan::{
 };
 use workman_core::policy::Backoff;
 use workman_core::query::{Page, PageRequest};
-use workman_core::record::{AttemptEnd, ErrorText, Prerequisites, Schedule, Terms, WorkSpec};
+use workman_core::record::{AttemptEnd, ErrorText, Prerequisites, Terms, WorkSpec};
 use workman_core::store::embedded::{Dump, Row, RowKey, Rows, load};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, Ownership, Store, StoreError, Unit, UnitResult};
 use workman_core::{
-    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, MemoryStore, OnDeath, Outcome, Payload, Refusal, StopReason,
-    Timestamp, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
+    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, MemoryStore, Outcome, Payload, Refusal, StopReason, Timestamp,
+    WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
 };
 use workman_testing::TestDriver;
 
@@ -41,24 +40,11 @@ fn id(number: u128) -> WorkId {
 fn work(number: u128, after: impl IntoIterator<Item = u128>) -> NewWork {
     let ids = after.into_iter().map(id).collect();
     let spec = WorkSpec {
-        worker: "worker".into(),
-        input: Payload::new(Codec::JSON, *b"{}"),
-        tags: Vec::new(),
-        name: None,
-        constraints: Constraints::NONE,
         prerequisites: Prerequisites { ids, ..Prerequisites::default() },
+        ..WorkSpec::new("worker", Payload::new(Codec::JSON, *b"{}"))
     };
-    let terms = Terms {
-        priority: 0,
-        initial_delay: Duration::ZERO,
-        backoff: Backoff::default(),
-        max_attempts: Some(20),
-        retention: Duration::from_secs(86_400),
-        on_death: OnDeath::Park,
-        discards_output: false,
-        schedule: Schedule::Once,
-    };
-    NewWork { id: id(number), spec: Arc::new(spec), terms }
+    let terms = Terms { retention: Duration::from_secs(86_400), ..Terms::default() };
+    NewWork::new(id(number), spec, terms)
 }
 
 /// A store without a manager; it counts its commands.
@@ -90,9 +76,18 @@ impl Bare {
 
     /// Claims one work, and says whether there was something else to do first.
     fn claim(&self, epoch: u64) -> (Option<Claimed>, bool) {
-        let lanes = vec![OpenLane { lane: workman_core::record::LaneId(0), kind: WorkerKind::Async }];
+        let urgency = workman_core::record::Urgency::Ordinary;
+        let lanes = vec![OpenLane { lane: workman_core::record::LaneId(0), kind: WorkerKind::Async, urgency }];
         let suspects = SuspectsAllowed::One;
-        let claim = Claim { epoch, lanes, async_room: 1, blocking_room: 0, barred: Vec::new(), suspects };
+        let claim = Claim {
+            epoch,
+            lanes,
+            async_room: 1.into(),
+            blocking_room: 0.into(),
+            expedited_budget: Duration::ZERO,
+            barred: Vec::new(),
+            suspects,
+        };
         match self.send(Command::Claim(claim)).unwrap() {
             Applied::Claimed { works, again, .. } => (works.into_iter().next(), again),
             other => panic!("{other:?}"),

@@ -6,15 +6,16 @@
 
 mod beside;
 mod bytes;
+mod terms;
 
 use std::fmt;
 
 use workman_core::constraints::{ConstraintKind, Constraints, NetworkType};
 use workman_core::data::{Codec, Payload};
 use workman_core::id::WorkId;
-use workman_core::policy::{Backoff, BackoffPolicy, OnDeath};
+use workman_core::policy::InputMerger;
 use workman_core::record::{
-    Finish, InputShape, LaneId, ParkReason, Period, Prerequisites, RowsPresent, Schedule, Standing, Terms, WorkRecord,
+    Finish, InputShape, LaneId, ParkReason, Period, Prerequisites, RowsPresent, Standing, Terms, Urgency, WorkRecord,
     WorkSpec,
 };
 use workman_core::state::StopReason;
@@ -80,7 +81,8 @@ pub(crate) fn write_record(record: &WorkRecord, to: &mut Writer) -> Encoded {
     to.option(record.ended.as_ref(), |to, at| to.timed(*at))?;
     to.option(record.stop.as_ref(), |to, stop| stop.write(to))?;
     record.rows.write(to)?;
-    record.terms.write(to)
+    record.terms.write(to)?;
+    record.urgency.write(to)
 }
 
 pub(crate) fn read_record(id: WorkId, from: &mut Reader<'_>) -> Decoded<WorkRecord> {
@@ -104,6 +106,7 @@ pub(crate) fn read_record(id: WorkId, from: &mut Reader<'_>) -> Decoded<WorkReco
         stop: from.option(StopReason::read)?,
         rows: RowsPresent::read(from)?,
         terms: Terms::read(from)?,
+        urgency: from.since(2, Urgency::Ordinary, Urgency::read)?,
     })
 }
 
@@ -124,9 +127,15 @@ pub(crate) fn write_spec(spec: &WorkSpec, to: &mut Writer) -> Encoded {
         InputShape::One => 1,
         InputShape::List => 2,
         InputShape::Tuple => 3,
+        InputShape::Merged(InputMerger::Overwriting) => 4,
+        InputShape::Merged(InputMerger::ArrayCreating) => 5,
     });
     to.list(&spec.prerequisites.ids, |to, id| {
         to.id(*id);
+        Ok(())
+    })?;
+    to.option(spec.trace_tag.as_ref(), |to, tag| {
+        to.text(tag);
         Ok(())
     })?;
     to.rest(spec.input.bytes());
@@ -143,73 +152,14 @@ pub(crate) fn read_spec(codec: u8, from: &mut Reader<'_>) -> Decoded<WorkSpec> {
         1 => InputShape::One,
         2 => InputShape::List,
         3 => InputShape::Tuple,
+        4 => InputShape::Merged(InputMerger::Overwriting),
+        5 => InputShape::Merged(InputMerger::ArrayCreating),
         byte => return Err(CodecError::Unknown("input shape", byte)),
     };
     let prerequisites = Prerequisites { shape, ids: from.list(Reader::id)? };
+    let trace_tag = from.since(2, None, |from| from.option(Reader::shared_text))?;
     let input = Payload::new(Codec::from_code(codec), from.rest());
-    Ok(WorkSpec { worker, input, tags, name, constraints, prerequisites })
-}
-
-impl Body for Terms {
-    fn write(&self, to: &mut Writer) -> Encoded {
-        to.byte(self.priority.cast_unsigned());
-        to.duration(self.initial_delay);
-        to.byte(match self.backoff.policy() {
-            BackoffPolicy::Linear => 1,
-            BackoffPolicy::Exponential => 2,
-        });
-        to.duration(self.backoff.first_delay());
-        to.duration(self.backoff.max_delay());
-        to.option(self.max_attempts.as_ref(), |to, attempts| {
-            to.u32(*attempts);
-            Ok(())
-        })?;
-        to.duration(self.retention);
-        to.byte(match self.on_death {
-            OnDeath::Park => 1,
-            OnDeath::Fail => 2,
-        });
-        to.flag(self.discards_output);
-        match self.schedule {
-            Schedule::Once => to.byte(1),
-            Schedule::Every { interval } => {
-                to.byte(2);
-                to.duration(interval);
-            }
-            _ => return Err(CodecError::Unstorable("this kind of schedule")),
-        }
-        Ok(())
-    }
-
-    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(Terms {
-            priority: from.byte()?.cast_signed(),
-            initial_delay: from.duration()?,
-            backoff: read_backoff(from)?,
-            max_attempts: from.option(Reader::u32)?,
-            retention: from.duration()?,
-            on_death: match from.byte()? {
-                1 => OnDeath::Park,
-                2 => OnDeath::Fail,
-                byte => return Err(CodecError::Unknown("death policy", byte)),
-            },
-            discards_output: from.flag()?,
-            schedule: match from.byte()? {
-                1 => Schedule::Once,
-                2 => Schedule::Every { interval: from.duration()? },
-                byte => return Err(CodecError::Unknown("schedule", byte)),
-            },
-        })
-    }
-}
-
-fn read_backoff(from: &mut Reader<'_>) -> Decoded<Backoff> {
-    let make = match from.byte()? {
-        1 => Backoff::linear,
-        2 => Backoff::exponential,
-        byte => return Err(CodecError::Unknown("backoff policy", byte)),
-    };
-    Ok(make(from.duration()?).ceiling(from.duration()?))
+    Ok(WorkSpec { worker, input, tags, name, constraints, prerequisites, trace_tag })
 }
 
 impl Body for Standing {
@@ -302,11 +252,34 @@ impl Body for Period {
         to.u64(self.count);
         to.time(self.due);
         to.time(self.anchor);
+        to.option(self.next_run.as_ref(), |to, at| to.timed(*at))
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(Period {
+            count: from.u64()?,
+            due: from.time()?,
+            anchor: from.time()?,
+            next_run: from.since(2, None, |from| from.option(Reader::time))?,
+        })
+    }
+}
+
+impl Body for Urgency {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.byte(match self {
+            Urgency::Ordinary => 0,
+            Urgency::Expedited => 1,
+        });
         Ok(())
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(Period { count: from.u64()?, due: from.time()?, anchor: from.time()? })
+        match from.byte()? {
+            0 => Ok(Urgency::Ordinary),
+            1 => Ok(Urgency::Expedited),
+            byte => Err(CodecError::Unknown("urgency", byte)),
+        }
     }
 }
 

@@ -27,8 +27,8 @@ pub(crate) enum Kind {
     Index = 11,
 }
 
-/// The version of every body today.
-const VERSION: u8 = 1;
+/// The version in which bodies are written. Older ones are read as well.
+const VERSION: u8 = 2;
 
 /// Kind, version, flags, codec, length.
 const HEADER: usize = 8;
@@ -74,11 +74,11 @@ pub(crate) fn seal(
     Ok(row)
 }
 
-/// Takes a body out of its envelope: its codec and its bytes.
+/// Takes a body out of its envelope.
 ///
 /// # Errors
 /// When the row is not what was written under this key, or is newer than this build.
-pub(crate) fn unseal<'a>(kind: Kind, key: &[u8], row: &'a [u8]) -> Result<(u8, &'a [u8]), Damage> {
+pub(crate) fn unseal<'a>(kind: Kind, key: &[u8], row: &'a [u8]) -> Result<Unsealed<'a>, Damage> {
     let (sealed, sum) = row.split_last_chunk::<CHECKSUM>().ok_or(Damage::Checksum)?;
     let ([stored_kind, version, flags, codec, length @ ..], body) =
         sealed.split_first_chunk::<HEADER>().ok_or(Damage::Checksum)?;
@@ -91,7 +91,17 @@ pub(crate) fn unseal<'a>(kind: Kind, key: &[u8], row: &'a [u8]) -> Result<(u8, &
     if *stored_kind != kind as u8 || u32::from_le_bytes(*length) as usize != body.len() {
         return Err(Damage::Checksum);
     }
-    Ok((*codec, body))
+    Ok(Unsealed { version: *version, codec: *codec, body })
+}
+
+/// A body out of its envelope.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unsealed<'a> {
+    /// The version in which it was written.
+    pub(crate) version: u8,
+    /// That of the payload that ends it.
+    pub(crate) codec: u8,
+    pub(crate) body: &'a [u8],
 }
 
 /// Reads a body that must fill its envelope.
@@ -104,8 +114,8 @@ pub(crate) fn open<T>(
     row: &[u8],
     read: impl FnOnce(u8, &mut Reader<'_>) -> Result<T, CodecError>,
 ) -> Result<T, Damage> {
-    let (codec, body) = unseal(kind, key, row)?;
-    let mut reader = Reader::new(body);
+    let Unsealed { version, codec, body } = unseal(kind, key, row)?;
+    let mut reader = Reader::new(version, body);
     let value = read(codec, &mut reader).map_err(Damage::Body)?;
     reader.end().map_err(Damage::Body)?;
     Ok(value)
@@ -136,7 +146,7 @@ mod tests {
     #[test]
     fn a_row_comes_back_under_its_own_key_and_kind_only() {
         let row = sealed();
-        assert_eq!(unseal(Kind::Output, b"key", &row), Ok((7, &b"body"[..])));
+        assert_eq!(unseal(Kind::Output, b"key", &row), Ok(Unsealed { version: VERSION, codec: 7, body: &b"body"[..] }));
         assert_eq!(unseal(Kind::Output, b"kez", &row), Err(Damage::Checksum));
         assert_eq!(unseal(Kind::Notes, b"key", &row), Err(Damage::Checksum));
     }

@@ -152,7 +152,7 @@ mod tests {
             for row in rows(&mut random) {
                 let at = Address::of(row.key());
                 let bytes = encode(&row, &at).unwrap();
-                let (codec, body) = envelope::unseal(at.kind, at.key(), &bytes).unwrap();
+                let envelope::Unsealed { codec, body, .. } = envelope::unseal(at.kind, at.key(), &bytes).unwrap();
                 let mut body = body.to_vec();
                 if !body.is_empty() {
                     let place = random.below(body.len() as u64) as usize;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use workman_core::constraints::{Constraints, NetworkType};
 use workman_core::data::{Codec, Payload};
 use workman_core::id::WorkId;
-use workman_core::policy::{Backoff, OnDeath};
+use workman_core::policy::{Backoff, BackoffPolicy, InputMerger, OnDeath, OnInterruption, OutOfQuotaPolicy};
 use workman_core::record::{
     AttemptEnd, AttemptRecord, Cascade, CascadeVerb, ErrorText, Finish, InputShape, Lane, LaneId, Meta, Notes,
-    ParkReason, Period, Prerequisites, RowsPresent, Schedule, Standing, Terms, WorkRecord, WorkSpec,
+    ParkReason, Period, Prerequisites, RowsPresent, RunTime, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec,
 };
 use workman_core::state::StopReason;
 use workman_core::store::index::IndexKey;
@@ -138,17 +138,26 @@ impl Random {
     }
 
     fn terms(&mut self) -> Terms {
-        let make = self.pick(&[Backoff::linear as fn(Duration) -> Backoff, Backoff::exponential]);
+        let policy = self.pick(&[BackoffPolicy::Linear, BackoffPolicy::Exponential, BackoffPolicy::Custom]);
         Terms {
             priority: self.next() as i8,
             initial_delay: self.duration(),
-            backoff: make(self.duration()).ceiling(self.duration()),
+            backoff: Backoff::new(policy, self.duration()).ceiling(self.duration()).jitter(self.below(101) as u8),
             max_attempts: self.option(Self::small),
+            timeout: self.option(Self::duration),
+            on_interruption: self.pick(&[OnInterruption::RunAgain, OnInterruption::BackOff]),
+            expedited: self.option(|r| {
+                r.pick(&[OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest, OutOfQuotaPolicy::DropWorkRequest])
+            }),
             retention: self.duration(),
             on_death: self.pick(&[OnDeath::Park, OnDeath::Fail]),
             discards_output: self.flip(),
-            schedule: if self.flip() { Schedule::Once } else { Schedule::Every { interval: self.duration() } },
+            schedule: if self.flip() { Schedule::Once } else { Schedule::every(self.duration()).flex(self.duration()) },
         }
+    }
+
+    fn urgency(&mut self) -> Urgency {
+        self.pick(&[Urgency::Ordinary, Urgency::Expedited])
     }
 
     fn standing(&mut self) -> Standing {
@@ -179,6 +188,7 @@ impl Random {
             seq: self.number(),
             turn: self.number(),
             lane: LaneId(self.small()),
+            urgency: self.urgency(),
             terms: self.terms(),
             generation: self.small(),
             standing: self.standing(),
@@ -189,7 +199,12 @@ impl Random {
             interruptions: self.small(),
             deaths: self.small(),
             open: self.small(),
-            period: self.option(|r| Period { count: r.number(), due: r.time(), anchor: r.time() }),
+            period: self.option(|r| Period {
+                count: r.number(),
+                due: r.time(),
+                anchor: r.time(),
+                next_run: r.option(Self::time),
+            }),
             started: self.option(Self::time),
             ended: self.option(Self::time),
             stop: self.option(Self::stop),
@@ -203,7 +218,8 @@ impl Random {
     }
 
     pub(crate) fn spec(&mut self) -> WorkSpec {
-        let shapes = [InputShape::Nothing, InputShape::One, InputShape::List, InputShape::Tuple];
+        let merged = [InputMerger::Overwriting, InputMerger::ArrayCreating].map(InputShape::Merged);
+        let shapes = [InputShape::Nothing, InputShape::One, InputShape::List, InputShape::Tuple, merged[0], merged[1]];
         WorkSpec {
             worker: self.text(),
             input: self.payload(),
@@ -214,6 +230,7 @@ impl Random {
                 shape: self.pick(&shapes),
                 ids: (0..self.below(4)).map(|_| self.id()).collect(),
             },
+            trace_tag: self.option(Self::text),
         }
     }
 
@@ -248,7 +265,7 @@ impl Random {
     }
 
     pub(crate) fn lane(&mut self) -> Lane {
-        Lane { id: LaneId(self.small()), worker: self.text(), constraints: self.constraints() }
+        Lane { id: LaneId(self.small()), worker: self.text(), constraints: self.constraints(), urgency: self.urgency() }
     }
 
     pub(crate) fn cascade(&mut self) -> Cascade {
@@ -272,6 +289,9 @@ impl Random {
             latest: self.time(),
             first_cascade: self.number(),
             next_cascade: self.number(),
+            finished: self.number(),
+            last_cancel_all: self.option(Self::time),
+            expedited: RunTime { steps: (0..self.below(5)).map(|_| (self.time(), self.duration())).collect() },
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Core;
 use crate::constraints::Constraints;
 use crate::plan::{OpenLane, WorkerKind};
-use crate::record::{Lane, LaneId};
+use crate::record::{Lane, LaneId, Urgency};
 use crate::sensor::Dwell;
 
 /// Lanes by number, and those in which something may be ready. A closed lane is never read, whatever lies in it.
@@ -21,6 +21,7 @@ struct Known {
     constraints: Constraints,
     /// Which slots its worker takes; `None` if this build can't run it.
     kind: Option<WorkerKind>,
+    urgency: Urgency,
 }
 
 impl Lanes {
@@ -38,7 +39,7 @@ impl Lanes {
         if let Some(unobserved) = unobserved.filter(|_| !self.known.contains_key(&lane.id)) {
             tracing::warn!(worker = %lane.worker, constraint = %unobserved, "nobody observes this constraint here; work that asks for it waits");
         }
-        self.known.insert(lane.id, Known { constraints, kind });
+        self.known.insert(lane.id, Known { constraints, kind, urgency: lane.urgency });
         self.hot.insert(lane.id);
     }
 
@@ -74,6 +75,6 @@ impl Lanes {
     fn opened(&self, lane: LaneId, dwell: &Dwell, now: Duration) -> Option<OpenLane> {
         let known = self.known.get(&lane)?;
         let kind = known.kind?;
-        dwell.may_start(&known.constraints, now).is_ok().then_some(OpenLane { lane, kind })
+        dwell.may_start(&known.constraints, now).is_ok().then_some(OpenLane { lane, kind, urgency: known.urgency })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Dispatcher, attempts};
 use crate::id::WorkId;
-use crate::plan::{Applied, Claim, Claimed, Command, Note, Refusal, SuspectsAllowed, WorkerKind};
+use crate::plan::{Applied, Claim, Claimed, Command, Note, Refusal, Room, SuspectsAllowed, WorkerKind};
 use crate::record::Lane;
 use crate::state::StopReason;
 use crate::store::{StoreError, StoreErrorKind, Unit, UnitResult};
@@ -86,8 +86,9 @@ impl Dispatcher {
         Some(Claim {
             epoch: self.core.epoch,
             lanes,
-            async_room: room.0,
-            blocking_room: room.1,
+            async_room: Room { ordinary: room.0, reserved: 0 },
+            blocking_room: Room { ordinary: room.1, reserved: 0 },
+            expedited_budget: self.core.limits.expedited_budget,
             barred: self.attempts.barred(),
             suspects,
         })

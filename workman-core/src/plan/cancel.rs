@@ -18,6 +18,10 @@ pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<P
             return Ok(draft.done(Applied::Cancelled { count, before, next: None }));
         }
     };
+    if selector == SelectorWanted::All && cancel.before.is_none() {
+        let wall = now.as_millis().saturating_sub(view.meta.clock_offset_ms);
+        draft.meta.last_cancel_all = Some(Timestamp::from_millis(wall));
+    }
     let list = view.list(Want::Selected { selector, before, after: cancel.after.clone(), limit: SELECT_LIMIT })?;
     let width = cascade::width(list.ids.len());
     let records = list.ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));

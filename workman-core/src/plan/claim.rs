@@ -62,8 +62,8 @@ fn ready_wanted(claim: &Claim, lane: LaneId, kind: WorkerKind, suspects: Suspect
 
 fn room(claim: &Claim, kind: WorkerKind) -> usize {
     match kind {
-        WorkerKind::Async => claim.async_room,
-        WorkerKind::Blocking => claim.blocking_room,
+        WorkerKind::Async => claim.async_room.ordinary,
+        WorkerKind::Blocking => claim.blocking_room.ordinary,
     }
 }
 
@@ -116,7 +116,7 @@ fn candidates(draft: &Draft<'_>, claim: &Claim, due: &[WorkId], now: Timestamp) 
 
 /// The best, as many as there are slots, and one suspect at the most.
 fn choose(claim: &Claim, candidates: &[Candidate]) -> Vec<WorkId> {
-    let (mut async_room, mut blocking_room) = (claim.async_room, claim.blocking_room);
+    let (mut async_room, mut blocking_room) = (claim.async_room.ordinary, claim.blocking_room.ordinary);
     let mut suspect_allowed = claim.suspects == SuspectsAllowed::One;
     let mut chosen = Vec::new();
     for candidate in candidates {

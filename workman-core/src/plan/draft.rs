@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, CASCADE_LIMIT, Claimed, HISTORY_LIMIT, Hint, Plan, Write};
+use super::{Applied, CASCADE_LIMIT, Claimed, HISTORY_LIMIT, Hint, Plan, Write, periodic};
 use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::record::{
-    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, RowsPresent, Standing, WorkRecord,
-    WorkSpec,
+    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, RowsPresent, Standing, Urgency,
+    WorkRecord, WorkSpec,
 };
 use crate::state::StopReason;
 use crate::time::Timestamp;
@@ -27,6 +28,7 @@ pub(super) struct Draft<'a> {
     writes: Vec<Write>,
     hints: Vec<Hint>,
     first_due: Option<Timestamp>,
+    first_until: Option<Timestamp>,
     heated: BTreeSet<LaneId>,
     lanes: Vec<Lane>,
 }
@@ -44,6 +46,7 @@ impl<'a> Draft<'a> {
             writes: Vec::new(),
             hints: Vec::new(),
             first_due: None,
+            first_until: None,
             heated: BTreeSet::new(),
             lanes: Vec::new(),
         }
@@ -86,18 +89,23 @@ impl<'a> Draft<'a> {
         seq
     }
 
-    /// The lane of this pair, made now if it is new.
-    pub(super) fn lane(&mut self, worker: &Arc<str>, constraints: Constraints) -> Result<LaneId, Halt> {
-        let is_it = |lane: &&Lane| lane.worker == *worker && lane.constraints == constraints;
+    /// The lane of these three, made now if it is new.
+    pub(super) fn lane(
+        &mut self,
+        worker: &Arc<str>,
+        constraints: Constraints,
+        urgency: Urgency,
+    ) -> Result<LaneId, Halt> {
+        let is_it = |lane: &&Lane| lane.worker == *worker && lane.constraints == constraints && lane.urgency == urgency;
         if let Some(lane) = self.lanes.iter().find(is_it) {
             return Ok(lane.id);
         }
-        let want = Want::Lane { worker: Arc::clone(worker), constraints };
+        let want = Want::Lane { worker: Arc::clone(worker), constraints, urgency };
         let stored = self.view.lanes.get(&want).ok_or(want)?;
         if let Some(lane) = stored.iter().find(is_it) {
             return Ok(lane.id);
         }
-        let lane = Lane { id: LaneId(self.meta.next_lane), worker: Arc::clone(worker), constraints };
+        let lane = Lane { id: LaneId(self.meta.next_lane), worker: Arc::clone(worker), constraints, urgency };
         self.meta.next_lane += 1;
         self.lanes.push(lane.clone());
         self.write(Write::Lane(lane.clone()));
@@ -130,7 +138,20 @@ impl<'a> Draft<'a> {
             self.write(Write::Notes(record.id, None));
         }
         let rows = RowsPresent { notes: false, ..record.rows };
-        self.put(WorkRecord { rows, ..record.standing_at(Standing::Finished { how, at: self.now }) });
+        let finished = WorkRecord { rows, ..record.standing_at(Standing::Finished { how, at: self.now }) };
+        self.meta.finished += 1;
+        let until = self.now + record.terms.retention;
+        self.first_until = Some(self.first_until.map_or(until, |first| first.min(until)));
+        self.put(finished);
+    }
+
+    /// A run is over. If it was expedited, its run time is counted, and the work is ordinary from now on.
+    pub(super) fn end_run(&mut self, record: &WorkRecord) -> WorkRecord {
+        if record.urgency == Urgency::Expedited {
+            let length = record.started.map_or(Duration::ZERO, |started| self.now.since(started));
+            self.meta.expedited = self.meta.expedited.with(length, self.now);
+        }
+        WorkRecord { urgency: Urgency::Ordinary, ..record.clone() }
     }
 
     /// What [`cancel`](Self::cancel) will ask for, so that a plan of many works can ask for all of it at once.
@@ -143,6 +164,7 @@ impl<'a> Draft<'a> {
     pub(super) fn cancel(&mut self, record: &WorkRecord, reason: StopReason) -> Result<(), Halt> {
         let mut record = record.clone();
         if let Standing::Running { .. } = record.standing {
+            record = self.end_run(&record);
             self.hint(Hint::Stop { id: record.id, fence: record.fence, reason });
             self.remember(&mut record, AttemptEnd::Interrupted { reason })?;
             record.stop = Some(reason);
@@ -168,10 +190,17 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Hands the work to a manager: the fence goes up before any user code runs.
+    /// Hands the work to a manager: the fence goes up before any user code runs. Whatever comes of this run, the next one is an
+    /// ordinary one, and an override of the next run is spent.
     pub(super) fn claim(&mut self, record: &WorkRecord, spec: &Arc<WorkSpec>, epoch: u64) -> Result<Claimed, Halt> {
         let checkpoint = self.view.notes_of(record)?.checkpoint;
+        let lane = match record.urgency {
+            Urgency::Ordinary => record.lane,
+            Urgency::Expedited => self.lane(&spec.worker, spec.constraints, Urgency::Ordinary)?,
+        };
         let record = WorkRecord {
+            lane,
+            period: record.period.map(|period| periodic::spent(record, period)),
             fence: record.fence + 1,
             started: Some(self.now),
             stop: None,
@@ -198,10 +227,14 @@ impl<'a> Draft<'a> {
     }
 
     /// The work goes, with all its rows.
-    pub(super) fn delete(&mut self, id: WorkId) {
+    pub(super) fn delete(&mut self, id: WorkId) -> Result<(), Halt> {
+        let Some(record) = self.work(id)? else { return Ok(()) };
+        let finished = u64::from(record.state().is_finished());
+        self.meta.finished = self.meta.finished.saturating_sub(finished);
         self.records.remove(&id);
         self.deleted.insert(id);
         self.write(Write::Delete(id));
+        Ok(())
     }
 
     /// The finished plan. Records come first, since what hangs on them needs their birth numbers; of works that go nothing is
@@ -218,6 +251,8 @@ impl<'a> Draft<'a> {
         let mut hints = self.hints;
         hints.extend(self.heated.into_iter().map(Hint::Ready));
         hints.extend(self.first_due.map(Hint::Due));
+        let stored = self.meta.finished;
+        hints.extend(self.first_until.map(|until| Hint::Finished { stored, until }));
         Plan { writes, meta: self.meta, hints, applied }
     }
 }

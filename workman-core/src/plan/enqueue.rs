@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, Offer, Plan, Refusal, Write, unique};
+use super::{Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, Offer, Plan, Refusal, Write, periodic, unique};
 use crate::id::WorkId;
-use crate::record::{CascadeVerb, Finish, LaneId, Meta, Period, RowsPresent, Schedule, Standing, WorkRecord};
+use crate::record::{CascadeVerb, Finish, LaneId, Meta, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::WorkState;
 use crate::store::index::{Suspects, rank};
 use crate::time::Timestamp;
@@ -22,9 +22,14 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
         None => Enqueued::Inserted,
         Some(unique) => unique::resolve(&mut draft, unique, &new)?,
     };
-    if let Enqueued::Kept(_) | Enqueued::Updated(_) = how {
-        return Ok(draft.done(Applied::Enqueued { how, claimed: Vec::new() }));
-    }
+    let appended: Vec<NewWork> = match &how {
+        Enqueued::Kept(_) | Enqueued::Updated(_) => {
+            return Ok(draft.done(Applied::Enqueued { how, claimed: Vec::new() }));
+        }
+        Enqueued::Appended(after) => new.iter().map(|work| unique::behind(work, after)).collect(),
+        Enqueued::Inserted | Enqueued::Replaced(_) => Vec::new(),
+    };
+    let new: Vec<&NewWork> = if appended.is_empty() { new } else { appended.iter().collect() };
     insert_all(&mut draft, &new)?;
     let claimed = take_offer(&mut draft, enqueue, &new)?;
     Ok(draft.done(Applied::Enqueued { how, claimed }))
@@ -35,10 +40,11 @@ fn wants(enqueue: &Enqueue) -> impl Iterator<Item = Want> + '_ {
     let own: BTreeSet<WorkId> = enqueue.works.iter().map(|work| work.id).collect();
     let prerequisites = enqueue.works.iter().flat_map(|work| &work.spec.prerequisites.ids);
     let outside: BTreeSet<WorkId> = prerequisites.filter(|id| !own.contains(id)).copied().collect();
-    let lanes = enqueue
-        .works
-        .iter()
-        .map(|work| Want::Lane { worker: work.spec.worker.clone(), constraints: work.spec.constraints });
+    let lanes = enqueue.works.iter().map(|work| Want::Lane {
+        worker: work.spec.worker.clone(),
+        constraints: work.spec.constraints,
+        urgency: urgency_at_birth(&work.terms),
+    });
     let name = enqueue.unique.iter().map(|unique| Want::Name(unique.name.clone()));
     own.into_iter().chain(outside).map(Want::Work).chain(lanes).chain(name)
 }
@@ -63,13 +69,23 @@ fn new_works<'a>(view: &Snapshot, enqueue: &'a Enqueue) -> Result<Vec<&'a NewWor
             // An update changed it since, so the first request can't be compared any more.
             Some(record) if record.generation > 0 => {}
             Some(record) => {
-                if *view.spec(work.id)? != work.spec || record.terms != work.terms {
+                if record.terms != work.terms || !is_same(view.spec(work.id)?, &work.spec, enqueue) {
                     return Err(Refusal::IdReused(work.id).into());
                 }
             }
         }
     }
     Ok(new)
+}
+
+/// Whether the stored spec is what this enqueue would store. Works that were appended have got prerequisites since.
+fn is_same(stored: &WorkSpec, wanted: &WorkSpec, enqueue: &Enqueue) -> bool {
+    let may_be_appended = enqueue.unique.as_ref().is_some_and(unique::appends);
+    if !may_be_appended || !wanted.prerequisites.ids.is_empty() {
+        return stored == wanted;
+    }
+    let prerequisites = wanted.prerequisites.clone();
+    WorkSpec { prerequisites, ..stored.clone() } == *wanted
 }
 
 fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork]) -> Result<(), Halt> {
@@ -91,15 +107,18 @@ fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork]) -> Result<(), Halt> {
 
 fn insert(draft: &mut Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> Result<(), Halt> {
     let born = birth_state(draft, work, coming)?;
-    let lane = draft.lane(&work.spec.worker, work.spec.constraints)?;
+    let urgency = urgency_at_birth(&work.terms);
+    let lane = draft.lane(&work.spec.worker, work.spec.constraints, urgency)?;
     let seq = draft.next_seq();
     let now = draft.now;
-    let due = now + work.terms.initial_delay;
+    let period = periodic::first(draft, work);
+    let due = period.map_or(now + work.terms.initial_delay, |period| period.next_run.unwrap_or(period.due));
     let record = WorkRecord {
         id: work.id,
         seq,
         turn: seq,
         lane,
+        urgency,
         terms: work.terms.clone(),
         generation: 0,
         standing: Standing::Blocked,
@@ -110,10 +129,7 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> R
         interruptions: 0,
         deaths: 0,
         open: 0,
-        period: match work.terms.schedule {
-            Schedule::Once => None,
-            Schedule::Every { .. } => Some(Period { count: 0, due, anchor: now }),
-        },
+        period,
         started: None,
         ended: None,
         stop: None,
@@ -128,6 +144,11 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> R
     }
     draft.write(Write::Spec(work.id, work.spec.clone()));
     Ok(())
+}
+
+/// New work is expedited if it asks for it; whether there is time left for such work is seen when it could run.
+pub(super) fn urgency_at_birth(terms: &Terms) -> Urgency {
+    if terms.expedited.is_some() { Urgency::Expedited } else { Urgency::Ordinary }
 }
 
 /// What its prerequisites make of a work at its birth.
@@ -215,7 +236,10 @@ fn best_rival(draft: &Draft<'_>, offer: &Offer, candidates: &[(u8, u64, &NewWork
         for id in &draft.view.list(want(lane))?.ids {
             // A record that this very plan replaces is no rival.
             if let Some(record) = draft.work(*id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
-                let rival = rank(record.terms.priority);
+                let rival = match record.urgency {
+                    Urgency::Expedited => 0,
+                    Urgency::Ordinary => rank(record.terms.priority),
+                };
                 best = Some(best.map_or(rival, |best| best.min(rival)));
             }
         }

@@ -11,11 +11,13 @@ mod draft;
 mod enqueue;
 pub mod invariants;
 mod periodic;
+mod prune;
 mod recover;
 mod settle;
 #[cfg(test)]
 mod tests;
 mod unique;
+mod update;
 mod view;
 
 use std::fmt;
@@ -27,7 +29,8 @@ use crate::id::WorkId;
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::query::WorkSelector;
 use crate::record::{
-    AttemptRecord, Cascade, ErrorText, Lane, LaneId, Meta, Notes, ParkReason, Terms, WorkRecord, WorkSpec,
+    AttemptRecord, Cascade, ErrorText, InputShape, Lane, LaneId, Meta, Notes, ParkReason, Terms, Urgency, WorkRecord,
+    WorkSpec,
 };
 use crate::state::{StopReason, WorkState};
 use crate::store::index::IndexKey;
@@ -68,6 +71,10 @@ pub enum Command {
     Note(Note),
     /// End work.
     Cancel(Cancel),
+    /// Change stored work in place.
+    Update(Box<NewWork>),
+    /// Delete finished work.
+    Prune(Prune),
     /// Free parked work, with its counters set back.
     Retry(WorkId),
     /// A manager starts.
@@ -110,6 +117,28 @@ pub struct NewWork {
     pub spec: Arc<WorkSpec>,
     /// What the planner decides by.
     pub terms: Terms,
+    /// What the request said about the next run of periodic work.
+    pub next_schedule_time: NextScheduleTime,
+}
+
+impl NewWork {
+    /// A work of this id.
+    #[must_use]
+    pub fn new(id: WorkId, spec: WorkSpec, terms: Terms) -> Self {
+        NewWork { id, spec: Arc::new(spec), terms, next_schedule_time: NextScheduleTime::Unchanged }
+    }
+}
+
+/// What a request says about the next run of periodic work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NextScheduleTime {
+    /// Nothing: an override that is stored stays.
+    #[default]
+    Unchanged,
+    /// It is due then, by the wall clock, whatever the period and the backoff say.
+    At(Timestamp),
+    /// It is due when the period and the backoff say.
+    Cleared,
 }
 
 /// A unique name and what to do if it is taken.
@@ -153,13 +182,31 @@ pub struct Claim {
     /// The open lanes in which something may be ready. Closed lanes are never read.
     pub lanes: Vec<OpenLane>,
     /// Free slots for async workers.
-    pub async_room: usize,
+    pub async_room: Room,
     /// Free slots for blocking workers.
-    pub blocking_room: usize,
+    pub blocking_room: Room,
+    /// How long expedited work may run in all within [`EXPEDITED_WINDOW`](crate::policy::EXPEDITED_WINDOW).
+    pub expedited_budget: Duration,
     /// Work that must not start in this process now: its abandoned worker still runs.
     pub barred: Vec<WorkId>,
     /// Whether a suspect may start: none runs in this process.
     pub suspects: SuspectsAllowed,
+}
+
+/// Free slots of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// For any work.
+    pub ordinary: usize,
+    /// For expedited work only.
+    pub reserved: usize,
+}
+
+impl From<usize> for Room {
+    /// So many slots for any work, and none beside.
+    fn from(ordinary: usize) -> Self {
+        Room { ordinary, reserved: 0 }
+    }
 }
 
 /// Whether a claim may take a suspect.
@@ -178,6 +225,8 @@ pub struct OpenLane {
     pub lane: LaneId,
     /// Which slots its worker takes.
     pub kind: WorkerKind,
+    /// Whether its work goes first.
+    pub urgency: Urgency,
 }
 
 /// Which slots a worker takes.
@@ -212,6 +261,13 @@ pub enum End {
     Failed {
         /// What it said.
         error: ErrorText,
+        /// What is to be done.
+        advice: Advice,
+    },
+    /// It took longer than an attempt may; a failed attempt.
+    TimedOut {
+        /// How long it might have taken.
+        limit: Duration,
         /// What is to be done.
         advice: Advice,
     },
@@ -265,8 +321,34 @@ pub struct Cancel {
     pub after: Option<IndexKey>,
 }
 
+/// A wish to delete finished work that nothing unfinished depends on. Goes on until `Applied::Pruned::next` is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prune {
+    /// What is to stay.
+    pub keep: Retention,
+    /// Only works born before this number; `None` in the first command.
+    pub before: Option<u64>,
+    /// Where the command before ended.
+    pub after: Option<IndexKey>,
+}
+
+/// Which finished work stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// None.
+    Nothing,
+    /// What asked for it, and of the rest what finished less than `age` ago, `count` works at the most.
+    Recent {
+        /// How long.
+        age: Duration,
+        /// How many.
+        count: usize,
+    },
+}
+
 /// "I must see this too", or "this is what happens".
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most steps are plans, and a box for each would cost more than it saves")]
 pub enum Step {
     /// Call again with this loaded as well.
     Load(Scope),
@@ -343,6 +425,13 @@ pub enum Hint {
     },
     /// A cascade waits to be drained.
     Cascade,
+    /// Works have finished.
+    Finished {
+        /// How many finished works are stored now.
+        stored: u64,
+        /// Until when the first of them asked to be kept.
+        until: Timestamp,
+    },
 }
 
 /// A work that was claimed, with all that its run needs but the outputs of its prerequisites.
@@ -399,6 +488,19 @@ pub enum Applied {
         /// Where to go on; `None` when the selection is done.
         next: Option<IndexKey>,
     },
+    /// To [`Command::Update`].
+    Updated(UpdateResult),
+    /// To [`Command::Prune`].
+    Pruned {
+        /// How many works were deleted.
+        count: usize,
+        /// Only works born before this number are meant.
+        before: u64,
+        /// Where to go on; `None` when all has been looked at.
+        next: Option<IndexKey>,
+        /// When the next finished work has been kept long enough, once all has been looked at.
+        next_due: Option<Timestamp>,
+    },
     /// To [`Command::Attach`].
     Attached {
         /// The manager's number.
@@ -443,8 +545,21 @@ pub enum Enqueued {
     Kept(WorkId),
     /// The works are stored, and these went.
     Replaced(Vec<WorkId>),
+    /// The works are stored, and wait for these, which held the name.
+    Appended(Vec<WorkId>),
     /// The holder of the name keeps its id and takes the rest from the request.
     Updated(WorkId),
+}
+
+/// What an update did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UpdateResult {
+    /// Nothing: the work has finished.
+    NotApplied,
+    /// The work is what the request says from now on.
+    AppliedImmediately,
+    /// The work runs; it is what the request says from its next run on.
+    AppliedForNextRun,
 }
 
 /// The planner said no. Nothing was changed.
@@ -479,6 +594,26 @@ pub enum Refusal {
         name: Arc<str>,
         /// One of its works.
         id: WorkId,
+    },
+    /// New work would have to wait for too many works of its name at once.
+    TooManyLeaves {
+        /// The name.
+        name: Arc<str>,
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// One-time work can't become periodic, nor periodic work one-time.
+    OtherSchedule(WorkId),
+    /// The new worker takes from its prerequisites in a way that does not fit those that the work has.
+    OtherShape {
+        /// The work.
+        id: WorkId,
+        /// How the new worker takes.
+        takes: InputShape,
+        /// How many prerequisites the work has.
+        given: usize,
     },
     /// Only parked work can be freed.
     NotParked {
@@ -523,6 +658,17 @@ impl fmt::Display for Refusal {
                     "the unique name \"{name}\" belongs to work that is not periodic ({id}); use `Replace`, or another name"
                 )
             }
+            Refusal::TooManyLeaves { name, count, limit } => write!(
+                f,
+                "{count} works of the unique name \"{name}\" have nothing behind them, and new work can be appended to {limit} at the most; put a joining work behind them"
+            ),
+            Refusal::OtherSchedule(id) => {
+                write!(f, "work {id} can't be updated: one-time work can't become periodic, nor periodic work one-time")
+            }
+            Refusal::OtherShape { id, takes, given } => write!(
+                f,
+                "work {id} can't be updated: the new worker takes {takes}, and the work has {given} prerequisites"
+            ),
             Refusal::NotParked { id, state } => write!(f, "work {id} is {state}, not parked; there is nothing to free"),
             Refusal::EpochClosed(epoch) => {
                 write!(f, "manager {epoch} has ended, or the store was opened anew since; start a new manager")
@@ -544,6 +690,8 @@ pub fn plan(view: &Snapshot, command: &Command, now: Timestamp) -> Result<Step, 
         Command::Settle(settle) => settle::settle(view, settle, now),
         Command::Note(note) => settle::note(view, note, now),
         Command::Cancel(cancel) => cancel::plan(view, cancel, now),
+        Command::Update(work) => update::plan(view, work, now),
+        Command::Prune(prune) => prune::plan(view, prune, now),
         Command::Retry(id) => recover::retry(view, *id, now),
         Command::Attach => recover::attach(view, now),
         Command::Detach { epoch } => recover::detach(view, *epoch, now),

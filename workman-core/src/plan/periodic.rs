@@ -2,12 +2,54 @@
 //!
 //! Attempts belong to one period. A period that succeeds at once begins the next one interval after its completion
 //! (PER-3); one that needed retries keeps to its regular time, so that failures do not push the series out. A missed
-//! regular time is made up for once, now, and never twice.
+//! regular time is made up for once, now, and never twice. An override of the next run goes before all of that (PER-6).
 
-use super::Write;
 use super::draft::Draft;
-use crate::record::{ParkReason, Period, RowsPresent, Standing, WorkRecord};
+use super::{NewWork, NextScheduleTime, Write};
+use crate::record::{Period, RowsPresent, Terms, WorkRecord};
 use crate::time::Timestamp;
+
+/// Where new periodic work begins; none for work that runs once.
+pub(super) fn first(draft: &Draft<'_>, work: &NewWork) -> Option<Period> {
+    work.terms.schedule.interval()?;
+    let period = Period { count: 0, due: draft.now, anchor: draft.now, next_run: None };
+    let period = Period { due: due_from_anchor(&work.terms, &period), ..period };
+    Some(overridden(draft, period, work.next_schedule_time))
+}
+
+/// When the period is regularly due by these terms: the first after its delay, in the part of it that flex leaves (PER-2), the
+/// others one interval after the one before.
+pub(super) fn due_from_anchor(terms: &Terms, period: &Period) -> Timestamp {
+    match terms.schedule.interval() {
+        Some(interval) if period.count > 0 => period.anchor + interval,
+        _ => period.anchor + terms.initial_delay + terms.schedule.first_offset(),
+    }
+}
+
+/// The period with what a request says about its next run. A wish is wall time, and a period lives in store time.
+pub(super) fn overridden(draft: &Draft<'_>, period: Period, wish: NextScheduleTime) -> Period {
+    let next_run = match wish {
+        NextScheduleTime::Unchanged => period.next_run,
+        NextScheduleTime::At(wall) => {
+            Some(Timestamp::from_millis(wall.as_millis().saturating_add(draft.meta.clock_offset_ms)))
+        }
+        NextScheduleTime::Cleared => None,
+    };
+    Period { next_run, ..period }
+}
+
+/// The period once its run is claimed: an override is spent, and what follows is counted from its time.
+pub(super) fn spent(record: &WorkRecord, period: Period) -> Period {
+    let Some(due) = period.next_run else { return period };
+    let due_at_anchor = due_from_anchor(&record.terms, &Period { anchor: Timestamp::default(), ..period });
+    let anchor = due - due_at_anchor.since(Timestamp::default());
+    Period { due, anchor, next_run: None, ..period }
+}
+
+/// When a work that would be due then is due: an override goes before everything else (NRT-1).
+pub(super) fn next_run(record: &WorkRecord, due: Timestamp) -> Timestamp {
+    record.period.and_then(|period| period.next_run).unwrap_or(due)
+}
 
 /// When the period after this one is regularly due, whatever happens in this one.
 pub(super) fn regular_due(record: &WorkRecord, period: &Period) -> Timestamp {
@@ -37,60 +79,12 @@ fn begin_next(draft: &mut Draft<'_>, record: &WorkRecord, period: &Period, due: 
     let next = WorkRecord {
         enqueued: draft.now,
         failures: 0,
+        interruptions: 0,
         deaths: 0,
-        period: Some(Period { count: period.count + 1, due, anchor }),
+        period: Some(Period { count: period.count + 1, due, anchor, next_run: period.next_run }),
         rows: RowsPresent { notes: false, ..record.rows },
         ..record.clone()
     };
+    let due = next_run(&next, due);
     draft.line_up(next, due)
-}
-
-/// Puts updated work where its new terms want it; counters and the place in the series stay (UPD-2, UPD-5). A run goes on
-/// as it began, poisoned work stays parked, and work that was parked for its input tries the new one. A wait that is neither
-/// the period's own nor its policy's stays: a program that says `Update` at every start would else forgive a suspect each time.
-pub(super) fn reschedule(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord) {
-    let Some(period) = record.period else { return draft.put(record) };
-    let due = match record.terms.schedule.interval() {
-        Some(interval) if period.count > 0 => period.anchor + interval,
-        _ => period.anchor + record.terms.initial_delay,
-    };
-    let wait = wait_of(before, &period);
-    let record = WorkRecord { period: Some(Period { due, ..period }), ..record };
-    match (&record.standing, wait) {
-        (Standing::Running { .. } | Standing::Parked { why: ParkReason::Poisoned { .. } }, _) => draft.put(record),
-        (_, Wait::Other(until)) => {
-            draft.line_up_in_turn(record, until);
-        }
-        (_, Wait::Backoff { ended }) => {
-            let next_run = ended + record.terms.backoff.delay_after(record.failures);
-            draft.line_up(record, next_run);
-        }
-        (_, Wait::Period) => {
-            draft.line_up(record, due);
-        }
-    }
-}
-
-/// What periodic work waits for.
-enum Wait {
-    /// The regular time of its period.
-    Period,
-    /// The end of the backoff that its policy asks for.
-    Backoff { ended: Timestamp },
-    /// What an attempt asked for, or its deaths, or nothing any more: it was stopped.
-    Other(Timestamp),
-}
-
-/// The record does not say what it waits for, but each kind of wait has its own time.
-fn wait_of(record: &WorkRecord, period: &Period) -> Wait {
-    let backoff = record.ended.filter(|_| record.failures > 0);
-    match record.standing {
-        Standing::Waiting { due: at } | Standing::Ready { since: at } if record.is_suspect() => Wait::Other(at),
-        Standing::Waiting { due: at } | Standing::Ready { since: at } => match backoff {
-            Some(ended) if at == ended + record.terms.backoff.delay_after(record.failures) => Wait::Backoff { ended },
-            _ if at == period.due => Wait::Period,
-            _ => Wait::Other(at),
-        },
-        _ => backoff.map_or(Wait::Period, |ended| Wait::Backoff { ended }),
-    }
 }

@@ -10,7 +10,7 @@ use super::view::{Halt, Snapshot, Want};
 use super::{Applied, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, cascade, periodic};
 use crate::id::WorkId;
 use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OnDeath};
-use crate::record::{AttemptEnd, CascadeVerb, ParkReason, Standing, WorkRecord};
+use crate::record::{AttemptEnd, CascadeVerb, ParkReason, Standing, Urgency, WorkRecord};
 use crate::state::StopReason;
 use crate::time::Timestamp;
 
@@ -63,6 +63,7 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
     for id in &claimed.ids {
         let orphan = draft.work(*id)?.filter(|record| !held.contains(&(record.id, record.fence))).cloned();
         if let Some(record) = orphan {
+            let record = WorkRecord { urgency: Urgency::Ordinary, ..record };
             draft.line_up_in_turn(record, now);
             count += 1;
         }
@@ -106,6 +107,7 @@ fn require_histories(view: &Snapshot, ids: &[WorkId]) -> Result<(), Halt> {
 fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(), Halt> {
     draft.remember(&mut record, AttemptEnd::Died)?;
     record.deaths += 1;
+    record.urgency = Urgency::Ordinary;
     if record.terms.on_death == OnDeath::Fail {
         return match record.period {
             Some(period) => {

@@ -7,7 +7,10 @@ use super::view::{Halt, Snapshot};
 use super::{Advice, Applied, End, Note, Plan, Refusal, Settle, Write, cascade, periodic};
 use crate::data::Payload;
 use crate::id::WorkId;
-use crate::record::{AttemptEnd, CascadeVerb, ErrorText, Finish, Notes, ParkReason, RowsPresent, Standing, WorkRecord};
+use crate::policy::OnInterruption;
+use crate::record::{
+    AttemptEnd, CascadeVerb, ErrorText, Finish, Notes, ParkReason, RowsPresent, Standing, Urgency, WorkRecord,
+};
 use crate::state::StopReason;
 use crate::time::Timestamp;
 
@@ -16,7 +19,8 @@ pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result
     let mut draft = Draft::new(view, now);
     let failures = match &settle.end {
         End::Succeeded { output } => succeed(&mut draft, record, output)?,
-        End::Failed { error, advice } => fail(&mut draft, record, error, *advice)?,
+        End::Failed { error, advice } => fail(&mut draft, cleared(record), error, *advice)?,
+        End::TimedOut { limit, advice } => time_out(&mut draft, record, *limit, *advice)?,
         End::Snoozed { delay } => snooze(&mut draft, record, *delay)?,
         End::Interrupted { reason } => interrupt(&mut draft, record, *reason)?,
         End::Unrunnable { why } => park(&mut draft, record, why),
@@ -45,7 +49,7 @@ fn cleared(record: &WorkRecord) -> WorkRecord {
 }
 
 fn succeed(draft: &mut Draft<'_>, record: &WorkRecord, output: &Payload) -> Result<u32, Halt> {
-    let mut record = cleared(record);
+    let mut record = cleared(&draft.end_run(record));
     if let Some(period) = record.period {
         draft.remember(&mut record, AttemptEnd::Succeeded)?;
         periodic::succeed(draft, &record, &period);
@@ -61,19 +65,26 @@ fn succeed(draft: &mut Draft<'_>, record: &WorkRecord, output: &Payload) -> Resu
     Ok(record.failures)
 }
 
-fn fail(draft: &mut Draft<'_>, record: &WorkRecord, error: &ErrorText, advice: Advice) -> Result<u32, Halt> {
-    let mut record = cleared(record);
+/// An attempt that took too long is a failed one, or work that hangs would be run for ever.
+fn time_out(draft: &mut Draft<'_>, record: &WorkRecord, limit: Duration, advice: Advice) -> Result<u32, Halt> {
+    let error = ErrorText::new(format!("did not end within {limit:?}, the timeout of an attempt"));
+    fail(draft, WorkRecord { stop: Some(StopReason::Timeout), ..cleared(record) }, &error, advice)
+}
+
+fn fail(draft: &mut Draft<'_>, record: WorkRecord, error: &ErrorText, advice: Advice) -> Result<u32, Halt> {
+    let mut record = draft.end_run(&record);
     draft.remember(&mut record, AttemptEnd::Failed { error: error.clone() })?;
     record.failures += 1;
     let failures = record.failures;
     let delay = match advice {
         Advice::Never => None,
         _ if record.terms.max_attempts.is_some_and(|max| failures >= max) => None,
-        Advice::ByPolicy => Some(record.terms.backoff.delay_after(failures)),
+        Advice::ByPolicy => Some(record.terms.backoff.delay_of(record.id, failures)),
         Advice::After(delay) => Some(delay),
     };
     match (delay.map(|delay| draft.now + delay), record.period) {
         (Some(due), Some(period)) if due < periodic::regular_due(&record, &period) => {
+            let due = periodic::next_run(&record, due);
             draft.line_up(record, due);
         }
         (_, Some(period)) => {
@@ -95,25 +106,34 @@ pub(super) fn fail_for_good(draft: &mut Draft<'_>, record: &WorkRecord, width: u
 }
 
 fn snooze(draft: &mut Draft<'_>, record: &WorkRecord, delay: Duration) -> Result<u32, Halt> {
-    let mut record = cleared(record);
+    let mut record = cleared(&draft.end_run(record));
     draft.remember(&mut record, AttemptEnd::Snoozed)?;
-    let due = draft.now + delay;
+    let due = periodic::next_run(&record, draft.now + delay);
     Ok(draft.line_up(record, due).failures)
 }
 
-/// An interruption is no failure: the attempt is given back, and the work keeps its place in line.
+/// An interruption is no failure: the attempt is given back, and the work keeps its place in line. It waits only if its request
+/// asked for that, and only if the system interrupted it and not the end of the program (BO-6).
 pub(super) fn interrupt(draft: &mut Draft<'_>, record: &WorkRecord, reason: StopReason) -> Result<u32, Halt> {
-    let mut record = record.clone();
+    let mut record = draft.end_run(record);
     draft.remember(&mut record, AttemptEnd::Interrupted { reason })?;
     let record = WorkRecord { interruptions: record.interruptions + 1, stop: Some(reason), ..record };
-    let now = draft.now;
-    Ok(draft.line_up_in_turn(record, now).failures)
+    let delay = match record.terms.on_interruption {
+        OnInterruption::BackOff if reason.is_of_the_system() => {
+            record.terms.backoff.delay_of(record.id, record.failures.saturating_add(record.interruptions))
+        }
+        _ => Duration::ZERO,
+    };
+    let due = periodic::next_run(&record, draft.now + delay);
+    Ok(draft.line_up_in_turn(record, due).failures)
 }
 
 /// The run never began, so nothing counts.
 fn park(draft: &mut Draft<'_>, record: &WorkRecord, why: &ParkReason) -> u32 {
-    draft.put(record.standing_at(Standing::Parked { why: why.clone() }));
-    record.failures
+    let record = WorkRecord { urgency: Urgency::Ordinary, ..record.standing_at(Standing::Parked { why: why.clone() }) };
+    let failures = record.failures;
+    draft.put(record);
+    failures
 }
 
 /// Stores what a running worker said. A checkpoint shows that the work gets on, so its deaths are forgiven.

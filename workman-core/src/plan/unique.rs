@@ -1,16 +1,21 @@
 //! Unique names: what happens to the work that holds a name, and whether the new work is stored at all.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::draft::Draft;
 use super::view::{Halt, Want};
-use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, Write, cascade, periodic};
+use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, cascade, update};
 use crate::id::WorkId;
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
-use crate::record::{CascadeVerb, WorkRecord, WorkSpec};
+use crate::record::{CascadeVerb, Prerequisites, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 
-/// Applies the policy to the holders of the name. `Inserted` and `Replaced` ask the caller to store the new work.
+/// The most works of a name that new work is appended to at once.
+const LEAVES_LIMIT: usize = 4_096;
+
+/// Applies the policy to the holders of the name. `Inserted` and `Replaced` ask the caller to store the new work, `Appended`
+/// to store it [`behind`] those.
 pub(super) fn resolve(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
     let members = members(draft, unique)?;
     match unique.policy {
@@ -18,12 +23,19 @@ pub(super) fn resolve(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) 
             keep(draft, &members)
         }
         UniquePolicy::OneTime(ExistingWorkPolicy::Replace)
-        | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Replace) => replace(draft, &members),
+        | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue) => replace(draft, &members),
+        UniquePolicy::OneTime(ExistingWorkPolicy::Append) => append(draft, unique, &members),
+        UniquePolicy::OneTime(ExistingWorkPolicy::AppendOrReplace) => append_or_replace(draft, unique, &members),
         UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update) => update(draft, unique, &members, new),
     }
 }
 
-fn members(draft: &Draft<'_>, unique: &Unique) -> Result<Vec<WorkRecord>, Halt> {
+/// Whether new work may be stored behind the holders of the name.
+pub(super) fn appends(unique: &Unique) -> bool {
+    matches!(unique.policy, UniquePolicy::OneTime(ExistingWorkPolicy::Append | ExistingWorkPolicy::AppendOrReplace))
+}
+
+fn members(draft: &mut Draft<'_>, unique: &Unique) -> Result<Vec<WorkRecord>, Halt> {
     let list = draft.view.list(Want::Name(unique.name.clone()))?;
     let mut members = Vec::with_capacity(list.ids.len());
     for id in &list.ids {
@@ -50,6 +62,46 @@ fn replace(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<Enqueued, Ha
     Ok(if ids.is_empty() { Enqueued::Inserted } else { Enqueued::Replaced(ids) })
 }
 
+/// UNQ-2, UNQ-5: what the leaves make of the new work is found out at its birth; a failed or cancelled one ends it there.
+fn append(draft: &Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
+    let leaves = leaves(draft, members)?;
+    match leaves.len() {
+        0 => Ok(Enqueued::Inserted),
+        count if count > LEAVES_LIMIT => {
+            Err(Refusal::TooManyLeaves { name: unique.name.clone(), count, limit: LEAVES_LIMIT }.into())
+        }
+        _ => Ok(Enqueued::Appended(leaves.into_iter().map(|leaf| leaf.id).collect())),
+    }
+}
+
+/// UNQ-4: where a leaf ended badly, everything goes; what still runs is stopped first.
+fn append_or_replace(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
+    let ended_badly = |leaf: &&WorkRecord| matches!(leaf.state(), WorkState::Failed | WorkState::Cancelled);
+    if leaves(draft, members)?.iter().any(ended_badly) {
+        replace(draft, members)
+    } else {
+        append(draft, unique, members)
+    }
+}
+
+/// The members that no other member waits for, oldest first.
+fn leaves<'a>(draft: &Draft<'_>, members: &'a [WorkRecord]) -> Result<Vec<&'a WorkRecord>, Halt> {
+    let mut inner: BTreeSet<WorkId> = BTreeSet::new();
+    for member in members {
+        inner.extend(&draft.view.spec(member.id)?.prerequisites.ids);
+    }
+    Ok(members.iter().filter(|member| !inner.contains(&member.id)).collect())
+}
+
+/// The same work behind these, unless it waits for others of its enqueue.
+pub(super) fn behind(work: &NewWork, after: &[WorkId]) -> NewWork {
+    if !work.spec.prerequisites.ids.is_empty() {
+        return work.clone();
+    }
+    let prerequisites = Prerequisites { ids: after.to_vec(), shape: work.spec.prerequisites.shape };
+    NewWork { spec: Arc::new(WorkSpec { prerequisites, ..(*work.spec).clone() }), ..work.clone() }
+}
+
 /// UNQ-10: one live periodic work is updated in place and keeps its id.
 fn update(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &[&NewWork]) -> Result<Enqueued, Halt> {
     let live: Vec<&WorkRecord> = members.iter().filter(|member| !member.state().is_finished()).collect();
@@ -63,11 +115,7 @@ fn update(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &
     if member.period.is_none() || members.len() > 1 {
         return Err(Refusal::NotPeriodic { name: unique.name.clone(), id: member.id }.into());
     }
-    let lane = draft.lane(&work.spec.worker, work.spec.constraints)?;
-    let changed =
-        WorkRecord { lane, terms: work.terms.clone(), generation: member.generation + 1, ..(*member).clone() };
-    periodic::reschedule(draft, member, changed);
-    draft.write(Write::Spec(member.id, work.spec.clone()));
+    update::apply(draft, member, work)?;
     Ok(Enqueued::Updated(member.id))
 }
 
@@ -86,7 +134,7 @@ fn clear(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<(), Halt> {
         if draft.has_cascade(member.id)? {
             unname(draft, member.id)?;
         } else {
-            draft.delete(member.id);
+            draft.delete(member.id)?;
         }
     }
     Ok(())
@@ -96,6 +144,6 @@ fn clear(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<(), Halt> {
 /// kept as finished work is.
 fn unname(draft: &mut Draft<'_>, id: WorkId) -> Result<(), Halt> {
     let spec = WorkSpec { name: None, ..(**draft.view.spec(id)?).clone() };
-    draft.write(Write::Spec(id, Arc::new(spec)));
+    draft.write(super::Write::Spec(id, Arc::new(spec)));
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::Refusal;
 use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::query::WorkSelector;
-use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
+use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, Urgency, WorkRecord, WorkSpec};
 use crate::store::index::{IndexKey, Suspects};
 use crate::time::Timestamp;
 
@@ -63,12 +63,14 @@ pub enum Want {
         /// How many at the most.
         limit: usize,
     },
-    /// The lane of this pair, if there is one.
+    /// This lane, if there is one.
     Lane {
         /// The worker's name.
         worker: Arc<str>,
         /// The constraints.
         constraints: Constraints,
+        /// Whether its work goes first.
+        urgency: Urgency,
     },
     /// All lanes.
     Lanes,
@@ -90,6 +92,15 @@ pub enum Want {
         selector: SelectorWanted,
         /// Only works born before this number.
         before: u64,
+        /// Only entries behind this one.
+        after: Option<IndexKey>,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// Finished work, by the time until which it asked to be kept.
+    Finished {
+        /// Only work that asked to be kept until then at the latest.
+        until: Timestamp,
         /// Only entries behind this one.
         after: Option<IndexKey>,
         /// How many at the most.
@@ -129,7 +140,8 @@ pub struct List {
     pub ids: Vec<WorkId>,
     /// The last entry that was looked at, if there may be more behind it.
     pub next: Option<IndexKey>,
-    /// Of `Due`: when the first work that is not due yet will be.
+    /// Of `Due`: when the first work that is not due yet will be. Of `Finished`: until when the first work behind `until` asked to
+    /// be kept.
     pub next_due: Option<Timestamp>,
 }
 

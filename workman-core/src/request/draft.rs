@@ -9,8 +9,8 @@ use crate::constraints::Constraints;
 use crate::data::{EncodeError, Payload};
 use crate::id::WorkId;
 use crate::limits::Limits;
-use crate::plan::NewWork;
-use crate::policy::{Backoff, BackoffPolicy};
+use crate::plan::{NewWork, NextScheduleTime};
+use crate::policy::{Backoff, OnInterruption};
 use crate::record::{InputShape, Prerequisites, Schedule, Terms, WorkSpec};
 use crate::worker::WorkerDef;
 
@@ -28,6 +28,10 @@ pub(crate) struct RequestDraft {
     pub(crate) terms: Terms,
     /// Whether it came from `periodic(..)`.
     pub(crate) periodic: bool,
+    /// What its runs are called in traces.
+    pub(crate) trace_tag: Option<Arc<str>>,
+    /// What it says about the next run.
+    pub(crate) next_schedule_time: NextScheduleTime,
 }
 
 /// Encoded arguments.
@@ -61,12 +65,17 @@ impl RequestDraft {
                 initial_delay: Duration::ZERO,
                 backoff: defaults.backoff,
                 max_attempts: defaults.max_attempts,
+                timeout: None,
+                on_interruption: OnInterruption::default(),
+                expedited: None,
                 retention: Duration::ZERO,
                 on_death: defaults.on_death,
                 discards_output: false,
                 schedule: Schedule::Once,
             },
             periodic: false,
+            trace_tag: None,
+            next_schedule_time: NextScheduleTime::Unchanged,
         }
     }
 
@@ -80,7 +89,7 @@ impl RequestDraft {
         if let Some(name) = &name {
             check_name(name, limits)?;
         }
-        let terms = self.checked_terms(limits)?;
+        let terms = self.checked_terms()?;
         let worker = self.worker;
         let tags = checked_tags(self.tags, &worker, limits)?;
         let input = checked_input(self.input, &worker, limits)?;
@@ -91,16 +100,17 @@ impl RequestDraft {
             tags,
             name,
             constraints: self.constraints,
+            trace_tag: self.trace_tag,
         };
-        Ok(NewWork { id: self.id, spec: Arc::new(spec), terms })
+        Ok(NewWork { id: self.id, spec: Arc::new(spec), terms, next_schedule_time: self.next_schedule_time })
     }
 
     /// Durations become whole milliseconds here, so that every store keeps the same.
-    fn checked_terms(&self, limits: &Limits) -> Result<Terms, RequestError> {
+    fn checked_terms(&self) -> Result<Terms, RequestError> {
         let terms = &self.terms;
         let schedule = match (self.periodic, terms.schedule) {
-            (true, Schedule::Every { interval }) if !interval.is_zero() => {
-                Schedule::Every { interval: whole_millis(interval) }
+            (true, Schedule::Every { interval, flex }) if !interval.is_zero() => {
+                Schedule::every(whole_millis(interval)).flex(whole_millis(flex))
             }
             (false, Schedule::Once) => Schedule::Once,
             _ => return Err(RequestError::NoInterval { worker: self.worker.clone() }),
@@ -111,7 +121,8 @@ impl RequestDraft {
         Ok(Terms {
             initial_delay: whole_millis(terms.initial_delay),
             backoff: whole_backoff(terms.backoff),
-            retention: whole_millis(terms.retention.max(limits.retention)),
+            timeout: terms.timeout.map(whole_millis),
+            retention: whole_millis(terms.retention),
             schedule,
             ..terms.clone()
         })
@@ -176,12 +187,7 @@ fn checked_prerequisites(
     shape: InputShape,
     worker: &Arc<str>,
 ) -> Result<Prerequisites, RequestError> {
-    let fits = match shape {
-        InputShape::Nothing => true,
-        InputShape::One => ids.len() == 1,
-        InputShape::List | InputShape::Tuple => !ids.is_empty(),
-    };
-    if fits {
+    if shape.fits(ids.len()) {
         Ok(Prerequisites { shape, ids })
     } else {
         Err(RequestError::Prerequisites { worker: worker.clone(), takes: shape, given: ids.len() })
@@ -196,10 +202,7 @@ fn whole_millis(length: Duration) -> Duration {
 
 fn whole_backoff(backoff: Backoff) -> Backoff {
     let delay = whole_millis(backoff.first_delay());
-    let rounded = match backoff.policy() {
-        BackoffPolicy::Linear => Backoff::linear(delay),
-        BackoffPolicy::Exponential => Backoff::exponential(delay),
-    };
+    let rounded = Backoff::new(backoff.policy(), delay).jitter(backoff.jitter_percent());
     rounded.ceiling(whole_millis(backoff.max_delay()))
 }
 
@@ -248,11 +251,12 @@ mod tests {
     fn a_request_starts_from_its_workers_defaults_and_keeps_what_it_is_told() {
         let work = work(once()).unwrap();
         assert_eq!((work.terms.max_attempts, work.terms.priority), (Some(3), 4));
-        assert_eq!((work.terms.on_death, work.terms.retention), (OnDeath::Fail, Limits::default().retention));
+        assert_eq!((work.terms.on_death, work.terms.retention), (OnDeath::Fail, Duration::ZERO));
         assert_eq!((&*work.spec.worker, work.spec.constraints), ("resize", Constraints::new().requires_charging()));
 
         let week = Duration::from_secs(7 * 24 * 3600);
-        let asked = once().with_id(WorkId::from_u128(7)).priority(-1).unlimited_attempts().keep_result_for(week);
+        let asked =
+            once().with_id(WorkId::from_u128(7)).priority(-1).unlimited_attempts().keep_results_for_at_least(week);
         let asked = asked.constraints(Constraints::NONE).discard_output();
         assert_eq!(asked.id(), WorkId::from_u128(7));
         let work = asked.into_draft().new_work(&Limits::default(), Vec::new(), Some("name".into())).unwrap();
@@ -276,7 +280,7 @@ mod tests {
         assert_eq!((work.terms.initial_delay, work.terms.backoff), (two, Backoff::linear(two).ceiling(two)));
         assert_eq!(whole_millis(Duration::MAX), Duration::from_millis(u64::MAX));
         let work = every(odd).into_draft().new_work(&Limits::default(), Vec::new(), None).unwrap();
-        assert_eq!(work.terms.schedule, Schedule::Every { interval: two });
+        assert_eq!(work.terms.schedule, Schedule::every(two));
     }
 
     #[test]

@@ -134,13 +134,7 @@ impl fmt::Display for RequestError {
 }
 
 fn prerequisites(f: &mut fmt::Formatter<'_>, worker: &str, takes: InputShape, given: usize) -> fmt::Result {
-    let wanted = match takes {
-        InputShape::Nothing => "nothing from prerequisites",
-        InputShape::One => "the output of one prerequisite",
-        InputShape::List => "the outputs of one or more prerequisites",
-        InputShape::Tuple => "a tuple of the outputs of its prerequisites",
-    };
-    write!(f, "worker `{worker}` takes {wanted}, and there are {given}")?;
+    write!(f, "worker `{worker}` takes {takes}, and there are {given}")?;
     if given == 0 {
         write!(f, "; chain it after others, or make the request with `{worker}::with(..)`")
     } else {

@@ -164,8 +164,8 @@ macro_rules! builder_methods {
             self
         }
 
-        /// Keeps the finished work at least this long, and at least as long as `Limits::retention`.
-        pub fn keep_result_for(mut self, length: Duration) -> Self {
+        /// Keeps the finished work at least this long, beside what `Limits::retention` and `Limits::retained` say.
+        pub fn keep_results_for_at_least(mut self, length: Duration) -> Self {
             self.draft.terms.retention = length;
             self
         }
@@ -201,6 +201,6 @@ impl fmt::Debug for PeriodicRequest {
 impl From<Duration> for Schedule {
     /// A period of this length.
     fn from(interval: Duration) -> Self {
-        Schedule::Every { interval }
+        Schedule::every(interval)
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Bystanders {
 impl Bystanders {
     /// Puts them into the store: finished, delayed, waiting for a constraint that is never met, blocked, periodic.
     pub(crate) fn of(test: &TestDriver) -> Self {
-        let request = |number| bystander::request(number).keep_result_for(NEVER);
+        let request = |number| bystander::request(number).keep_results_for_at_least(NEVER);
         let done = test.enqueue(request(1));
         let delayed = test.enqueue(request(2).initial_delay(NEVER));
         let metered = Constraints::new().network(NetworkType::Metered);

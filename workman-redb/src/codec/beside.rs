@@ -3,7 +3,9 @@
 use workman_core::constraints::Constraints;
 use workman_core::data::{Codec, Payload};
 use workman_core::id::WorkId;
-use workman_core::record::{AttemptEnd, AttemptRecord, Cascade, CascadeVerb, ErrorText, Lane, LaneId, Meta, Notes};
+use workman_core::record::{
+    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, ErrorText, Lane, LaneId, Meta, Notes, RunTime, Urgency,
+};
 use workman_core::state::StopReason;
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
@@ -11,11 +13,17 @@ use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 /// A lane without its number, which is the key.
 pub(crate) fn write_lane(lane: &Lane, to: &mut Writer) -> Encoded {
     to.text(&lane.worker);
-    lane.constraints.write(to)
+    lane.constraints.write(to)?;
+    lane.urgency.write(to)
 }
 
 pub(crate) fn read_lane(id: LaneId, from: &mut Reader<'_>) -> Decoded<Lane> {
-    Ok(Lane { id, worker: from.shared_text()?, constraints: Constraints::read(from)? })
+    Ok(Lane {
+        id,
+        worker: from.shared_text()?,
+        constraints: Constraints::read(from)?,
+        urgency: from.since(2, Urgency::Ordinary, Urgency::read)?,
+    })
 }
 
 /// A cascade without its number, which is the key.
@@ -149,7 +157,9 @@ impl Body for Meta {
         to.time(self.latest);
         to.u64(self.first_cascade);
         to.u64(self.next_cascade);
-        Ok(())
+        to.u64(self.finished);
+        to.option(self.last_cancel_all.as_ref(), |to, at| to.timed(*at))?;
+        self.expedited.write(to)
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
@@ -164,7 +174,25 @@ impl Body for Meta {
             latest: from.time()?,
             first_cascade: from.u64()?,
             next_cascade: from.u64()?,
+            finished: from.since(2, 0, Reader::u64)?,
+            last_cancel_all: from.since(2, None, |from| from.option(Reader::time))?,
+            expedited: from.since(2, RunTime::default(), RunTime::read)?,
         })
+    }
+}
+
+impl Body for RunTime {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.u64(self.steps.len() as u64);
+        for (start, used) in &self.steps {
+            to.time(*start);
+            to.duration(*used);
+        }
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(RunTime { steps: from.list(|from| Ok((from.time()?, from.duration()?)))?.into_iter().collect() })
     }
 }
 

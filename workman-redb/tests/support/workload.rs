@@ -10,10 +10,10 @@ use workman_core::plan::{
     Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, Note, OpenLane, Settle, SuspectsAllowed,
     Unique, UniquePolicy, WorkerKind,
 };
-use workman_core::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath};
+use workman_core::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OnInterruption};
 use workman_core::query::WorkSelector;
 use workman_core::record::{
-    ErrorText, InputShape, LaneId, Notes, ParkReason, Prerequisites, Schedule, Terms, WorkSpec,
+    ErrorText, InputShape, LaneId, Notes, ParkReason, Prerequisites, Schedule, Terms, Urgency, WorkSpec,
 };
 use workman_core::state::StopReason;
 use workman_core::store::{Unit, UnitResult};
@@ -147,10 +147,10 @@ impl Workload {
                 self.unique(UniquePolicy::OneTime(policy), Schedule::Once)
             }
             _ => {
-                use ExistingPeriodicWorkPolicy::{Keep, Replace, Update};
-                let policy = [Keep, Update, Replace][self.random.below(3)];
+                use ExistingPeriodicWorkPolicy::{CancelAndReenqueue, Keep, Update};
+                let policy = [Keep, Update, CancelAndReenqueue][self.random.below(3)];
                 let interval = Duration::from_secs(1 + self.random.below(100) as u64);
-                self.unique(UniquePolicy::Periodic(policy), Schedule::Every { interval })
+                self.unique(UniquePolicy::Periodic(policy), Schedule::every(interval))
             }
         }
     }
@@ -177,8 +177,10 @@ impl Workload {
             name,
             constraints,
             prerequisites: Prerequisites { shape, ids: prerequisites },
+            trace_tag: None,
         };
-        NewWork { id: self.fresh_id(), spec: Arc::new(spec), terms: self.terms(schedule) }
+        let (id, terms) = (self.fresh_id(), self.terms(schedule));
+        NewWork::new(id, spec, terms)
     }
 
     fn terms(&mut self, schedule: Schedule) -> Terms {
@@ -188,6 +190,9 @@ impl Workload {
             initial_delay: Duration::from_millis(delay),
             backoff: Backoff::exponential(Duration::from_millis(700)),
             max_attempts: [None, Some(2), Some(20)][self.random.below(3)],
+            timeout: None,
+            on_interruption: [OnInterruption::RunAgain, OnInterruption::BackOff][self.random.below(2)],
+            expedited: None,
             retention: Duration::from_secs(60),
             on_death: [OnDeath::Park, OnDeath::Fail][self.random.below(2)],
             discards_output: self.random.one_in(4),
@@ -197,12 +202,13 @@ impl Workload {
 
     fn claim(&mut self, epoch: u64) -> Command {
         let kind = |n: u32| if n.is_multiple_of(2) { WorkerKind::Async } else { WorkerKind::Blocking };
-        let lanes = (0..8).map(|n| OpenLane { lane: LaneId(n), kind: kind(n) }).collect();
+        let lanes = (0..8).map(|n| OpenLane { lane: LaneId(n), kind: kind(n), urgency: Urgency::Ordinary }).collect();
         Command::Claim(Claim {
             epoch,
             lanes,
-            async_room: self.random.below(4),
-            blocking_room: self.random.below(4),
+            async_room: self.random.below(4).into(),
+            blocking_room: self.random.below(4).into(),
+            expedited_budget: Duration::from_secs(600),
             barred: Vec::new(),
             suspects: SuspectsAllowed::One,
         })
@@ -260,23 +266,7 @@ pub fn plain(id: WorkId) -> Command {
 
 /// A plain work with an input of this many bytes.
 pub fn sized(id: WorkId, bytes: usize) -> Command {
-    let spec = WorkSpec {
-        worker: "sync".into(),
-        input: Payload::new(Codec::JSON, vec![b'1'; bytes]),
-        tags: Vec::new(),
-        name: None,
-        constraints: Constraints::NONE,
-        prerequisites: Prerequisites::default(),
-    };
-    let terms = Terms {
-        priority: 0,
-        initial_delay: Duration::ZERO,
-        backoff: Backoff::default(),
-        max_attempts: Some(20),
-        retention: Duration::from_secs(86_400),
-        on_death: OnDeath::Park,
-        discards_output: false,
-        schedule: Schedule::Once,
-    };
-    Command::Enqueue(Enqueue { works: vec![NewWork { id, spec: Arc::new(spec), terms }], unique: None, offer: None })
+    let spec = WorkSpec::new("sync", Payload::new(Codec::JSON, vec![b'1'; bytes]));
+    let terms = Terms { retention: Duration::from_secs(86_400), ..Terms::default() };
+    Command::Enqueue(Enqueue { works: vec![NewWork::new(id, spec, terms)], unique: None, offer: None })
 }

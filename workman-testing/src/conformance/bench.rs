@@ -10,14 +10,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::stream::BoxStream;
-use workman_core::constraints::Constraints;
 use workman_core::plan::{
     Applied, Cancel, Claim, Claimed, Command, End, Enqueue, Enqueued, NewWork, OpenLane, Refusal, Settle,
     SuspectsAllowed, Unique, UniquePolicy, WorkerKind, invariants,
 };
-use workman_core::policy::{Backoff, OnDeath};
 use workman_core::query::{PageRequest, WorkSelector};
-use workman_core::record::{ErrorText, Lane, Prerequisites, Schedule, Terms, WorkSpec};
+use workman_core::record::{ErrorText, Lane, Schedule, Terms, WorkSpec};
 use workman_core::runtime::block_on;
 use workman_core::store::{Change, Ownership, Unit, UnitResult};
 use workman_core::{Payload, Store, StoreError, Timestamp, WorkId, WorkInfo, WorkQuery, WorkState};
@@ -281,25 +279,9 @@ pub(super) fn id(number: u128) -> WorkId {
 
 /// The work of this number: due at once, by the worker "worker".
 pub(super) fn work(number: u128) -> NewWork {
-    let spec = WorkSpec {
-        worker: "worker".into(),
-        input: payload(&format!("{{\"number\":{number}}}")),
-        tags: Vec::new(),
-        name: None,
-        constraints: Constraints::NONE,
-        prerequisites: Prerequisites::default(),
-    };
-    let terms = Terms {
-        priority: 0,
-        initial_delay: Duration::ZERO,
-        backoff: Backoff::default(),
-        max_attempts: Some(20),
-        retention: Duration::from_secs(86_400),
-        on_death: OnDeath::Park,
-        discards_output: false,
-        schedule: Schedule::Once,
-    };
-    NewWork { id: id(number), spec: Arc::new(spec), terms }
+    let spec = WorkSpec::new("worker", payload(&format!("{{\"number\":{number}}}")));
+    let terms = Terms { retention: Duration::from_secs(86_400), ..Terms::default() };
+    NewWork::new(id(number), spec, terms)
 }
 
 pub(super) fn works(numbers: impl IntoIterator<Item = u128>) -> Vec<NewWork> {
@@ -336,7 +318,7 @@ pub(super) trait Wishes: Sized {
     }
 
     fn every(self, interval: Duration) -> Self {
-        self.terms(|terms| terms.schedule = Schedule::Every { interval })
+        self.terms(|terms| terms.schedule = Schedule::every(interval))
     }
 }
 
@@ -363,12 +345,14 @@ pub(super) fn enqueue_unique(work: NewWork, policy: UniquePolicy) -> Command {
 }
 
 pub(super) fn claim(epoch: u64, lanes: &[Lane], room: usize) -> Command {
-    let lanes = lanes.iter().map(|lane| OpenLane { lane: lane.id, kind: WorkerKind::Async }).collect();
+    let lanes =
+        lanes.iter().map(|lane| OpenLane { lane: lane.id, kind: WorkerKind::Async, urgency: lane.urgency }).collect();
     Command::Claim(Claim {
         epoch,
         lanes,
-        async_room: room,
-        blocking_room: 0,
+        async_room: room.into(),
+        blocking_room: 0.into(),
+        expedited_budget: Duration::from_secs(600),
         barred: Vec::new(),
         suspects: SuspectsAllowed::One,
     })

@@ -3,7 +3,10 @@
 use super::*;
 
 fn open(house: &House, numbers: &[u128], kind: WorkerKind) -> Vec<OpenLane> {
-    numbers.iter().map(|number| OpenLane { lane: house.record(*number).lane, kind }).collect()
+    numbers
+        .iter()
+        .map(|number| OpenLane { lane: house.record(*number).lane, kind, urgency: Urgency::Ordinary })
+        .collect()
 }
 
 #[test]
@@ -64,9 +67,9 @@ fn room_counts_by_kind() {
     house.enqueue((11..=13).map(|number| work(number).worker("blocking").priority(1)));
     let mut lanes = open(&house, &[1], WorkerKind::Async);
     lanes.extend(open(&house, &[11], WorkerKind::Blocking));
-    let claim = |async_room, blocking_room| Claim {
-        async_room,
-        blocking_room,
+    let claim = |async_room: usize, blocking_room: usize| Claim {
+        async_room: async_room.into(),
+        blocking_room: blocking_room.into(),
         lanes: lanes.clone(),
         ..house.claim_all(epoch, 0)
     };

@@ -24,12 +24,11 @@ use super::{
     Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, Enqueued, Hint, NewWork, Note, OpenLane, Plan,
     Refusal, Scope, Settle, Snapshot, Step, SuspectsAllowed, Unique, UniquePolicy, WorkerKind, plan,
 };
-use crate::constraints::Constraints;
 use crate::data::{Codec, Payload};
 use crate::id::WorkId;
 use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath};
 use crate::query::WorkSelector;
-use crate::record::{ErrorText, LaneId, Notes, Prerequisites, Schedule, Standing, Terms, WorkRecord, WorkSpec};
+use crate::record::{ErrorText, LaneId, Notes, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 use crate::store::embedded::{Dump, Row, RowKey, Rows, RowsMut, Transaction, dump, load, stored_meta};
 use crate::store::index::{IndexKey, IndexRange};
@@ -267,7 +266,7 @@ impl House {
 
     fn lanes(&self) -> Vec<OpenLane> {
         let lanes = self.dump().lanes;
-        lanes.iter().map(|lane| OpenLane { lane: lane.id, kind: WorkerKind::Async }).collect()
+        lanes.iter().map(|lane| OpenLane { lane: lane.id, kind: WorkerKind::Async, urgency: lane.urgency }).collect()
     }
 
     /// A claim in all lanes, for async workers.
@@ -275,8 +274,9 @@ impl House {
         Claim {
             epoch,
             lanes: self.lanes(),
-            async_room: room,
-            blocking_room: 0,
+            async_room: room.into(),
+            blocking_room: 0.into(),
+            expedited_budget: 10 * MINUTE,
             barred: Vec::new(),
             suspects: SuspectsAllowed::One,
         }
@@ -336,25 +336,9 @@ fn numbers(works: &[Claimed]) -> Vec<u128> {
 }
 
 fn work(number: u128) -> NewWork {
-    let spec = WorkSpec {
-        worker: "worker".into(),
-        input: payload(&number.to_string()),
-        tags: Vec::new(),
-        name: None,
-        constraints: Constraints::NONE,
-        prerequisites: Prerequisites::default(),
-    };
-    let terms = Terms {
-        priority: 0,
-        initial_delay: Duration::ZERO,
-        backoff: Backoff::default(),
-        max_attempts: Some(20),
-        retention: 24 * HOUR,
-        on_death: OnDeath::Park,
-        discards_output: false,
-        schedule: Schedule::Once,
-    };
-    NewWork { id: id(number), spec: Arc::new(spec), terms }
+    let spec = WorkSpec::new("worker", payload(&number.to_string()));
+    let terms = Terms { retention: 24 * HOUR, ..Terms::default() };
+    NewWork::new(id(number), spec, terms)
 }
 
 /// A work in the making, one wish after the other.
@@ -387,7 +371,7 @@ trait Wishes: Sized {
     }
 
     fn every(self, interval: Duration) -> Self {
-        self.terms(|terms| terms.schedule = Schedule::Every { interval })
+        self.terms(|terms| terms.schedule = Schedule::every(interval))
     }
 
     fn attempts(self, attempts: u32) -> Self {

@@ -2,12 +2,10 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use super::super::StoreError;
 use super::super::index::{IndexKey, IndexRange};
 use super::{Row, RowKey, Rows, astray, get_record, get_spec, incomplete, stored_meta};
-use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
 use crate::record::{Lane, LaneId, Notes, WorkRecord};
@@ -46,7 +44,13 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
             let keys = rows.scan(&IndexRange::ready_in(*lane, *suspects), *limit)?;
             load_claimable(rows, want, &keys, *limit, view)
         }
-        Want::Lane { worker, constraints } => load_lane(rows, want, worker, constraints, view),
+        Want::Lane { worker, constraints, urgency } => {
+            let is_it =
+                |lane: &Lane| lane.worker == *worker && lane.constraints == *constraints && lane.urgency == *urgency;
+            let found = all_lanes(rows)?.into_iter().find(is_it);
+            view.lanes.insert(want.clone(), found.into_iter().collect());
+            Ok(())
+        }
         Want::Lanes => {
             view.lanes.insert(want.clone(), all_lanes(rows)?);
             Ok(())
@@ -59,6 +63,7 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
         Want::Selected { selector, before, after, limit } => {
             load_selected(rows, want, selector, *before, after.as_ref(), *limit, view)
         }
+        Want::Finished { until, after, limit } => load_finished(rows, want, *until, after.as_ref(), *limit, view),
         Want::Cascades => load_cascades(rows, view),
     }
 }
@@ -185,18 +190,6 @@ fn load_descendants(
     Ok(())
 }
 
-fn load_lane(
-    rows: &impl Rows,
-    want: &Want,
-    worker: &Arc<str>,
-    constraints: &Constraints,
-    view: &mut Snapshot,
-) -> Result<(), StoreError> {
-    let found = all_lanes(rows)?.into_iter().find(|lane| lane.worker == *worker && lane.constraints == *constraints);
-    view.lanes.insert(want.clone(), found.into_iter().collect());
-    Ok(())
-}
-
 pub(super) fn all_lanes(rows: &impl Rows) -> Result<Vec<Lane>, StoreError> {
     let count = stored_meta(rows)?.next_lane;
     let mut lanes = Vec::new();
@@ -253,6 +246,29 @@ fn load_selected(
         Ok(wanted)
     })?;
     view.lists.insert(want.clone(), List { ids, next, next_due: None });
+    Ok(())
+}
+
+fn load_finished(
+    rows: &impl Rows,
+    want: &Want,
+    until: Timestamp,
+    after: Option<&IndexKey>,
+    limit: usize,
+    view: &mut Snapshot,
+) -> Result<(), StoreError> {
+    let mut keys = rows.scan(&IndexRange::finished().after(after.cloned()), limit.saturating_add(1))?;
+    let until_of = |key: &IndexKey| match key {
+        IndexKey::Finished { until, .. } => *until,
+        _ => Timestamp::MAX,
+    };
+    let found = keys.partition_point(|key| until_of(key) <= until).min(limit);
+    let next_due = keys.get(found).map(until_of).filter(|next| *next > until);
+    keys.truncate(found);
+    load_list(rows, want, &keys, limit, view)?;
+    if let Some(list) = view.lists.get_mut(want) {
+        list.next_due = next_due;
+    }
     Ok(())
 }
 
