@@ -165,7 +165,7 @@ fn g11_an_input_that_does_not_decode_is_parked_and_retried_at_the_next_start() {
         assert_eq!((info.state, info.failures, info.attempts.len()), (WorkState::Enqueued, 0, 0));
         let why = info.parked.unwrap().to_string();
         assert!(why.starts_with("input does not decode: argument `width`"), "{why}");
-        assert!(matches!(test.explain(id), Explanation::Parked(_)));
+        assert!(matches!(test.explain(id), Explanation::Parked { .. }));
     }
     let manager = test.manager();
     let listed = test.block_on(manager.check()).unwrap();
