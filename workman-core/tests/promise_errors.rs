@@ -226,7 +226,7 @@ fn a_state_that_was_never_given_is_a_start_error_for_registered_workers_and_a_re
 
 /// Rule 19: a constraint that nobody observes.
 #[test]
-fn a_constraint_that_nobody_observes_is_refused_or_waits_or_is_assumed_met() {
+fn con_5_a_constraint_that_nobody_observes_is_refused_or_waits_or_is_assumed_met() {
     let unobserved = Conditions { charging: None, ..Conditions::IDEAL };
     let driver = |policy| {
         TestDriver::new().shape(move |builder| builder.sensor(ManualSensor::with(unobserved)).missing_sensor(policy))
