@@ -1,6 +1,7 @@
 //! Births: SM's table, DEP, and idempotence.
 
 use super::*;
+use crate::constraints::Constraints;
 
 #[test]
 fn dep_5_a_work_is_born_as_its_prerequisites_are() {
