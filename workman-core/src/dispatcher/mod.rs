@@ -11,6 +11,7 @@ mod lanes;
 mod leave;
 mod slots;
 mod undecodable;
+mod verdict;
 mod wake;
 mod write;
 

@@ -130,6 +130,7 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
         },
         input: spec.input.clone(),
         prerequisites: spec.prerequisites.ids.clone(),
+        takes: spec.prerequisites.shape,
         constraints: spec.constraints,
         schedule: record.terms.schedule,
         priority: record.terms.priority,
