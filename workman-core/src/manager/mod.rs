@@ -33,7 +33,7 @@ use crate::worker::{Worker, WorkerType};
 pub use builder::{Builder, Engine, StartError};
 pub use enqueue::EnqueueError;
 pub(crate) use enqueue::Node;
-pub use explain::Explanation;
+pub use explain::{Explanation, Wait};
 pub use handle::{OutputError, WorkHandle};
 pub use steer::{ActionError, Updatable, UpdateError};
 
