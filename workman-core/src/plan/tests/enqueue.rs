@@ -136,7 +136,7 @@ fn births_are_numbered_in_the_order_of_the_request() {
 
 fn offer(house: &mut House, epoch: u64, works: Vec<NewWork>, room: usize, rivals: Vec<LaneId>) -> Vec<u128> {
     let ids = works.iter().map(|work| work.id).collect();
-    let offer = super::super::Offer { epoch, generation: 7, room, ids, rivals };
+    let offer = super::super::Offer { epoch, generation: 7, room, ids, rivals, lanes: u32::MAX };
     house.done(&Command::Enqueue(Enqueue { works, unique: None, offer: Some(offer) }));
     let claimed = house.hints.iter().find_map(|hint| match hint {
         Hint::Claimed { generation: 7, works, .. } => Some(numbers(works)),
