@@ -122,6 +122,8 @@ impl Attempts {
             worker: Arc::clone(&claimed.spec.worker),
             tags: claimed.spec.tags.clone(),
             number: claimed.record.failures,
+            generation: claimed.record.generation,
+            trace_tag: Arc::clone(claimed.spec.trace_tag.as_ref().unwrap_or(&claimed.spec.worker)),
             period: claimed.record.period.map(|period| period.count),
             notes_limit: self.core.limits.progress,
             clock: Arc::clone(&self.core.clock),
