@@ -228,11 +228,11 @@ fn delayed_expedited_work_finds_the_budget_spent_when_it_is_due() {
 
 /// A great many go in bounded commits, each of which gets on, and nothing is forgotten.
 #[test]
-fn thousands_beyond_the_budget_are_dealt_with_a_bounded_number_a_commit() {
+fn many_beyond_the_budget_are_dealt_with_a_bounded_number_a_commit() {
     for policy in [FALL_BACK, DROP] {
         let mut house = House::new();
         let epoch = spent(&mut house);
-        let count = 2_000;
+        let count = 700;
         let worker = |number: u128| if number.is_multiple_of(2) { "even" } else { "odd" };
         house.enqueue((1..=count).map(|number| work(number).worker(worker(number)).expedited(policy)));
         house.enqueue([work(3_000).after([1])]);
@@ -257,8 +257,8 @@ fn thousands_beyond_the_budget_are_dealt_with_a_bounded_number_a_commit() {
         assert!(rounds < 30, "{rounds}");
         assert_eq!(expedited(&house), 0);
         match policy {
-            FALL_BACK => assert_eq!(house.claim(epoch, 5_000).len(), 2_000),
-            DROP => assert_eq!(house.count(WorkState::Cancelled), 2_001),
+            FALL_BACK => assert_eq!(house.claim(epoch, 5_000).len(), 700),
+            DROP => assert_eq!(house.count(WorkState::Cancelled), 701),
         }
     }
 }
