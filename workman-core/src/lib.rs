@@ -179,7 +179,7 @@ pub use info::WorkInfo;
 pub use limits::{Limits, WorkManagerLimits};
 pub use manager::{
     ActionError, Builder, DrainReport, Engine, EnqueueError, Explanation, HandleError, OutputError, StartError,
-    UniqueWork, WorkHandle, WorkManager,
+    UniqueWork, Updatable, UpdateError, WorkHandle, WorkManager,
 };
 pub use plan::{Enqueued, Refusal, UpdateResult};
 pub use policy::{

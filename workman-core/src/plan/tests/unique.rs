@@ -71,7 +71,7 @@ fn unq_1_keep_looks_at_enqueued_and_running_members_only() {
 }
 
 #[test]
-fn unq_replace_takes_the_name_from_every_mixture() {
+fn unq_4_replace_takes_the_name_from_every_mixture() {
     for states in mixtures() {
         let mut house = with_members(&states);
         let fences: Vec<(WorkId, u64)> = (1..=states.len() as u128)
@@ -100,7 +100,7 @@ fn unq_replace_takes_the_name_from_every_mixture() {
 }
 
 #[test]
-fn unq_replace_cancels_what_depends_on_the_holder() {
+fn unq_4_replace_cancels_what_depends_on_the_holder() {
     let mut house = House::new();
     house.enqueue([work(1).name("n"), work(2).after([1]), work(3).after([2]), work(4)]);
     house.unique(work(5).name("n"), REPLACE);
@@ -116,6 +116,32 @@ fn unq_a_repeated_replace_of_the_same_request_replaces_nothing() {
     let before = house.dump();
     assert_eq!(house.unique(work(2).name("n"), REPLACE), Enqueued::Inserted);
     assert_eq!(house.dump(), before);
+}
+
+#[test]
+fn of_a_replaced_work_no_row_stays() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).name("n"), work(2).name("n")]);
+    let claimed = house.run(epoch, 1);
+    house.done(&note(&claimed, Some("1"), Some("2")));
+    house.settle(&claimed, failure(Advice::After(Duration::ZERO)));
+    for claimed in house.claim(epoch, 2) {
+        house.done(&note(&claimed, Some("1"), None));
+    }
+    house.unique(work(3).name("n"), REPLACE);
+    let rows: Vec<&RowKey> = house.shelf.rows.keys().filter(|key| key_of(key).is_some()).collect();
+    assert!(rows.iter().all(|key| key_of(key) == Some(id(3))), "{rows:?}");
+}
+
+/// The work that a row is about.
+fn key_of(key: &RowKey) -> Option<WorkId> {
+    match key {
+        RowKey::Record(id) | RowKey::Spec(id) | RowKey::Output(id) | RowKey::Notes(id) | RowKey::History(id) => {
+            Some(*id)
+        }
+        _ => None,
+    }
 }
 
 #[test]
@@ -143,6 +169,17 @@ fn unq_10_update_of_one_time_work_or_a_chain_is_refused() {
         let refusal = house.refused(&unique(work(50).name("n").every(HOUR), UPDATE));
         assert!(matches!(refusal, Refusal::NotPeriodic { id, .. } if id == super::id(1)), "{refusal:?}");
     }
+}
+
+#[test]
+fn unq_10_a_periodic_work_that_shares_its_name_is_not_updated() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).name("n"), work(2).name("n").every(HOUR).delay(HOUR)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, success());
+    let refusal = house.refused(&unique(work(3).name("n").every(HOUR), UPDATE));
+    assert_eq!(refusal, Refusal::NotPeriodic { name: "n".into(), id: id(2) });
 }
 
 #[test]
@@ -184,7 +221,7 @@ fn upd_5_the_next_run_follows_from_the_last_completion_and_the_new_interval() {
 }
 
 #[test]
-fn upd_the_first_run_follows_from_the_enqueue_and_the_new_delay() {
+fn upd_5_the_first_run_follows_from_the_enqueue_and_the_new_delay() {
     let mut house = House::new();
     house.unique(work(1).name("n").every(HOUR).delay(30 * MINUTE), UPDATE);
     house.advance(10 * MINUTE);
