@@ -7,6 +7,7 @@ mod cancel;
 mod cascade;
 mod claim;
 mod enqueue;
+mod expedited;
 mod invariants;
 mod loading;
 mod recover;
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::data::{Codec, Payload};
 use crate::id::WorkId;
-use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath};
+use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OutOfQuotaPolicy};
 use crate::query::WorkSelector;
 use crate::record::{ErrorText, LaneId, Notes, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
@@ -372,6 +373,10 @@ trait Wishes: Sized {
 
     fn every(self, interval: Duration) -> Self {
         self.terms(|terms| terms.schedule = Schedule::every(interval))
+    }
+
+    fn expedited(self, policy: OutOfQuotaPolicy) -> Self {
+        self.terms(|terms| terms.expedited = Some(policy))
     }
 
     fn attempts(self, attempts: u32) -> Self {
