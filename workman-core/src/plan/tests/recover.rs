@@ -178,7 +178,9 @@ fn retry_frees_parked_work_and_nothing_else() {
     let state = WorkState::Running;
     assert_eq!(house.refused(&Command::Retry(id(1))), Refusal::NotParked { id: id(1), state });
     house.settle(&claimed, End::Unrunnable { why: ParkReason::Undecodable { message: "what?".into() } });
+    house.advance(MINUTE);
     house.done(&Command::Retry(id(1)));
+    assert_eq!(house.record(1).enqueued, house.now, "what waits from now on counts from now on");
     assert_eq!(numbers(&house.claim(epoch, 2)), [2, 1], "it goes to the end of the line");
 }
 
