@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, Offer, Plan, Refusal, Write, periodic, unique};
+use super::{
+    Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, NextScheduleTime, Offer, Plan, Refusal, Write, periodic, unique,
+};
 use crate::id::WorkId;
 use crate::record::{CascadeVerb, Finish, LaneId, Meta, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::WorkState;
@@ -52,8 +54,9 @@ fn wants(enqueue: &Enqueue) -> impl Iterator<Item = Want> + '_ {
 /// The works that are not stored yet. A stored one must be the same request: enqueue is idempotent on the id.
 fn new_works<'a>(view: &Snapshot, enqueue: &'a Enqueue) -> Result<Vec<&'a NewWork>, Halt> {
     let stored = enqueue.works.iter().map(|work| work.id);
-    let stored =
-        stored.filter(|id| view.works.get(id).and_then(Option::as_ref).is_some_and(|work| work.generation == 0));
+    let is_compared =
+        |record: &WorkRecord| record.generation == 0 || enqueue.unique.as_ref().is_some_and(unique::updates);
+    let stored = stored.filter(|id| view.works.get(id).and_then(Option::as_ref).is_some_and(is_compared));
     view.require(stored.map(Want::Spec))?;
     let mut new = Vec::with_capacity(enqueue.works.len());
     let mut first_of: BTreeMap<WorkId, &NewWork> = BTreeMap::new();
@@ -66,6 +69,7 @@ fn new_works<'a>(view: &Snapshot, enqueue: &'a Enqueue) -> Result<Vec<&'a NewWor
         }
         match view.work(work.id)? {
             None => new.push(work),
+            Some(record) if updates_itself(view, enqueue, record, work)? => new.push(work),
             // An update changed it since, so the first request can't be compared any more.
             Some(record) if record.generation > 0 => {}
             Some(record) => {
@@ -76,6 +80,18 @@ fn new_works<'a>(view: &Snapshot, enqueue: &'a Enqueue) -> Result<Vec<&'a NewWor
         }
     }
     Ok(new)
+}
+
+/// Whether the request has the id of the work that it is to update: a program may give its periodic work an id of its own. The
+/// very request that stored the work changes nothing.
+fn updates_itself(view: &Snapshot, enqueue: &Enqueue, record: &WorkRecord, work: &NewWork) -> Result<bool, Halt> {
+    let Some(unique) = enqueue.unique.as_ref().filter(|unique| unique::updates(unique)) else { return Ok(false) };
+    let spec = view.spec(work.id)?;
+    let is_the_first = record.generation == 0
+        && record.terms == work.terms
+        && *spec == work.spec
+        && work.next_schedule_time == NextScheduleTime::Unchanged;
+    Ok(spec.name.as_ref() == Some(&unique.name) && !record.state().is_finished() && !is_the_first)
 }
 
 /// Whether the stored spec is what this enqueue would store. Works that were appended have got prerequisites since.
