@@ -32,7 +32,6 @@ pub(super) struct Keeper {
 /// A pass under way: where its next command begins.
 #[derive(Clone, Default)]
 struct Pass {
-    before: Option<u64>,
     after: Option<IndexKey>,
     deleted: usize,
     /// The first of what finished since it began.
@@ -43,7 +42,6 @@ struct Pass {
 pub(super) struct Pruned {
     pub(super) count: usize,
     pub(super) stored: u64,
-    pub(super) before: u64,
     pub(super) next: Option<IndexKey>,
     pub(super) next_due: Option<Timestamp>,
 }
@@ -75,7 +73,8 @@ impl Keeper {
             self.pass = Some(Pass::default());
         }
         let keep = Retention::Recent { age: self.age, count: self.count };
-        self.pass.clone().map(|Pass { before, after, .. }| Prune { keep, before, after })
+        // What finishes meanwhile comes later in the index, and is looked at by the same pass.
+        self.pass.clone().map(|Pass { after, .. }| Prune { keep, before: None, after })
     }
 
     fn is_pass_due(&self, now: Moment) -> bool {
@@ -118,7 +117,7 @@ impl Keeper {
         let Some(mut pass) = self.pass.take() else { return };
         pass.deleted += answer.count;
         if answer.next.is_some() {
-            self.pass = Some(Pass { before: Some(answer.before), after: answer.next, ..pass });
+            self.pass = Some(Pass { after: answer.next, ..pass });
             return;
         }
         self.stuck = self.is_too_much(answer.stored);
@@ -165,7 +164,7 @@ mod tests {
     }
 
     fn pruned(count: usize, stored: u64, next_due: Option<Timestamp>) -> Pruned {
-        Pruned { count, stored, before: 7, next: None, next_due }
+        Pruned { count, stored, next: None, next_due }
     }
 
     /// A keeper that has had its first pass, at the beginning of time.
@@ -222,11 +221,10 @@ mod tests {
     fn a_pass_goes_on_where_it_was_until_it_is_through() {
         let mut keeper = keeper(10);
         let next = Some(IndexKey::Blocked { seq: 1, id: WorkId::from_u128(1) });
-        let first = keeper.command(at(SECOND)).unwrap();
-        assert_eq!((first.before, first.after), (None, None));
+        assert_eq!(keeper.command(at(SECOND)).unwrap().after, None);
         keeper.on_pruned(Pruned { next: next.clone(), ..pruned(256, 500, None) }, at(SECOND));
         let second = keeper.command(at(SECOND)).unwrap();
-        assert_eq!((second.before, second.after), (Some(7), next));
+        assert_eq!((second.before, second.after), (None, next));
         keeper.on_finished(245, at(HOUR).store);
         keeper.on_pruned(pruned(244, 1, None), at(SECOND));
         assert!(keeper.command(at(SECOND)).is_none());

@@ -201,9 +201,9 @@ impl Dispatcher {
             }
             (Command::Reclaim { .. }, Ok(Applied::Reclaimed { stale, lanes, .. })) => self.on_reclaimed(&stale, &lanes),
             (Command::Drain, Ok(Applied::Drained { again })) => self.cascade = again,
-            (Command::Prune(_), Ok(Applied::Pruned { count, stored, before, next, next_due })) => {
+            (Command::Prune(_), Ok(Applied::Pruned { count, stored, next, next_due, .. })) => {
                 let now = self.moment();
-                self.keeper.on_pruned(Pruned { count, stored, before, next, next_due }, now);
+                self.keeper.on_pruned(Pruned { count, stored, next, next_due }, now);
             }
             (Command::Note(_), Ok(_)) => {}
             (Command::Note(note), Err(_)) => {
