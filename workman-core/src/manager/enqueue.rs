@@ -7,10 +7,9 @@ use std::sync::Arc;
 use super::WorkManager;
 use super::order::{Declared, Ordered, ordered};
 use crate::constraints::ConstraintKind;
-use crate::dispatcher::{Core, MissingSensor, Reservation, Role};
+use crate::dispatcher::{Core, MissingSensor, Reservation, Rivals, Role};
 use crate::id::WorkId;
 use crate::plan::{Applied, Command, Enqueue, Enqueued, NewWork, Offer, Refusal, Unique, WorkerKind};
-use crate::record::LaneId;
 use crate::request::{RequestDraft, RequestError, check_name};
 use crate::store::index::rank;
 use crate::store::{StoreError, StoreErrorKind};
@@ -160,7 +159,7 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     if core.role != Role::Runs {
         return None;
     }
-    let rivals: Vec<LaneId> = core.rivals().clone();
+    let Rivals { open: rivals, lanes } = core.rivals().clone();
     if rivals.len() > RIVALS {
         return None;
     }
@@ -174,11 +173,15 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     let reservation = core.slots.reserve(kind, &ids)?;
     let ids: Vec<WorkId> = reservation.ids().iter().copied().collect();
     let (epoch, generation, room) = (core.epoch, reservation.generation(), ids.len());
-    Some((Offer { epoch, generation, room, ids, rivals }, reservation))
+    Some((Offer { epoch, generation, room, ids, rivals, lanes }, reservation))
 }
 
-/// Which slots the work takes, if nothing keeps it from running here and now.
+/// Which slots the work takes, if nothing keeps it from running here and now. Expedited work is left to a claim, which knows its
+/// budget.
 fn startable(core: &Core, work: &NewWork) -> Option<WorkerKind> {
+    if work.terms.expedited.is_some() {
+        return None;
+    }
     if !work.spec.prerequisites.ids.is_empty() || !work.terms.initial_delay.is_zero() {
         return None;
     }
