@@ -55,6 +55,7 @@
 
 mod completer;
 mod context;
+mod current;
 mod execute;
 mod outcome;
 mod registry;
@@ -79,6 +80,7 @@ pub use completer::Completer;
 pub(crate) use completer::complete;
 pub(crate) use context::{Attempt, FromWorker, Shared};
 pub use context::{NoteError, Stopped, WorkContext};
+pub(crate) use current::Current;
 pub(crate) use execute::{Given, Run};
 #[doc(hidden)]
 pub use outcome::{Answer, IntoFailure, by};
