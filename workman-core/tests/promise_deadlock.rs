@@ -152,14 +152,16 @@ fn waiting_for_work_that_goes_on_without_the_worker_is_no_deadlock() {
     let (test, desk) = test();
     let chain = test.manager().begin_with(step::request(1).initial_delay(MINUTE)).then(step::request(2));
     let later = test.block_on(chain.enqueue()).unwrap().ids;
-    for id in later {
-        let waits = test.enqueue(awaits::request(id.as_u128()));
+    let waiting = [later[0], later[1]].map(|id| {
+        let waiting = test.enqueue(awaits::request(id.as_u128()));
         test.run_until_idle();
-        assert_eq!(test.state_of(waits), WorkState::Running);
         desk.give(test.manager());
-        test.advance(MINUTE);
-        assert!(test.output::<String>(waits).starts_with("Ok("));
-    }
+        waiting
+    });
+    drop(desk.take());
+    assert!(waiting.iter().all(|id| test.state_of(*id) == WorkState::Running));
+    test.advance(MINUTE);
+    assert_eq!(waiting.map(|id| test.output::<String>(id)), ["Ok(1)", "Ok(2)"]);
 }
 
 /// Whoever is no worker may wait for anything.

@@ -185,12 +185,7 @@ impl<'a> Expansion<'a> {
             OnDeath::Fail => quote!(on_death: #p::OnDeath::Fail,),
             OnDeath::Park => quote!(on_death: #p::OnDeath::Park,),
         });
-        let backoff = match (&options.backoff, &options.backoff_fn) {
-            (Some(backoff), None) => Some(quote!(backoff: #backoff,)),
-            (Some(backoff), Some(_)) => Some(quote!(backoff: #p::custom(#backoff),)),
-            (None, Some(_)) => Some(quote!(backoff: #p::custom(#p::DEFAULTS.backoff),)),
-            (None, None) => None,
-        };
+        let backoff = options.backoff.as_ref().map(|backoff| quote!(backoff: #backoff,));
         let backoff_fn = options.backoff_fn.as_ref().map(|function| quote!(backoff_fn: #p::Some(#function),));
         let timeout = options.timeout.as_ref().map(|timeout| quote!(timeout: #p::Some(#timeout),));
         let priority = options.priority.as_ref().map(|priority| quote!(priority: #priority,));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use support::run_of;
 use workman_core::plan::{Advice, WorkerKind};
-use workman_core::policy::{Backoff, BackoffPolicy};
+use workman_core::policy::Backoff;
 use workman_core::worker;
 use workman_core::worker::{Completer, Outcome, WorkContext, WorkError, Worker};
 
@@ -146,9 +146,10 @@ fn capped() {}
 fn timeout_and_backoff_function_are_where_requests_start_from() {
     let defaults = hurried::DEF.defaults;
     assert_eq!(defaults.timeout, Some(Duration::from_secs(5)));
-    assert_eq!(defaults.backoff, Backoff::new(BackoffPolicy::Custom, Backoff::DEFAULT_DELAY));
     assert_eq!(defaults.backoff_fn.map(|function| function(3)), Some(3 * MINUTE));
     let defaults = capped::DEF.defaults;
-    assert_eq!((defaults.timeout, defaults.backoff.policy()), (None, BackoffPolicy::Custom));
+    assert_eq!((defaults.timeout, defaults.backoff_fn.map(|function| function(1))), (None, Some(MINUTE)));
     assert_eq!(defaults.backoff.max_delay(), Duration::from_secs(90));
+    let delays = capped::request().backoff_delays(2);
+    assert_eq!(delays, [MINUTE, Duration::from_secs(90)]);
 }

@@ -25,7 +25,7 @@ use futures::stream::BoxStream;
 
 use crate::id::WorkId;
 use crate::observe::Hub;
-use crate::plan::{Claimed, Command, Settle};
+use crate::plan::{Claimed, Command, Hint, Settle};
 use crate::record::{Lane, Notes};
 use crate::runtime;
 use crate::store::Change;
@@ -33,10 +33,11 @@ use crate::time::Timestamp;
 use crate::worker::FromWorker;
 
 use attempts::Attempts;
-pub(crate) use core::{Control, Core, Role, SteadyWall};
+pub(crate) use core::{Control, Core, Rivals, Role, SteadyWall};
 pub use core::{MissingSensor, ShutdownReport};
 use lanes::Lanes;
 pub(crate) use leave::Farewell;
+use slots::Taken;
 pub(crate) use slots::{Reservation, Slots};
 pub(crate) use undecodable::retry as retry_undecodable;
 
@@ -191,6 +192,8 @@ impl Drop for Dispatcher {
 pub(crate) async fn pump(hub: Arc<Hub>, mut changes: BoxStream<'static, Change>) {
     while let Some(change) = changes.next().await {
         match change {
+            // When that was is seen by those too who look at no work.
+            Change::Commit { hints, .. } if hints.contains(&Hint::CancelledAll) => hub.touch_all(),
             Change::Commit { touched, .. } => hub.touch(touched.iter().copied()),
             Change::Lagged => hub.touch_all(),
         }

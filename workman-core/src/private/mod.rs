@@ -18,9 +18,9 @@ use crate::data::Payload;
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::End;
-use crate::policy::{Backoff, BackoffPolicy, DEFAULT_MAX_ATTEMPTS};
+use crate::policy::{Backoff, DEFAULT_MAX_ATTEMPTS};
 use crate::request::Input;
-use crate::time::SystemClock;
+use crate::time::{SystemClock, Timestamp};
 use crate::worker::{self, Attempt, Body, Completer, Outcome, Shared, WorkContext, complete};
 
 pub use alone::{Alone, Stage};
@@ -88,12 +88,6 @@ pub fn own(context: &WorkContext) -> WorkContext {
     context.clone()
 }
 
-/// The backoff of a worker that has a function for it.
-#[must_use]
-pub const fn custom(backoff: Backoff) -> Backoff {
-    backoff.with_policy(BackoffPolicy::Custom)
-}
-
 /// Stands for a value in code that does not compile anyway.
 pub fn never() -> ! {
     unreachable!("code beside a compile error")
@@ -131,5 +125,5 @@ pub fn stored_input<P, O>(request: Request<P, O>) -> Result<Payload, crate::requ
         Ok(Input { takes: InputShape::Nothing, .. }) | Err(_) => Vec::new(),
         Ok(_) => vec![WorkId::from_u128(1)],
     };
-    Ok(draft.new_work(&Limits::default(), prerequisites, None)?.spec.input.clone())
+    Ok(draft.new_work(&Limits::default(), Timestamp::default(), prerequisites, None)?.spec.input.clone())
 }
