@@ -169,22 +169,25 @@ pub mod worker;
 #[path = "private/mod.rs"]
 pub mod __private;
 
-pub use chain::{Chain, EnqueuedChain};
+pub use chain::{Chain, EnqueuedChain, EnqueuedGraph, GraphNode, WorkGraph};
 pub use constraints::{Conditions, ConstraintKind, Constraints, Network, NetworkType};
 pub use data::Payload;
 pub use dispatcher::{MissingSensor, ShutdownReport};
 pub use health::HealthStatus;
 pub use id::WorkId;
 pub use info::{Expedited, ExpeditedState, WorkInfo};
-pub use limits::Limits;
+pub use limits::{Limits, WorkManagerLimits};
 pub use manager::{
     ActionError, Builder, DrainReport, Engine, EnqueueError, Explanation, HandleError, OutputError, StartError,
     UniqueWork, Updatable, UpdateError, Wait, WorkHandle, WorkManager,
 };
 pub use plan::{Enqueued, Refusal, UpdateResult};
-pub use policy::{Backoff, BackoffPolicy, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath};
+pub use policy::{
+    Backoff, BackoffPolicy, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, OnDeath, OutOfQuotaPolicy,
+};
 pub use query::{WorkQuery, WorkSelector};
-pub use request::{Nothing, PeriodicRequest, Request, RequestError, Takes, TakesAll};
+pub use record::Schedule;
+pub use request::{ErasedRequest, Nothing, PeriodicRequest, Request, RequestError, Takes, TakesAll};
 #[cfg(feature = "smol")]
 pub use runtime::SmolRuntime;
 #[cfg(feature = "tokio")]
@@ -194,7 +197,7 @@ pub use sensor::{ConstraintSensor, ManualSensor, NoSensor};
 pub use state::{StopReason, WorkState};
 pub use store::{MemoryStore, Store, StoreError, StoreErrorKind};
 pub use time::{Clock, SystemClock, Timestamp};
-pub use worker::{NoteError, Outcome, Stopped, WorkContext, WorkError, Worker};
+pub use worker::{Completer, NoteError, Outcome, Stopped, WorkContext, WorkError, Worker};
 pub use workman_macros::worker;
 
 /// The programs of the README compile.

@@ -9,11 +9,11 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::AbortHandle;
 
 use super::verdict::Judge;
-use super::{Core, ShutdownReport, TakenNotes};
+use super::{Core, ShutdownReport, Taken, TakenNotes};
 use crate::constraints::{ConstraintKind, Constraints};
 use crate::id::WorkId;
 use crate::plan::{Claimed, End, Settle, WorkerKind};
-use crate::record::Notes;
+use crate::record::{Notes, Urgency};
 use crate::sensor::Dwell;
 use crate::state::StopReason;
 use crate::worker::{Attempt, FromWorker, Run, Shared};
@@ -38,9 +38,12 @@ struct Running {
     attempt: Arc<Attempt>,
     abort: AbortHandle,
     kind: WorkerKind,
+    urgency: Urgency,
     suspect: bool,
     constraints: Constraints,
     judge: Judge,
+    /// When the attempt has taken too long, on the monotonic clock.
+    times_out_at: Option<Duration>,
     /// The store has moved on: the end of this run is of no interest.
     fenced: bool,
     /// When patience ends, and whether the worker's future was dropped already.
@@ -55,6 +58,7 @@ enum Patience {
 
 struct Abandoned {
     kind: WorkerKind,
+    urgency: Urgency,
     suspect: bool,
 }
 
@@ -83,13 +87,16 @@ impl Attempts {
         };
         let attempt = Arc::new(self.attempt(&claimed));
         let (abort, registration) = AbortHandle::new_pair();
+        let judge = Judge::new(&claimed, worker.def, &self.core.limits);
         let running = Running {
             attempt: Arc::clone(&attempt),
             abort,
             kind: worker.def.kind,
+            urgency: claimed.record.urgency,
             suspect: claimed.record.is_suspect(),
             constraints: claimed.spec.constraints,
-            judge: Judge::new(&claimed, worker.def, &self.core.limits),
+            times_out_at: judge.times_out_at(self.core.clock.monotonic()),
+            judge,
             fenced: false,
             deadline: None,
         };
@@ -192,6 +199,17 @@ impl Attempts {
         }
     }
 
+    /// Asks what has taken too long to stop, unless it was asked to already.
+    pub(super) fn stop_for_timeouts(&mut self, now: Duration) {
+        let deadline = now.saturating_add(self.core.limits.grace);
+        for (id, running) in &mut self.running {
+            if running.deadline.is_none() && running.times_out_at.is_some_and(|at| at <= now) {
+                tracing::info!(%id, worker = %running.attempt.worker, "stops, since it ran longer than an attempt may");
+                running.ask_to_stop(StopReason::Timeout, deadline);
+            }
+        }
+    }
+
     /// Drops async workers whose grace is over, and gives up what can't be dropped. Answers what is to be settled.
     pub(super) fn give_up(&mut self, now: Duration) -> Vec<Settle> {
         let mut over = Vec::new();
@@ -219,8 +237,10 @@ impl Attempts {
             self.forget(id, fence);
         }
         self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
-        self.abandoned.insert((id, fence), Abandoned { kind: running.kind, suspect: running.suspect });
-        (!running.fenced).then_some(Settle { id, fence, end: End::Interrupted { reason } })
+        let Running { kind, urgency, suspect, .. } = running;
+        self.abandoned.insert((id, fence), Abandoned { kind, urgency, suspect });
+        let end = || running.judge.judge(End::Interrupted { reason });
+        (!running.fenced).then(|| Settle { id, fence, end: end() })
     }
 
     /// The manager ends: whatever still runs is told so, and nobody waits for it.
@@ -242,14 +262,16 @@ impl Attempts {
         self.report.clone()
     }
 
-    /// Runs that hold slots: (async, blocking). An abandoned worker holds its slot until it ends.
-    pub(super) fn running(&self) -> (usize, usize) {
-        let kinds = self.running.values().map(|running| running.kind);
-        let kinds = kinds.chain(self.abandoned.values().map(|abandoned| abandoned.kind));
-        kinds.fold((0, 0), |(for_async, for_blocking), kind| match kind {
-            WorkerKind::Async => (for_async + 1, for_blocking),
-            WorkerKind::Blocking => (for_async, for_blocking + 1),
-        })
+    /// Runs that hold slots. An abandoned worker holds its slot until it ends.
+    pub(super) fn taken(&self) -> Taken {
+        let mut taken = Taken::default();
+        for running in self.running.values() {
+            taken.of(running.kind).add(running.urgency);
+        }
+        for abandoned in self.abandoned.values() {
+            taken.of(abandoned.kind).add(abandoned.urgency);
+        }
+        taken
     }
 
     pub(super) fn runs_suspect(&self) -> bool {
@@ -268,8 +290,10 @@ impl Attempts {
         held.map(|running| (running.attempt.id, running.attempt.fence)).collect()
     }
 
+    /// When a run is to be asked to stop, or patience with one ends.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.running.values().filter_map(|running| running.deadline).map(|(at, _)| at).min()
+        let deadline = |running: &Running| running.deadline.map(|(at, _)| at).or(running.times_out_at);
+        self.running.values().filter_map(deadline).min()
     }
 
     /// What workers said since it was last taken, with their last words first.

@@ -4,6 +4,7 @@ mod builder;
 mod enqueue;
 mod explain;
 mod handle;
+mod order;
 mod steer;
 mod watch;
 
@@ -28,13 +29,14 @@ use crate::runtime;
 use crate::state::WorkState;
 use crate::store::{Store, StoreError};
 use crate::time::LONGEST_SLEEP;
-use crate::worker::{Worker, WorkerType};
+use crate::worker::{Worker, WorkerDef, WorkerType};
 
 pub use builder::{Builder, Engine, StartError};
 pub use enqueue::EnqueueError;
-pub(crate) use enqueue::Node;
+pub(crate) use enqueue::Naming;
 pub use explain::{Explanation, Wait};
 pub use handle::{OutputError, WorkHandle};
+pub(crate) use order::Declared;
 pub use steer::{ActionError, Updatable, UpdateError};
 
 /// How many works a query reads at a time.
@@ -88,7 +90,7 @@ impl WorkManager {
     /// # Errors
     /// See [`EnqueueError`].
     pub async fn enqueue<O>(&self, request: Request<Nothing, O>) -> Result<WorkHandle<O>, EnqueueError> {
-        let stored = self.submit(vec![Node::alone(request.into_draft())], None).await?;
+        let stored = self.submit(vec![Declared::first(vec![request.into_draft()])], Naming::None).await?;
         stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
     }
 
@@ -100,12 +102,46 @@ impl WorkManager {
         &self,
         requests: impl IntoIterator<Item = Request<Nothing, O>>,
     ) -> Result<Vec<WorkHandle<O>>, EnqueueError> {
-        let nodes = requests.into_iter().map(|request| Node::alone(request.into_draft())).collect();
-        let stored = self.submit(nodes, None).await?;
+        let drafts = requests.into_iter().map(Request::into_draft).collect();
+        let stored = self.submit(vec![Declared::first(drafts)], Naming::None).await?;
         Ok(stored.ids.into_iter().map(|id| WorkHandle::new(self.clone(), id)).collect())
     }
 
-    /// Stores one work under a name that only one can hold.
+    /// Stores one work under a unique name. If the name is taken, the policy says what happens, and [`UniqueWork::how`] what has
+    /// happened:
+    ///
+    /// - [`Keep`](ExistingWorkPolicy::Keep): if any work of the name is enqueued or runs, the request is dropped: `Kept`.
+    /// - [`Replace`](ExistingWorkPolicy::Replace): what is there is stopped and deleted: `Replaced`.
+    /// - [`AppendOrReplace`](ExistingWorkPolicy::AppendOrReplace): the work waits for what is there, as if it stood behind it in a
+    ///   chain: `Appended`. If some of that has failed or was cancelled, it is replaced: `Replaced`. This is the way to do one thing
+    ///   after the other.
+    /// - [`Append`](ExistingWorkPolicy::Append): the same, but behind failed or cancelled work it fails, or is cancelled, itself.
+    ///
+    /// A name that nobody holds is taken: `Inserted`. Where the request is stored there is a handle of it. The holder of a name
+    /// that was kept has a handle too, if it is the same worker's, by any of the worker's names.
+    ///
+    /// ```
+    /// # use futures::executor::block_on;
+    /// use workman_core::{Enqueued, ExistingWorkPolicy};
+    /// # use workman_core::{MemoryStore, ThreadRuntime, WorkManager, worker};
+    ///
+    /// #[worker]
+    /// fn append_line(line: String) -> usize {
+    ///     line.len()
+    /// }
+    ///
+    /// # let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start()?;
+    /// # block_on(async {
+    /// let policy = ExistingWorkPolicy::AppendOrReplace;
+    /// let first = manager.enqueue_unique("log", policy, append_line::request("one".into())).await?;
+    /// let second = manager.enqueue_unique("log", policy, append_line::request("second".into())).await?;
+    /// let first = first.handle.expect("the name was free");
+    /// assert_eq!(second.how, Enqueued::Appended(vec![first.id()]));
+    /// assert_eq!(second.handle.expect("it is stored").output().await?, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`EnqueueError`].
@@ -117,9 +153,9 @@ impl WorkManager {
     ) -> Result<UniqueWork<O>, EnqueueError> {
         let unique = Unique { name: name.into(), policy: UniquePolicy::OneTime(policy) };
         let draft = request.into_draft();
-        let worker = Arc::clone(&draft.worker);
-        let stored = self.submit(vec![Node::alone(draft)], Some(unique)).await?;
-        self.unique_work(stored, &worker).await
+        let def = draft.def;
+        let stored = self.submit(vec![Declared::first(vec![draft])], Naming::New(unique)).await?;
+        self.unique_work(stored, def).await
     }
 
     /// Stores periodic work.
@@ -127,7 +163,7 @@ impl WorkManager {
     /// # Errors
     /// See [`EnqueueError`].
     pub async fn enqueue_periodic(&self, request: PeriodicRequest) -> Result<WorkHandle<()>, EnqueueError> {
-        let stored = self.submit(vec![Node::alone(request.into_draft())], None).await?;
+        let stored = self.submit(vec![Declared::first(vec![request.into_draft()])], Naming::None).await?;
         stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
     }
 
@@ -143,18 +179,22 @@ impl WorkManager {
     ) -> Result<UniqueWork<()>, EnqueueError> {
         let unique = Unique { name: name.into(), policy: UniquePolicy::Periodic(policy) };
         let draft = request.into_draft();
-        let worker = Arc::clone(&draft.worker);
-        let stored = self.submit(vec![Node::alone(draft)], Some(unique)).await?;
-        self.unique_work(stored, &worker).await
+        let def = draft.def;
+        let stored = self.submit(vec![Declared::first(vec![draft])], Naming::New(unique)).await?;
+        self.unique_work(stored, def).await
     }
 
-    async fn unique_work<O>(&self, stored: enqueue::Stored, worker: &str) -> Result<UniqueWork<O>, EnqueueError> {
+    async fn unique_work<O>(
+        &self,
+        stored: enqueue::Stored,
+        def: &'static WorkerDef,
+    ) -> Result<UniqueWork<O>, EnqueueError> {
         let own = stored.ids.first().copied();
         let (id, same_worker) = match stored.how {
             Enqueued::Kept(id) => {
                 let info = self.info(id).await;
                 let info = info.map_err(|error| EnqueueError::Store { ids: stored.ids.clone(), error })?;
-                (Some(id), info.is_some_and(|info| &*info.worker == worker))
+                (Some(id), info.is_some_and(|info| self.is_named(def, &info.worker)))
             }
             Enqueued::Updated(id) => (Some(id), true),
             _ => (own, true),
@@ -163,12 +203,23 @@ impl WorkManager {
         Ok(UniqueWork { how: stored.how, handle })
     }
 
+    /// Whether work that is stored under this name is this worker's: by its name here, its own name or an alias.
+    fn is_named(&self, def: &'static WorkerDef, name: &str) -> bool {
+        let registry = &self.core().registry;
+        match registry.get(name) {
+            Some(registered) => std::ptr::eq(registered.def, def),
+            // A worker that this manager does not run still has its own names.
+            None => def.name == name || def.aliases.contains(&name),
+        }
+    }
+
     /// Begins a chain with one request, a list of requests side by side, or a tuple of different ones.
     pub fn begin_with<N: Step<Start>>(&self, step: N) -> Chain<N::Shape> {
         Chain::new(self.clone()).then(step)
     }
 
-    /// Begins a chain under a name that only one can hold.
+    /// Begins a chain under a unique name. All its works belong to the name; the policy is asked once, for the whole of it, as
+    /// [`enqueue_unique`](Self::enqueue_unique) says. Appended, its first step waits for what was last under the name.
     pub fn begin_unique<N: Step<Start>>(
         &self,
         name: impl Into<Arc<str>>,
@@ -190,10 +241,10 @@ impl WorkManager {
         id: WorkId,
     ) -> Result<WorkHandle<W::Output>, HandleError> {
         let info = self.info(id).await.map_err(HandleError::Store)?.ok_or(HandleError::NotFound(id))?;
-        let wanted = self.core().registry.of(W::DEF).map_or(W::DEF.name, |worker| &*worker.name);
-        if *info.worker == *wanted || W::DEF.aliases.contains(&&*info.worker) {
+        if self.is_named(W::DEF, &info.worker) {
             return Ok(WorkHandle::new(self.clone(), id));
         }
+        let wanted = self.core().registry.of(W::DEF).map_or(W::DEF.name, |worker| &*worker.name);
         Err(HandleError::OtherWorker { id, wanted: wanted.into(), found: info.worker })
     }
 
@@ -309,7 +360,7 @@ impl WorkManager {
 /// What a unique enqueue did.
 #[derive(Debug)]
 pub struct UniqueWork<O> {
-    /// What happened: it was inserted, the holder of the name was kept, replaced, or updated.
+    /// What happened: it was inserted, the holder of the name was kept, replaced, updated, or appended to.
     pub how: Enqueued,
     /// The work that holds the name now; none if it is another worker's.
     pub handle: Option<WorkHandle<O>>,

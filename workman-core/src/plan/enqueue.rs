@@ -210,6 +210,9 @@ fn is_yet_to_release(draft: &Draft<'_>, prerequisite: WorkId, dependent: WorkId)
     }))
 }
 
+/// Lanes that are newer than an offer are too many to look into beyond this number.
+const NEWER_LANES: u32 = 16;
+
 /// Claims new work for the slots that the caller has reserved, unless something that is ready already ranks higher.
 fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Result<Vec<WorkId>, Halt> {
     let Some(offer) = enqueue.offer.as_ref().filter(|offer| is_attached(&draft.meta, offer.epoch)) else {
@@ -217,9 +220,14 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
     };
     let offered: BTreeSet<WorkId> = offer.ids.iter().copied().collect();
     let mut candidates = Vec::new();
-    for work in new.iter().filter(|work| offered.contains(&work.id)) {
-        if let Some(record) = draft.work(work.id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
-            candidates.push((rank(record.terms.priority), record.turn, *work));
+    for work in new {
+        match draft.work(work.id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
+            // It goes first, and is left to a claim, which knows its budget.
+            Some(record) if record.urgency == Urgency::Expedited => return Ok(Vec::new()),
+            Some(record) if offered.contains(&work.id) => {
+                candidates.push((rank(record.terms.priority), record.turn, *work));
+            }
+            _ => {}
         }
     }
     candidates.sort_by_key(|(rank, turn, _)| (*rank, *turn));
@@ -239,9 +247,15 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
     Ok(claimed)
 }
 
-/// The rank of the best work that is ready already, in the lanes of the candidates and those that the offer names.
+/// The rank of the best work that is ready already, in the lanes of the candidates, those that the offer names, and those that
+/// its manager does not know yet. Expedited work beats every rank.
 fn best_rival(draft: &Draft<'_>, offer: &Offer, candidates: &[(u8, u64, &NewWork)]) -> Result<Option<u8>, Halt> {
     let mut lanes: BTreeSet<LaneId> = offer.rivals.iter().copied().collect();
+    let next_lane = draft.view.meta.next_lane;
+    if next_lane.saturating_sub(offer.lanes) > NEWER_LANES {
+        return Ok(Some(0));
+    }
+    lanes.extend((offer.lanes..next_lane).map(LaneId));
     for (_, _, work) in candidates {
         lanes.extend(draft.work(work.id)?.map(|record| record.lane).filter(|lane| lane.0 < draft.view.meta.next_lane));
     }

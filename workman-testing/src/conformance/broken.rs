@@ -237,7 +237,7 @@ impl Broken {
                 Ok(vec![Ok(Applied::Updated(UpdateResult::AppliedImmediately))])
             }
             Fault::IgnoresPruning if matches!(units[0].command, Command::Prune(_)) => {
-                Ok(vec![Ok(Applied::Pruned { count: 1, before: 0, next: None, next_due: None })])
+                Ok(vec![Ok(Applied::Pruned { count: 1, stored: 0, before: 0, next: None, next_due: None })])
             }
             Fault::OverfillsClaims => {
                 for unit in &mut units {

@@ -7,6 +7,7 @@ mod cancel;
 mod cascade;
 mod claim;
 mod enqueue;
+mod expedited;
 mod invariants;
 mod loading;
 mod periodic;
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::data::{Codec, Payload};
 use crate::id::WorkId;
-use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath};
+use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OutOfQuotaPolicy};
 use crate::query::WorkSelector;
 use crate::record::{ErrorText, LaneId, Notes, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
@@ -392,6 +393,10 @@ trait Wishes: Sized {
 
     fn every(self, interval: Duration) -> Self {
         self.terms(|terms| terms.schedule = Schedule::every(interval))
+    }
+
+    fn expedited(self, policy: OutOfQuotaPolicy) -> Self {
+        self.terms(|terms| terms.expedited = Some(policy))
     }
 
     /// The next run is due then, by the wall clock.
