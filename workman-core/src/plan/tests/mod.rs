@@ -17,6 +17,7 @@ mod refusals;
 mod settle;
 mod unique;
 mod update;
+mod view;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
