@@ -14,7 +14,7 @@ use std::time::Duration;
 use support::{Bystanders, DAY, HOUR, MINUTE, ends, secs};
 use workman_core::record::AttemptEnd;
 use workman_core::{
-    ActionError, Backoff, ConstraintKind, Constraints, EnqueueError, NoteError, Nothing, Request, StopReason,
+    ActionError, Backoff, Clock, ConstraintKind, Constraints, EnqueueError, NoteError, Nothing, Request, StopReason,
     WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState, worker,
 };
 use workman_testing::{Fault, Signal, TestDriver, VirtualClock};
@@ -649,17 +649,30 @@ async fn logs(number: u32, #[state] log: Log, cx: &WorkContext) -> Result<(), Wo
     Ok(())
 }
 
+#[worker]
+async fn logs_too(number: u32, #[state] log: Log, cx: &WorkContext) -> Result<(), WorkError> {
+    log.lock().unwrap().push(number.to_string());
+    cx.sleep(secs(1)).await?;
+    Ok(())
+}
+
+/// Of one worker and of several, at once and after a delay.
 #[test]
 fn sch_2_and_sch_6_greater_priority_goes_first_and_equals_in_the_order_of_their_enqueue() {
-    let log = Log::default();
-    let test = one_slot().state(log.clone());
-    let bystanders = Bystanders::of(&test);
-    for (number, priority) in [(1, 0), (2, 0), (3, 5), (4, -5), (5, 5), (6, 0)] {
-        test.enqueue(logs::request(number).priority(priority));
+    for (every, delay) in [(1, secs(0)), (2, secs(0)), (2, secs(10))] {
+        let log = Log::default();
+        let test = one_slot().state(log.clone());
+        let bystanders = Bystanders::of(&test);
+        test.enqueue(takes::request(5).initial_delay(delay));
+        for (number, priority) in [(1, 0), (2, 0), (3, 5), (4, -5), (5, 5), (6, 0), (7, -5)] {
+            let request = if number % every == 0 { logs::request(number) } else { logs_too::request(number) };
+            test.enqueue(request.priority(priority).initial_delay(delay));
+        }
+        test.advance(secs(30));
+        let first = if delay.is_zero() { "the slot was taken" } else { "the greatest goes first" };
+        assert_eq!(take(&log), ["3", "5", "1", "2", "6", "4", "7"], "{first}");
+        bystanders.are_untouched(&test);
     }
-    test.advance(secs(6));
-    assert_eq!(take(&log), ["1", "3", "5", "2", "6", "4"], "the first found a free slot");
-    bystanders.are_untouched(&test);
 }
 
 #[test]
@@ -690,6 +703,24 @@ fn sch_4_no_work_is_too_many_and_no_run_too_long() {
     assert_eq!((test.output::<u64>(long), test.info(long).runs), (12 * 3600, 1));
     test.advance(12 * HOUR + MINUTE * 3);
     assert!(delayed.iter().all(|id| test.state_of(*id) == WorkState::Succeeded));
+    bystanders.are_untouched(&test);
+}
+
+// ---- start and recovery ----
+
+/// The store's time goes on where its last commit was, so that the work waits for its stated delay again at the most.
+#[test]
+fn rec_8_a_clock_that_was_set_back_while_the_program_was_off_delays_nothing() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let delayed = test.enqueue(takes::request(0).initial_delay(HOUR));
+    test.advance(30 * MINUTE);
+    test.clock().set_wall(test.clock().wall() - DAY);
+    test.crash_and_restart();
+    test.advance(30 * MINUTE - MILLI);
+    assert_eq!(test.state_of(delayed), WorkState::Enqueued);
+    test.advance(31 * MINUTE);
+    assert_eq!(test.state_of(delayed), WorkState::Succeeded);
     bystanders.are_untouched(&test);
 }
 
