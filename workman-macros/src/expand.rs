@@ -194,8 +194,7 @@ impl<'a> Expansion<'a> {
         let priority = options.priority.as_ref().map(|priority| quote!(priority: #priority,));
         let constraints = options.constraints.as_ref().map(|constraints| quote!(constraints: #constraints,));
         let given = [attempts, on_death, backoff, priority, constraints];
-        let rest = given.iter().any(Option::is_none).then(|| quote!(..#p::DEFAULTS));
-        quote!(#p::Defaults { #(#given)* #rest })
+        quote!(#p::Defaults { #(#given)* ..#p::DEFAULTS })
     }
 
     /// Decodes the arguments and makes the body.

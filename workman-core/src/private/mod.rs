@@ -44,6 +44,7 @@ pub const DEFAULTS: Defaults = Defaults {
     priority: 0,
     constraints: Constraints::NONE,
     on_death: OnDeath::Park,
+    backoff_fn: None,
 };
 
 /// An async body.

@@ -226,6 +226,7 @@ mod tests {
             priority: 4,
             constraints: Constraints::new().requires_charging(),
             on_death: OnDeath::Fail,
+            backoff_fn: None,
         },
         states: Vec::new,
         start: |_| Err(Unstartable::Undecodable("never started".into())),

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
@@ -114,6 +115,9 @@ pub struct Defaults {
     pub constraints: Constraints,
     /// What a death of the process does to its work.
     pub on_death: OnDeath,
+    /// How long to wait after so many failed attempts, asked if the policy of the work is
+    /// [`Custom`](crate::policy::BackoffPolicy::Custom). If it panics, the wait is what it would be without it.
+    pub backoff_fn: Option<fn(failed_attempts: u32) -> Duration>,
 }
 
 /// All that a run gets.

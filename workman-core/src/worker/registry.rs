@@ -230,6 +230,7 @@ mod tests {
                 priority: 0,
                 constraints: Constraints::NONE,
                 on_death: OnDeath::Park,
+                backoff_fn: None,
             },
             states: || vec![StateKey::of::<u8>()],
             start: |_| Ok(Body::Blocking(Box::new(|| End::Snoozed { delay: std::time::Duration::ZERO }))),

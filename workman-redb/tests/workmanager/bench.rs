@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use workman_core::query::WorkQuery;
-use workman_core::{
-    Chain, Constraints, Store, Timestamp, WorkContext, WorkError, WorkId, WorkState, chain, worker,
-};
+use workman_core::{Chain, Constraints, Store, Timestamp, WorkContext, WorkError, WorkId, WorkState, chain, worker};
 use workman_redb::RedbStore;
 use workman_testing::{MemoryHome, Signal, StoreHome, TestDriver};
 
@@ -27,9 +25,6 @@ pub(crate) const fn millis(millis: u64) -> Duration {
 pub(crate) const MINUTE: Duration = secs(60);
 pub(crate) const HOUR: Duration = secs(3600);
 pub(crate) const DAY: Duration = secs(24 * 3600);
-
-/// Longer than any test looks.
-pub(crate) const NEVER: Duration = secs(10 * 365 * 24 * 3600);
 
 /// Runs a test on a memory store, and then on a redb file.
 pub(crate) fn on_both_stores(test: impl Fn(Bench)) {
@@ -143,7 +138,6 @@ impl Deref for Bench {
         &self.driver
     }
 }
-
 
 /// What workers write down.
 #[derive(Clone, Default)]

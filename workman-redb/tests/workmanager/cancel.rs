@@ -1,10 +1,8 @@
 //! Cancel and prune (sections 1 and 2 of the upstream suite).
 
-use std::time::Duration;
+use workman_core::{Request, StopReason, WorkId, WorkSelector, WorkState};
 
-use workman_core::{Request, StopReason, WorkId, WorkQuery, WorkSelector, WorkState};
-
-use crate::bench::{Bench, DAY, HOUR, MINUTE, fails, held, on_both_stores, say, slow};
+use crate::bench::{DAY, HOUR, MINUTE, fails, held, on_both_stores, say};
 
 use WorkState::{Blocked, Cancelled, Enqueued as Waits, Failed, Running, Succeeded};
 
@@ -130,6 +128,7 @@ fn can_1_everything_is_cancelled_but_for_what_is_finished() {
         assert_eq!(test.cancel(WorkSelector::All), 4);
         assert_eq!(test.states(&done), [Succeeded, Failed]);
         assert_eq!(test.states(&[periodic, chain[0], chain[1], waits]), [Cancelled; 4]);
+        test.run_until_idle();
         test.diary();
         test.advance(DAY);
         assert_eq!(test.diary(), [] as [&str; 0]);
@@ -172,30 +171,4 @@ fn sm_1_cancelled_periodic_work_never_runs_again() {
         test.advance(HOUR);
         assert_eq!((test.diary().len(), test.state_of(id)), (0, Cancelled));
     });
-}
-
-/// WorkManagerImplTest 59: finished work goes a day after its end (row 11 of what is changed: after its end, not its enqueue, and
-/// while the process lives), and unfinished work never does.
-#[test]
-fn rec_6_finished_work_goes_a_day_after_its_end_and_unfinished_work_never() {
-    on_both_stores(|test| {
-        let long = test.enqueue(slow::request("long".into(), 3 * 3600));
-        let keeps = test.enqueue(say::request("kept".into()).keep_results_for_at_least(DAY));
-        let waits = test.enqueue(say::request("waits".into()).initial_delay(10 * DAY));
-        test.advance(3 * HOUR);
-        assert_eq!(test.states(&[long, keeps, waits]), [Succeeded, Succeeded, Waits]);
-        test.advance(DAY - Duration::from_millis(1));
-        assert!(test.find(long).is_some(), "a day after its end, not after its enqueue");
-        test.advance(MINUTE);
-        assert!(test.find(long).is_none());
-        assert!(test.find(keeps).is_some(), "it asked for a day more");
-        test.advance(DAY);
-        assert_eq!((test.find(keeps), test.state_of(waits)), (None, Waits));
-    });
-}
-
-/// All that is stored, by id.
-#[allow(dead_code)]
-fn stored(test: &Bench) -> Vec<WorkId> {
-    test.query(WorkQuery::all()).into_iter().map(|info| info.id).collect()
 }

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
 
+mod backoff;
 mod bench;
 mod cancel;
+mod chains;
+mod periodic;
 mod query;
 mod requests;
 mod times;

@@ -1,8 +1,6 @@
 //! Queries and snapshots: sections B3 and 1 of the upstream suite.
 
-use workman_core::{
-    ExistingWorkPolicy, Request, WorkId, WorkQuery, WorkSelector, WorkState,
-};
+use workman_core::{ExistingWorkPolicy, Request, WorkId, WorkQuery, WorkSelector, WorkState};
 
 use crate::bench::{Bench, CHARGING, DAY, held, on_both_stores, say, tell};
 

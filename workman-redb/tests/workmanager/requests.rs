@@ -1,9 +1,7 @@
 //! Requests and what they become: sections 1 and C of the upstream suite.
 
 use workman_core::request::{NameProblem, RequestError};
-use workman_core::{
-    Backoff, Constraints, EnqueueError, NetworkType, WorkId, WorkInfo, WorkQuery, WorkState, worker,
-};
+use workman_core::{Backoff, Constraints, EnqueueError, NetworkType, WorkId, WorkInfo, WorkQuery, WorkState, worker};
 
 use crate::bench::{Bench, CHARGING, DAY, HOUR, MINUTE, flaky, millis, on_both_stores, say, secs, tell};
 

@@ -1,6 +1,6 @@
 //! What is too wide for one commit.
 
-use super::super::CASCADE_LIMIT;
+use super::super::{CASCADE_LIMIT, Want};
 use super::*;
 
 /// More than one commit ends.
@@ -23,7 +23,7 @@ fn wide(house: &mut House, dependents: u128, wish: impl Fn(NewWork) -> NewWork) 
 
 /// Claims until nothing but the claim itself is left to do; answers how many commits drained before that.
 fn drain(house: &mut House, epoch: u64) -> usize {
-    for round in 0.. {
+    for round in 0..10 {
         let left = house.count(WorkState::Blocked);
         let claim = house.claim_all(epoch, 3);
         let (works, _, _, again) = house.claim_with(claim);
@@ -33,7 +33,7 @@ fn drain(house: &mut House, epoch: u64) -> usize {
         assert!(works.is_empty(), "nothing is claimed while a cascade is on its way");
         assert!(left - house.count(WorkState::Blocked) <= CASCADE_LIMIT, "commits are bounded");
     }
-    unreachable!()
+    panic!("a cascade never ends")
 }
 
 #[test]
@@ -105,6 +105,35 @@ fn work_that_is_born_during_a_release_is_not_released_twice() {
 }
 
 #[test]
+fn an_id_that_is_used_again_at_the_very_end_of_the_part_that_is_done_waits_for_nothing() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1)]);
+    // The last one that the first commit releases has a name, so that it can be replaced.
+    let last = 1_000 + CASCADE_LIMIT as u128 - 1;
+    let dependent = |number| if number == last { work(number).name("n") } else { work(number) };
+    populate(&mut house, (1_000..1_000 + WIDE).map(|number| dependent(number).after([1])));
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, success());
+    assert_eq!(house.states([last, last + 1]), [WorkState::Enqueued, WorkState::Blocked]);
+    assert_eq!(house.unique(work(2).name("n"), REPLACE), Enqueued::Replaced(vec![id(last)]));
+    house.enqueue([work(last).after([1])]);
+    drain(&mut house, epoch);
+    assert_ne!(house.state(last), WorkState::Blocked);
+}
+
+#[test]
+fn a_cascade_of_others_keeps_no_replaced_work() {
+    let mut house = House::new();
+    let (_, claimed) = wide(&mut house, WIDE, |work| work);
+    house.enqueue([work(2).name("n")]);
+    house.settle(&claimed, success());
+    assert_eq!(house.cascades(), 1);
+    house.unique(work(3).name("n"), REPLACE);
+    assert!(house.find(2).is_none());
+}
+
+#[test]
 fn a_deep_chain_ends_as_a_whole() {
     let mut house = House::new();
     let epoch = house.attach();
@@ -159,6 +188,61 @@ fn a_selection_of_wide_works_stays_within_one_limit() {
     assert!(house.count(WorkState::Cancelled) <= CASCADE_LIMIT + 4);
     drain(&mut house, epoch);
     assert_eq!(house.count(WorkState::Blocked), 0);
+}
+
+/// More roots than one commit ends the dependents of, all with the same dependents: each counts as often as it is reached.
+fn mesh(house: &mut House) -> usize {
+    let roots = 80;
+    house.enqueue((1..=roots).map(|root| work(root).tag("root")));
+    let width = CASCADE_LIMIT as u128 / 30;
+    house.enqueue((0..width).map(|number| work(1_000 + number).after(1..=roots)));
+    roots as usize
+}
+
+#[test]
+fn a_selection_asks_at_once_for_what_its_works_pass_their_end_on_to_and_for_little_more_than_it_may_look_at() {
+    let mut house = House::new();
+    mesh(&mut house);
+    let scopes = house.scopes(&cancel(WorkSelector::tag("root")));
+    assert!(scopes.len() <= 4, "{} rounds of loading", scopes.len());
+    assert!(edges_wanted(&scopes).iter().sum::<usize>() <= 4 * CASCADE_LIMIT);
+}
+
+#[test]
+fn a_drain_asks_for_no_more_than_it_can_go_on_with() {
+    let mut house = House::new();
+    let roots = mesh(&mut house);
+    house.cancel(WorkSelector::tag("root"));
+    let pending = house.cascades();
+    assert!((roots / 2..roots).contains(&pending), "{pending} cascades");
+    let wanted = edges_wanted(&house.scopes(&Command::Drain));
+    assert!(wanted.len() < pending, "{} of {pending}", wanted.len());
+    assert!(wanted.iter().sum::<usize>() <= 4 * CASCADE_LIMIT);
+    assert_eq!(house.done(&Command::Drain), Applied::Drained { again: true });
+    assert_eq!(house.done(&Command::Drain), Applied::Drained { again: false });
+    assert_eq!(house.cascades(), 0);
+}
+
+/// The limits of the lists of dependents that a plan asks for.
+fn edges_wanted(scopes: &[Scope]) -> Vec<usize> {
+    let limits = scopes.iter().flatten().filter_map(|want| match want {
+        Want::Dependents { limit, .. } | Want::Descendants { limit, .. } => Some(*limit),
+        _ => None,
+    });
+    limits.collect()
+}
+
+#[test]
+fn dep_1_released_work_is_enqueued_anew_and_its_delay_counts_from_there() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2).after([1]).delay(MINUTE)]);
+    let (born, claimed) = (house.now, house.run(epoch, 1));
+    house.advance(HOUR);
+    house.settle(&claimed, success());
+    let released = house.record(2);
+    assert_eq!((released.created, released.enqueued), (born, house.now));
+    assert_eq!(house.due_in(2), 60);
 }
 
 #[test]

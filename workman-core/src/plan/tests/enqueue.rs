@@ -134,6 +134,26 @@ fn births_are_numbered_in_the_order_of_the_request() {
     assert!(house.record(9).rows.dependents && !house.record(3).rows.dependents);
 }
 
+#[test]
+fn a_commit_hints_at_each_lane_once_and_at_the_first_due_time_only() {
+    let mut house = House::new();
+    house.enqueue([work(1), work(2)]);
+    house.enqueue([work(3), work(4), work(5).delay(HOUR), work(6).delay(MINUTE), work(7).delay(2 * HOUR)]);
+    let lane = house.record(1).lane;
+    assert_eq!(house.hints, [Hint::Ready(lane), Hint::Due(house.now + MINUTE)]);
+}
+
+#[test]
+fn a_lane_is_made_once_for_each_pair_of_worker_and_constraints() {
+    let mut house = House::new();
+    let constrained = |number| work(number).spec(|spec| spec.constraints = Constraints::new().requires_charging());
+    house.enqueue([work(1), constrained(2), work(3), constrained(4), work(5).worker("other")]);
+    house.enqueue([work(6), constrained(7), constrained(8).worker("other"), constrained(9).worker("other")]);
+    let lanes = [1, 2, 3, 4, 5, 6, 7, 8, 9].map(|number| house.record(number).lane.0);
+    assert_eq!(lanes, [0, 1, 0, 1, 2, 0, 1, 3, 3]);
+    assert_eq!(house.hints.iter().filter(|hint| matches!(hint, Hint::Lane(_))).count(), 1);
+}
+
 fn offer(house: &mut House, epoch: u64, works: Vec<NewWork>, room: usize, rivals: Vec<LaneId>) -> Vec<u128> {
     let ids = works.iter().map(|work| work.id).collect();
     let offer = super::super::Offer { epoch, generation: 7, room, ids, rivals };

@@ -8,7 +8,9 @@ mod cascade;
 mod claim;
 mod enqueue;
 mod invariants;
+mod loading;
 mod recover;
+mod refusals;
 mod settle;
 mod unique;
 mod walk;
@@ -35,6 +37,9 @@ use crate::time::Timestamp;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// No plan asks more often than this, however much it moves: each time costs a round trip where the store is a server.
+const MOST_ROUNDS: usize = 20;
 
 /// Rows and index entries in maps.
 #[derive(Clone, Default)]
@@ -118,20 +123,30 @@ impl House {
 
     /// What the planner decides about the command now.
     fn decide(&self, command: &Command) -> Result<Plan, Refusal> {
+        self.think(command).0
+    }
+
+    /// What the planner asks for, round after round, before it decides about the command.
+    fn scopes(&self, command: &Command) -> Vec<Scope> {
+        self.think(command).1
+    }
+
+    fn think(&self, command: &Command) -> (Result<Plan, Refusal>, Vec<Scope>) {
         let stored = stored_meta(&self.shelf).unwrap();
         let latest = stored.latest.max(self.now);
         let mut view = Snapshot {
             meta: crate::record::Meta { incarnation: self.incarnation, latest, ..stored },
             ..Snapshot::default()
         };
-        let mut rounds = 0;
+        let mut scopes = Vec::new();
         loop {
-            match plan(&view, command, latest)? {
-                Step::Done(plan) => return Ok(plan),
-                Step::Load(scope) => {
+            match plan(&view, command, latest) {
+                Ok(Step::Done(plan)) => return (Ok(plan), scopes),
+                Err(refusal) => return (Err(refusal), scopes),
+                Ok(Step::Load(scope)) => {
                     load(&self.shelf, &scope, &mut view).unwrap();
-                    rounds += 1;
-                    assert!(rounds < 10_000, "{}: a plan never ends: it asks for {scope:?}", self.label);
+                    assert!(scopes.len() < MOST_ROUNDS, "{}: a plan still asks for {scope:?}", self.label);
+                    scopes.push(scope);
                 }
             }
         }
@@ -193,6 +208,11 @@ impl House {
         let refusal = self.send(command).expect_err("the command is to be refused");
         assert_eq!(self.dump(), before, "a refused command changed something");
         refusal
+    }
+
+    /// How many cascades wait to be drained.
+    fn cascades(&self) -> usize {
+        self.shelf.rows.values().filter(|row| matches!(row, Row::Cascade(_))).count()
     }
 
     fn find(&self, number: u128) -> Option<WorkRecord> {

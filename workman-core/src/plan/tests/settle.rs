@@ -352,6 +352,22 @@ fn per_2_the_first_run_waits_for_the_initial_delay_only() {
 }
 
 #[test]
+fn per_3_a_new_period_is_enqueued_when_the_one_before_it_ends() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).every(HOUR)]);
+    let born = house.now;
+    for (number, end) in [success(), failure(Advice::Never)].into_iter().enumerate() {
+        house.advance(2 * HOUR);
+        let claimed = house.run(epoch, 1);
+        assert_eq!(claimed.record.period.unwrap().count as usize, number);
+        house.advance(MINUTE);
+        house.settle(&claimed, end);
+        assert_eq!((house.record(1).enqueued, house.record(1).created), (house.now, born));
+    }
+}
+
+#[test]
 fn a_new_period_forgets_progress_and_checkpoint() {
     let mut house = House::new();
     let epoch = house.attach();

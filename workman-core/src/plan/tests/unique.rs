@@ -119,6 +119,32 @@ fn unq_a_repeated_replace_of_the_same_request_replaces_nothing() {
 }
 
 #[test]
+fn of_a_replaced_work_no_row_stays() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).name("n"), work(2).name("n")]);
+    let claimed = house.run(epoch, 1);
+    house.done(&note(&claimed, Some("1"), Some("2")));
+    house.settle(&claimed, failure(Advice::After(Duration::ZERO)));
+    for claimed in house.claim(epoch, 2) {
+        house.done(&note(&claimed, Some("1"), None));
+    }
+    house.unique(work(3).name("n"), REPLACE);
+    let rows: Vec<&RowKey> = house.shelf.rows.keys().filter(|key| key_of(key).is_some()).collect();
+    assert!(rows.iter().all(|key| key_of(key) == Some(id(3))), "{rows:?}");
+}
+
+/// The work that a row is about.
+fn key_of(key: &RowKey) -> Option<WorkId> {
+    match key {
+        RowKey::Record(id) | RowKey::Spec(id) | RowKey::Output(id) | RowKey::Notes(id) | RowKey::History(id) => {
+            Some(*id)
+        }
+        _ => None,
+    }
+}
+
+#[test]
 fn unq_names_are_apart() {
     let mut house = House::new();
     house.unique(work(1).name("n"), REPLACE);
@@ -143,6 +169,17 @@ fn unq_10_update_of_one_time_work_or_a_chain_is_refused() {
         let refusal = house.refused(&unique(work(50).name("n").every(HOUR), UPDATE));
         assert!(matches!(refusal, Refusal::NotPeriodic { id, .. } if id == super::id(1)), "{refusal:?}");
     }
+}
+
+#[test]
+fn unq_10_a_periodic_work_that_shares_its_name_is_not_updated() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).name("n"), work(2).name("n").every(HOUR).delay(HOUR)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, success());
+    let refusal = house.refused(&unique(work(3).name("n").every(HOUR), UPDATE));
+    assert_eq!(refusal, Refusal::NotPeriodic { name: "n".into(), id: id(2) });
 }
 
 #[test]

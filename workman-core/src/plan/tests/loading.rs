@@ -1,0 +1,125 @@
+//! How often a plan asks, and for what: each round is a trip to the server for a store that has one.
+
+use super::super::{Offer, Want};
+use super::*;
+
+/// More works than a store that asks for each of them could hide.
+const MANY: u128 = 30;
+
+/// Asserts that the command is planned after this many rounds of loading, and does it.
+fn in_rounds(house: &mut House, rounds: usize, command: &Command) -> Applied {
+    let scopes = house.scopes(command);
+    assert_eq!(scopes.len(), rounds, "{command:?} asks for {scopes:?}");
+    house.done(command)
+}
+
+/// Many works that run, each with an attempt behind it, a tag, and a work that waits for it.
+fn running(house: &mut House, wish: impl Fn(NewWork) -> NewWork) -> (u64, Vec<Claimed>) {
+    let epoch = house.attach();
+    house.enqueue((1..=MANY).map(|number| wish(work(number).tag("t"))));
+    house.enqueue((1..=MANY).map(|number| work(100 + number).after([number])));
+    for claimed in house.claim(epoch, MANY as usize) {
+        house.settle(&claimed, interrupted());
+    }
+    let claimed = house.claim(epoch, MANY as usize);
+    assert_eq!(claimed.len() as u128, MANY);
+    (epoch, claimed)
+}
+
+#[test]
+fn an_enqueue_loads_all_that_it_certainly_needs_at_once() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue((1..=MANY).map(work));
+    let chain = || {
+        let outside = (1..=MANY).map(|number| work(100 + number).after([number]).worker(&format!("w{number}")));
+        outside.chain([work(200).after([101])]).map(|work| work.name("n")).collect::<Vec<_>>()
+    };
+    let unique = Unique { name: "n".into(), policy: KEEP };
+    let command = Command::Enqueue(Enqueue { works: chain(), unique: Some(unique), offer: None });
+    in_rounds(&mut house, 1, &command);
+    in_rounds(&mut house, 2, &enqueue(chain()));
+    let wanted = house.scopes(&enqueue([work(300), work(301).after([300, 1])]));
+    let works = wanted[0].iter().filter(|want| matches!(want, Want::Work(_))).count();
+    assert_eq!(works, 3, "each work once: {wanted:?}");
+    let offer = Offer { epoch, generation: 0, room: 1, ids: vec![id(400)], rivals: Vec::new() };
+    let new_lane = vec![work(400).worker("new lane")];
+    let command = Command::Enqueue(Enqueue { works: new_lane, unique: None, offer: Some(offer) });
+    in_rounds(&mut house, 1, &command);
+    assert_eq!(house.state(400), WorkState::Running, "in a lane that is new nobody is a rival");
+}
+
+#[test]
+fn a_claim_loads_all_its_lanes_at_once_and_none_for_which_there_is_no_room() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue((1..=MANY).map(|number| work(number).worker(&format!("w{number}"))));
+    let claim = house.claim_all(epoch, 2);
+    let full = Claim { async_room: 0, blocking_room: 5, ..claim.clone() };
+    let no_suspects = Claim { suspects: SuspectsAllowed::None, ..claim.clone() };
+    let lists = |house: &House, claim: &Claim| {
+        let scopes = house.scopes(&Command::Claim(claim.clone()));
+        scopes.iter().flatten().filter(|want| matches!(want, Want::Ready { .. })).count() as u128
+    };
+    assert_eq!(lists(&house, &full), 0);
+    assert_eq!(lists(&house, &no_suspects), MANY);
+    assert_eq!(lists(&house, &claim), 2 * MANY);
+    in_rounds(&mut house, 1, &Command::Claim(claim));
+    assert_eq!(house.count(WorkState::Running), 2);
+}
+
+#[test]
+fn a_settle_loads_its_work_and_then_what_hangs_on_it() {
+    let mut house = House::new();
+    let (_, claimed) = running(&mut house, |work| work);
+    in_rounds(&mut house, 2, &settle(&claimed[0], success()));
+    in_rounds(&mut house, 2, &settle(&claimed[1], interrupted()));
+    in_rounds(&mut house, 3, &settle(&claimed[2], failure(Advice::Never)));
+}
+
+#[test]
+fn a_selection_and_a_replacement_of_many_running_works_load_in_two_rounds() {
+    let mut house = House::new();
+    running(&mut house, |work| work);
+    in_rounds(&mut house, 2, &cancel(WorkSelector::tag("t")));
+    let mut house = House::new();
+    running(&mut house, |work| work.name("n"));
+    in_rounds(&mut house, 2, &unique(work(1_000).name("n"), REPLACE));
+    let mut house = House::new();
+    running(&mut house, |work| work.name("n"));
+    house.cancel(WorkSelector::tag("t"));
+    in_rounds(&mut house, 1, &unique(work(1_000).name("n"), REPLACE));
+}
+
+#[test]
+fn a_selection_asks_for_the_attempts_of_those_only_that_run_and_had_some() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue((1..=4).map(|number| work(number).tag("t")));
+    for claimed in house.claim(epoch, 2) {
+        house.settle(&claimed, failure(Advice::After(Duration::ZERO)));
+    }
+    // 3 and 4 run for the first time, 1 for the second, and 2 has an attempt behind it and waits.
+    assert_eq!(numbers(&house.claim(epoch, 3)), [3, 4, 1]);
+    let scopes = house.scopes(&cancel(WorkSelector::tag("t")));
+    let histories: Vec<&Want> = scopes.iter().flatten().filter(|want| matches!(want, Want::History(_))).collect();
+    assert_eq!(histories, [&Want::History(id(1))]);
+}
+
+#[test]
+fn managers_come_and_go_in_few_rounds_whatever_they_hold() {
+    let mut house = House::new();
+    let (epoch, claimed) = running(&mut house, |work| work);
+    let held = claimed.iter().take(5).map(|claimed| (claimed.record.id, claimed.record.fence)).collect();
+    in_rounds(&mut house, 1, &Command::Attach);
+    in_rounds(&mut house, 1, &Command::Reclaim { epoch, held });
+    let mut house = House::new();
+    let (epoch, _) = running(&mut house, |work| work);
+    in_rounds(&mut house, 2, &Command::Detach { epoch });
+    for (on_death, rounds) in [(OnDeath::Park, 2), (OnDeath::Fail, 3)] {
+        let mut house = House::new();
+        running(&mut house, |work| work.terms(|terms| terms.on_death = on_death));
+        house.die();
+        in_rounds(&mut house, rounds, &Command::Rescue);
+    }
+}

@@ -1,0 +1,186 @@
+//! Periodic work (sections 7, 7b, A and C of the upstream suite).
+
+use workman_core::record::Schedule;
+use workman_core::{
+    Backoff, ExistingPeriodicWorkPolicy, StopReason, WorkContext, WorkError, WorkSelector, WorkState, worker,
+};
+
+use crate::bench::{DAY, Diary, HOUR, MINUTE, fails, flaky, held, millis, on_both_stores, say, secs};
+
+use WorkState::{Cancelled, Enqueued as Waits, Running};
+
+/// WorkerWrapperTest 21: after a success it is enqueued for its next period, with no failures.
+#[test]
+fn per_5_a_success_ends_the_period_and_the_next_begins_with_attempt_zero() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(flaky::periodic("x".into(), 2, DAY));
+        test.advance(secs(90));
+        assert_eq!(test.diary(), ["x 0", "x 1", "x 2"]);
+        let info = test.info(id);
+        assert_eq!((info.state, info.periods, info.failures), (Waits, 1, 0));
+        test.advance(DAY);
+        assert_eq!(test.diary(), ["x 0", "x 1", "x 2"], "the next period counts anew");
+    });
+}
+
+/// WorkerWrapperTest 20, 47 and reference SM-7: a failed period does not end the series, whether the worker gave up or panicked.
+#[test]
+fn sm_7_a_failed_period_does_not_end_the_series() {
+    on_both_stores(|test| {
+        let failing = test.enqueue_periodic(fails::periodic("bad".into(), HOUR));
+        let panicking = test.enqueue_periodic(panics::periodic(15 * MINUTE).max_attempts(1));
+        test.run_until_idle();
+        for (id, interval) in [(failing, HOUR), (panicking, 15 * MINUTE)] {
+            let info = test.info(id);
+            assert_eq!((info.state, info.periods, info.failures), (Waits, 1, 0));
+            assert_eq!(test.due_in(id), interval);
+        }
+        test.advance(HOUR);
+        assert_eq!((test.info(failing).periods, test.info(panicking).periods), (2, 5));
+    });
+}
+
+#[worker]
+fn panics() -> u32 {
+    panic!("as it was told to")
+}
+
+/// WorkerWrapperTest 23, TestSchedulerRealExecutorTest `testPeriodicWorkerRetry`: a retry stays in its period.
+#[test]
+fn per_5_a_retry_stays_in_its_period_and_backs_off() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(flaky::periodic("x".into(), 9, DAY).backoff(Backoff::linear(MINUTE)));
+        test.run_until_idle();
+        let info = test.info(id);
+        assert_eq!((info.state, info.failures, info.periods), (Waits, 1, 0));
+        assert_eq!(test.due_in(id), MINUTE);
+        test.advance(MINUTE);
+        assert_eq!((test.info(id).failures, test.due_in(id)), (2, 2 * MINUTE));
+    });
+}
+
+/// WorkerWrapperTest 24: it does not run before its time, whatever happens meanwhile.
+#[test]
+fn sm_2_a_period_does_not_run_twice() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(say::periodic("x".into(), HOUR));
+        test.run_until_idle();
+        test.advance(HOUR - millis(1));
+        test.crash_and_restart();
+        test.enqueue(say::request("other".into()));
+        test.enqueue_unique_periodic("n", ExistingPeriodicWorkPolicy::Keep, say::periodic("y".into(), DAY));
+        test.run_until_idle();
+        assert_eq!((test.diary(), test.info(id).periods), (vec!["x".into(), "other".into(), "y".to_owned()], 1));
+        test.advance(millis(1));
+        assert_eq!((test.diary(), test.info(id).periods), (vec!["x".to_owned()], 2));
+    });
+}
+
+/// TestSchedulerTest `testWorker_withPeriodDelay_shouldRunAfterEachSetPeriodDelay`, TestSchedulerRealExecutorTest and
+/// SchedulersTest `periodicReschedules`: once in each period, and never finished in between.
+#[test]
+fn per_3_it_runs_once_in_each_period_and_is_never_finished() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(say::periodic("x".into(), 10 * HOUR));
+        test.run_until_idle();
+        for period in 1..=6 {
+            assert_eq!((test.info(id).periods, test.state_of(id)), (period, Waits));
+            test.advance(10 * HOUR);
+        }
+        assert_eq!(test.diary().len(), 7);
+    });
+}
+
+/// TestSchedulerRealExecutorTest `testWorker_withPeriodicWorkerWithInitialDelay_shouldRun`: the delay is that of the first run.
+#[test]
+fn per_2_the_initial_delay_counts_for_the_first_run_only() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(say::periodic("x".into(), HOUR).initial_delay(3 * HOUR));
+        test.advance(3 * HOUR - millis(1));
+        assert_eq!(test.info(id).periods, 0);
+        test.advance(millis(1));
+        assert_eq!((test.info(id).periods, test.due_in(id)), (1, HOUR));
+        test.advance(HOUR);
+        assert_eq!(test.info(id).periods, 2);
+    });
+}
+
+/// TestSchedulerTest `testWorker_withPeriodicWorkerFlex_shouldRun`: the driver there ignores the flex. Row 15 of what is changed: this
+/// one is the production planner, so the first run is in the last part of the period.
+#[test]
+fn per_2_and_per_4_with_flex_the_first_run_is_in_the_last_part_of_its_period() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(say::periodic("x".into(), Schedule::every(10 * HOUR).flex(5 * HOUR)));
+        test.advance(5 * HOUR - millis(1));
+        assert_eq!(test.diary().len(), 0);
+        test.advance(millis(1));
+        assert_eq!((test.diary().len(), test.due_in(id)), (1, 10 * HOUR), "flex is only for the first run");
+    });
+}
+
+/// Reference PER-3: what was missed is made up for once.
+#[test]
+fn per_3_missed_periods_are_made_up_for_by_one_run() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(say::periodic("x".into(), HOUR));
+        test.run_until_idle();
+        let _ = test.shutdown(secs(1));
+        test.clock().suspend(10 * HOUR + 20 * MINUTE);
+        test.restart();
+        test.run_until_idle();
+        assert_eq!((test.diary().len(), test.due_in(id)), (2, HOUR), "from the end of the late run");
+    });
+}
+
+/// Stops a period's run with the program's own reason; the series goes on.
+///
+/// WorkerWrapperTest 36 for periodic work: a stop gives the run back within its period.
+#[test]
+fn bo_6_a_stopped_run_of_a_period_is_given_back_within_the_period() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(held::periodic("x".into(), DAY));
+        test.run_until_idle();
+        assert_eq!(test.state_of(id), Running);
+        test.restart();
+        let info = test.info(id);
+        assert_eq!((info.periods, info.failures, info.interruptions), (0, 0, 1));
+        test.run_until_idle();
+        assert_eq!(test.state_of(id), Running);
+        assert!(test.diary().contains(&format!("x stopped: {}", StopReason::Shutdown)));
+        test.cancel(WorkSelector::id(id));
+        test.run_until_idle();
+        assert_eq!((test.state_of(id), test.info(id).periods), (Cancelled, 0));
+    });
+}
+
+/// Reference PER-8: a period has no output and shows no end.
+#[test]
+fn per_8_a_period_shows_no_output() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(say::periodic("x".into(), HOUR));
+        test.advance(3 * HOUR);
+        let info = test.info(id);
+        assert_eq!((info.state, info.output, info.finished, info.periods), (Waits, None, None, 4));
+    });
+}
+
+/// Runs longer than its period.
+#[worker]
+async fn long(cx: &WorkContext, #[state] diary: Diary) -> Result<(), WorkError> {
+    diary.write("begins");
+    cx.sleep(90 * MINUTE).await?;
+    diary.write("ends");
+    Ok(())
+}
+
+/// Reference SM-8 and PER-3: a run that takes longer than the interval is never joined by another.
+#[test]
+fn sm_8_a_run_that_takes_longer_than_its_interval_has_no_second_beside_it() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(long::periodic(HOUR));
+        test.advance(90 * MINUTE);
+        assert_eq!((test.diary(), test.due_in(id)), (vec!["begins".to_owned(), "ends".into()], HOUR));
+        test.advance(HOUR + 90 * MINUTE);
+        assert_eq!((test.diary().len(), test.info(id).periods), (2, 2));
+    });
+}
