@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::constraints::Constraints;
 use crate::data::Payload;
 use crate::id::WorkId;
-use crate::record::{AttemptEnd, AttemptRecord, ErrorText, ParkReason, Schedule};
+use crate::record::{AttemptEnd, AttemptRecord, ErrorText, InputShape, ParkReason, Schedule};
 use crate::state::{StopReason, WorkState};
 use crate::time::Timestamp;
 
@@ -25,6 +25,8 @@ pub struct WorkInfo {
     pub input: Payload,
     /// What it waits for, or waited, in declaration order.
     pub prerequisites: Vec<WorkId>,
+    /// How it takes what they gave.
+    pub takes: InputShape,
     /// Where it stands.
     pub state: WorkState,
     /// Why it can't run until somebody helps, if that is so.

@@ -179,9 +179,9 @@ pub use info::WorkInfo;
 pub use limits::Limits;
 pub use manager::{
     ActionError, Builder, DrainReport, Engine, EnqueueError, Explanation, HandleError, OutputError, StartError,
-    UniqueWork, WorkHandle, WorkManager,
+    UniqueWork, Updatable, UpdateError, WorkHandle, WorkManager,
 };
-pub use plan::{Enqueued, Refusal};
+pub use plan::{Enqueued, Refusal, UpdateResult};
 pub use policy::{Backoff, BackoffPolicy, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath};
 pub use query::{WorkQuery, WorkSelector};
 pub use request::{Nothing, PeriodicRequest, Request, RequestError, Takes, TakesAll};

@@ -8,6 +8,7 @@ use crate::info::WorkInfo;
 use crate::record::{Standing, WorkRecord, WorkSpec};
 use crate::state::WorkState;
 use crate::store::index::IndexKey;
+use crate::time::Timestamp;
 
 /// Which works to look at: OR inside a list, AND across lists (WorkManager's rule). An empty list asks for nothing,
 /// so the empty query means all works.
@@ -158,4 +159,6 @@ pub struct Page {
     pub next: Option<Cursor>,
     /// The number of the newest commit that the page shows.
     pub commit: u64,
+    /// When everything was last cancelled at once, by the wall clock; it stands on every page, whatever was asked for.
+    pub last_cancel_all: Option<Timestamp>,
 }

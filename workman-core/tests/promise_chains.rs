@@ -48,7 +48,7 @@ async fn fails(permanently: bool) -> Result<String, WorkError> {
 
 /// DEP-1, DATA: a step begins when all of the step before have succeeded, and gets their outputs in declaration order.
 #[test]
-fn dep_1_a_fan_in_gets_its_outputs_in_the_order_of_declaration() {
+fn dep_1_and_data_1_a_fan_in_gets_its_outputs_in_the_order_of_declaration() {
     for seed in 0..10 {
         let test = TestDriver::with_seed(seed);
         let bystanders = Bystanders::of(&test);
@@ -101,7 +101,7 @@ fn dep_1_a_delay_in_a_chain_counts_from_the_unblocking() {
 
 /// DEP-2: a failure takes along all that depends on it, and nothing else; a retry takes nobody along.
 #[test]
-fn dep_2_a_failure_fails_all_that_depends_on_it_and_no_sibling() {
+fn dep_2_and_dep_4_a_failure_fails_all_that_depends_on_it_and_no_sibling() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let good = letter::request("good".into());
@@ -134,7 +134,7 @@ fn a_retry_leaves_its_dependents_blocked() {
 
 /// CAN-4, DEP-3: a cancellation takes along all that depends on the work, but nothing that is finished.
 #[test]
-fn can_4_a_cancellation_cancels_all_that_depends_on_it_and_nothing_finished() {
+fn dep_3_and_can_4_a_cancellation_cancels_all_that_depends_on_it_and_nothing_finished() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let chain = test.manager().begin_with(letter::request("a".into())).then(slow_join());
@@ -189,7 +189,7 @@ fn all_are(test: &TestDriver, state: WorkState, count: usize) {
 
 /// DEP-2, DEP-3, law 8: however deep or wide, in bounded commits.
 #[test]
-fn ten_thousand_dependents_fail_or_are_cancelled_with_the_work_that_they_depend_on() {
+fn dep_2_and_dep_3_ten_thousand_dependents_fail_or_are_cancelled_with_the_work_that_they_depend_on() {
     for deep in [true, false] {
         let test = TestDriver::new().limits(roomy());
         let bystanders = Bystanders::of(&test);

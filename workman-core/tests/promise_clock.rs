@@ -34,7 +34,7 @@ fn seconds(runs: &Runs) -> Vec<u64> {
 
 /// T1, G13: nothing waits longer than its stated delay, and nothing runs twice.
 #[test]
-fn a_clock_that_is_set_back_delays_nothing_and_repeats_nothing() {
+fn rec_8_a_clock_that_is_set_back_delays_nothing_and_repeats_nothing() {
     for back in [secs(1), HOUR, 365 * DAY] {
         let (test, runs) = driver();
         let bystanders = Bystanders::of(&test);
@@ -60,7 +60,7 @@ fn a_clock_that_is_set_back_delays_nothing_and_repeats_nothing() {
 
 /// T2: a forward jump is believed, and what was missed is made up for once.
 #[test]
-fn a_clock_that_is_set_forward_runs_what_is_due_once() {
+fn per_3_a_clock_that_is_set_forward_runs_what_is_due_once() {
     let (test, runs) = driver();
     let bystanders = Bystanders::of(&test);
     let once = test.enqueue(noted::request().initial_delay(12 * HOUR));
@@ -82,7 +82,7 @@ async fn naps(cx: &WorkContext, #[state] clock: VirtualClock, #[state] runs: Run
 
 /// T4: after a suspend everything that is overdue runs within a minute, and a sleep is over when the wall clock says so.
 #[test]
-fn overdue_work_starts_within_a_minute_after_a_suspend() {
+fn rec_2_overdue_work_starts_within_a_minute_after_a_suspend() {
     let (test, runs) = driver();
     let bystanders = Bystanders::of(&test);
     test.enqueue(noted::request().initial_delay(4 * HOUR));
@@ -114,7 +114,7 @@ async fn fails_periodically(cx: &WorkContext, #[state] counter: Arc<AtomicU64>) 
 
 /// Rule 18: retries stay inside their period, and a series never ends by failing.
 #[test]
-fn a_failing_series_goes_on_at_its_regular_times() {
+fn sm_7_and_per_5_a_failing_series_goes_on_at_its_regular_times() {
     let counter = Arc::new(AtomicU64::new(0));
     let test = TestDriver::new().state(counter.clone());
     let bystanders = Bystanders::of(&test);
@@ -145,7 +145,7 @@ fn periods_of(length: Duration) {
 }
 
 #[test]
-fn a_week_of_quarter_hours_runs_each_period_once() {
+fn per_3_a_week_of_quarter_hours_runs_each_period_once() {
     periods_of(7 * DAY);
 }
 

@@ -179,7 +179,7 @@ fn die(test: &TestDriver, id: WorkId) -> Option<u64> {
 
 /// G10: two deaths make a suspect, which waits for its backoff; five more as the sole suspect park it. `retry` frees it.
 #[test]
-fn a_work_that_kills_its_process_again_and_again_is_parked_as_poisoned_and_can_be_freed() {
+fn bo_9_a_work_that_kills_its_process_again_and_again_is_parked_as_poisoned_and_can_be_freed() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let id = start(&test, deadly::request().max_attempts(1));

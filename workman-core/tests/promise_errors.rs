@@ -53,7 +53,7 @@ fn refused<O>(request: Request<Nothing, O>, wanted: &str) {
 }
 
 #[test]
-fn bad_requests_are_refused_by_name_and_nothing_is_stored() {
+fn data_4_bad_requests_are_refused_by_name_and_nothing_is_stored() {
     refused(
         text(2 << 20),
         "the input of worker `store_text` has 2097163 bytes, the limit is 1048576: store large data elsewhere and pass where \
@@ -82,7 +82,7 @@ fn a_path_that_is_not_unicode_is_refused_before_it_is_stored() {
 }
 
 #[test]
-fn a_zero_period_and_an_empty_chain_are_refused() {
+fn per_1_and_obs_5_a_zero_period_and_an_empty_chain_are_refused() {
     let test = TestDriver::new();
     let manager = test.manager();
     let zero: PeriodicRequest = tick::periodic(Duration::ZERO);
@@ -106,7 +106,7 @@ async fn too_much(size: usize) -> String {
 }
 
 #[test]
-fn an_output_beyond_the_limit_is_a_failed_attempt() {
+fn data_4_an_output_beyond_the_limit_is_a_failed_attempt() {
     let test = TestDriver::new();
     let id = test.enqueue(too_much::request(1 << 20).max_attempts(1));
     test.run_until_idle();
@@ -149,7 +149,7 @@ fn bystanders_of(test: &TestDriver) -> Bystanders {
 
 /// G11, rule 9: it is parked before it counts as an attempt, visible, and tried again once at each start.
 #[test]
-fn g11_an_input_that_does_not_decode_is_parked_and_retried_at_the_next_start() {
+fn g11_and_sm_3_and_data_5_an_input_that_does_not_decode_is_parked_and_retried_at_the_next_start() {
     let test = TestDriver::new();
     let bystanders = bystanders_of(&test);
     test.next_build(build::<old::resize_to_text>());
@@ -165,7 +165,7 @@ fn g11_an_input_that_does_not_decode_is_parked_and_retried_at_the_next_start() {
         assert_eq!((info.state, info.failures, info.attempts.len()), (WorkState::Enqueued, 0, 0));
         let why = info.parked.unwrap().to_string();
         assert!(why.starts_with("input does not decode: argument `width`"), "{why}");
-        assert!(matches!(test.explain(id), Explanation::Parked(_)));
+        assert!(matches!(test.explain(id), Explanation::Parked { .. }));
     }
     let manager = test.manager();
     let listed = test.block_on(manager.check()).unwrap();
@@ -182,7 +182,7 @@ fn g11_an_input_that_does_not_decode_is_parked_and_retried_at_the_next_start() {
 }
 
 #[test]
-fn g11_work_of_a_worker_that_is_not_in_this_build_waits_visibly_and_holds_up_nobody() {
+fn g11_and_sm_3_and_rec_5_work_of_a_worker_that_is_not_in_this_build_waits_visibly_and_holds_up_nobody() {
     let test = TestDriver::new();
     let bystanders = bystanders_of(&test);
     let missing = test.enqueue(tick::request());
@@ -226,7 +226,7 @@ fn a_state_that_was_never_given_is_a_start_error_for_registered_workers_and_a_re
 
 /// Rule 19: a constraint that nobody observes.
 #[test]
-fn a_constraint_that_nobody_observes_is_refused_or_waits_or_is_assumed_met() {
+fn con_5_a_constraint_that_nobody_observes_is_refused_or_waits_or_is_assumed_met() {
     let unobserved = Conditions { charging: None, ..Conditions::IDEAL };
     let driver = |policy| {
         TestDriver::new().shape(move |builder| builder.sensor(ManualSensor::with(unobserved)).missing_sensor(policy))

@@ -108,7 +108,7 @@ fn a_handle_is_typed_again_and_another_worker_is_refused() {
 }
 
 #[test]
-fn a_query_finds_what_a_tag_a_name_an_id_or_a_state_says() {
+fn obs_2_a_query_finds_what_a_tag_a_name_an_id_or_a_state_says() {
     let test = TestDriver::new();
     let tagged = test.enqueue(add::request(1, 2).tag("sums"));
     let named = test.enqueue_unique("one", ExistingWorkPolicy::Keep, slowly::request(60)).id;
@@ -135,7 +135,7 @@ async fn three_steps(cx: &WorkContext) -> Result<(), WorkError> {
 }
 
 #[test]
-fn watching_shows_changes_and_no_snapshot_twice() {
+fn obs_1_watching_shows_changes_and_no_snapshot_twice() {
     let test = TestDriver::new();
     let mut watched = test.manager().watch(WorkQuery::tag("three_steps"));
     assert_eq!(test.block_on(watched.next()).unwrap(), []);
@@ -159,7 +159,7 @@ fn watching_shows_changes_and_no_snapshot_twice() {
 }
 
 #[test]
-fn a_call_is_stored_when_its_future_is_ready() {
+fn obs_4_a_call_is_stored_when_its_future_is_ready() {
     let test = TestDriver::new();
     let (manager, request) = (test.manager(), add::request(1, 2));
     let (id, before) = (request.id(), test.commits());
@@ -194,7 +194,7 @@ fn each_network_is_good_for_its_types() {
 }
 
 #[test]
-fn constraints_are_values_that_are_all_asked_for() {
+fn con_1_constraints_are_values_that_are_all_asked_for() {
     let both = Constraints::new().requires_charging().requires_storage_not_low();
     assert_eq!(both, Constraints::new().requires_storage_not_low().requires_charging());
     assert_eq!(Constraints::new(), Constraints::NONE);
@@ -239,7 +239,7 @@ fn an_info_says_what_was_asked_for_and_what_became_of_it() {
 }
 
 #[test]
-fn three_states_are_final() {
+fn sm_1_three_states_are_final() {
     let finished = WorkState::ALL.into_iter().filter(|state| state.is_finished());
     assert_eq!(finished.collect::<Vec<_>>(), [WorkState::Succeeded, WorkState::Failed, WorkState::Cancelled]);
 }

@@ -39,7 +39,7 @@ fn a_failed_upload_is_tried_again_after_thirty_seconds() {
 
 /// SM-1, G1: a finished work stays as it is.
 #[test]
-fn a_work_succeeds_once_and_gives_its_output() {
+fn sm_1_a_work_succeeds_once_and_gives_its_output() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let id = test.enqueue(upload_image::request("cat.png".into()));
@@ -57,7 +57,7 @@ fn a_work_succeeds_once_and_gives_its_output() {
 
 /// BO-1, BO-2: 30 s, 60 s, 2 min …, from the end of the failed attempt, and not a millisecond earlier.
 #[test]
-fn bo_2_failed_attempts_are_repeated_at_exactly_the_default_backoff() {
+fn bo_2_and_bo_7_failed_attempts_are_repeated_at_exactly_the_default_backoff() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let id = test.enqueue(failing::request(11));
@@ -111,7 +111,7 @@ async fn choosy(how: String) -> Result<Outcome<u32>, WorkError> {
 }
 
 #[test]
-fn a_permanent_error_fails_the_work_at_once() {
+fn sm_6_a_permanent_error_fails_the_work_at_once() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let id = test.enqueue(choosy::request("permanent".into()));
@@ -123,7 +123,7 @@ fn a_permanent_error_fails_the_work_at_once() {
 }
 
 #[test]
-fn retry_after_replaces_the_backoff_and_counts_as_a_failed_attempt() {
+fn sm_6_retry_after_replaces_the_backoff_and_counts_as_a_failed_attempt() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let id = test.enqueue(choosy::request("retry_after".into()).max_attempts(3));
@@ -154,7 +154,7 @@ fn choosy_blocking(times: u32, cx: &WorkContext) -> u32 {
 
 /// A panic is a failed attempt, with its text, in async and in blocking workers, and takes nobody along.
 #[test]
-fn a_panic_is_a_failed_attempt() {
+fn sm_6_a_panic_is_a_failed_attempt() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let in_async = test.enqueue(choosy::request("worker".into()).max_attempts(1));
@@ -251,7 +251,7 @@ fn obedient_blocking(cx: &WorkContext) -> Result<(), Stopped> {
 /// CON-1, SCH-1: a constraint that is lost for the dwell time stops the run as an interruption; when it has held for
 /// the dwell time the work runs again.
 #[test]
-fn a_lost_constraint_stops_the_run_after_the_dwell_time_and_its_return_starts_it_again() {
+fn con_1_and_bo_6_a_lost_constraint_stops_the_run_after_the_dwell_time_and_its_return_starts_it_again() {
     for request in [obedient::request(), obedient_blocking::request()] {
         let test = TestDriver::new();
         let bystanders = Bystanders::of(&test);
@@ -283,7 +283,7 @@ fn a_lost_constraint_stops_the_run_after_the_dwell_time_and_its_return_starts_it
 }
 
 #[test]
-fn each_constraint_stops_with_its_own_reason_and_no_other_work() {
+fn con_1_and_con_3_each_constraint_stops_with_its_own_reason_and_no_other_work() {
     let constraints = [
         (ConstraintKind::Charging, Constraints::new().requires_charging()),
         (ConstraintKind::BatteryNotLow, Constraints::new().requires_battery_not_low()),
@@ -312,7 +312,7 @@ fn each_constraint_stops_with_its_own_reason_and_no_other_work() {
 
 /// G10: a shutdown consumes no attempt.
 #[test]
-fn a_shutdown_is_an_interruption_and_no_failed_attempt() {
+fn bo_5_a_shutdown_is_an_interruption_and_no_failed_attempt() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let works = [

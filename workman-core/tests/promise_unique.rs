@@ -95,7 +95,7 @@ fn unq_4_replace_stops_and_deletes_the_holder_and_all_that_depends_on_it() {
 }
 
 #[test]
-fn a_replaced_run_that_ends_well_all_the_same_changes_nothing() {
+fn unq_4_a_replaced_run_that_ends_well_all_the_same_changes_nothing() {
     let (test, log) = driver();
     let bystanders = Bystanders::of(&test);
     let old = test.enqueue_unique("sync", ExistingWorkPolicy::Replace, stubborn::request(100));
@@ -111,7 +111,7 @@ fn a_replaced_run_that_ends_well_all_the_same_changes_nothing() {
 
 /// UNQ-8, PER: the call at each start of a program; the schedule is there once, and goes on from where it was.
 #[test]
-fn a_periodic_work_that_is_enqueued_at_every_start_is_there_once_and_keeps_its_rhythm() {
+fn unq_9_a_periodic_work_that_is_enqueued_at_every_start_is_there_once_and_keeps_its_rhythm() {
     for policy in [ExistingPeriodicWorkPolicy::Keep, ExistingPeriodicWorkPolicy::Update] {
         let (test, log) = driver();
         let bystanders = Bystanders::of(&test);
@@ -158,7 +158,7 @@ fn unq_10_an_update_keeps_the_id_and_the_place_in_the_period() {
 
 /// UPD-5: a run goes on with what it began with; the next period has the new terms.
 #[test]
-fn an_update_of_a_running_period_does_not_disturb_the_run() {
+fn upd_4_an_update_of_a_running_period_does_not_disturb_the_run() {
     let (test, log) = driver();
     let enqueue = |name: &str| {
         let request = step::periodic(name.into(), 600, HOUR);
@@ -175,7 +175,7 @@ fn an_update_of_a_running_period_does_not_disturb_the_run() {
 }
 
 #[test]
-fn a_replaced_periodic_run_settles_too_late_and_the_new_period_starts_anew() {
+fn unq_9_a_replaced_periodic_run_settles_too_late_and_the_new_period_starts_anew() {
     let (test, log) = driver();
     let bystanders = Bystanders::of(&test);
     let policy = ExistingPeriodicWorkPolicy::Replace;
@@ -199,7 +199,7 @@ fn a_replaced_periodic_run_settles_too_late_and_the_new_period_starts_anew() {
 
 /// CAN: `cancel` by name ends a schedule for good.
 #[test]
-fn a_cancelled_schedule_never_runs_again() {
+fn sm_1_a_cancelled_schedule_never_runs_again() {
     let (test, log) = driver();
     let bystanders = Bystanders::of(&test);
     let policy = ExistingPeriodicWorkPolicy::Keep;
@@ -213,7 +213,7 @@ fn a_cancelled_schedule_never_runs_again() {
 }
 
 #[test]
-fn an_update_of_a_name_that_one_time_work_holds_is_refused() {
+fn unq_10_an_update_of_a_name_that_one_time_work_holds_is_refused() {
     let (test, _log) = driver();
     test.enqueue_unique("sync", ExistingWorkPolicy::Keep, step::request("once".into(), 0).initial_delay(HOUR));
     let (manager, policy) = (test.manager(), ExistingPeriodicWorkPolicy::Update);

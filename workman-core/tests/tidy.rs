@@ -37,7 +37,7 @@ const ROOMS: [(&str, &str); 22] = [
     ("request", "constraints data id limits plan policy record worker"),
     (
         "dispatcher",
-        "constraints health id info limits observe plan query record runtime sensor state store time worker",
+        "constraints health id info limits observe plan policy query record runtime sensor state store time worker",
     ),
     (
         "manager",

@@ -38,7 +38,7 @@ fn s11_what_is_no_store_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn s11_a_store_that_was_cut_short_is_damaged_and_left_as_it_is() {
+fn s11_and_rec_4_a_store_that_was_cut_short_is_damaged_and_left_as_it_is() {
     let folder = Folder::new("short");
     let file = folder.store();
     drop(RedbStore::open(&file).unwrap());
@@ -86,7 +86,7 @@ fn write_newer_format(file: &Path) {
 }
 
 #[test]
-fn a_store_of_a_newer_format_is_refused_and_not_touched() {
+fn rec_4_a_store_of_a_newer_format_is_refused_and_not_touched() {
     let folder = Folder::new("newer");
     let file = folder.store();
     drop(RedbStore::open(&file).unwrap());
@@ -98,7 +98,7 @@ fn a_store_of_a_newer_format_is_refused_and_not_touched() {
 }
 
 #[test]
-fn what_can_not_be_written_is_refused() {
+fn rec_3_what_can_not_be_written_is_refused() {
     // The superuser may write anything, so permissions would prove nothing here; nobody may make a file in /proc.
     let path = Path::new("/proc/work.redb");
     if !path.parent().is_some_and(Path::is_dir) {
@@ -260,7 +260,7 @@ fn actor() {
 }
 
 #[test]
-fn s13_a_second_process_is_refused_and_may_wait_for_the_first() {
+fn s13_and_rec_7_a_second_process_is_refused_and_may_wait_for_the_first() {
     let folder = Folder::new("processes");
     let mut holder = Actor::start("hold", &folder.store());
     holder.next("holding ").unwrap();

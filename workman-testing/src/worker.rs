@@ -133,6 +133,7 @@ impl<W: Worker> TestWorker<W> {
         let stage = Alone {
             id: self.id,
             worker: W::DEF.name,
+            input: self.input.clone(),
             attempt: self.attempt,
             checkpoint: self.checkpoint,
             stop: self.stop,

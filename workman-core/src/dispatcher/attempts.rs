@@ -8,14 +8,14 @@ use std::time::Duration;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::AbortHandle;
 
+use super::verdict::Judge;
 use super::{Core, ShutdownReport, TakenNotes};
 use crate::constraints::{ConstraintKind, Constraints};
 use crate::id::WorkId;
-use crate::plan::{Advice, Applied, Claimed, End, Settle, WorkerKind};
-use crate::record::{ErrorText, Notes};
+use crate::plan::{Claimed, End, Settle, WorkerKind};
+use crate::record::Notes;
 use crate::sensor::Dwell;
-use crate::state::{StopReason, WorkState};
-use crate::store::UnitResult;
+use crate::state::StopReason;
 use crate::worker::{Attempt, FromWorker, Run, Shared};
 
 /// An async worker that was dropped has this long to be gone before it is given up like a blocking one.
@@ -40,6 +40,7 @@ struct Running {
     kind: WorkerKind,
     suspect: bool,
     constraints: Constraints,
+    judge: Judge,
     /// The store has moved on: the end of this run is of no interest.
     fenced: bool,
     /// When patience ends, and whether the worker's future was dropped already.
@@ -88,6 +89,7 @@ impl Attempts {
             kind: worker.def.kind,
             suspect: claimed.record.is_suspect(),
             constraints: claimed.spec.constraints,
+            judge: Judge::new(&claimed, worker.def, &self.core.limits),
             fenced: false,
             deadline: None,
         };
@@ -117,6 +119,8 @@ impl Attempts {
             worker: Arc::clone(&claimed.spec.worker),
             tags: claimed.spec.tags.clone(),
             number: claimed.record.failures,
+            generation: claimed.record.generation,
+            trace_tag: Arc::clone(claimed.spec.trace_tag.as_ref().unwrap_or(&claimed.spec.worker)),
             period: claimed.record.period.map(|period| period.count),
             notes_limit: self.core.limits.progress,
             clock: Arc::clone(&self.core.clock),
@@ -142,7 +146,7 @@ impl Attempts {
             self.forget(id, fence);
             return None;
         }
-        let end = self.within_limits(&running.attempt, end);
+        let end = running.judge.judge(end);
         if !matches!(end, End::Succeeded { .. }) {
             self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
         }
@@ -154,21 +158,6 @@ impl Attempts {
         let mut live = self.core.live();
         if live.get(&id).is_some_and(|attempt| attempt.fence == fence) {
             live.remove(&id);
-        }
-    }
-
-    fn within_limits(&self, attempt: &Attempt, end: End) -> End {
-        let limits = &self.core.limits;
-        match end {
-            End::Succeeded { output } if output.len() > limits.payload => {
-                let (worker, size, limit) = (&attempt.worker, output.len(), limits.payload);
-                let text = format!(
-                    "the output of worker \"{worker}\" has {size} bytes, the limit is {limit}; see `Limits::payload`"
-                );
-                End::Failed { error: ErrorText::new(text), advice: Advice::ByPolicy }
-            }
-            End::Failed { error, advice } => End::Failed { error: error.within(limits.error_text), advice },
-            end => end,
         }
     }
 
@@ -308,26 +297,5 @@ impl Running {
         if self.deadline.is_none_or(|(at, patience)| patience == Patience::Asked && deadline < at) {
             self.deadline = Some((deadline, Patience::Asked));
         }
-    }
-}
-
-/// Says what became of an attempt. The first failure is a warning, since the program's author may not expect a retry.
-pub(super) fn log_settled(settle: &Settle, answer: &UnitResult, core: &Core) {
-    let id = settle.id;
-    match (&settle.end, answer) {
-        (End::Failed { error, .. }, Ok(Applied::Settled { state: WorkState::Failed, failures, .. })) => {
-            tracing::warn!(%id, attempt = failures, %error, "failed for good");
-        }
-        (End::Failed { error, .. }, Ok(Applied::Settled { next_run, failures, .. })) => {
-            let next = next_run.map(|at| at.since(core.store_now()));
-            if *failures == 1 {
-                tracing::warn!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again");
-            } else {
-                tracing::info!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again");
-            }
-        }
-        (End::Unrunnable { why }, Ok(_)) => tracing::warn!(%id, %why, "parked"),
-        (_, Ok(_)) => tracing::debug!(%id, "settled"),
-        (_, Err(refusal)) => tracing::debug!(%id, %refusal, "the end of a run came too late"),
     }
 }

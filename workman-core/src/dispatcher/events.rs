@@ -131,7 +131,7 @@ impl Dispatcher {
                 self.attempts.fence_off(*id, *fence, *reason);
             }
             Hint::Cascade => self.cascade = true,
-            Hint::Finished { .. } => {}
+            Hint::Finished { .. } | Hint::CancelledAll => {}
             Hint::Claimed { epoch, generation, works } if *epoch == self.core.epoch => {
                 self.on_offer_taken(*generation, works);
             }

@@ -11,6 +11,7 @@ mod lanes;
 mod leave;
 mod slots;
 mod undecodable;
+mod verdict;
 mod wake;
 mod write;
 
@@ -24,7 +25,7 @@ use futures::stream::BoxStream;
 
 use crate::id::WorkId;
 use crate::observe::Hub;
-use crate::plan::{Claimed, Command, Settle};
+use crate::plan::{Claimed, Command, Hint, Settle};
 use crate::record::{Lane, Notes};
 use crate::runtime;
 use crate::store::Change;
@@ -190,6 +191,8 @@ impl Drop for Dispatcher {
 pub(crate) async fn pump(hub: Arc<Hub>, mut changes: BoxStream<'static, Change>) {
     while let Some(change) = changes.next().await {
         match change {
+            // When that was is seen by those too who look at no work.
+            Change::Commit { hints, .. } if hints.contains(&Hint::CancelledAll) => hub.touch_all(),
             Change::Commit { touched, .. } => hub.touch(touched.iter().copied()),
             Change::Lagged => hub.touch_all(),
         }

@@ -9,8 +9,8 @@ use super::Core;
 use crate::info::WorkInfo;
 use crate::plan::Command;
 use crate::query::{PageRequest, WorkQuery};
-use crate::record::{InputShape, ParkReason};
-use crate::worker::{Attempt, Invocation, Unstartable, WorkContext, outputs};
+use crate::record::ParkReason;
+use crate::worker::{Attempt, Given, Unstartable};
 
 /// How many parked works are read at a time.
 const PAGE: usize = 256;
@@ -43,14 +43,10 @@ pub(crate) async fn retry(core: Arc<Core>) {
 
 async fn decodes(core: &Arc<Core>, info: &WorkInfo) -> bool {
     let Some(worker) = core.registry.get(&info.worker) else { return false };
-    let prerequisites = match worker.def.takes {
-        InputShape::Nothing => Ok(Vec::new()),
-        _ => outputs(&*core.store, &info.prerequisites, core.limits.prerequisites).await,
-    };
-    let Ok(prerequisites) = prerequisites else { return false };
-    let context = WorkContext::new(Arc::new(attempt_of_nobody(core, info)));
-    let states = Arc::clone(&core.states);
-    let invocation = Invocation { context, input: info.input.clone(), prerequisites, states };
+    let limit = core.limits.prerequisites;
+    let given = Given::read(&*core.store, &info.input, info.takes, &info.prerequisites, limit).await;
+    let Ok(given) = given else { return false };
+    let invocation = given.invocation(Arc::new(attempt_of_nobody(core, info)), Arc::clone(&core.states));
     // Decoding is the program's code; what panics does not decode.
     let started = catch_unwind(AssertUnwindSafe(|| worker.start(invocation)));
     started.is_ok_and(|started| !matches!(started, Err(Unstartable::Undecodable(_))))
@@ -64,6 +60,8 @@ fn attempt_of_nobody(core: &Core, info: &WorkInfo) -> Attempt {
         worker: Arc::clone(&info.worker),
         tags: info.tags.clone(),
         number: info.failures,
+        generation: info.generation,
+        trace_tag: Arc::clone(&info.worker),
         period: None,
         notes_limit: core.limits.progress,
         clock: Arc::clone(&core.clock),

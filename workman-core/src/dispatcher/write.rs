@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Dispatcher, attempts};
+use super::{Dispatcher, verdict};
 use crate::id::WorkId;
 use crate::plan::{Applied, Claim, Claimed, Command, Note, Refusal, Room, SuspectsAllowed, WorkerKind};
 use crate::record::Lane;
@@ -165,7 +165,7 @@ impl Dispatcher {
         match (unit.command, answer) {
             (Command::Settle(settle), answer) => {
                 self.attempts.forget(settle.id, settle.fence);
-                attempts::log_settled(&settle, &answer, &self.core);
+                verdict::log_settled(&settle, &answer, &self.core);
             }
             (Command::Claim(_), Ok(Applied::Claimed { works, drained, next_due, now, again })) => {
                 self.core.learn_skew(now, unit.wall);

@@ -106,10 +106,20 @@ fn new_works(core: &Core, nodes: Vec<Node>, unique: Option<&Unique>) -> Result<V
 
 fn new_work(
     core: &Core,
-    mut draft: RequestDraft,
+    draft: RequestDraft,
     prerequisites: Vec<WorkId>,
     name: Option<Arc<str>>,
 ) -> Result<NewWork, EnqueueError> {
+    placed(core, draft)?.new_work(&core.limits, prerequisites, name).map_err(EnqueueError::Request)
+}
+
+/// What stored work is to become. Its name and its prerequisites are not part of that.
+pub(super) fn changed_work(core: &Core, draft: RequestDraft) -> Result<NewWork, EnqueueError> {
+    placed(core, draft)?.changed_work(&core.limits).map_err(EnqueueError::Request)
+}
+
+/// The request under the name that its worker has here, if this manager has what it needs.
+fn placed(core: &Core, mut draft: RequestDraft) -> Result<RequestDraft, EnqueueError> {
     if let Some(registered) = core.registry.of(draft.def) {
         draft.worker = Arc::clone(&registered.name);
         if let Some(state) = registered.missing_states(&core.states).first().copied() {
@@ -122,7 +132,7 @@ fn new_work(
             return Err(EnqueueError::NoSensor { worker: Arc::clone(&draft.worker), kind });
         }
     }
-    draft.new_work(&core.limits, prerequisites, name).map_err(EnqueueError::Request)
+    Ok(draft)
 }
 
 /// Reserves free slots for works that could run at once, so that the commit that stores them claims them too.

@@ -31,7 +31,12 @@ pub enum Explanation {
         open: u32,
     },
     /// It can't run until somebody helps.
-    Parked(ParkReason),
+    Parked {
+        /// Its worker.
+        worker: Arc<str>,
+        /// What is wrong.
+        why: ParkReason,
+    },
     /// Its time has not come.
     NotDue {
         /// How long it still takes.
@@ -73,7 +78,9 @@ impl fmt::Display for Explanation {
             Explanation::Running => f.write_str("running"),
             Explanation::Blocked { open: 1 } => f.write_str("1 prerequisite is open"),
             Explanation::Blocked { open } => write!(f, "{open} prerequisites are open"),
-            Explanation::Parked(why) => write!(f, "{why}; {}", way_out(why)),
+            Explanation::Parked { worker, why } => {
+                write!(f, "work of worker \"{worker}\" is parked: {why}; {}", way_out(why))
+            }
             Explanation::NotDue { left, failures: 0 } => write!(f, "due in {left:?}"),
             Explanation::NotDue { left, failures } => write!(f, "due in {left:?}, after {failures} failed attempts"),
             Explanation::EnqueuesOnly => {
@@ -131,7 +138,7 @@ impl WorkManager {
             finished => return Explanation::Finished(finished),
         }
         if let Some(why) = &info.parked {
-            return Explanation::Parked(why.clone());
+            return Explanation::Parked { worker: info.worker.clone(), why: why.clone() };
         }
         let left = info.next_run.map(|at| at.since(core.store_now())).unwrap_or_default();
         if !left.is_zero() {

@@ -4,29 +4,29 @@ mod builder;
 mod enqueue;
 mod explain;
 mod handle;
+mod steer;
+mod watch;
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
-use futures::stream::{self, BoxStream};
 
 use crate::chain::{Chain, Start, Step};
 use crate::dispatcher::{Control, Core, ShutdownReport};
 use crate::health::HealthStatus;
 use crate::id::WorkId;
 use crate::info::WorkInfo;
-use crate::plan::{Applied, Cancel, Command, Enqueued, Refusal, Unique, UniquePolicy};
+use crate::plan::{Enqueued, Unique, UniquePolicy};
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
-use crate::query::{Page, PageRequest, WorkQuery, WorkSelector};
+use crate::query::{Page, PageRequest, WorkQuery};
 use crate::request::{Nothing, PeriodicRequest, Request};
 use crate::runtime;
 use crate::state::WorkState;
-use crate::store::{Store, StoreError, UnitResult};
+use crate::store::{Store, StoreError};
 use crate::time::LONGEST_SLEEP;
 use crate::worker::{Worker, WorkerType};
 
@@ -35,6 +35,7 @@ pub use enqueue::EnqueueError;
 pub(crate) use enqueue::Node;
 pub use explain::Explanation;
 pub use handle::{OutputError, WorkHandle};
+pub use steer::{ActionError, Updatable, UpdateError};
 
 /// How many works a query reads at a time.
 const PAGE: usize = 256;
@@ -238,37 +239,6 @@ impl WorkManager {
         Ok(page)
     }
 
-    /// What matches, now and after every change. Equal snapshots are left out, states in between may be skipped, the last
-    /// one never is. Nothing is polled: an unchanged store costs nothing. Ends when the manager is shut down; until then the
-    /// stream holds it, as a handle does.
-    pub fn watch(&self, query: WorkQuery) -> BoxStream<'static, Vec<WorkInfo>> {
-        let signals = self.core().hub.watch(query.ids.iter().copied());
-        let start = (self.clone(), query, signals, None::<Vec<WorkInfo>>);
-        stream::unfold(start, |(manager, query, mut signals, last)| async move {
-            let mut read_again = false;
-            loop {
-                if !read_again {
-                    signals.next().await?;
-                }
-                read_again = false;
-                let works = match manager.query(query.clone()).await {
-                    Ok(works) => works,
-                    Err(error) if error.is_closed() => return None,
-                    Err(error) => {
-                        tracing::warn!(%error, "a watched query could not be read; it is read again in a second");
-                        manager.core().clock.sleep(Duration::from_secs(1)).await;
-                        read_again = true;
-                        continue;
-                    }
-                };
-                if last.as_ref() != Some(&works) {
-                    return Some((works.clone(), (manager, query, signals, Some(works))));
-                }
-            }
-        })
-        .boxed()
-    }
-
     /// All works that can't run until somebody helps: parked ones, each with its reason in [`WorkInfo::parked`], and those whose
     /// worker is unknown to this build or lacks a state. [`explain`](Self::explain) says which.
     ///
@@ -290,72 +260,7 @@ impl WorkManager {
         self.core().health.status()
     }
 
-    // ---- steer ----
-
-    /// Ends work, and all that depends on it. After this returns it never starts again; what runs is told to stop and its
-    /// result is dropped. Answers how many works were ended; unknown and finished ones are none.
-    ///
-    /// A selection is ended in bounded commits, so it may be seen half done. It means the works that were born before the call.
-    /// Dependents that are too many for one commit end right after it, and don't count.
-    ///
-    /// # Errors
-    /// [`ActionError`], which says how many were ended before it.
-    pub async fn cancel(&self, selector: WorkSelector) -> Result<usize, ActionError> {
-        let (mut total, mut before) = (0, None);
-        loop {
-            let (ended, bound) = self.cancel_pass(&selector, before, total).await?;
-            total += ended;
-            // Works move between indexes while everything is being cancelled, so a pass that found some is followed by another.
-            // All passes mean the works of the first one, or a program that goes on enqueueing would never see an end.
-            if ended == 0 || selector != WorkSelector::All {
-                return Ok(total);
-            }
-            before = Some(bound);
-        }
-    }
-
-    /// Goes once through the works that were born before `before`, or before now. Answers how many it ended, and that bound.
-    async fn cancel_pass(
-        &self,
-        selector: &WorkSelector,
-        mut before: Option<u64>,
-        done: usize,
-    ) -> Result<(usize, u64), ActionError> {
-        let (mut total, mut after) = (0, None);
-        loop {
-            let command = Command::Cancel(Cancel { selector: selector.clone(), before, after });
-            match self.act(command, done + total).await? {
-                Applied::Cancelled { count, before: bound, next } => {
-                    total += count;
-                    if next.is_none() {
-                        return Ok((total, bound));
-                    }
-                    (before, after) = (Some(bound), next);
-                }
-                other => return Err(ActionError::answered(&other, done + total)),
-            }
-        }
-    }
-
-    /// Frees parked work: it runs again as soon as it may, and its deaths are forgiven.
-    ///
-    /// # Errors
-    /// [`ActionError`] when there is no such work or it is not parked.
-    pub async fn retry(&self, id: WorkId) -> Result<(), ActionError> {
-        self.act(Command::Retry(id), 0).await.map(|_| ())
-    }
-
-    async fn act(&self, command: Command, done: usize) -> Result<Applied, ActionError> {
-        let unit = self.core().unit(command);
-        let answers = self.core().store.transact(vec![unit]).await;
-        let answer: Option<UnitResult> =
-            answers.map_err(|error| ActionError::Store { error, done })?.into_iter().next();
-        match answer {
-            Some(Ok(applied)) => Ok(applied),
-            Some(Err(refusal)) => Err(ActionError::Refused(refusal)),
-            None => Err(ActionError::answered(&"nothing", done)),
-        }
-    }
+    // ---- end ----
 
     /// Waits until nothing runs and nothing can start, for `limit` at the most, and says what remains: for programs that do
     /// what is due and end.
@@ -458,47 +363,6 @@ impl Error for HandleError {
         match self {
             HandleError::Store(error) => error.source(),
             _ => None,
-        }
-    }
-}
-
-/// Why an action was not done, or only in part.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum ActionError {
-    /// The planner said no.
-    Refused(Refusal),
-    /// The store failed; what was done before stays done, and doing it again is safe.
-    Store {
-        /// What the store said.
-        error: StoreError,
-        /// Works that were done before.
-        done: usize,
-    },
-}
-
-impl ActionError {
-    fn answered(answer: &impl fmt::Debug, done: usize) -> Self {
-        let text = format!("the store breaks its contract: it answered {answer:?}");
-        ActionError::Store { error: StoreError::new(crate::store::StoreErrorKind::Indeterminate, text), done }
-    }
-}
-
-impl fmt::Display for ActionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ActionError::Refused(refusal) => refusal.fmt(f),
-            ActionError::Store { error, done } => write!(f, "the store failed after {done} works: {error}"),
-        }
-    }
-}
-
-impl Error for ActionError {
-    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            ActionError::Refused(refusal) => refusal.source(),
-            ActionError::Store { error, .. } => error.source(),
         }
     }
 }

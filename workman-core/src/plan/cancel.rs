@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::view::{Halt, SelectorWanted, Snapshot, Want};
-use super::{Applied, Cancel, Plan, SELECT_LIMIT, cascade};
+use super::{Applied, Cancel, Hint, Plan, SELECT_LIMIT, cascade};
 use crate::id::WorkId;
 use crate::record::CascadeVerb;
 use crate::state::StopReason;
@@ -21,6 +21,7 @@ pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<P
     if selector == SelectorWanted::All && cancel.before.is_none() {
         let wall = now.as_millis().saturating_sub(view.meta.clock_offset_ms);
         draft.meta.last_cancel_all = Some(Timestamp::from_millis(wall));
+        draft.hint(Hint::CancelledAll);
     }
     let list = view.list(Want::Selected { selector, before, after: cancel.after.clone(), limit: SELECT_LIMIT })?;
     let width = cascade::width(list.ids.len());

@@ -425,6 +425,8 @@ pub enum Hint {
     },
     /// A cascade waits to be drained.
     Cascade,
+    /// Everything was cancelled at once.
+    CancelledAll,
     /// Works have finished.
     Finished {
         /// How many finished works are stored now.

@@ -41,9 +41,13 @@ pub(super) fn overridden(draft: &Draft<'_>, period: Period, wish: NextScheduleTi
 /// The period once its run is claimed: an override is spent, and what follows is counted from its time.
 pub(super) fn spent(record: &WorkRecord, period: Period) -> Period {
     let Some(due) = period.next_run else { return period };
-    let due_at_anchor = due_from_anchor(&record.terms, &Period { anchor: Timestamp::default(), ..period });
-    let anchor = due - due_at_anchor.since(Timestamp::default());
-    Period { due, anchor, next_run: None, ..period }
+    Period { next_run: None, ..due_at(&record.terms, period, due) }
+}
+
+/// The period that is regularly due then by these terms.
+pub(super) fn due_at(terms: &Terms, period: Period, due: Timestamp) -> Period {
+    let from_zero = due_from_anchor(terms, &Period { anchor: Timestamp::default(), ..period });
+    Period { due, anchor: due - from_zero.since(Timestamp::default()), ..period }
 }
 
 /// When a work that would be due then is due: an override goes before everything else (NRT-1).

@@ -3,20 +3,28 @@
 //! Nothing goes that unfinished work depends on directly (DEP-6 would make that an error later, and its output may be wanted),
 //! nor work whose end is still on its way to its dependents, since they are found through it.
 
+use std::time::Duration;
+
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, Plan, Prune, Retention};
 use crate::id::WorkId;
 use crate::record::{Standing, WorkRecord};
-use crate::store::index::IndexKey;
+use crate::store::index::standing_key;
 use crate::time::Timestamp;
 
 /// How many finished works one commit looks at.
-const CHUNK: usize = 256;
+const CHUNK: usize = 1_000;
 
-/// How many dependents of each are loaded at first, and how many then at a time: most works have few.
+/// How many dependents of each are loaded at first: most works have few.
 const FIRST_DEPENDENTS: usize = 16;
+
+/// How many are loaded of a work that has more. One with more than that goes after its dependents, with which its edges go, or
+/// the deletion of one work would have no bound.
 const MORE_DEPENDENTS: usize = 4_096;
+
+/// How many works with more than a few dependents one commit looks at.
+const WIDE_LIMIT: usize = 2;
 
 pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Plan, Halt> {
     let mut draft = Draft::new(view, now);
@@ -27,26 +35,47 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
     };
     let list = view.list(Want::Finished { until, after: prune.after.clone(), limit: CHUNK })?;
     view.require(list.ids.iter().filter_map(|id| first_dependents(view.works.get(id)?.as_ref()?)))?;
-    let mut count = 0;
-    let mut young = None;
+    let (mut count, mut wide) = (0, 0);
+    let (mut young, mut next) = (None, list.next.clone());
     for id in &list.ids {
         let Some(record) = draft.work(*id)?.cloned() else { continue };
         if let Some(at) = stays_until(&draft, &record, prune.keep) {
-            young = Some(at);
+            (young, next) = (Some(at), None);
             break;
         }
-        if record.seq < before && !draft.has_cascade(*id)? && !is_awaited(&draft, &record)? {
+        if record.seq >= before || draft.has_cascade(*id)? {
+            continue;
+        }
+        let awaited = match dependents(&draft, &record)? {
+            Dependents::Few(ids) => is_any_unfinished(&draft, ids)?,
+            Dependents::Many => {
+                wide += 1;
+                are_many_awaited(&draft, *id)?
+            }
+        };
+        if !awaited {
             draft.delete(*id)?;
             count += 1;
         }
+        if wide == WIDE_LIMIT && list.ids.last() != Some(id) {
+            next = Some(standing_key(&record));
+            break;
+        }
     }
-    let next = list.next.clone().filter(|_| young.is_none());
     let next_due = match (prune.keep, young) {
         (_, Some(at)) => Some(at),
-        (Retention::Recent { age, .. }, None) => list.next_due.map(|until| until + age),
+        (Retention::Recent { age, count }, None) => {
+            let age = if is_surplus(&draft, count) { Duration::ZERO } else { age };
+            list.next_due.map(|until| until + age)
+        }
         (Retention::Nothing, None) => None,
     };
     Ok(draft.done(Applied::Pruned { count, before, next, next_due }))
+}
+
+/// Whether more finished works are stored than shall be.
+fn is_surplus(draft: &Draft<'_>, count: usize) -> bool {
+    usize::try_from(draft.meta.finished).map_or(true, |finished| finished > count)
 }
 
 /// Until when the work, and all that come after it in the index, are kept; `None` if it may go now.
@@ -55,8 +84,7 @@ fn stays_until(draft: &Draft<'_>, record: &WorkRecord, keep: Retention) -> Optio
         return None;
     };
     let until = *at + record.terms.retention + age;
-    let surplus = usize::try_from(draft.meta.finished).map_or(true, |finished| finished > count);
-    (until > draft.now && !surplus).then_some(until)
+    (until > draft.now && !is_surplus(draft, count)).then_some(until)
 }
 
 fn first_dependents(record: &WorkRecord) -> Option<Want> {
@@ -64,20 +92,30 @@ fn first_dependents(record: &WorkRecord) -> Option<Want> {
     record.rows.dependents.then_some(want)
 }
 
-/// Whether something unfinished depends on it directly.
-fn is_awaited(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
-    if !record.rows.dependents {
-        return Ok(false);
-    }
-    let (mut after, mut limit): (Option<WorkId>, usize) = (None, FIRST_DEPENDENTS);
-    loop {
-        let list = draft.view.list(Want::Dependents { of: record.id, after, limit })?;
-        for id in &list.ids {
-            if draft.work(*id)?.is_some_and(|dependent| !dependent.state().is_finished()) {
-                return Ok(true);
-            }
+/// The works that depend on one directly.
+enum Dependents<'a> {
+    Few(&'a [WorkId]),
+    Many,
+}
+
+fn dependents<'a>(draft: &Draft<'a>, record: &WorkRecord) -> Result<Dependents<'a>, Halt> {
+    let Some(want) = first_dependents(record) else { return Ok(Dependents::Few(&[])) };
+    let list = draft.view.list(want)?;
+    Ok(if list.next.is_some() { Dependents::Many } else { Dependents::Few(&list.ids) })
+}
+
+/// Whether something unfinished depends on this work, or so much that it goes later anyway.
+fn are_many_awaited(draft: &Draft<'_>, of: WorkId) -> Result<bool, Halt> {
+    let list = draft.view.list(Want::Dependents { of, after: None, limit: MORE_DEPENDENTS })?;
+    Ok(list.next.is_some() || is_any_unfinished(draft, &list.ids)?)
+}
+
+/// Dependents that this very plan deletes have finished.
+fn is_any_unfinished(draft: &Draft<'_>, ids: &[WorkId]) -> Result<bool, Halt> {
+    for id in ids {
+        if draft.work(*id)?.is_some_and(|dependent| !dependent.state().is_finished()) {
+            return Ok(true);
         }
-        let Some(IndexKey::Dependent { id, .. }) = list.next else { return Ok(false) };
-        (after, limit) = (Some(id), MORE_DEPENDENTS);
     }
+    Ok(false)
 }

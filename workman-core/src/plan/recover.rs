@@ -64,7 +64,8 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
         let orphan = draft.work(*id)?.filter(|record| !held.contains(&(record.id, record.fence))).cloned();
         if let Some(record) = orphan {
             let record = WorkRecord { urgency: Urgency::Ordinary, ..record };
-            draft.line_up_in_turn(record, now);
+            let due = periodic::next_run(&record, now);
+            draft.line_up_in_turn(record, due);
             count += 1;
         }
     }
@@ -122,8 +123,9 @@ fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(
         draft.put(record.standing_at(Standing::Parked { why }));
         return Ok(());
     }
-    let due = draft.now + wait_as_suspect(&record).unwrap_or_default();
-    draft.line_up_in_turn(record, due);
+    let wait = wait_as_suspect(&record).map(|wait| draft.now + wait);
+    let due = periodic::next_run(&record, draft.now);
+    draft.line_up_in_turn(record, wait.map_or(due, |wait| wait.max(due)));
     Ok(())
 }
 
@@ -141,7 +143,8 @@ pub(super) fn retry(view: &Snapshot, id: WorkId, now: Timestamp) -> Result<Plan,
     }
     let mut draft = Draft::new(view, now);
     let freed = WorkRecord { deaths: 0, enqueued: now, ..record.clone() };
-    let freed = draft.line_up(freed, now);
+    let due = periodic::next_run(&freed, now);
+    let freed = draft.line_up(freed, due);
     let answer = settled(&freed, freed.failures);
     Ok(draft.done(answer))
 }

@@ -113,7 +113,8 @@ fn snooze(draft: &mut Draft<'_>, record: &WorkRecord, delay: Duration) -> Result
 }
 
 /// An interruption is no failure: the attempt is given back, and the work keeps its place in line. It waits only if its request
-/// asked for that, and only if the system interrupted it and not the end of the program (BO-6).
+/// asked for that, and only if the system interrupted it and not the end of the program (BO-6). Periodic work waits no longer
+/// than until its next period would be due, since nothing else ends this one.
 pub(super) fn interrupt(draft: &mut Draft<'_>, record: &WorkRecord, reason: StopReason) -> Result<u32, Halt> {
     let mut record = draft.end_run(record);
     draft.remember(&mut record, AttemptEnd::Interrupted { reason })?;
@@ -124,7 +125,9 @@ pub(super) fn interrupt(draft: &mut Draft<'_>, record: &WorkRecord, reason: Stop
         }
         _ => Duration::ZERO,
     };
-    let due = periodic::next_run(&record, draft.now + delay);
+    let due = draft.now + delay;
+    let due = record.period.map_or(due, |period| due.min(periodic::regular_due(&record, &period).max(draft.now)));
+    let due = periodic::next_run(&record, due);
     Ok(draft.line_up_in_turn(record, due).failures)
 }
 

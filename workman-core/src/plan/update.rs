@@ -34,7 +34,11 @@ pub(super) fn apply(draft: &mut Draft<'_>, before: &WorkRecord, work: &NewWork) 
     let lane = draft.lane(&spec.worker, spec.constraints, lane_of)?;
     let terms = work.terms.clone();
     let period = before.period.map(|period| {
-        let period = Period { due: periodic::due_from_anchor(&terms, &period), ..period };
+        let period = if runs {
+            periodic::due_at(&terms, period, period.due)
+        } else {
+            Period { due: periodic::due_from_anchor(&terms, &period), ..period }
+        };
         periodic::overridden(draft, period, work.next_schedule_time)
     });
     let record = WorkRecord { lane, urgency, terms, period, generation: before.generation + 1, ..before.clone() };
@@ -95,7 +99,8 @@ fn reschedule(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord) {
     let regular = record.period.map_or(record.enqueued + record.terms.initial_delay, |period| period.due);
     match wait_of(before) {
         Wait::Suspect(until) => {
-            draft.line_up_in_turn(record, until);
+            let due = periodic::next_run(&record, until).max(until);
+            draft.line_up_in_turn(record, due);
         }
         Wait::Other(until) => {
             let due = periodic::next_run(&record, until);

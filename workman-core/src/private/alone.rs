@@ -21,6 +21,8 @@ pub struct Alone {
     pub id: WorkId,
     /// The worker's name.
     pub worker: &'static str,
+    /// The stored arguments.
+    pub input: Payload,
     /// The number of the attempt.
     pub attempt: u32,
     /// What an earlier run saved.
@@ -52,6 +54,8 @@ impl Alone {
             worker: self.worker.into(),
             tags: Vec::new(),
             number: self.attempt,
+            generation: 0,
+            trace_tag: self.worker.into(),
             period: None,
             notes_limit: Limits::default().progress,
             clock: Arc::clone(&self.clock),
@@ -78,7 +82,7 @@ impl Alone {
             }
         };
         Stage {
-            context: WorkContext::new(attempt),
+            context: WorkContext::new(attempt, self.input),
             engine: Box::pin(async move {
                 join(stop, answer).await;
             }),

@@ -44,6 +44,7 @@ pub const DEFAULTS: Defaults = Defaults {
     priority: 0,
     constraints: Constraints::NONE,
     on_death: OnDeath::Park,
+    timeout: None,
     backoff_fn: None,
 };
 
@@ -67,21 +68,24 @@ pub fn never() -> ! {
 
 /// A context without an engine, for tests of a worker alone: its notes go nowhere, and nobody stops it.
 #[must_use]
-pub fn detached_context(worker: &str) -> WorkContext {
+pub fn detached_context(worker: &str, input: Payload) -> WorkContext {
     let (engine, _nobody) = futures::channel::mpsc::unbounded();
-    WorkContext::new(Arc::new(Attempt {
+    let attempt = Attempt {
         id: WorkId::generate(),
         fence: 1,
         worker: worker.into(),
         tags: Vec::new(),
         number: 0,
+        generation: 0,
+        trace_tag: worker.into(),
         period: None,
         notes_limit: Limits::default().progress,
         clock: Arc::new(SystemClock::new()),
         hub: Arc::default(),
         engine,
         shared: Shared::new(None).into(),
-    }))
+    };
+    WorkContext::new(Arc::new(attempt), input)
 }
 
 /// What a request would store, for tests of the macro alone.

@@ -65,7 +65,7 @@ impl RequestDraft {
                 initial_delay: Duration::ZERO,
                 backoff: defaults.backoff,
                 max_attempts: defaults.max_attempts,
-                timeout: None,
+                timeout: defaults.timeout,
                 on_interruption: OnInterruption::default(),
                 expedited: None,
                 retention: Duration::ZERO,
@@ -89,16 +89,26 @@ impl RequestDraft {
         if let Some(name) = &name {
             check_name(name, limits)?;
         }
+        let mut work = self.changed_work(limits)?;
+        let spec = Arc::make_mut(&mut work.spec);
+        spec.prerequisites = checked_prerequisites(prerequisites, spec.prerequisites.shape, &spec.worker)?;
+        spec.name = name;
+        Ok(work)
+    }
+
+    /// What stored work is to become, if everything about it is in order. It keeps the prerequisites and the name that it has, so
+    /// whether it still fits those is for the planner to see.
+    pub(crate) fn changed_work(self, limits: &Limits) -> Result<NewWork, RequestError> {
         let terms = self.checked_terms()?;
         let worker = self.worker;
         let tags = checked_tags(self.tags, &worker, limits)?;
         let input = checked_input(self.input, &worker, limits)?;
         let spec = WorkSpec {
-            prerequisites: checked_prerequisites(prerequisites, input.takes, &worker)?,
+            prerequisites: Prerequisites { shape: input.takes, ids: Vec::new() },
             worker,
             input: input.payload,
             tags,
-            name,
+            name: None,
             constraints: self.constraints,
             trace_tag: self.trace_tag,
         };
@@ -226,6 +236,7 @@ mod tests {
             priority: 4,
             constraints: Constraints::new().requires_charging(),
             on_death: OnDeath::Fail,
+            timeout: None,
             backoff_fn: None,
         },
         states: Vec::new,

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_forbids_starts_at_once_and_stops_runs_at_exactly_the_dwell_time() {
+    fn con_1_a_loss_forbids_starts_at_once_and_stops_runs_at_exactly_the_dwell_time() {
         let mut dwell = Dwell::new(LENGTH, Conditions::IDEAL);
         dwell.observe(LOST, ms(10_000));
         assert!(!starts(&dwell, 10_000) && !stops(&dwell, 10_000));
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_unmet_kind_is_named() {
+    fn con_1_the_first_unmet_kind_is_named() {
         let all = CHARGING
             .requires_battery_not_low()
             .requires_storage_not_low()

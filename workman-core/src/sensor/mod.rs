@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_rings_once_for_every_subscriber_and_a_repetition_does_not() {
+    fn con_2_a_change_rings_once_for_every_subscriber_and_a_repetition_does_not() {
         let sensor = ManualSensor::new();
         let (mut one, mut two) = (sensor.changes(), sensor.clone().changes());
         sensor.set_charging(true);

@@ -25,14 +25,17 @@ use crate::time::{Clock, LONGEST_SLEEP};
 
 /// The worker's side of one attempt: identity, stop signal, sleeping, progress and checkpoints.
 ///
-/// A worker asks for it with an argument of type `&WorkContext`. Nothing that it offers writes to the store directly: what is
+/// A worker asks for it with an argument of type `&WorkContext`, or `WorkContext` to keep it: one that returns a stream can't
+/// borrow it, and a thread or a callback may want one of its own. Nothing that it offers writes to the store directly: what is
 /// said here is seen by observers in the process at once, and is on disk with the next commit, one second later at the latest.
 ///
 /// Once the work is to stop, [`sleep`](Self::sleep), [`set_progress`](Self::set_progress) and
 /// [`save_checkpoint`](Self::save_checkpoint) answer [`Stopped`]. Any error that the worker returns after that is an
 /// interruption and no failed attempt, whatever its type.
+#[derive(Clone)]
 pub struct WorkContext {
     attempt: Arc<Attempt>,
+    input: Payload,
 }
 
 /// One attempt, shared between its worker and the dispatcher.
@@ -42,6 +45,8 @@ pub(crate) struct Attempt {
     pub(crate) worker: Arc<str>,
     pub(crate) tags: Vec<Arc<str>>,
     pub(crate) number: u32,
+    pub(crate) generation: u32,
+    pub(crate) trace_tag: Arc<str>,
     pub(crate) period: Option<u64>,
     pub(crate) notes_limit: usize,
     pub(crate) clock: Arc<dyn Clock>,
@@ -138,8 +143,8 @@ impl Attempt {
 }
 
 impl WorkContext {
-    pub(crate) fn new(attempt: Arc<Attempt>) -> Self {
-        WorkContext { attempt }
+    pub(crate) fn new(attempt: Arc<Attempt>, input: Payload) -> Self {
+        WorkContext { attempt, input }
     }
 
     /// The work.
@@ -163,6 +168,27 @@ impl WorkContext {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt.number
+    }
+
+    /// How often the work had been updated when this run began. An update during the run counts from the next one on.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.attempt.generation
+    }
+
+    /// What the runs of this work are called in traces: what its request said, or else its worker's name.
+    #[must_use]
+    pub fn trace_tag(&self) -> &str {
+        &self.attempt.trace_tag
+    }
+
+    /// The whole input of this run, an object keyed by argument name. If the request has an
+    /// [`InputMerger`](crate::policy::InputMerger), the outputs of the prerequisites are merged into it.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the object does not decode as this.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        self.input.decode()
     }
 
     /// A key that is the same for all attempts of this work, or of this period of periodic work. Give it to a service that

@@ -12,11 +12,13 @@ use futures::future::{AbortRegistration, Abortable};
 use super::context::{Attempt, FromWorker};
 use super::{Body, Invocation, RegisteredWorker, States, Unstartable, WorkContext};
 use crate::data::Payload;
+use crate::data::merge::{self, MergeError};
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::{Advice, Claimed, End, WorkerKind};
+use crate::policy::InputMerger;
 use crate::query::{PageRequest, WorkQuery};
-use crate::record::{ErrorText, InputShape, ParkReason};
+use crate::record::{ErrorText, InputShape, ParkReason, Prerequisites};
 use crate::runtime::{self, Runtime};
 use crate::state::StopReason;
 use crate::store::{Store, StoreError, StoreErrorKind};
@@ -88,23 +90,52 @@ async fn prepare(
     claimed: Claimed,
     attempt: Arc<Attempt>,
 ) -> Result<Body, End> {
-    let prerequisites = match claimed.spec.prerequisites.shape {
-        InputShape::Nothing => Vec::new(),
-        _ => outputs(&*store, &claimed.spec.prerequisites.ids, limits.prerequisites).await?,
-    };
-    let input = claimed.spec.input.clone();
-    let invocation = Invocation { context: WorkContext::new(attempt), input, prerequisites, states };
-    worker.start(invocation).map_err(|unstartable| {
-        let message = match unstartable {
+    let Prerequisites { shape, ids } = &claimed.spec.prerequisites;
+    let given = Given::read(&*store, &claimed.spec.input, *shape, ids, limits.prerequisites).await?;
+    worker.start(given.invocation(attempt, states)).map_err(|unstartable| {
+        undecodable(match unstartable {
             Unstartable::Undecodable(message) => message,
             Unstartable::MissingState(key) => format!("the state {} was not given to the builder", key.name()),
-        };
-        End::Unrunnable { why: ParkReason::Undecodable { message: message.into() } }
+        })
     })
 }
 
+/// What a run is given: its input, merged if its request said so, and the outputs that it takes apart from that.
+pub(crate) struct Given {
+    input: Payload,
+    outputs: Vec<Option<Payload>>,
+}
+
+impl Given {
+    /// Reads it.
+    pub(crate) async fn read(
+        store: &dyn Store,
+        input: &Payload,
+        takes: InputShape,
+        prerequisites: &[WorkId],
+        limit: usize,
+    ) -> Result<Given, End> {
+        let input = input.clone();
+        match takes {
+            InputShape::Nothing => Ok(Given { input, outputs: Vec::new() }),
+            InputShape::Merged(merger) => {
+                let outputs = outputs(store, prerequisites, limit).await?;
+                let input = merged(merger, &input, prerequisites, &outputs)?;
+                within(input.len(), limit)?;
+                Ok(Given { input, outputs: Vec::new() })
+            }
+            _ => Ok(Given { input, outputs: outputs(store, prerequisites, limit).await? }),
+        }
+    }
+
+    pub(crate) fn invocation(self, attempt: Arc<Attempt>, states: Arc<States>) -> Invocation {
+        let context = WorkContext::new(attempt, self.input.clone());
+        Invocation { context, input: self.input, prerequisites: self.outputs, states }
+    }
+}
+
 /// The outputs of the prerequisites, in declaration order. A prerequisite without one gives `None`.
-pub(crate) async fn outputs(store: &dyn Store, ids: &[WorkId], limit: usize) -> Result<Vec<Option<Payload>>, End> {
+async fn outputs(store: &dyn Store, ids: &[WorkId], limit: usize) -> Result<Vec<Option<Payload>>, End> {
     let mut found = BTreeMap::new();
     let mut size = 0;
     for chunk in ids.chunks(OUTPUTS_A_PAGE) {
@@ -115,21 +146,51 @@ pub(crate) async fn outputs(store: &dyn Store, ids: &[WorkId], limit: usize) -> 
             size += info.output.as_ref().map_or(0, Payload::len);
             found.insert(info.id, info.output);
         }
-        if size > limit {
-            let why = ParkReason::TooLarge { size: size as u64, limit: limit as u64 };
-            return Err(End::Unrunnable { why });
-        }
+        within(size, limit)?;
     }
     Ok(ids.iter().map(|id| found.get(id).cloned().flatten()).collect())
+}
+
+/// The input with the outputs in it.
+fn merged(
+    merger: InputMerger,
+    input: &Payload,
+    prerequisites: &[WorkId],
+    outputs: &[Option<Payload>],
+) -> Result<Payload, End> {
+    let objects: Vec<Option<&Payload>> =
+        std::iter::once(Some(input)).chain(outputs.iter().map(Option::as_ref)).collect();
+    let merged = match merger {
+        InputMerger::Overwriting => merge::overwriting(&objects),
+        InputMerger::ArrayCreating => merge::array_creating(&objects),
+    };
+    merged.map_err(|error| {
+        undecodable(match error {
+            MergeError::NoObject { place: 0, .. } => format!("its input: {error}"),
+            MergeError::NoObject { place, .. } => match prerequisites.get(place - 1) {
+                Some(id) => format!("the output of prerequisite {place} ({id}): {error}"),
+                None => format!("the output of prerequisite {place}: {error}"),
+            },
+            MergeError::Mixed { .. } => format!("its input with the outputs of its prerequisites: {error}"),
+        })
+    })
+}
+
+fn within(size: usize, limit: usize) -> Result<(), End> {
+    if size <= limit {
+        return Ok(());
+    }
+    Err(End::Unrunnable { why: ParkReason::TooLarge { size: size as u64, limit: limit as u64 } })
+}
+
+fn undecodable(message: String) -> End {
+    End::Unrunnable { why: ParkReason::Undecodable { message: message.into() } }
 }
 
 /// Nothing ran yet, so a store that can't be read costs the work nothing: it is given back, or parked if it would be in vain.
 fn unreadable(error: &StoreError) -> End {
     match error.kind() {
-        StoreErrorKind::Corrupted => {
-            let message = format!("the output of a prerequisite can't be read: {error}");
-            End::Unrunnable { why: ParkReason::Undecodable { message: message.into() } }
-        }
+        StoreErrorKind::Corrupted => undecodable(format!("the output of a prerequisite can't be read: {error}")),
         _ => End::Interrupted { reason: StopReason::StoreUnavailable },
     }
 }

@@ -26,7 +26,7 @@ use crate::record::InputShape;
 
 pub(crate) use context::{Attempt, FromWorker, Shared};
 pub use context::{NoteError, Stopped, WorkContext};
-pub(crate) use execute::{Run, outputs};
+pub(crate) use execute::{Given, Run};
 #[doc(hidden)]
 pub use outcome::{Answer, IntoFailure, by};
 pub use outcome::{Outcome, WorkError};
@@ -115,6 +115,8 @@ pub struct Defaults {
     pub constraints: Constraints,
     /// What a death of the process does to its work.
     pub on_death: OnDeath,
+    /// How long an attempt may take; `None` is as long as it likes.
+    pub timeout: Option<Duration>,
     /// How long to wait after so many failed attempts, asked if the policy of the work is
     /// [`Custom`](crate::policy::BackoffPolicy::Custom). If it panics, the wait is what it would be without it.
     pub backoff_fn: Option<fn(failed_attempts: u32) -> Duration>,

@@ -230,6 +230,7 @@ mod tests {
                 priority: 0,
                 constraints: Constraints::NONE,
                 on_death: OnDeath::Park,
+                timeout: None,
                 backoff_fn: None,
             },
             states: || vec![StateKey::of::<u8>()],

@@ -90,7 +90,7 @@ fn selections_go_in_bounded_pages_and_mean_older_works() {
 }
 
 #[test]
-fn a_cancelled_periodic_work_ends_its_series() {
+fn sm_1_a_cancelled_periodic_work_ends_its_series() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue([work(1).every(HOUR)]);

@@ -10,7 +10,7 @@ fn open(house: &House, numbers: &[u128], kind: WorkerKind) -> Vec<OpenLane> {
 }
 
 #[test]
-fn greater_priority_goes_first_and_equals_go_in_turn_across_lanes() {
+fn sch_2_and_sch_6_greater_priority_goes_first_and_equals_go_in_turn_across_lanes() {
     let mut house = House::new();
     let epoch = house.attach();
     let wishes = [(5, 0), (4, 9), (3, -9), (2, 0), (1, 9), (6, 127), (7, -128)];
@@ -37,7 +37,7 @@ fn the_fence_goes_up_with_each_claim_and_bo_4_the_first_attempt_is_number_0() {
 }
 
 #[test]
-fn closed_lanes_are_never_read() {
+fn sch_5_closed_lanes_are_never_read() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue([work(1).worker("closed").priority(9), work(2)]);
@@ -92,7 +92,7 @@ fn barred_work_waits_and_holds_nobody_up() {
 }
 
 #[test]
-fn work_that_is_due_exactly_now_can_be_claimed() {
+fn sm_2_work_that_is_due_exactly_now_can_be_claimed() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue([work(1).delay(MINUTE), work(2).delay(2 * MINUTE)]);

@@ -1,9 +1,10 @@
 //! Births: SM's table, DEP, and idempotence.
 
 use super::*;
+use crate::constraints::Constraints;
 
 #[test]
-fn sm_a_work_is_born_as_its_prerequisites_are() {
+fn dep_5_a_work_is_born_as_its_prerequisites_are() {
     use WorkState::{Blocked, Cancelled, Enqueued, Failed, Running, Succeeded};
     let mut house = House::new();
     let epoch = house.attach();
@@ -109,7 +110,7 @@ fn unq_8_enqueue_is_idempotent_on_the_id() {
 }
 
 #[test]
-fn an_id_that_is_used_for_another_request_is_refused() {
+fn unq_8_an_id_that_is_used_for_another_request_is_refused() {
     let mut house = House::new();
     house.enqueue([work(1)]);
     for other in [work(1).priority(1), work(1).tag("t"), work(1).spec(|spec| spec.input = payload("other"))] {
@@ -166,7 +167,7 @@ fn offer(house: &mut House, epoch: u64, works: Vec<NewWork>, room: usize, rivals
 }
 
 #[test]
-fn an_offered_slot_is_taken_by_the_commit_that_enqueues() {
+fn sch_1_an_offered_slot_is_taken_by_the_commit_that_enqueues() {
     let mut house = House::new();
     let epoch = house.attach();
     assert_eq!(offer(&mut house, epoch, vec![work(1)], 1, vec![]), [1]);

@@ -55,7 +55,7 @@ fn a_claim_loads_all_its_lanes_at_once_and_none_for_which_there_is_no_room() {
     let epoch = house.attach();
     house.enqueue((1..=MANY).map(|number| work(number).worker(&format!("w{number}"))));
     let claim = house.claim_all(epoch, 2);
-    let full = Claim { async_room: 0, blocking_room: 5, ..claim.clone() };
+    let full = Claim { async_room: 0.into(), blocking_room: 5.into(), ..claim.clone() };
     let no_suspects = Claim { suspects: SuspectsAllowed::None, ..claim.clone() };
     let lists = |house: &House, claim: &Claim| {
         let scopes = house.scopes(&Command::Claim(claim.clone()));

@@ -87,7 +87,7 @@ fn reclaim_gives_back_what_nobody_holds_as_if_it_had_never_run() {
 }
 
 #[test]
-fn a_death_is_counted_and_the_work_goes_on_at_once_at_its_place() {
+fn rec_1_a_death_is_counted_and_the_work_goes_on_at_once_at_its_place() {
     let mut house = House::new();
     house.enqueue([work(1), work(2)]);
     die_running(&mut house, 1);
@@ -102,7 +102,7 @@ fn a_death_is_counted_and_the_work_goes_on_at_once_at_its_place() {
 }
 
 #[test]
-fn only_claims_of_dead_managers_are_rescued() {
+fn rec_1_only_claims_of_dead_managers_are_rescued() {
     let mut house = House::new();
     let dead = house.attach();
     house.enqueue((1..=4).map(work));
@@ -128,7 +128,7 @@ fn a_rescue_before_anybody_attached_sees_every_claim_as_dead() {
 }
 
 #[test]
-fn deaths_make_a_suspect_and_then_poison() {
+fn bo_9_deaths_make_a_suspect_and_then_poison() {
     let mut house = House::new();
     house.enqueue([work(1)]);
     let waits: Vec<u64> = (1..DEATHS_TO_SUSPECT + DEATHS_AS_SUSPECT)

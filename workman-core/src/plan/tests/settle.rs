@@ -33,7 +33,7 @@ fn sm_success_ends_one_time_work_and_stores_its_output() {
 }
 
 #[test]
-fn bo_1_to_4_retries_wait_for_their_backoff_from_the_end_of_the_attempt() {
+fn bo_1_and_bo_2_and_bo_4_and_bo_8_retries_wait_for_their_backoff_from_the_end_of_the_attempt() {
     let linear = Backoff::linear(Duration::from_secs(10)).ceiling(Duration::from_secs(25));
     let table: [(Backoff, &[u64]); 3] = [
         (Backoff::default(), &[30, 60, 120, 240, 480, 960, 1_920, 3_840, 7_680, 15_360, 18_000, 18_000]),
@@ -60,7 +60,7 @@ fn bo_1_to_4_retries_wait_for_their_backoff_from_the_end_of_the_attempt() {
 }
 
 #[test]
-fn the_last_of_max_attempts_fails_for_good() {
+fn bo_3_the_last_of_max_attempts_fails_for_good() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue([work(1).attempts(3), work(2).after([1])]);
@@ -122,7 +122,7 @@ fn a_snooze_is_no_failure_and_goes_to_the_end_of_the_line() {
 }
 
 #[test]
-fn an_interruption_keeps_its_turn_and_is_counted_apart() {
+fn bo_5_and_bo_6_an_interruption_keeps_its_turn_and_is_counted_apart() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue([work(1).attempts(1), work(2)]);
@@ -138,7 +138,7 @@ fn an_interruption_keeps_its_turn_and_is_counted_apart() {
 }
 
 #[test]
-fn work_that_can_not_begin_is_parked_and_counts_nothing() {
+fn sm_3_work_that_can_not_begin_is_parked_and_counts_nothing() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue([work(1), work(2).after([1])]);
@@ -185,7 +185,7 @@ fn sm_4_a_run_that_was_fenced_off_changes_nothing() {
 }
 
 #[test]
-fn a_settle_needs_the_exact_fence() {
+fn sm_8_a_settle_needs_the_exact_fence() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue([work(1)]);
@@ -265,7 +265,7 @@ struct Row18 {
 }
 
 #[test]
-fn rule_18_attempts_belong_to_one_period() {
+fn per_3_and_per_5_attempts_belong_to_one_period() {
     // An end with `None` is a success, with `Some(minutes)` a failure that asks for a retry after these minutes.
     let table = [
         Row18 { what: "PER-3: success", ends: &[(10, None)], next_due: 70, period: 1, failures: 0 },
@@ -322,7 +322,7 @@ fn rule_18_attempts_belong_to_one_period() {
 }
 
 #[test]
-fn rule_18_spent_attempts_end_the_period_and_never_the_series() {
+fn sm_7_and_per_5_spent_attempts_end_the_period_and_never_the_series() {
     let mut house = House::new();
     let start = house.now;
     let epoch = house.attach();

@@ -71,7 +71,7 @@ fn unq_1_keep_looks_at_enqueued_and_running_members_only() {
 }
 
 #[test]
-fn unq_replace_takes_the_name_from_every_mixture() {
+fn unq_4_replace_takes_the_name_from_every_mixture() {
     for states in mixtures() {
         let mut house = with_members(&states);
         let fences: Vec<(WorkId, u64)> = (1..=states.len() as u128)
@@ -100,7 +100,7 @@ fn unq_replace_takes_the_name_from_every_mixture() {
 }
 
 #[test]
-fn unq_replace_cancels_what_depends_on_the_holder() {
+fn unq_4_replace_cancels_what_depends_on_the_holder() {
     let mut house = House::new();
     house.enqueue([work(1).name("n"), work(2).after([1]), work(3).after([2]), work(4)]);
     house.unique(work(5).name("n"), REPLACE);
@@ -221,7 +221,7 @@ fn upd_5_the_next_run_follows_from_the_last_completion_and_the_new_interval() {
 }
 
 #[test]
-fn upd_the_first_run_follows_from_the_enqueue_and_the_new_delay() {
+fn upd_5_the_first_run_follows_from_the_enqueue_and_the_new_delay() {
     let mut house = House::new();
     house.unique(work(1).name("n").every(HOUR).delay(30 * MINUTE), UPDATE);
     house.advance(10 * MINUTE);

@@ -19,6 +19,7 @@ use crate::state::WorkState;
 /// When rows can't be read.
 pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page, StoreError> {
     let PageRequest { query, after, limit } = request;
+    let last_cancel_all = stored_meta(rows)?.last_cancel_all;
     let mut works = Vec::new();
     if !query.ids.is_empty() {
         let from = match after {
@@ -34,7 +35,7 @@ pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page
                 break;
             }
         }
-        return Ok(Page { works, next, commit });
+        return Ok(Page { works, next, commit, last_cancel_all });
     }
     let from = match after {
         Some(Cursor::Key(key)) => Some(key),
@@ -48,7 +49,7 @@ pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page
         works.extend(info);
         Ok(wanted)
     })?;
-    Ok(Page { works, next: next.map(Cursor::Key), commit })
+    Ok(Page { works, next: next.map(Cursor::Key), commit, last_cancel_all })
 }
 
 /// A work with two of the tags that are asked for is found under both; it belongs to the first.
@@ -129,6 +130,7 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
         },
         input: spec.input.clone(),
         prerequisites: spec.prerequisites.ids.clone(),
+        takes: spec.prerequisites.shape,
         constraints: spec.constraints,
         schedule: record.terms.schedule,
         priority: record.terms.priority,
