@@ -267,3 +267,9 @@ pub(crate) async fn join(name: String, #[prerequisites] parts: Vec<String>, #[st
     diary.write(&all);
     all
 }
+
+/// Panics with this text.
+#[worker]
+pub(crate) async fn panics(text: String) -> u32 {
+    panic!("{text}")
+}

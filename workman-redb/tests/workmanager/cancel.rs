@@ -1,8 +1,8 @@
 //! Cancel and prune (sections 1 and 2 of the upstream suite).
 
-use workman_core::{Request, StopReason, WorkId, WorkSelector, WorkState};
+use workman_core::{Request, StopReason, WorkId, WorkQuery, WorkSelector, WorkState};
 
-use crate::bench::{DAY, HOUR, MINUTE, fails, held, on_both_stores, say};
+use crate::bench::{Bench, DAY, HOUR, MINUTE, fails, held, join, on_both_stores, say};
 
 use WorkState::{Blocked, Cancelled, Enqueued as Waits, Failed, Running, Succeeded};
 
@@ -170,5 +170,55 @@ fn sm_1_cancelled_periodic_work_never_runs_again() {
         test.crash_and_restart();
         test.advance(HOUR);
         assert_eq!((test.diary().len(), test.state_of(id)), (0, Cancelled));
+    });
+}
+
+#[track_caller]
+fn prune(test: &Bench) -> usize {
+    test.wait(test.manager().prune())
+}
+
+/// WorkManagerImplTest 56 (and reference REC-6): prune ignores how long results are to be kept, and spares only what unfinished
+/// work waits for.
+#[test]
+fn rec_6_and_data_6_prune_deletes_all_finished_work_that_nothing_unfinished_waits_for() {
+    on_both_stores(|test| {
+        let waits = test.enqueue(later("waits"));
+        let good = test.enqueue(say::request("good".into()));
+        let bad = test.enqueue(fails::request("bad".into()));
+        let kept = test.enqueue(say::request("kept".into()).keep_results_for_at_least(999 * DAY));
+        let cancelled = test.enqueue(later("cancelled"));
+        test.cancel(WorkSelector::id(cancelled));
+        let chain = test.manager().begin_with(say::request("a".into())).then(say::request("b".into()));
+        let chain = test.chain(chain.then(join::request("c".into()).initial_delay(DAY)));
+        let periodic = test.enqueue_periodic(say::periodic("p".into(), 9 * DAY));
+        test.run_until_idle();
+        assert_eq!(test.states(&chain), [Succeeded, Succeeded, Waits]);
+        assert_eq!(prune(&test), 5, "all but those that unfinished work waits for directly");
+        let gone: Vec<bool> = [waits, good, bad, kept, cancelled, chain[0], chain[1], chain[2], periodic]
+            .map(|id| test.find(id).is_none())
+            .into();
+        assert_eq!(gone, [false, true, true, true, true, true, false, false, false]);
+        assert_eq!(prune(&test), 0);
+        test.advance(DAY);
+        assert_eq!(test.output::<String>(chain[2]), "b c", "the output that it waited for was there");
+        assert_eq!(prune(&test), 3);
+        assert_eq!(test.query(WorkQuery::all()).len(), 1, "the periodic one");
+    });
+}
+
+/// Reference UNQ-5: a name whose last work failed takes new work again after a prune.
+#[test]
+fn unq_5_a_poisoned_name_is_free_again_after_a_prune() {
+    on_both_stores(|test| {
+        use workman_core::ExistingWorkPolicy::Append;
+        test.enqueue_unique("name", Append, fails::request("bad".into()));
+        test.run_until_idle();
+        let second = test.enqueue_unique("name", Append, say::request("2".into()));
+        assert_eq!(test.state_of(second.id), Failed);
+        assert_eq!(prune(&test), 2);
+        let third = test.enqueue_unique("name", Append, say::request("3".into()));
+        test.run_until_idle();
+        assert_eq!((third.how, test.state_of(third.id)), (workman_core::Enqueued::Inserted, Succeeded));
     });
 }

@@ -5,7 +5,7 @@ use workman_core::{
     Backoff, ExistingPeriodicWorkPolicy, StopReason, WorkContext, WorkError, WorkSelector, WorkState, worker,
 };
 
-use crate::bench::{DAY, Diary, HOUR, MINUTE, fails, flaky, held, millis, on_both_stores, say, secs};
+use crate::bench::{DAY, Diary, HOUR, MINUTE, fails, flaky, held, millis, on_both_stores, panics, say, secs};
 
 use WorkState::{Cancelled, Enqueued as Waits, Running};
 
@@ -28,7 +28,7 @@ fn per_5_a_success_ends_the_period_and_the_next_begins_with_attempt_zero() {
 fn sm_7_a_failed_period_does_not_end_the_series() {
     on_both_stores(|test| {
         let failing = test.enqueue_periodic(fails::periodic("bad".into(), HOUR));
-        let panicking = test.enqueue_periodic(panics::periodic(15 * MINUTE).max_attempts(1));
+        let panicking = test.enqueue_periodic(panics::periodic("boom".into(), 15 * MINUTE).max_attempts(1));
         test.run_until_idle();
         for (id, interval) in [(failing, HOUR), (panicking, 15 * MINUTE)] {
             let info = test.info(id);
@@ -38,11 +38,6 @@ fn sm_7_a_failed_period_does_not_end_the_series() {
         test.advance(HOUR);
         assert_eq!((test.info(failing).periods, test.info(panicking).periods), (2, 5));
     });
-}
-
-#[worker]
-fn panics() -> u32 {
-    panic!("as it was told to")
 }
 
 /// WorkerWrapperTest 23, TestSchedulerRealExecutorTest `testPeriodicWorkerRetry`: a retry stays in its period.
