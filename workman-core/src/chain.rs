@@ -1,157 +1,63 @@
 //! [`Chain`]: works that come after each other, checked by the compiler.
 //!
 //! A chain knows the shape of its last step: [`One`] output, [`Many`] of one type, or [`Several`] of different types. A request
-//! fits behind it if it takes that shape, or nothing.
+//! fits behind it if it takes that shape, or nothing. Chains come together by [`WorkManager::combine`]. What has a shape that is
+//! known at run time only is a [`WorkGraph`].
+
+mod graph;
+mod link;
+mod shape;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::id::WorkId;
-use crate::manager::{EnqueueError, Node, WorkHandle, WorkManager};
+use crate::manager::{EnqueueError, Naming, WorkHandle, WorkManager};
 use crate::plan::{Enqueued, Unique, UniquePolicy};
 use crate::policy::ExistingWorkPolicy;
-use crate::request::{Nothing, Request, RequestDraft, Takes, TakesAll};
+use crate::query::WorkQuery;
 
-/// The shape of a chain that has not begun.
-pub struct Start(());
-
-/// The shape of a step of one work that gives `O`.
-pub struct One<O>(PhantomData<fn() -> O>);
-
-/// The shape of a step of works side by side that all give `O`.
-pub struct Many<O>(PhantomData<fn() -> O>);
-
-/// The shape of a step of works side by side that give a tuple of different things.
-pub struct Several<T>(PhantomData<fn() -> T>);
-
-/// A request that takes `Self` from its prerequisites fits behind a step of shape `S`.
-#[diagnostic::on_unimplemented(
-    message = "this step does not fit the step before it",
-    label = "this worker takes another type from its prerequisites than the step before gives",
-    note = "a worker that takes nothing fits everywhere; `#[prerequisite] x: T` fits one work that gives `T`; `#[prerequisites] xs: Vec<T>` fits a list of them; a tuple fits a tuple"
-)]
-pub trait Fits<S> {}
-
-impl<S> Fits<S> for Nothing {}
-impl<T> Fits<One<T>> for Takes<T> {}
-impl<T> Fits<One<T>> for TakesAll<Vec<T>> {}
-impl<T> Fits<Many<T>> for TakesAll<Vec<T>> {}
-
-/// What may come next behind a step of shape `S`: a request, a list of requests, or a tuple of requests.
-#[diagnostic::on_unimplemented(
-    message = "this is no step that fits behind the step before it",
-    label = "not a fitting request, list of requests or tuple of requests",
-    note = "what a worker takes from its prerequisites must be what the step before gives; a worker that takes nothing fits everywhere"
-)]
-pub trait Step<S> {
-    /// The shape of this step.
-    type Shape: Shape;
-
-    #[doc(hidden)]
-    fn into_drafts(self) -> Drafts;
-}
-
-/// The requests of one step, erased.
+pub use graph::{EnqueuedGraph, GraphNode, WorkGraph};
+pub use shape::{Alike, Branches, Fits, Many, One, Several, Shape, Start, Step};
 #[doc(hidden)]
-pub struct Drafts(pub(crate) Vec<RequestDraft>);
+pub use shape::{Bodies, Drafts};
 
-impl<S, P: Fits<S>, O> Step<S> for Request<P, O> {
-    type Shape = One<O>;
-
-    fn into_drafts(self) -> Drafts {
-        Drafts(vec![self.into_draft()])
-    }
-}
-
-impl<S, P: Fits<S>, O, const N: usize> Step<S> for [Request<P, O>; N] {
-    type Shape = Many<O>;
-
-    fn into_drafts(self) -> Drafts {
-        Drafts(self.into_iter().map(Request::into_draft).collect())
-    }
-}
-
-impl<S, P: Fits<S>, O> Step<S> for Vec<Request<P, O>> {
-    type Shape = Many<O>;
-
-    fn into_drafts(self) -> Drafts {
-        Drafts(self.into_iter().map(Request::into_draft).collect())
-    }
-}
-
-/// What a step of some shape gives: handles.
-pub trait Shape {
-    /// The handles of the step.
-    type Handles;
-
-    #[doc(hidden)]
-    fn handles(manager: &WorkManager, ids: &[WorkId]) -> Option<Self::Handles>;
-}
-
-impl<O> Shape for One<O> {
-    type Handles = WorkHandle<O>;
-
-    fn handles(manager: &WorkManager, ids: &[WorkId]) -> Option<Self::Handles> {
-        ids.first().map(|id| WorkHandle::new(manager.clone(), *id))
-    }
-}
-
-impl<O> Shape for Many<O> {
-    type Handles = Vec<WorkHandle<O>>;
-
-    fn handles(manager: &WorkManager, ids: &[WorkId]) -> Option<Self::Handles> {
-        Some(ids.iter().map(|id| WorkHandle::new(manager.clone(), *id)).collect())
-    }
-}
-
-macro_rules! tuples {
-    ($(($($take:ident $output:ident $field:tt),+))+) => {$(
-        impl<$($output),+> Fits<Several<($($output,)+)>> for TakesAll<($($output,)+)> {}
-
-        impl<Behind, $($take: Fits<Behind>, $output),+> Step<Behind> for ($(Request<$take, $output>,)+) {
-            type Shape = Several<($($output,)+)>;
-
-            fn into_drafts(self) -> Drafts {
-                Drafts(vec![$(self.$field.into_draft()),+])
-            }
-        }
-
-        impl<$($output),+> Shape for Several<($($output,)+)> {
-            type Handles = ($(WorkHandle<$output>,)+);
-
-            fn handles(manager: &WorkManager, ids: &[WorkId]) -> Option<Self::Handles> {
-                Some(($(WorkHandle::<$output>::new(manager.clone(), *ids.get($field)?),)+))
-            }
-        }
-    )+};
-}
-
-tuples! {
-    (P0 O0 0, P1 O1 1)
-    (P0 O0 0, P1 O1 1, P2 O2 2)
-    (P0 O0 0, P1 O1 1, P2 O2 2, P3 O3 3)
-    (P0 O0 0, P1 O1 1, P2 O2 2, P3 O3 3, P4 O4 4)
-    (P0 O0 0, P1 O1 1, P2 O2 2, P3 O3 3, P4 O4 4, P5 O5 5)
-}
+use link::Link;
 
 /// Works that come after each other. Nothing is stored before [`enqueue`](Self::enqueue), and then all of it at once.
+///
+/// A clone shares what is there already, so a chain may go on in several ways from one point and come together again:
+/// [`WorkManager::combine`] has an example. The same request in several places is one work, which waits for what is before it in
+/// all of them, in the order of declaration. Places that wait for each other in a circle are refused by `enqueue`.
 #[must_use = "a chain is not stored before it is enqueued"]
 pub struct Chain<S> {
     manager: WorkManager,
-    unique: Option<Unique>,
-    nodes: Vec<Node>,
-    last: Vec<usize>,
-    empty_step: bool,
+    body: Body,
     shape: PhantomData<fn() -> S>,
+}
+
+/// A chain without its shape.
+#[derive(Clone)]
+struct Body {
+    naming: Naming,
+    tip: Option<Arc<Link>>,
+    /// What is wrong with it; `enqueue` says so.
+    problem: Option<EnqueueError>,
+}
+
+impl<S> Clone for Chain<S> {
+    fn clone(&self) -> Self {
+        Chain { manager: self.manager.clone(), body: self.body.clone(), shape: PhantomData }
+    }
 }
 
 impl Chain<Start> {
     pub(crate) fn new(manager: WorkManager) -> Self {
-        Chain { manager, unique: None, nodes: Vec::new(), last: Vec::new(), empty_step: false, shape: PhantomData }
+        Chain { manager, body: Body { naming: Naming::None, tip: None, problem: None }, shape: PhantomData }
     }
 
     pub(crate) fn unique(mut self, name: Arc<str>, policy: ExistingWorkPolicy) -> Self {
-        self.unique = Some(Unique { name, policy: UniquePolicy::OneTime(policy) });
+        self.body.naming = Naming::New(Unique { name, policy: UniquePolicy::OneTime(policy) });
         self
     }
 }
@@ -159,39 +65,191 @@ impl Chain<Start> {
 impl<S> Chain<S> {
     /// Adds a step that runs when every work of the step before has succeeded: one request, a list of requests side by
     /// side (`[a, b]` or a `Vec`), or a tuple of requests of different workers.
-    pub fn then<N: Step<S>>(mut self, step: N) -> Chain<N::Shape> {
+    pub fn then<N: Step<S>>(self, step: N) -> Chain<N::Shape> {
         let Drafts(drafts) = step.into_drafts();
-        let first = self.nodes.len();
-        let empty_step = self.empty_step || drafts.is_empty();
-        self.nodes.extend(drafts.into_iter().map(|draft| Node { draft, after: self.last.clone() }));
-        let last = (first..self.nodes.len()).collect();
-        let Chain { manager, unique, nodes, .. } = self;
-        Chain { manager, unique, nodes, last, empty_step, shape: PhantomData }
+        let Chain { manager, body: Body { naming, tip, problem }, .. } = self;
+        let problem = problem.or_else(|| drafts.is_empty().then_some(EnqueueError::Empty));
+        let body = Body { naming, tip: Some(Link::step(tip, drafts)), problem };
+        Chain { manager, body, shape: PhantomData }
+    }
+
+    /// Goes on behind works that are stored.
+    fn behind(manager: WorkManager, naming: Naming, stored: Arc<Link>) -> Self {
+        Chain { manager, body: Body { naming, tip: Some(stored), problem: None }, shape: PhantomData }
     }
 }
 
 impl<S: Shape> Chain<S> {
-    /// Stores the whole chain in one commit.
+    /// Stores the whole chain in one commit. Works of it that are stored already, by this chain or by a clone of it, are left
+    /// as they are, so a call whose answer was lost can be repeated.
     ///
     /// # Errors
     /// See [`EnqueueError`]. Nothing of the chain is stored then, unless the error is indeterminate.
     pub async fn enqueue(self) -> Result<EnqueuedChain<S>, EnqueueError> {
-        if self.empty_step {
-            return Err(EnqueueError::Empty);
+        let Body { naming, tip, problem } = self.body;
+        let (Some(tip), None) = (tip, &problem) else {
+            return Err(problem.unwrap_or(EnqueueError::Empty));
+        };
+        let stored = self.manager.submit(tip.declared(), naming.clone()).await?;
+        let handles = if stored.is_new() { S::handles(&self.manager, tip.last()) } else { None };
+        let mut family = tip.already_stored();
+        family.extend(&stored.ids);
+        let place = Place { manager: self.manager, naming, family, last: Arc::clone(tip.last()) };
+        Ok(EnqueuedChain { how: stored.how, ids: stored.ids, last: handles, place })
+    }
+}
+
+impl WorkManager {
+    /// Joins chains: what comes next waits for the last works of all of them and takes their outputs in the order in which the
+    /// chains are given. A tuple of chains that each end in one work gives a tuple; a list of chains that end alike gives a list.
+    ///
+    /// The branches may share their beginnings. They may be of one name; a name that is given to one of them is the name of the
+    /// whole, and two different names, or policies, are refused.
+    ///
+    /// ```
+    /// # use futures::executor::block_on;
+    /// # use workman_core::{MemoryStore, ThreadRuntime, WorkManager, worker};
+    /// #[worker]
+    /// fn read(text: String) -> String {
+    ///     text
+    /// }
+    ///
+    /// #[worker]
+    /// fn upper(#[prerequisite] text: String) -> String {
+    ///     text.to_uppercase()
+    /// }
+    ///
+    /// #[worker]
+    /// fn length(#[prerequisite] text: String) -> usize {
+    ///     text.len()
+    /// }
+    ///
+    /// #[worker]
+    /// fn report(#[prerequisites] both: (String, usize)) -> String {
+    ///     format!("{}: {}", both.0, both.1)
+    /// }
+    ///
+    /// # let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start()?;
+    /// # block_on(async {
+    /// let text = manager.begin_with(read::request("abc".into()));
+    /// let both = (text.clone().then(upper::request()), text.then(length::request()));
+    /// let chain = manager.combine(both).then(report::request()).enqueue().await?;
+    /// assert_eq!(chain.ids.len(), 4, "the text is read once");
+    /// assert_eq!(chain.last.expect("it has no unique name").output().await?, "ABC: 3");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn combine<B: Branches>(&self, branches: B) -> Chain<B::Shape> {
+        let Bodies(bodies) = branches.into_bodies();
+        let mut joint = Body { naming: Naming::None, tip: None, problem: None };
+        if bodies.is_empty() {
+            joint.problem = Some(EnqueueError::Empty);
         }
-        let stored = self.manager.submit(self.nodes, self.unique).await?;
-        let last: Vec<WorkId> = self.last.iter().filter_map(|place| stored.ids.get(*place)).copied().collect();
-        let last = if stored.is_new() { S::handles(&self.manager, &last) } else { None };
-        Ok(EnqueuedChain { how: stored.how, ids: stored.ids, last })
+        let mut tips = Vec::with_capacity(bodies.len());
+        for Body { naming, tip, problem } in bodies {
+            joint.problem = joint.problem.or(problem);
+            match joint.naming.joined_with(naming) {
+                Ok(naming) => joint.naming = naming,
+                Err(problem) => {
+                    joint.problem.get_or_insert(problem);
+                }
+            }
+            tips.extend(tip);
+        }
+        joint.tip = Some(Link::joint(tips));
+        Chain { manager: self.clone(), body: joint, shape: PhantomData }
     }
 }
 
 /// What enqueueing a chain did.
 pub struct EnqueuedChain<S: Shape> {
-    /// What happened, if the chain has a unique name: it was inserted, the holder was kept, or replaced.
+    /// What happened, if the chain has a unique name: it was inserted, the holder was kept, replaced, or appended to.
     pub how: Enqueued,
     /// The ids of the works of this chain, in the order in which they were added; not stored if the holder was kept.
     pub ids: Vec<WorkId>,
     /// Handles of the last step; none if the holder of the name was kept.
     pub last: Option<S::Handles>,
+    place: Place,
+}
+
+/// Where an enqueued chain ends.
+struct Place {
+    manager: WorkManager,
+    naming: Naming,
+    /// The works of the chain, and of the chains that it was appended to.
+    family: Vec<WorkId>,
+    last: Arc<[WorkId]>,
+}
+
+impl<S: Shape> EnqueuedChain<S> {
+    /// Goes on behind the last step of what is stored: the works of this chain are not enqueued again, and the new ones look at
+    /// their states as they are then. The new works belong to the same unique name, if there is one; its policy is not asked
+    /// again. If the holder of the name was kept, the works of this chain are not stored, and neither is anything behind them.
+    ///
+    /// ```
+    /// # use futures::executor::block_on;
+    /// # use workman_core::{MemoryStore, ThreadRuntime, WorkManager, worker};
+    /// #[worker]
+    /// fn double(number: u32) -> u32 {
+    ///     2 * number
+    /// }
+    ///
+    /// #[worker]
+    /// fn add_one(#[prerequisite] number: u32) -> u32 {
+    ///     number + 1
+    /// }
+    ///
+    /// # let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start()?;
+    /// # block_on(async {
+    /// let first = manager.begin_with(double::request(3)).enqueue().await?;
+    /// let second = first.then(add_one::request()).enqueue().await?;
+    /// assert_eq!(second.last.expect("it has no unique name").output().await?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn then<N: Step<S>>(&self, step: N) -> Chain<N::Shape> {
+        let Place { manager, naming, family, last } = &self.place;
+        let stored = Link::stored(last, family.clone());
+        Chain::<S>::behind(manager.clone(), naming.inherited(), stored).then(step)
+    }
+
+    /// All works of the chain, and of the chains that it was appended to: for [`WorkManager::query`] and [`WorkManager::watch`].
+    pub fn query(&self) -> WorkQuery {
+        WorkQuery::ids(self.place.family.iter().copied())
+    }
+}
+
+impl<O> WorkHandle<O> {
+    /// Goes on behind this work, whenever it was enqueued: after a restart too, by a handle of
+    /// [`WorkManager::handle`]. The work itself is not enqueued again. The new works belong to no unique name.
+    ///
+    /// ```
+    /// # use futures::executor::block_on;
+    /// # use workman_core::{MemoryStore, ThreadRuntime, WorkManager, worker};
+    /// #[worker]
+    /// fn fetch() -> String {
+    ///     "page".into()
+    /// }
+    ///
+    /// #[worker]
+    /// fn count(#[prerequisite] page: String) -> usize {
+    ///     page.len()
+    /// }
+    ///
+    /// # let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start()?;
+    /// # block_on(async {
+    /// let id = manager.enqueue(fetch::request()).await?.id();
+    /// let fetched = manager.handle(fetch::worker(), id).await?;
+    /// let chain = fetched.then(count::request()).enqueue().await?;
+    /// assert_eq!(chain.last.expect("it has no unique name").output().await?, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn then<N: Step<One<O>>>(&self, step: N) -> Chain<N::Shape> {
+        let stored = Link::stored(&[self.id()], vec![self.id()]);
+        Chain::<One<O>>::behind(self.manager().clone(), Naming::None, stored).then(step)
+    }
 }

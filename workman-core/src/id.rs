@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// The identity of one work: 128 bits in the layout of a version 7 UUID, so that ids grow with time.
 ///
@@ -154,6 +154,13 @@ impl Drop for ScopedIds {
     fn drop(&mut self) {
         SCOPED.set(self.before.take());
     }
+}
+
+/// The time of the clock by which [`WorkId::generate`] makes ids on this thread: that of the test, in a test.
+pub(crate) fn wall_of_ids() -> Timestamp {
+    SCOPED.with_borrow(|scoped| {
+        scoped.as_ref().map_or_else(|| process_source().clock.wall(), |source| source.clock.wall())
+    })
 }
 
 /// Ids hold no state that a program could observe, so one source a process is no global instance of workman.

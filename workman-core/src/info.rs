@@ -68,6 +68,28 @@ pub struct WorkInfo {
 }
 
 impl WorkInfo {
+    /// When the next `count` runs of periodic work are due, as things stand: each run is taken to succeed as soon as it is due,
+    /// and constraints and slots are left aside. One-time work has one. None if it is not Enqueued: when running work runs
+    /// next follows from its end.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workman_core::worker;
+    /// use workman_testing::TestDriver;
+    ///
+    /// #[worker]
+    /// fn clean_up() {}
+    ///
+    /// let test = TestDriver::new();
+    /// let day = Duration::from_secs(24 * 3600);
+    /// let info = test.info(test.enqueue_periodic(clean_up::periodic(day).initial_delay(day)));
+    /// assert_eq!(info.next_runs(3), [info.created + day, info.created + 2 * day, info.created + 3 * day]);
+    /// ```
+    #[must_use]
+    pub fn next_runs(&self, count: usize) -> Vec<Timestamp> {
+        self.next_run.map_or_else(Vec::new, |first| self.schedule.runs_from(first, count))
+    }
+
     /// The error of the last attempt that had one.
     #[must_use]
     pub fn last_error(&self) -> Option<&ErrorText> {

@@ -169,22 +169,25 @@ pub mod worker;
 #[path = "private/mod.rs"]
 pub mod __private;
 
-pub use chain::{Chain, EnqueuedChain};
+pub use chain::{Chain, EnqueuedChain, EnqueuedGraph, GraphNode, WorkGraph};
 pub use constraints::{Conditions, ConstraintKind, Constraints, Network, NetworkType};
 pub use data::Payload;
 pub use dispatcher::{MissingSensor, ShutdownReport};
 pub use health::HealthStatus;
 pub use id::WorkId;
 pub use info::WorkInfo;
-pub use limits::Limits;
+pub use limits::{Limits, WorkManagerLimits};
 pub use manager::{
     ActionError, Builder, DrainReport, Engine, EnqueueError, Explanation, HandleError, OutputError, StartError,
     UniqueWork, Updatable, UpdateError, WorkHandle, WorkManager,
 };
 pub use plan::{Enqueued, Refusal, UpdateResult};
-pub use policy::{Backoff, BackoffPolicy, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath};
+pub use policy::{
+    Backoff, BackoffPolicy, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, OnDeath, OutOfQuotaPolicy,
+};
 pub use query::{WorkQuery, WorkSelector};
-pub use request::{Nothing, PeriodicRequest, Request, RequestError, Takes, TakesAll};
+pub use record::Schedule;
+pub use request::{ErasedRequest, Nothing, PeriodicRequest, Request, RequestError, Takes, TakesAll};
 #[cfg(feature = "smol")]
 pub use runtime::SmolRuntime;
 #[cfg(feature = "tokio")]

@@ -1,8 +1,12 @@
 //! [`Limits`]: every limit of the house in one place.
 
+mod minimums;
+
 use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
+
+pub use minimums::WorkManagerLimits;
 
 /// Every limit and default of one manager. Sizes are in bytes. Change single fields of `Limits::default()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Limits {
     pub expedited_budget: Duration,
     /// Slots of each kind (async, blocking) that are kept free for expedited work, beside the others.
     pub expedited_slots: usize,
+    /// The least interval, flex and backoff; what asks for less is raised to it.
+    pub minimums: WorkManagerLimits,
     /// Progress and checkpoints are on disk this long after they were given, at the latest.
     pub progress_delay: Duration,
 }
@@ -68,6 +74,7 @@ impl Default for Limits {
             retained: 10_000,
             expedited_budget: Duration::from_secs(10 * 60),
             expedited_slots: 1,
+            minimums: WorkManagerLimits::NONE,
             progress_delay: Duration::from_secs(1),
         }
     }

@@ -140,6 +140,12 @@ impl Schedule {
         }
     }
 
+    /// When the first `count` runs are due if the first is due at `first` and each succeeds as soon as it is due (PER-3).
+    pub(crate) fn runs_from(self, first: Timestamp, count: usize) -> Vec<Timestamp> {
+        let next = |due: &Timestamp| self.interval().map(|interval| *due + interval).filter(|next| next > due);
+        std::iter::successors(Some(first), next).take(count).collect()
+    }
+
     /// The length of a period, if there are periods.
     #[must_use]
     pub const fn interval(self) -> Option<Duration> {

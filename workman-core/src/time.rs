@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 
@@ -64,6 +64,25 @@ impl Sub<Duration> for Timestamp {
 
     fn sub(self, length: Duration) -> Timestamp {
         Timestamp(self.0.saturating_sub(whole_millis(length)))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// The millisecond in which the moment lies. What lies beyond the range becomes [`MIN`](Timestamp::MIN) or
+    /// [`MAX`](Timestamp::MAX).
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use workman_core::Timestamp;
+    ///
+    /// assert_eq!(Timestamp::from(UNIX_EPOCH + Duration::from_micros(1_999)), Timestamp::from_millis(1));
+    /// assert_eq!(Timestamp::from(UNIX_EPOCH - Duration::from_micros(1_999)), Timestamp::from_millis(-2));
+    /// ```
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Timestamp(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
+            Err(before) => Timestamp::default() - before.duration(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use workman_core::plan::{CASCADE_LIMIT, HISTORY_LIMIT, PROMOTE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT};
 use workman_core::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS};
 use workman_core::time::LONGEST_SLEEP;
-use workman_core::{Backoff, Limits, MissingSensor, OnDeath, WorkState};
+use workman_core::{Backoff, Limits, MissingSensor, OnDeath, WorkManagerLimits, WorkState};
 
 use sources::{read, rust_files};
 
@@ -66,6 +66,7 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("Limits::retained", limits.retained.to_string()),
         ("Limits::expedited_budget", seconds(limits.expedited_budget)),
         ("Limits::expedited_slots", limits.expedited_slots.to_string()),
+        ("Limits::minimums", if limits.minimums == WorkManagerLimits::NONE { "none".into() } else { String::new() }),
         ("Limits::progress_delay", seconds(limits.progress_delay)),
         ("CASCADE_LIMIT", CASCADE_LIMIT.to_string()),
         ("PROMOTE_LIMIT", PROMOTE_LIMIT.to_string()),
@@ -85,7 +86,7 @@ fn the_table_of_defaults_is_the_one_of_the_code() {
     let coded: Vec<(String, String)> = defaults().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     assert_eq!(written, coded, "docs/defaults.md against the code");
     let limits = read("workman-core/src/limits.rs");
-    for field in limits.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':')) {
+    for field in limits.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": ")) {
         let name = format!("Limits::{}", field.0);
         assert!(coded.iter().any(|(other, _)| *other == name), "docs/defaults.md lacks `{name}`");
     }

@@ -34,7 +34,7 @@ const ROOMS: [(&str, &str); 22] = [
     ("health", "store"),
     ("observe", "id runtime"),
     ("worker", "constraints data id limits observe plan policy query record runtime state store time"),
-    ("request", "constraints data id limits plan policy record worker"),
+    ("request", "constraints data id limits plan policy record time worker"),
     (
         "dispatcher",
         "constraints health id info limits observe plan policy query record runtime sensor state store time worker",
@@ -43,7 +43,7 @@ const ROOMS: [(&str, &str); 22] = [
         "manager",
         "chain constraints data dispatcher health id info limits observe plan policy query record request runtime sensor state store time worker",
     ),
-    ("chain", "id manager plan policy request"),
+    ("chain", "id manager plan policy query record request"),
     ("private", "constraints data id limits plan policy record request state store time worker"),
 ];
 

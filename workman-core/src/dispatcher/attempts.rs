@@ -9,11 +9,11 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::AbortHandle;
 
 use super::verdict::Judge;
-use super::{Core, ShutdownReport, TakenNotes};
+use super::{Core, ShutdownReport, Taken, TakenNotes};
 use crate::constraints::{ConstraintKind, Constraints};
 use crate::id::WorkId;
 use crate::plan::{Claimed, End, Settle, WorkerKind};
-use crate::record::Notes;
+use crate::record::{Notes, Urgency};
 use crate::sensor::Dwell;
 use crate::state::StopReason;
 use crate::worker::{Attempt, FromWorker, Run, Shared};
@@ -38,6 +38,7 @@ struct Running {
     attempt: Arc<Attempt>,
     abort: AbortHandle,
     kind: WorkerKind,
+    urgency: Urgency,
     suspect: bool,
     constraints: Constraints,
     judge: Judge,
@@ -55,6 +56,7 @@ enum Patience {
 
 struct Abandoned {
     kind: WorkerKind,
+    urgency: Urgency,
     suspect: bool,
 }
 
@@ -87,6 +89,7 @@ impl Attempts {
             attempt: Arc::clone(&attempt),
             abort,
             kind: worker.def.kind,
+            urgency: claimed.record.urgency,
             suspect: claimed.record.is_suspect(),
             constraints: claimed.spec.constraints,
             judge: Judge::new(&claimed, worker.def, &self.core.limits),
@@ -219,7 +222,8 @@ impl Attempts {
             self.forget(id, fence);
         }
         self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
-        self.abandoned.insert((id, fence), Abandoned { kind: running.kind, suspect: running.suspect });
+        let Running { kind, urgency, suspect, .. } = running;
+        self.abandoned.insert((id, fence), Abandoned { kind, urgency, suspect });
         (!running.fenced).then_some(Settle { id, fence, end: End::Interrupted { reason } })
     }
 
@@ -242,14 +246,16 @@ impl Attempts {
         self.report.clone()
     }
 
-    /// Runs that hold slots: (async, blocking). An abandoned worker holds its slot until it ends.
-    pub(super) fn running(&self) -> (usize, usize) {
-        let kinds = self.running.values().map(|running| running.kind);
-        let kinds = kinds.chain(self.abandoned.values().map(|abandoned| abandoned.kind));
-        kinds.fold((0, 0), |(for_async, for_blocking), kind| match kind {
-            WorkerKind::Async => (for_async + 1, for_blocking),
-            WorkerKind::Blocking => (for_async, for_blocking + 1),
-        })
+    /// Runs that hold slots. An abandoned worker holds its slot until it ends.
+    pub(super) fn taken(&self) -> Taken {
+        let mut taken = Taken::default();
+        for running in self.running.values() {
+            taken.of(running.kind).add(running.urgency);
+        }
+        for abandoned in self.abandoned.values() {
+            taken.of(abandoned.kind).add(abandoned.urgency);
+        }
+        taken
     }
 
     pub(super) fn runs_suspect(&self) -> bool {

@@ -39,13 +39,22 @@ pub(crate) struct Core {
     pub(crate) slots: Arc<Slots>,
     pub(crate) health: Health,
     pub(crate) dwell: Mutex<Dwell>,
-    /// The lanes that are open now: what is ready there may rank higher than what is offered a slot.
-    pub(crate) rivals: Mutex<Vec<LaneId>>,
+    /// What may go before work that is offered a slot.
+    pub(crate) rivals: Mutex<Rivals>,
     /// Workers that lanes name and that can't run here: unknown to this build, or without a state that they need.
     pub(crate) strangers: Mutex<BTreeSet<Arc<str>>>,
     /// The attempts that run here, for those who want to see uncommitted progress.
     pub(crate) live: Mutex<BTreeMap<WorkId, Arc<Attempt>>>,
     pub(crate) dispatcher: UnboundedSender<Control>,
+}
+
+/// Where something may be ready that ranks higher than what is offered a slot.
+#[derive(Clone, Default)]
+pub(crate) struct Rivals {
+    /// The lanes that were open at the last claim.
+    pub(crate) open: Vec<LaneId>,
+    /// How many lanes there were then.
+    pub(crate) lanes: u32,
 }
 
 /// What to do about constraints that no sensor observes.
@@ -132,7 +141,7 @@ impl Core {
         self.dwell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn rivals(&self) -> MutexGuard<'_, Vec<LaneId>> {
+    pub(crate) fn rivals(&self) -> MutexGuard<'_, Rivals> {
         self.rivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

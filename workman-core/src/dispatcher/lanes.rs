@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Core;
+use super::{Core, Rivals};
 use crate::constraints::Constraints;
-use crate::plan::{OpenLane, WorkerKind};
+use crate::plan::{OpenLane, Room, WorkerKind};
 use crate::record::{Lane, LaneId, Urgency};
 use crate::sensor::Dwell;
 
@@ -58,18 +58,23 @@ impl Lanes {
         self.hot.remove(&lane);
     }
 
-    /// The hot lanes that may be read: the worker is here, its slots have room, its constraints hold.
-    pub(super) fn open(&self, dwell: &Dwell, now: Duration, room: (usize, usize)) -> Vec<OpenLane> {
-        let has_room = |open: &OpenLane| match open.kind {
-            WorkerKind::Async => room.0 > 0,
-            WorkerKind::Blocking => room.1 > 0,
+    /// The hot lanes that may be read: the worker is here, its slots have room for work of that urgency, its constraints hold.
+    pub(super) fn open(&self, dwell: &Dwell, now: Duration, (for_async, for_blocking): (Room, Room)) -> Vec<OpenLane> {
+        let has_room = |open: &OpenLane| {
+            let room = match open.kind {
+                WorkerKind::Async => for_async,
+                WorkerKind::Blocking => for_blocking,
+            };
+            room.ordinary > 0 || (open.urgency == Urgency::Expedited && room.reserved > 0)
         };
         self.hot.iter().filter_map(|lane| self.opened(*lane, dwell, now)).filter(has_room).collect()
     }
 
     /// All lanes that may be read, hot or not, whatever room there is.
-    pub(super) fn all_open(&self, dwell: &Dwell, now: Duration) -> Vec<LaneId> {
-        self.known.keys().filter_map(|lane| self.opened(*lane, dwell, now)).map(|open| open.lane).collect()
+    pub(super) fn rivals(&self, dwell: &Dwell, now: Duration) -> Rivals {
+        let open = self.known.keys().filter_map(|lane| self.opened(*lane, dwell, now)).map(|open| open.lane).collect();
+        let lanes = self.known.keys().next_back().map_or(0, |last| last.0.saturating_add(1));
+        Rivals { open, lanes }
     }
 
     fn opened(&self, lane: LaneId, dwell: &Dwell, now: Duration) -> Option<OpenLane> {

@@ -33,10 +33,11 @@ use crate::time::Timestamp;
 use crate::worker::FromWorker;
 
 use attempts::Attempts;
-pub(crate) use core::{Control, Core, Role, SteadyWall};
+pub(crate) use core::{Control, Core, Rivals, Role, SteadyWall};
 pub use core::{MissingSensor, ShutdownReport};
 use lanes::Lanes;
 pub(crate) use leave::Farewell;
+use slots::Taken;
 pub(crate) use slots::{Reservation, Slots};
 pub(crate) use undecodable::retry as retry_undecodable;
 

@@ -8,13 +8,17 @@ use futures::channel::mpsc::UnboundedSender;
 use super::Control;
 use crate::id::WorkId;
 use crate::limits::Limits;
-use crate::plan::WorkerKind;
+use crate::plan::{Room, WorkerKind};
+use crate::record::Urgency;
 
 /// Slots of one manager, shared by its dispatcher, which runs and claims, and by callers, who reserve some for work that
 /// they are about to enqueue.
 ///
 /// A reserved slot belongs to a work. If the enqueue claims that work, its slot stays reserved until the dispatcher counts
 /// it among those that run, so that nobody gets it twice in between.
+///
+/// Some slots are kept for expedited work, beside the others. Expedited work that runs is in those first, whenever it began:
+/// so it leaves ordinary work as many slots as it can.
 pub(crate) struct Slots {
     counts: Mutex<Counts>,
     dispatcher: UnboundedSender<Control>,
@@ -24,6 +28,7 @@ pub(crate) struct Slots {
 struct Counts {
     for_async: Count,
     for_blocking: Count,
+    /// By work that is being enqueued. None of it is expedited.
     reserved: BTreeMap<WorkId, WorkerKind>,
     /// Which offers are good; `None` refuses all.
     offers: Option<u64>,
@@ -33,9 +38,61 @@ struct Counts {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
-    capacity: usize,
-    running: usize,
-    claiming: usize,
+    /// Slots for any work, and those that are kept for expedited work.
+    capacity: Room,
+    running: InUse,
+    claiming: Room,
+}
+
+/// How many slots of one kind are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InUse {
+    pub(crate) ordinary: usize,
+    pub(crate) expedited: usize,
+}
+
+impl InUse {
+    pub(crate) fn add(&mut self, urgency: Urgency) {
+        match urgency {
+            Urgency::Ordinary => self.ordinary += 1,
+            Urgency::Expedited => self.expedited += 1,
+        }
+    }
+}
+
+/// What is taken of both kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) for_async: InUse,
+    pub(crate) for_blocking: InUse,
+}
+
+impl Taken {
+    pub(crate) fn of(&mut self, kind: WorkerKind) -> &mut InUse {
+        match kind {
+            WorkerKind::Async => &mut self.for_async,
+            WorkerKind::Blocking => &mut self.for_blocking,
+        }
+    }
+}
+
+impl Count {
+    /// What these leave free.
+    fn beside(&self, running: InUse) -> Room {
+        let beyond = running.expedited.saturating_sub(self.capacity.reserved);
+        Room {
+            ordinary: self.capacity.ordinary.saturating_sub(running.ordinary.saturating_add(beyond)),
+            reserved: self.capacity.reserved.saturating_sub(running.expedited),
+        }
+    }
+
+    fn free(&self, reserved_by_callers: usize) -> Room {
+        let room = self.beside(self.running);
+        Room {
+            ordinary: room.ordinary.saturating_sub(self.claiming.ordinary.saturating_add(reserved_by_callers)),
+            reserved: room.reserved.saturating_sub(self.claiming.reserved),
+        }
+    }
 }
 
 impl Counts {
@@ -46,17 +103,17 @@ impl Counts {
         }
     }
 
-    fn free(&mut self, kind: WorkerKind) -> usize {
+    fn free(&mut self, kind: WorkerKind) -> Room {
         let reserved = self.reserved.values().filter(|reserved| **reserved == kind).count();
-        let count = *self.of(kind);
-        count.capacity.saturating_sub(count.running + count.claiming + reserved)
+        self.of(kind).free(reserved)
     }
 }
 
 impl Slots {
     /// All slots free. Reservations are refused until the dispatcher says otherwise.
     pub(crate) fn new(limits: &Limits, dispatcher: UnboundedSender<Control>) -> Self {
-        let count = |capacity| Count { capacity, ..Count::default() };
+        let count =
+            |ordinary| Count { capacity: Room { ordinary, reserved: limits.expedited_slots }, ..Count::default() };
         let counts = Counts {
             for_async: count(limits.async_slots),
             for_blocking: count(limits.blocking_slots),
@@ -83,7 +140,7 @@ impl Slots {
     pub(crate) fn reserve(self: &Arc<Self>, kind: WorkerKind, ids: &[WorkId]) -> Option<Reservation> {
         let mut counts = self.lock();
         let generation = counts.offers?;
-        let room = counts.free(kind).min(ids.len());
+        let room = counts.free(kind).ordinary.min(ids.len());
         let ids: BTreeSet<WorkId> = ids.iter().take(room).copied().collect();
         counts.reserved.extend(ids.iter().map(|id| (*id, kind)));
         drop(counts);
@@ -101,7 +158,7 @@ impl Slots {
     }
 
     /// Takes all that is free for a claim: (async, blocking).
-    pub(crate) fn begin_claim(&self) -> (usize, usize) {
+    pub(crate) fn begin_claim(&self) -> (Room, Room) {
         let mut counts = self.lock();
         let mut take = |kind| {
             let free = counts.free(kind);
@@ -114,30 +171,32 @@ impl Slots {
     }
 
     /// The claim is over; this is what runs now.
-    pub(crate) fn set_running(&self, for_async: usize, for_blocking: usize) {
+    pub(crate) fn set_running(&self, taken: Taken) {
         let mut counts = self.lock();
-        for (kind, running) in [(WorkerKind::Async, for_async), (WorkerKind::Blocking, for_blocking)] {
+        for (kind, running) in [(WorkerKind::Async, taken.for_async), (WorkerKind::Blocking, taken.for_blocking)] {
             let count = counts.of(kind);
-            (count.running, count.claiming) = (running, 0);
+            (count.running, count.claiming) = (running, Room::default());
         }
     }
 
-    /// Whether a slot of this kind is free.
+    /// Whether a slot of this kind is free for ordinary work.
     pub(crate) fn has_room(&self, kind: WorkerKind) -> bool {
-        self.lock().free(kind) > 0
+        self.lock().free(kind).ordinary > 0
     }
 
-    /// Whether any slot is free. If reservations are all that is in the way, the dispatcher hears when they are gone.
+    /// Whether any slot is free for ordinary work. If reservations are all that is in the way, the dispatcher hears when they
+    /// are gone.
     pub(crate) fn has_any_room(&self) -> bool {
         let mut counts = self.lock();
-        let free = counts.free(WorkerKind::Async) + counts.free(WorkerKind::Blocking) > 0;
+        let free = counts.free(WorkerKind::Async).ordinary + counts.free(WorkerKind::Blocking).ordinary > 0;
         counts.starved |= !counts.reserved.is_empty();
         free
     }
 
-    /// Whether so many may run, whatever is reserved.
-    pub(crate) fn may_run(&self, kind: WorkerKind, running: usize) -> bool {
-        running < self.lock().of(kind).capacity
+    /// Whether one more may run beside these, whatever is reserved.
+    pub(crate) fn may_run(&self, kind: WorkerKind, urgency: Urgency, running: InUse) -> bool {
+        let room = self.lock().of(kind).beside(running);
+        room.ordinary > 0 || (urgency == Urgency::Expedited && room.reserved > 0)
     }
 
     fn release(&self, ids: impl IntoIterator<Item = WorkId>) {

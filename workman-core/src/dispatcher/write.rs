@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Dispatcher, verdict};
 use crate::id::WorkId;
-use crate::plan::{Applied, Claim, Claimed, Command, Note, Refusal, Room, SuspectsAllowed, WorkerKind};
+use crate::plan::{Applied, Claim, Claimed, Command, Note, Refusal, Room, SuspectsAllowed};
 use crate::record::Lane;
 use crate::state::StopReason;
 use crate::store::{StoreError, StoreErrorKind, Unit, UnitResult};
@@ -67,18 +67,23 @@ impl Dispatcher {
         if !self.runs() || !(self.look || due) {
             return None;
         }
-        self.look = false;
         self.release_room();
+        // What is due is ordinary work, since expedited work has no delay: slots that are kept for it are no reason to look.
+        let due = due && self.core.slots.has_any_room();
+        if !(self.look || due) {
+            return None;
+        }
+        self.look = false;
         let room = self.core.slots.begin_claim();
         let lanes = {
             let dwell = self.core.dwell();
-            *self.core.rivals() = self.lanes.all_open(&dwell, now);
+            *self.core.rivals() = self.lanes.rivals(&dwell, now);
             self.lanes.open(&dwell, now, room)
         };
         if !self.reclaim {
             self.core.slots.take_offers(self.generation);
         }
-        if room == (0, 0) || (lanes.is_empty() && !due) {
+        if room == (Room::default(), Room::default()) || (lanes.is_empty() && !due) {
             self.release_room();
             return None;
         }
@@ -86,8 +91,8 @@ impl Dispatcher {
         Some(Claim {
             epoch: self.core.epoch,
             lanes,
-            async_room: Room { ordinary: room.0, reserved: 0 },
-            blocking_room: Room { ordinary: room.1, reserved: 0 },
+            async_room: room.0,
+            blocking_room: room.1,
             expedited_budget: self.core.limits.expedited_budget,
             barred: self.attempts.barred(),
             suspects,
@@ -101,8 +106,7 @@ impl Dispatcher {
     }
 
     fn release_room(&self) {
-        let (for_async, for_blocking) = self.attempts.running();
-        self.core.slots.set_running(for_async, for_blocking);
+        self.core.slots.set_running(self.attempts.taken());
     }
 
     pub(super) async fn transact(&mut self, units: Vec<Unit>) {
@@ -243,13 +247,10 @@ impl Dispatcher {
 
     /// Starts claimed work, or lets it wait if more was claimed than may run.
     pub(super) fn start(&mut self, claimed: Claimed) {
-        let kind = self.core.registry.get(&claimed.spec.worker).map(|worker| worker.def.kind);
-        let (for_async, for_blocking) = self.attempts.running();
-        let may_run = match kind {
-            Some(kind @ WorkerKind::Async) => self.core.slots.may_run(kind, for_async),
-            Some(kind @ WorkerKind::Blocking) => self.core.slots.may_run(kind, for_blocking),
-            None => true,
-        };
+        let may_run = self.core.registry.get(&claimed.spec.worker).is_none_or(|worker| {
+            let kind = worker.def.kind;
+            self.core.slots.may_run(kind, claimed.record.urgency, *self.attempts.taken().of(kind))
+        });
         if may_run {
             self.ends.extend(self.attempts.start(claimed));
             self.release_room();

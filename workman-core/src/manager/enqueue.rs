@@ -1,30 +1,57 @@
 //! From requests to one command: names, sensors, limits, offers, and what the answer means.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
 use super::WorkManager;
+use super::order::{Declared, Ordered, ordered};
 use crate::constraints::ConstraintKind;
-use crate::dispatcher::{Core, MissingSensor, Reservation, Role};
+use crate::dispatcher::{Core, MissingSensor, Reservation, Rivals, Role};
 use crate::id::WorkId;
 use crate::plan::{Applied, Command, Enqueue, Enqueued, NewWork, Offer, Refusal, Unique, WorkerKind};
-use crate::record::LaneId;
 use crate::request::{RequestDraft, RequestError, check_name};
 use crate::store::index::rank;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::worker::StateKey;
 
-/// A request and the works of the same enqueue that it comes after, by their place in it.
-pub(crate) struct Node {
-    pub(crate) draft: RequestDraft,
-    pub(crate) after: Vec<usize>,
+/// Under which name works are stored.
+#[derive(Clone)]
+pub(crate) enum Naming {
+    /// None.
+    None,
+    /// This one, which they take by its policy.
+    New(Unique),
+    /// This one, which the works that they come after have taken.
+    Inherited(Arc<str>),
 }
 
-impl Node {
-    pub(crate) fn alone(draft: RequestDraft) -> Self {
-        Node { draft, after: Vec::new() }
+impl Naming {
+    fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Naming::None => None,
+            Naming::New(unique) => Some(&unique.name),
+            Naming::Inherited(name) => Some(name),
+        }
+    }
+
+    /// For works that come after those that are stored under this name.
+    pub(crate) fn inherited(&self) -> Naming {
+        self.name().map_or(Naming::None, |name| Naming::Inherited(Arc::clone(name)))
+    }
+
+    /// For works that come after those of two names.
+    pub(crate) fn joined_with(&self, other: Naming) -> Result<Naming, EnqueueError> {
+        match (self, &other) {
+            (Naming::None, _) => Ok(other),
+            (_, Naming::None) => Ok(self.clone()),
+            (Naming::New(one), Naming::New(two)) if one == two => Ok(other),
+            (Naming::Inherited(one), Naming::Inherited(two)) if one == two => Ok(other),
+            _ => {
+                let [first, second] = [self, &other].map(|naming| naming.name().cloned().unwrap_or_default());
+                Err(EnqueueError::TwoNames { first, second })
+            }
+        }
     }
 }
 
@@ -32,11 +59,15 @@ impl Node {
 const RIVALS: usize = 16;
 
 impl WorkManager {
-    /// Stores all nodes, or none.
-    pub(crate) async fn submit(&self, nodes: Vec<Node>, unique: Option<Unique>) -> Result<Stored, EnqueueError> {
+    /// Stores all that is declared, or nothing.
+    pub(crate) async fn submit(&self, declared: Vec<Declared>, naming: Naming) -> Result<Stored, EnqueueError> {
         let core = self.core();
-        let works = new_works(core, nodes, unique.as_ref())?;
-        let ids: Vec<WorkId> = works.iter().map(|work| work.id).collect();
+        let Ordered { works, ids } = ordered(declared, &core.limits)?;
+        let works = new_works(core, works, &naming)?;
+        let unique = match naming {
+            Naming::New(unique) => Some(unique),
+            Naming::None | Naming::Inherited(_) => None,
+        };
         let (offer, mut reservation) = offer(core, &works).unzip();
         let unit = core.unit(Command::Enqueue(Enqueue { works, unique, offer }));
         let answers = core.store.transact(vec![unit]).await;
@@ -63,45 +94,33 @@ impl WorkManager {
     }
 }
 
-/// What was stored, in the order of the nodes.
+/// What was stored, in the order of declaration.
 pub(crate) struct Stored {
     pub(crate) how: Enqueued,
     pub(crate) ids: Vec<WorkId>,
 }
 
 impl Stored {
-    /// Whether the nodes themselves are stored.
+    /// Whether the works themselves are stored.
     pub(crate) fn is_new(&self) -> bool {
-        matches!(self.how, Enqueued::Inserted | Enqueued::Replaced(_))
+        matches!(self.how, Enqueued::Inserted | Enqueued::Replaced(_) | Enqueued::Appended(_))
     }
 }
 
-fn new_works(core: &Core, nodes: Vec<Node>, unique: Option<&Unique>) -> Result<Vec<NewWork>, EnqueueError> {
-    let limits = &core.limits;
-    if nodes.is_empty() {
-        return Err(EnqueueError::Empty);
+fn new_works(
+    core: &Core,
+    works: Vec<(RequestDraft, Vec<WorkId>)>,
+    naming: &Naming,
+) -> Result<Vec<NewWork>, EnqueueError> {
+    let name = naming.name();
+    if let Some(name) = name {
+        check_name(name, &core.limits).map_err(EnqueueError::Request)?;
     }
-    if nodes.len() > limits.works {
-        return Err(EnqueueError::TooManyWorks { count: nodes.len(), limit: limits.works });
+    if let Naming::New(unique) = naming {
+        let checked = works.iter().try_for_each(|(draft, _)| draft.check_override(unique.policy));
+        checked.map_err(EnqueueError::Request)?;
     }
-    let edges = nodes.iter().map(|node| node.after.len()).sum();
-    if edges > limits.edges {
-        return Err(EnqueueError::TooManyEdges { count: edges, limit: limits.edges });
-    }
-    if let Some(unique) = unique {
-        check_name(&unique.name, limits).map_err(EnqueueError::Request)?;
-    }
-    let ids: Vec<WorkId> = nodes.iter().map(|node| node.draft.id).collect();
-    let mut seen = BTreeSet::new();
-    if let Some(id) = ids.iter().find(|id| !seen.insert(**id)) {
-        return Err(EnqueueError::SameRequestTwice(*id));
-    }
-    let name = unique.map(|unique| Arc::clone(&unique.name));
-    let works = nodes.into_iter().map(|node| {
-        let prerequisites = node.after.iter().filter_map(|place| ids.get(*place)).copied().collect();
-        new_work(core, node.draft, prerequisites, name.clone())
-    });
-    works.collect()
+    works.into_iter().map(|(draft, prerequisites)| new_work(core, draft, prerequisites, name.cloned())).collect()
 }
 
 fn new_work(
@@ -110,12 +129,12 @@ fn new_work(
     prerequisites: Vec<WorkId>,
     name: Option<Arc<str>>,
 ) -> Result<NewWork, EnqueueError> {
-    placed(core, draft)?.new_work(&core.limits, prerequisites, name).map_err(EnqueueError::Request)
+    placed(core, draft)?.new_work(&core.limits, core.store_now(), prerequisites, name).map_err(EnqueueError::Request)
 }
 
 /// What stored work is to become. Its name and its prerequisites are not part of that.
 pub(super) fn changed_work(core: &Core, draft: RequestDraft) -> Result<NewWork, EnqueueError> {
-    placed(core, draft)?.changed_work(&core.limits).map_err(EnqueueError::Request)
+    placed(core, draft)?.changed_work(&core.limits, core.store_now()).map_err(EnqueueError::Request)
 }
 
 /// The request under the name that its worker has here, if this manager has what it needs.
@@ -140,7 +159,7 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     if core.role != Role::Runs {
         return None;
     }
-    let rivals: Vec<LaneId> = core.rivals().clone();
+    let Rivals { open: rivals, lanes } = core.rivals().clone();
     if rivals.len() > RIVALS {
         return None;
     }
@@ -154,11 +173,15 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     let reservation = core.slots.reserve(kind, &ids)?;
     let ids: Vec<WorkId> = reservation.ids().iter().copied().collect();
     let (epoch, generation, room) = (core.epoch, reservation.generation(), ids.len());
-    Some((Offer { epoch, generation, room, ids, rivals }, reservation))
+    Some((Offer { epoch, generation, room, ids, rivals, lanes }, reservation))
 }
 
-/// Which slots the work takes, if nothing keeps it from running here and now.
+/// Which slots the work takes, if nothing keeps it from running here and now. Expedited work is left to a claim, which knows its
+/// budget.
 fn startable(core: &Core, work: &NewWork) -> Option<WorkerKind> {
+    if work.terms.expedited.is_some() {
+        return None;
+    }
     if !work.spec.prerequisites.ids.is_empty() || !work.terms.initial_delay.is_zero() {
         return None;
     }
@@ -190,8 +213,39 @@ pub enum EnqueueError {
         /// The limit.
         limit: usize,
     },
-    /// One call has two works of one id: a request was cloned. Make a new request for each work.
+    /// One step, or one list, has two works of one id: a request was cloned. Make a new request for each work.
     SameRequestTwice(WorkId),
+    /// The works of one call wait for each other in a circle: this one waits for itself, directly or through others.
+    Cycle(WorkId),
+    /// Chains of different unique names, or of one name with different policies, are joined.
+    TwoNames {
+        /// One name.
+        first: Arc<str>,
+        /// The other.
+        second: Arc<str>,
+    },
+    /// An edge of a graph begins or ends at a node of another graph.
+    UnknownNode(WorkId),
+    /// A worker of a graph takes a tuple of another length than it has prerequisites.
+    TupleLength {
+        /// The worker.
+        worker: Arc<str>,
+        /// How many outputs it takes.
+        takes: usize,
+        /// How many prerequisites it has.
+        given: usize,
+    },
+    /// A worker of a graph takes another type than its prerequisite gives.
+    OtherType {
+        /// The worker.
+        worker: Arc<str>,
+        /// The type that it takes there.
+        takes: &'static str,
+        /// The worker of the prerequisite.
+        prerequisite: Arc<str>,
+        /// The type that this one gives.
+        gives: &'static str,
+    },
     /// A constraint is asked for that nobody observes.
     NoSensor {
         /// The worker.
@@ -242,9 +296,30 @@ impl fmt::Display for EnqueueError {
             EnqueueError::SameRequestTwice(id) => {
                 write!(
                     f,
-                    "two works of this call have the id {id}: a clone of a request is the same work; make a new request for each"
+                    "two works of this call have the id {id} and stand side by side: a clone of a request is the same work; make a new request for each"
                 )
             }
+            EnqueueError::Cycle(id) => write!(
+                f,
+                "works of this call wait for each other in a circle: work {id} waits for itself, directly or through others"
+            ),
+            EnqueueError::TwoNames { first, second } => write!(
+                f,
+                "chains under the unique names \"{first}\" and \"{second}\" can't be joined: a chain has one name and one policy"
+            ),
+            EnqueueError::UnknownNode(id) => {
+                write!(
+                    f,
+                    "an edge of the graph begins or ends at work {id}, which is a node of another graph; for stored work use `after_stored`"
+                )
+            }
+            EnqueueError::TupleLength { worker, takes, given } => {
+                write!(f, "worker \"{worker}\" takes a tuple of {takes} outputs, and has {given} prerequisites")
+            }
+            EnqueueError::OtherType { worker, takes, prerequisite, gives } => write!(
+                f,
+                "worker \"{worker}\" takes `{takes}` where its prerequisite, of worker \"{prerequisite}\", gives `{gives}`"
+            ),
             EnqueueError::NoSensor { worker, kind } => write!(
                 f,
                 "worker \"{worker}\" asks for the constraint \"{kind}\", which nobody observes: add `.sensor(..)` to the builder, or `.missing_sensor(MissingSensor::Wait)` or `(MissingSensor::AssumeMet)`"

@@ -47,6 +47,10 @@ impl<O> WorkHandle<O> {
         self.id
     }
 
+    pub(crate) fn manager(&self) -> &WorkManager {
+        &self.manager
+    }
+
     /// What is known of it now; `None` if it is gone.
     ///
     /// # Errors

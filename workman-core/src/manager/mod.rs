@@ -4,6 +4,7 @@ mod builder;
 mod enqueue;
 mod explain;
 mod handle;
+mod order;
 mod steer;
 mod watch;
 
@@ -28,13 +29,14 @@ use crate::runtime;
 use crate::state::WorkState;
 use crate::store::{Store, StoreError};
 use crate::time::LONGEST_SLEEP;
-use crate::worker::{Worker, WorkerType};
+use crate::worker::{Worker, WorkerDef, WorkerType};
 
 pub use builder::{Builder, Engine, StartError};
 pub use enqueue::EnqueueError;
-pub(crate) use enqueue::Node;
+pub(crate) use enqueue::Naming;
 pub use explain::Explanation;
 pub use handle::{OutputError, WorkHandle};
+pub(crate) use order::Declared;
 pub use steer::{ActionError, Updatable, UpdateError};
 
 /// How many works a query reads at a time.
@@ -88,7 +90,7 @@ impl WorkManager {
     /// # Errors
     /// See [`EnqueueError`].
     pub async fn enqueue<O>(&self, request: Request<Nothing, O>) -> Result<WorkHandle<O>, EnqueueError> {
-        let stored = self.submit(vec![Node::alone(request.into_draft())], None).await?;
+        let stored = self.submit(vec![Declared::first(vec![request.into_draft()])], Naming::None).await?;
         stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
     }
 
@@ -100,8 +102,8 @@ impl WorkManager {
         &self,
         requests: impl IntoIterator<Item = Request<Nothing, O>>,
     ) -> Result<Vec<WorkHandle<O>>, EnqueueError> {
-        let nodes = requests.into_iter().map(|request| Node::alone(request.into_draft())).collect();
-        let stored = self.submit(nodes, None).await?;
+        let drafts = requests.into_iter().map(Request::into_draft).collect();
+        let stored = self.submit(vec![Declared::first(drafts)], Naming::None).await?;
         Ok(stored.ids.into_iter().map(|id| WorkHandle::new(self.clone(), id)).collect())
     }
 
@@ -117,9 +119,9 @@ impl WorkManager {
     ) -> Result<UniqueWork<O>, EnqueueError> {
         let unique = Unique { name: name.into(), policy: UniquePolicy::OneTime(policy) };
         let draft = request.into_draft();
-        let worker = Arc::clone(&draft.worker);
-        let stored = self.submit(vec![Node::alone(draft)], Some(unique)).await?;
-        self.unique_work(stored, &worker).await
+        let def = draft.def;
+        let stored = self.submit(vec![Declared::first(vec![draft])], Naming::New(unique)).await?;
+        self.unique_work(stored, def).await
     }
 
     /// Stores periodic work.
@@ -127,7 +129,7 @@ impl WorkManager {
     /// # Errors
     /// See [`EnqueueError`].
     pub async fn enqueue_periodic(&self, request: PeriodicRequest) -> Result<WorkHandle<()>, EnqueueError> {
-        let stored = self.submit(vec![Node::alone(request.into_draft())], None).await?;
+        let stored = self.submit(vec![Declared::first(vec![request.into_draft()])], Naming::None).await?;
         stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
     }
 
@@ -143,24 +145,38 @@ impl WorkManager {
     ) -> Result<UniqueWork<()>, EnqueueError> {
         let unique = Unique { name: name.into(), policy: UniquePolicy::Periodic(policy) };
         let draft = request.into_draft();
-        let worker = Arc::clone(&draft.worker);
-        let stored = self.submit(vec![Node::alone(draft)], Some(unique)).await?;
-        self.unique_work(stored, &worker).await
+        let def = draft.def;
+        let stored = self.submit(vec![Declared::first(vec![draft])], Naming::New(unique)).await?;
+        self.unique_work(stored, def).await
     }
 
-    async fn unique_work<O>(&self, stored: enqueue::Stored, worker: &str) -> Result<UniqueWork<O>, EnqueueError> {
+    async fn unique_work<O>(
+        &self,
+        stored: enqueue::Stored,
+        def: &'static WorkerDef,
+    ) -> Result<UniqueWork<O>, EnqueueError> {
         let own = stored.ids.first().copied();
         let (id, same_worker) = match stored.how {
             Enqueued::Kept(id) => {
                 let info = self.info(id).await;
                 let info = info.map_err(|error| EnqueueError::Store { ids: stored.ids.clone(), error })?;
-                (Some(id), info.is_some_and(|info| &*info.worker == worker))
+                (Some(id), info.is_some_and(|info| self.is_named(def, &info.worker)))
             }
             Enqueued::Updated(id) => (Some(id), true),
             _ => (own, true),
         };
         let handle = id.filter(|_| same_worker).map(|id| WorkHandle::new(self.clone(), id));
         Ok(UniqueWork { how: stored.how, handle })
+    }
+
+    /// Whether work that is stored under this name is this worker's: by its name here, its own name or an alias.
+    fn is_named(&self, def: &'static WorkerDef, name: &str) -> bool {
+        let registry = &self.core().registry;
+        match registry.get(name) {
+            Some(registered) => std::ptr::eq(registered.def, def),
+            // A worker that this manager does not run still has its own names.
+            None => def.name == name || def.aliases.contains(&name),
+        }
     }
 
     /// Begins a chain with one request, a list of requests side by side, or a tuple of different ones.
@@ -190,10 +206,10 @@ impl WorkManager {
         id: WorkId,
     ) -> Result<WorkHandle<W::Output>, HandleError> {
         let info = self.info(id).await.map_err(HandleError::Store)?.ok_or(HandleError::NotFound(id))?;
-        let wanted = self.core().registry.of(W::DEF).map_or(W::DEF.name, |worker| &*worker.name);
-        if *info.worker == *wanted || W::DEF.aliases.contains(&&*info.worker) {
+        if self.is_named(W::DEF, &info.worker) {
             return Ok(WorkHandle::new(self.clone(), id));
         }
+        let wanted = self.core().registry.of(W::DEF).map_or(W::DEF.name, |worker| &*worker.name);
         Err(HandleError::OtherWorker { id, wanted: wanted.into(), found: info.worker })
     }
 

@@ -130,16 +130,14 @@ fn end(
     width: usize,
 ) -> Result<usize, Halt> {
     let mut line = VecDeque::from([from]);
-    let (mut looked_at, mut count) = (0, 0);
+    let mut count = 0;
     while let Some((of, after)) = line.pop_front() {
-        // Behind this many nothing is loaded any more. Asking for it would begin the plan anew for each work.
-        let is_loaded = draft.view.has(&Want::Dependents { of, after, limit: width });
-        if looked_at >= width || draft.cascade_room == 0 || !is_loaded {
+        // Behind `width` works nothing is loaded any more. Asking for it would begin the plan anew for each work.
+        if !draft.view.has(&Want::Dependents { of, after, limit: width }) {
             draft.leave_cascade(verb, of, after);
             continue;
         }
         for id in take(draft, verb, (of, after), width)? {
-            looked_at += 1;
             let Some(dependent) = draft.work(id)?.filter(|work| !work.state().is_finished()).cloned() else {
                 continue;
             };

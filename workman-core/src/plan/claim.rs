@@ -1,13 +1,15 @@
 //! Claim: what starts now, in rank order, within the free slots.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::Draft;
 use super::enqueue::is_attached;
+use super::quota::{self, Budget, Fallen};
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, Claim, Hint, PROMOTE_LIMIT, Plan, Refusal, SuspectsAllowed, WorkerKind, cascade};
+use super::{Applied, Claim, Hint, OpenLane, PROMOTE_LIMIT, Plan, Refusal, Room, SuspectsAllowed, WorkerKind, cascade};
 use crate::id::WorkId;
-use crate::record::{LaneId, Standing, WorkRecord};
+use crate::record::{LaneId, Standing, Urgency, WorkRecord};
 use crate::store::index::{Suspects, rank};
 use crate::time::Timestamp;
 
@@ -19,9 +21,12 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     if cascade::is_pending(&draft) {
         return drain_first(draft);
     }
-    view.require(wants(claim))?;
+    let reading = Reading::new(claim, Budget::of(&draft, claim));
+    view.require(reading.lists().map(|(_, want)| want).chain([DUE]))?;
     let due = view.list(DUE)?;
-    let candidates = candidates(&draft, claim, &due.ids, now)?;
+    let mut candidates = candidates(&draft, &reading, &due.ids)?;
+    let mut done = Done::default();
+    spend(&mut draft, &reading, &mut candidates, &mut done)?;
     let chosen = choose(claim, &candidates);
     let mut works = Vec::with_capacity(chosen.len());
     for id in &chosen {
@@ -29,16 +34,14 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
             works.push(draft.claim(&record, view.spec(*id)?, claim.epoch)?);
         }
     }
-    let mut filled: BTreeSet<LaneId> = BTreeSet::new();
     let chosen: BTreeSet<WorkId> = chosen.into_iter().collect();
-    for id in due.ids.iter().filter(|id| !chosen.contains(id)) {
-        if let Some(record) = draft.work(*id)?.cloned() {
-            filled.insert(record.lane);
-            promote(&mut draft, record);
-        }
-    }
-    let drained = drained(view, claim, &chosen, &filled)?;
-    let again = due.ids.len() >= PROMOTE_LIMIT;
+    let waiting = candidates.iter().filter(|candidate| !chosen.contains(&candidate.id));
+    done.filled.extend(waiting.filter_map(|candidate| candidate.fallen_into));
+    done.with.extend(&chosen);
+    promote(&mut draft, &due.ids, &mut done)?;
+    done.filled.iter().for_each(|lane| draft.hint(Hint::Ready(*lane)));
+    let drained = drained(view, &reading, &done)?;
+    let again = due.ids.len() >= PROMOTE_LIMIT || (done.fell && is_any_expedited_left(view, &reading, &done)?);
     Ok(draft.done(Applied::Claimed { works, drained, next_due: due.next_due, now, again }))
 }
 
@@ -51,44 +54,83 @@ fn drain_first(mut draft: Draft<'_>) -> Result<Plan, Halt> {
 
 const DUE: Want = Want::Due { limit: PROMOTE_LIMIT };
 
-fn ready_wanted(claim: &Claim, lane: LaneId, kind: WorkerKind, suspects: Suspects) -> Option<Want> {
-    let room = match (suspects, claim.suspects) {
-        (Suspects::Only, SuspectsAllowed::None) => 0,
-        (Suspects::Only, SuspectsAllowed::One) => room(claim, kind).min(1),
-        (Suspects::None, _) => room(claim, kind),
-    };
-    (room > 0).then(|| Want::Ready { lane, suspects, limit: room + claim.barred.len() })
+/// What of the open lanes is read.
+struct Reading<'a> {
+    claim: &'a Claim,
+    budget: Budget,
+    /// Open lanes of expedited work.
+    expedited: usize,
 }
 
-fn room(claim: &Claim, kind: WorkerKind) -> usize {
-    match kind {
-        WorkerKind::Async => claim.async_room.ordinary,
-        WorkerKind::Blocking => claim.blocking_room.ordinary,
+impl<'a> Reading<'a> {
+    fn new(claim: &'a Claim, budget: Budget) -> Self {
+        let expedited = claim.lanes.iter().filter(|open| open.urgency == Urgency::Expedited).count();
+        Reading { claim, budget, expedited }
+    }
+
+    fn limit(&self, open: &OpenLane) -> usize {
+        let room = room(self.claim, open.kind);
+        match open.urgency {
+            Urgency::Ordinary => room.ordinary,
+            Urgency::Expedited => self.budget.share(self.expedited, room.ordinary.saturating_add(room.reserved)),
+        }
+    }
+
+    fn list(&self, open: &OpenLane, suspects: Suspects) -> Option<Want> {
+        let limit = match (suspects, self.claim.suspects) {
+            (Suspects::Only, SuspectsAllowed::None) => 0,
+            (Suspects::Only, SuspectsAllowed::One) => self.limit(open).min(1),
+            (Suspects::None, _) => self.limit(open),
+        };
+        let barred = self.claim.barred.len();
+        (limit > 0).then(|| Want::Ready { lane: open.lane, suspects, limit: limit.saturating_add(barred) })
+    }
+
+    fn lists(&self) -> impl Iterator<Item = (OpenLane, Want)> + '_ {
+        self.claim.lanes.iter().flat_map(move |open| {
+            let lists = [self.list(open, Suspects::None), self.list(open, Suspects::Only)];
+            lists.into_iter().flatten().map(move |want| (*open, want))
+        })
     }
 }
 
-fn lists(claim: &Claim) -> impl Iterator<Item = (LaneId, WorkerKind, Want)> + '_ {
-    claim.lanes.iter().flat_map(move |open| {
-        let wanted = move |suspects| ready_wanted(claim, open.lane, open.kind, suspects);
-        [wanted(Suspects::None), wanted(Suspects::Only)].into_iter().flatten().map(|want| (open.lane, open.kind, want))
-    })
+fn room(claim: &Claim, kind: WorkerKind) -> Room {
+    match kind {
+        WorkerKind::Async => claim.async_room,
+        WorkerKind::Blocking => claim.blocking_room,
+    }
 }
 
-fn wants(claim: &Claim) -> impl Iterator<Item = Want> + '_ {
-    lists(claim).map(|(_, _, want)| want).chain([DUE])
+/// What this plan has dealt with.
+#[derive(Default)]
+struct Done {
+    /// Works that were claimed or dropped, or that left their lane for another.
+    with: BTreeSet<WorkId>,
+    /// Lanes to which something was added.
+    filled: BTreeSet<LaneId>,
+    /// Whether expedited work found its budget spent.
+    fell: bool,
 }
 
 /// A work that may start, by rank.
 struct Candidate {
+    urgency: Urgency,
     rank: u8,
     turn: u64,
     id: WorkId,
     kind: WorkerKind,
     suspect: bool,
+    /// The lane that it went to, since the budget of expedited work is spent.
+    fallen_into: Option<LaneId>,
+}
+
+fn sort(candidates: &mut [Candidate]) {
+    candidates.sort_by_key(|candidate| (Reverse(candidate.urgency), candidate.rank, candidate.turn, candidate.id));
 }
 
 /// What lines up in open lanes, and what has just become due for them, best first.
-fn candidates(draft: &Draft<'_>, claim: &Claim, due: &[WorkId], now: Timestamp) -> Result<Vec<Candidate>, Halt> {
+fn candidates(draft: &Draft<'_>, reading: &Reading<'_>, due: &[WorkId]) -> Result<Vec<Candidate>, Halt> {
+    let claim = reading.claim;
     let mut found: BTreeMap<WorkId, Candidate> = BTreeMap::new();
     let kinds: BTreeMap<LaneId, WorkerKind> = claim.lanes.iter().map(|open| (open.lane, open.kind)).collect();
     let barred: BTreeSet<WorkId> = claim.barred.iter().copied().collect();
@@ -97,26 +139,71 @@ fn candidates(draft: &Draft<'_>, claim: &Claim, due: &[WorkId], now: Timestamp) 
         if barred.contains(&record.id) {
             return;
         }
-        let (rank, suspect) = (rank(record.terms.priority), record.is_suspect());
-        found.insert(record.id, Candidate { rank, turn: record.turn, id: record.id, kind: *kind, suspect });
+        let candidate = Candidate {
+            urgency: record.urgency,
+            rank: rank(record.terms.priority),
+            turn: record.turn,
+            id: record.id,
+            kind: *kind,
+            suspect: record.is_suspect(),
+            fallen_into: None,
+        };
+        found.insert(record.id, candidate);
     };
-    for (_, _, want) in lists(claim) {
+    for (_, want) in reading.lists() {
         for id in &draft.view.list(want)?.ids {
             draft.work(*id)?.into_iter().for_each(&mut consider);
         }
     }
     for id in due {
-        let due = draft.work(*id)?.filter(|record| matches!(record.standing, Standing::Waiting { due } if due <= now));
-        due.into_iter().for_each(&mut consider);
+        let is_due = |record: &&WorkRecord| matches!(record.standing, Standing::Waiting { due } if due <= draft.now);
+        draft.work(*id)?.filter(is_due).into_iter().for_each(&mut consider);
     }
     let mut candidates: Vec<Candidate> = found.into_values().collect();
-    candidates.sort_by_key(|candidate| (candidate.rank, candidate.turn, candidate.id));
+    sort(&mut candidates);
     Ok(candidates)
 }
 
-/// The best, as many as there are slots, and one suspect at the most.
+/// Expedited work goes first as long as there is time for it. What could start beyond that is expedited no more, a bounded
+/// number in one commit.
+fn spend(
+    draft: &mut Draft<'_>,
+    reading: &Reading<'_>,
+    candidates: &mut Vec<Candidate>,
+    done: &mut Done,
+) -> Result<(), Halt> {
+    let could_start = |candidate: &Candidate| {
+        let room = room(reading.claim, candidate.kind);
+        candidate.urgency == Urgency::Expedited && (room.ordinary > 0 || room.reserved > 0)
+    };
+    let ids: Vec<WorkId> =
+        candidates.iter().filter(|candidate| could_start(candidate)).map(|candidate| candidate.id).collect();
+    let ids = &ids[..ids.len().min(PROMOTE_LIMIT)];
+    draft.view.require(quota::wants(draft, ids, reading.budget)?)?;
+    if reading.budget == Budget::Left {
+        return Ok(());
+    }
+    let mut fallen = BTreeMap::new();
+    for id in ids {
+        let Some(record) = draft.work(*id)?.cloned() else { continue };
+        fallen.insert(*id, quota::fall(draft, &record, ids.len())?);
+    }
+    for candidate in candidates.iter_mut() {
+        if let Some(Fallen::IntoLane(lane)) = fallen.get(&candidate.id) {
+            (candidate.urgency, candidate.fallen_into) = (Urgency::Ordinary, Some(*lane));
+        }
+    }
+    candidates.retain(|candidate| candidate.urgency == Urgency::Ordinary);
+    sort(candidates);
+    done.fell = !fallen.is_empty();
+    done.with.extend(fallen.into_keys());
+    Ok(())
+}
+
+/// The best, as many as there are slots, and one suspect at the most. Expedited work takes the slots that are reserved for it
+/// first, so that it leaves the others to ordinary work.
 fn choose(claim: &Claim, candidates: &[Candidate]) -> Vec<WorkId> {
-    let (mut async_room, mut blocking_room) = (claim.async_room.ordinary, claim.blocking_room.ordinary);
+    let (mut async_room, mut blocking_room) = (claim.async_room, claim.blocking_room);
     let mut suspect_allowed = claim.suspects == SuspectsAllowed::One;
     let mut chosen = Vec::new();
     for candidate in candidates {
@@ -124,10 +211,14 @@ fn choose(claim: &Claim, candidates: &[Candidate]) -> Vec<WorkId> {
             WorkerKind::Async => &mut async_room,
             WorkerKind::Blocking => &mut blocking_room,
         };
-        if *room == 0 || (candidate.suspect && !suspect_allowed) {
+        let free = match candidate.urgency {
+            Urgency::Expedited if room.reserved > 0 => &mut room.reserved,
+            _ => &mut room.ordinary,
+        };
+        if *free == 0 || (candidate.suspect && !suspect_allowed) {
             continue;
         }
-        *room -= 1;
+        *free -= 1;
         suspect_allowed &= !candidate.suspect;
         chosen.push(candidate.id);
     }
@@ -135,34 +226,43 @@ fn choose(claim: &Claim, candidates: &[Candidate]) -> Vec<WorkId> {
 }
 
 /// Delayed work whose time has come lines up in its lane, at the place in line that it has.
-fn promote(draft: &mut Draft<'_>, record: WorkRecord) {
-    if let Standing::Waiting { due } = record.standing {
-        draft.hint(Hint::Ready(record.lane));
-        draft.put(record.standing_at(Standing::Ready { since: due }));
+fn promote(draft: &mut Draft<'_>, due: &[WorkId], done: &mut Done) -> Result<(), Halt> {
+    for id in due {
+        let Some(record) = draft.work(*id)?.cloned() else { continue };
+        if let Standing::Waiting { due } = record.standing {
+            done.filled.insert(record.lane);
+            draft.put(record.standing_at(Standing::Ready { since: due }));
+        }
     }
+    Ok(())
 }
 
-/// Lanes in which nothing is left for this manager: all that lined up was chosen, and nothing was added. What is barred
+/// Lanes in which nothing is left for this manager: all that lined up was dealt with, and nothing was added. What is barred
 /// waits for its thread, and what is suspect for another suspect; both are told to the dispatcher when that ends.
-fn drained(
-    view: &Snapshot,
-    claim: &Claim,
-    chosen: &BTreeSet<WorkId>,
-    filled: &BTreeSet<LaneId>,
-) -> Result<Vec<LaneId>, Halt> {
-    let is_left = |want| -> Result<bool, Halt> {
-        let list = view.list(want)?;
-        Ok(list.next.is_some() || list.ids.iter().any(|id| !chosen.contains(id)))
-    };
+fn drained(view: &Snapshot, reading: &Reading<'_>, done: &Done) -> Result<Vec<LaneId>, Halt> {
     let mut drained = Vec::new();
-    for open in claim.lanes.iter().filter(|open| !filled.contains(&open.lane)) {
-        let wanted = |suspects| ready_wanted(claim, open.lane, open.kind, suspects);
-        if let (Some(others), Some(suspects)) = (wanted(Suspects::None), wanted(Suspects::Only))
-            && !is_left(others)?
-            && !is_left(suspects)?
+    for open in reading.claim.lanes.iter().filter(|open| !done.filled.contains(&open.lane)) {
+        if let (Some(others), Some(suspects)) = (reading.list(open, Suspects::None), reading.list(open, Suspects::Only))
+            && !is_left(view, done, others)?
+            && !is_left(view, done, suspects)?
         {
             drained.push(open.lane);
         }
     }
     Ok(drained)
+}
+
+fn is_left(view: &Snapshot, done: &Done, want: Want) -> Result<bool, Halt> {
+    let list = view.list(want)?;
+    Ok(list.next.is_some() || list.ids.iter().any(|id| !done.with.contains(id)))
+}
+
+/// Whether expedited work lines up that has not heard yet that its budget is spent.
+fn is_any_expedited_left(view: &Snapshot, reading: &Reading<'_>, done: &Done) -> Result<bool, Halt> {
+    for (open, want) in reading.lists() {
+        if open.urgency == Urgency::Expedited && is_left(view, done, want)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, Offer, Plan, Refusal, Write, periodic, unique};
+use super::{
+    Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, NextScheduleTime, Offer, Plan, Refusal, Write, periodic, unique,
+};
 use crate::id::WorkId;
 use crate::record::{CascadeVerb, Finish, LaneId, Meta, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::WorkState;
@@ -52,8 +54,9 @@ fn wants(enqueue: &Enqueue) -> impl Iterator<Item = Want> + '_ {
 /// The works that are not stored yet. A stored one must be the same request: enqueue is idempotent on the id.
 fn new_works<'a>(view: &Snapshot, enqueue: &'a Enqueue) -> Result<Vec<&'a NewWork>, Halt> {
     let stored = enqueue.works.iter().map(|work| work.id);
-    let stored =
-        stored.filter(|id| view.works.get(id).and_then(Option::as_ref).is_some_and(|work| work.generation == 0));
+    let is_compared =
+        |record: &WorkRecord| record.generation == 0 || enqueue.unique.as_ref().is_some_and(unique::updates);
+    let stored = stored.filter(|id| view.works.get(id).and_then(Option::as_ref).is_some_and(is_compared));
     view.require(stored.map(Want::Spec))?;
     let mut new = Vec::with_capacity(enqueue.works.len());
     let mut first_of: BTreeMap<WorkId, &NewWork> = BTreeMap::new();
@@ -66,6 +69,7 @@ fn new_works<'a>(view: &Snapshot, enqueue: &'a Enqueue) -> Result<Vec<&'a NewWor
         }
         match view.work(work.id)? {
             None => new.push(work),
+            Some(record) if updates_itself(view, enqueue, record, work)? => new.push(work),
             // An update changed it since, so the first request can't be compared any more.
             Some(record) if record.generation > 0 => {}
             Some(record) => {
@@ -76,6 +80,18 @@ fn new_works<'a>(view: &Snapshot, enqueue: &'a Enqueue) -> Result<Vec<&'a NewWor
         }
     }
     Ok(new)
+}
+
+/// Whether the request has the id of the work that it is to update: a program may give its periodic work an id of its own. The
+/// very request that stored the work changes nothing.
+fn updates_itself(view: &Snapshot, enqueue: &Enqueue, record: &WorkRecord, work: &NewWork) -> Result<bool, Halt> {
+    let Some(unique) = enqueue.unique.as_ref().filter(|unique| unique::updates(unique)) else { return Ok(false) };
+    let spec = view.spec(work.id)?;
+    let is_the_first = record.generation == 0
+        && record.terms == work.terms
+        && *spec == work.spec
+        && work.next_schedule_time == NextScheduleTime::Unchanged;
+    Ok(spec.name.as_ref() == Some(&unique.name) && !record.state().is_finished() && !is_the_first)
 }
 
 /// Whether the stored spec is what this enqueue would store. Works that were appended have got prerequisites since.
@@ -194,6 +210,9 @@ fn is_yet_to_release(draft: &Draft<'_>, prerequisite: WorkId, dependent: WorkId)
     }))
 }
 
+/// Lanes that are newer than an offer are too many to look into beyond this number.
+const NEWER_LANES: u32 = 16;
+
 /// Claims new work for the slots that the caller has reserved, unless something that is ready already ranks higher.
 fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Result<Vec<WorkId>, Halt> {
     let Some(offer) = enqueue.offer.as_ref().filter(|offer| is_attached(&draft.meta, offer.epoch)) else {
@@ -201,9 +220,14 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
     };
     let offered: BTreeSet<WorkId> = offer.ids.iter().copied().collect();
     let mut candidates = Vec::new();
-    for work in new.iter().filter(|work| offered.contains(&work.id)) {
-        if let Some(record) = draft.work(work.id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
-            candidates.push((rank(record.terms.priority), record.turn, *work));
+    for work in new {
+        match draft.work(work.id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
+            // It goes first, and is left to a claim, which knows its budget.
+            Some(record) if record.urgency == Urgency::Expedited => return Ok(Vec::new()),
+            Some(record) if offered.contains(&work.id) => {
+                candidates.push((rank(record.terms.priority), record.turn, *work));
+            }
+            _ => {}
         }
     }
     candidates.sort_by_key(|(rank, turn, _)| (*rank, *turn));
@@ -223,9 +247,15 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
     Ok(claimed)
 }
 
-/// The rank of the best work that is ready already, in the lanes of the candidates and those that the offer names.
+/// The rank of the best work that is ready already, in the lanes of the candidates, those that the offer names, and those that
+/// its manager does not know yet. Expedited work beats every rank.
 fn best_rival(draft: &Draft<'_>, offer: &Offer, candidates: &[(u8, u64, &NewWork)]) -> Result<Option<u8>, Halt> {
     let mut lanes: BTreeSet<LaneId> = offer.rivals.iter().copied().collect();
+    let next_lane = draft.view.meta.next_lane;
+    if next_lane.saturating_sub(offer.lanes) > NEWER_LANES {
+        return Ok(Some(0));
+    }
+    lanes.extend((offer.lanes..next_lane).map(LaneId));
     for (_, _, work) in candidates {
         lanes.extend(draft.work(work.id)?.map(|record| record.lane).filter(|lane| lane.0 < draft.view.meta.next_lane));
     }

@@ -48,8 +48,12 @@ fn prerequisite(dump: &Dump, id: WorkId, of: WorkId) -> Option<&WorkRecord> {
     dump.records.get(&of).filter(|record| born.is_some_and(|born| record.seq < born))
 }
 
-/// Numbers are handed out once, and those to come are greater.
+/// Numbers are handed out once, and those to come are greater. The store knows how much has finished.
 fn check_numbers(dump: &Dump, wrong: &mut Vec<String>) {
+    let finished = dump.records.values().filter(|record| record.state().is_finished()).count();
+    if dump.meta.finished != finished as u64 {
+        wrong.push(format!("the store counts {} finished works, and has {finished}", dump.meta.finished));
+    }
     let mut births = BTreeMap::new();
     for record in dump.records.values() {
         if let Some(other) = births.insert(record.seq, record.id) {

@@ -12,6 +12,7 @@ mod enqueue;
 pub mod invariants;
 mod periodic;
 mod prune;
+mod quota;
 mod recover;
 mod settle;
 #[cfg(test)]
@@ -168,10 +169,12 @@ pub struct Offer {
     pub generation: u64,
     /// How many slots.
     pub room: usize,
-    /// The works of the enqueue that fit the slots.
+    /// The works of the enqueue that fit the slots. Those that are expedited are left to a claim, which knows their budget.
     pub ids: Vec<WorkId>,
     /// Open lanes in which something may be ready; it goes first if it ranks higher.
     pub rivals: Vec<LaneId>,
+    /// How many lanes the manager knows. Those that are newer count as rivals, whether they are open or not.
+    pub lanes: u32,
 }
 
 /// A wish to start work.

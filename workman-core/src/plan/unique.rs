@@ -14,6 +14,9 @@ use crate::state::{StopReason, WorkState};
 /// The most works of a name that new work is appended to at once.
 const LEAVES_LIMIT: usize = 4_096;
 
+/// The most edges from new works to those that they are appended to.
+const EDGES_LIMIT: usize = 262_144;
+
 /// Applies the policy to the holders of the name. `Inserted` and `Replaced` ask the caller to store the new work, `Appended`
 /// to store it [`behind`] those.
 pub(super) fn resolve(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
@@ -24,8 +27,8 @@ pub(super) fn resolve(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) 
         }
         UniquePolicy::OneTime(ExistingWorkPolicy::Replace)
         | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue) => replace(draft, &members),
-        UniquePolicy::OneTime(ExistingWorkPolicy::Append) => append(draft, unique, &members),
-        UniquePolicy::OneTime(ExistingWorkPolicy::AppendOrReplace) => append_or_replace(draft, unique, &members),
+        UniquePolicy::OneTime(ExistingWorkPolicy::Append) => append(draft, unique, &members, new),
+        UniquePolicy::OneTime(ExistingWorkPolicy::AppendOrReplace) => append_or_replace(draft, unique, &members, new),
         UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update) => update(draft, unique, &members, new),
     }
 }
@@ -33,6 +36,11 @@ pub(super) fn resolve(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) 
 /// Whether new work may be stored behind the holders of the name.
 pub(super) fn appends(unique: &Unique) -> bool {
     matches!(unique.policy, UniquePolicy::OneTime(ExistingWorkPolicy::Append | ExistingWorkPolicy::AppendOrReplace))
+}
+
+/// Whether the holder of the name may be updated in place.
+pub(super) fn updates(unique: &Unique) -> bool {
+    unique.policy == UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update)
 }
 
 fn members(draft: &mut Draft<'_>, unique: &Unique) -> Result<Vec<WorkRecord>, Halt> {
@@ -63,24 +71,29 @@ fn replace(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<Enqueued, Ha
 }
 
 /// UNQ-2, UNQ-5: what the leaves make of the new work is found out at its birth; a failed or cancelled one ends it there.
-fn append(draft: &Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
+fn append(draft: &Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &[&NewWork]) -> Result<Enqueued, Halt> {
     let leaves = leaves(draft, members)?;
+    let heads = new.iter().filter(|work| work.spec.prerequisites.ids.is_empty()).count();
+    let limit = LEAVES_LIMIT.min(EDGES_LIMIT / heads.max(1)).max(1);
     match leaves.len() {
         0 => Ok(Enqueued::Inserted),
-        count if count > LEAVES_LIMIT => {
-            Err(Refusal::TooManyLeaves { name: unique.name.clone(), count, limit: LEAVES_LIMIT }.into())
-        }
+        count if count > limit => Err(Refusal::TooManyLeaves { name: unique.name.clone(), count, limit }.into()),
         _ => Ok(Enqueued::Appended(leaves.into_iter().map(|leaf| leaf.id).collect())),
     }
 }
 
 /// UNQ-4: where a leaf ended badly, everything goes; what still runs is stopped first.
-fn append_or_replace(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
+fn append_or_replace(
+    draft: &mut Draft<'_>,
+    unique: &Unique,
+    members: &[WorkRecord],
+    new: &[&NewWork],
+) -> Result<Enqueued, Halt> {
     let ended_badly = |leaf: &&WorkRecord| matches!(leaf.state(), WorkState::Failed | WorkState::Cancelled);
     if leaves(draft, members)?.iter().any(ended_badly) {
         replace(draft, members)
     } else {
-        append(draft, unique, members)
+        append(draft, unique, members, new)
     }
 }
 

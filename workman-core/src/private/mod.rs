@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::plan::End;
 use crate::policy::{Backoff, DEFAULT_MAX_ATTEMPTS};
 use crate::request::Input;
-use crate::time::SystemClock;
+use crate::time::{SystemClock, Timestamp};
 use crate::worker::{Attempt, Body, Shared, WorkContext};
 
 pub use alone::{Alone, Stage};
@@ -98,5 +98,5 @@ pub fn stored_input<P, O>(request: Request<P, O>) -> Result<Payload, crate::requ
         Ok(Input { takes: InputShape::Nothing, .. }) | Err(_) => Vec::new(),
         Ok(_) => vec![WorkId::from_u128(1)],
     };
-    Ok(draft.new_work(&Limits::default(), prerequisites, None)?.spec.input.clone())
+    Ok(draft.new_work(&Limits::default(), Timestamp::default(), prerequisites, None)?.spec.input.clone())
 }

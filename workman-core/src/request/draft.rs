@@ -1,4 +1,4 @@
-//! [`RequestDraft`]: what both kinds of requests are made of, and the one place that checks them.
+//! [`RequestDraft`]: what both kinds of requests are made of. Its times are checked beside it, in `terms`.
 
 use std::fmt::{self, DebugStruct};
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use crate::data::{EncodeError, Payload};
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::{NewWork, NextScheduleTime};
-use crate::policy::{Backoff, OnInterruption};
+use crate::policy::{Backoff, BackoffPolicy, OnInterruption};
 use crate::record::{InputShape, Prerequisites, Schedule, Terms, WorkSpec};
+use crate::time::Timestamp;
 use crate::worker::WorkerDef;
 
 /// A request without its types. Nothing of it is checked yet.
@@ -28,6 +29,8 @@ pub(crate) struct RequestDraft {
     pub(crate) terms: Terms,
     /// Whether it came from `periodic(..)`.
     pub(crate) periodic: bool,
+    /// Whether the request itself said `.backoff(..)`, and not its worker.
+    pub(crate) own_backoff: bool,
     /// What its runs are called in traces.
     pub(crate) trace_tag: Option<Arc<str>>,
     /// What it says about the next run.
@@ -35,7 +38,7 @@ pub(crate) struct RequestDraft {
 }
 
 /// Encoded arguments.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Input {
     pub(crate) payload: Payload,
     /// What the worker still takes from prerequisites: nothing if `with(..)` gave it.
@@ -43,7 +46,7 @@ pub(crate) struct Input {
 }
 
 /// An argument that can't be encoded.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Unencodable {
     pub(crate) argument: &'static str,
     pub(crate) error: EncodeError,
@@ -63,7 +66,10 @@ impl RequestDraft {
             terms: Terms {
                 priority: defaults.priority,
                 initial_delay: Duration::ZERO,
-                backoff: defaults.backoff,
+                backoff: match defaults.backoff_fn {
+                    Some(_) => Backoff::new(BackoffPolicy::Custom, Backoff::DEFAULT_DELAY),
+                    None => defaults.backoff,
+                },
                 max_attempts: defaults.max_attempts,
                 timeout: defaults.timeout,
                 on_interruption: OnInterruption::default(),
@@ -74,22 +80,37 @@ impl RequestDraft {
                 schedule: Schedule::Once,
             },
             periodic: false,
+            own_backoff: false,
             trace_tag: None,
             next_schedule_time: NextScheduleTime::Unchanged,
         }
     }
 
-    /// The work as the planner takes it, if everything about it is in order.
+    /// Whether the other draft asks for the same, as a clone does.
+    pub(crate) fn is_same(&self, other: &RequestDraft) -> bool {
+        self.id == other.id
+            && self.input == other.input
+            && std::ptr::eq(self.def, other.def)
+            && self.tags == other.tags
+            && self.constraints == other.constraints
+            && self.terms == other.terms
+            && self.trace_tag == other.trace_tag
+            && (self.periodic, self.own_backoff, self.next_schedule_time)
+                == (other.periodic, other.own_backoff, other.next_schedule_time)
+    }
+
+    /// The work as the planner takes it, if everything about it is in order now, by the store's time.
     pub(crate) fn new_work(
         self,
         limits: &Limits,
+        now: Timestamp,
         prerequisites: Vec<WorkId>,
         name: Option<Arc<str>>,
     ) -> Result<NewWork, RequestError> {
         if let Some(name) = &name {
             check_name(name, limits)?;
         }
-        let mut work = self.changed_work(limits)?;
+        let mut work = self.changed_work(limits, now)?;
         let spec = Arc::make_mut(&mut work.spec);
         spec.prerequisites = checked_prerequisites(prerequisites, spec.prerequisites.shape, &spec.worker)?;
         spec.name = name;
@@ -98,8 +119,8 @@ impl RequestDraft {
 
     /// What stored work is to become, if everything about it is in order. It keeps the prerequisites and the name that it has, so
     /// whether it still fits those is for the planner to see.
-    pub(crate) fn changed_work(self, limits: &Limits) -> Result<NewWork, RequestError> {
-        let terms = self.checked_terms()?;
+    pub(crate) fn changed_work(self, limits: &Limits, now: Timestamp) -> Result<NewWork, RequestError> {
+        let terms = self.checked_terms(limits, now)?;
         let worker = self.worker;
         let tags = checked_tags(self.tags, &worker, limits)?;
         let input = checked_input(self.input, &worker, limits)?;
@@ -113,29 +134,6 @@ impl RequestDraft {
             trace_tag: self.trace_tag,
         };
         Ok(NewWork { id: self.id, spec: Arc::new(spec), terms, next_schedule_time: self.next_schedule_time })
-    }
-
-    /// Durations become whole milliseconds here, so that every store keeps the same.
-    fn checked_terms(&self) -> Result<Terms, RequestError> {
-        let terms = &self.terms;
-        let schedule = match (self.periodic, terms.schedule) {
-            (true, Schedule::Every { interval, flex }) if !interval.is_zero() => {
-                Schedule::every(whole_millis(interval)).flex(whole_millis(flex))
-            }
-            (false, Schedule::Once) => Schedule::Once,
-            _ => return Err(RequestError::NoInterval { worker: self.worker.clone() }),
-        };
-        if terms.max_attempts == Some(0) {
-            return Err(RequestError::NoAttempts { worker: self.worker.clone() });
-        }
-        Ok(Terms {
-            initial_delay: whole_millis(terms.initial_delay),
-            backoff: whole_backoff(terms.backoff),
-            timeout: terms.timeout.map(whole_millis),
-            retention: whole_millis(terms.retention),
-            schedule,
-            ..terms.clone()
-        })
     }
 
     /// What `Debug` shows: never the input.
@@ -204,25 +202,16 @@ fn checked_prerequisites(
     }
 }
 
-/// Rounded up, so that no delay gets shorter.
-fn whole_millis(length: Duration) -> Duration {
-    let whole = length.as_nanos().div_ceil(1_000_000);
-    Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX))
-}
-
-fn whole_backoff(backoff: Backoff) -> Backoff {
-    let delay = whole_millis(backoff.first_delay());
-    let rounded = Backoff::new(backoff.policy(), delay).jitter(backoff.jitter_percent());
-    rounded.ceiling(whole_millis(backoff.max_delay()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::WorkerKind;
     use crate::policy::OnDeath;
+    use crate::request::terms::whole_millis;
     use crate::request::{Nothing, PeriodicRequest, Request, Takes};
     use crate::worker::{Defaults, Unstartable};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
 
     static RESIZE: WorkerDef = WorkerDef {
         name: "resize",
@@ -256,7 +245,7 @@ mod tests {
     }
 
     fn work(request: Request<Nothing, u8>) -> Result<NewWork, RequestError> {
-        request.into_draft().new_work(&Limits::default(), Vec::new(), None)
+        request.into_draft().new_work(&Limits::default(), NOW, Vec::new(), None)
     }
 
     #[test]
@@ -271,7 +260,7 @@ mod tests {
             once().with_id(WorkId::from_u128(7)).priority(-1).unlimited_attempts().keep_results_for_at_least(week);
         let asked = asked.constraints(Constraints::NONE).discard_output();
         assert_eq!(asked.id(), WorkId::from_u128(7));
-        let work = asked.into_draft().new_work(&Limits::default(), Vec::new(), Some("name".into())).unwrap();
+        let work = asked.into_draft().new_work(&Limits::default(), NOW, Vec::new(), Some("name".into())).unwrap();
         assert_eq!((work.terms.max_attempts, work.terms.priority, work.terms.retention), (None, -1, week));
         assert!(work.terms.discards_output && work.spec.constraints.is_none());
         assert_eq!(work.spec.name.as_deref(), Some("name"));
@@ -291,7 +280,7 @@ mod tests {
         let two = Duration::from_millis(2);
         assert_eq!((work.terms.initial_delay, work.terms.backoff), (two, Backoff::linear(two).ceiling(two)));
         assert_eq!(whole_millis(Duration::MAX), Duration::from_millis(u64::MAX));
-        let work = every(odd).into_draft().new_work(&Limits::default(), Vec::new(), None).unwrap();
+        let work = every(odd).into_draft().new_work(&Limits::default(), NOW, Vec::new(), None).unwrap();
         assert_eq!(work.terms.schedule, Schedule::every(two));
     }
 
@@ -300,7 +289,7 @@ mod tests {
         let mut limits = Limits::default();
         (limits.payload, limits.tags, limits.tag, limits.name) = (4, 1, 3, 3);
         let refusal = |request: Request<Nothing, u8>, name: Option<&str>| {
-            request.into_draft().new_work(&limits, Vec::new(), name.map(Arc::from)).unwrap_err().to_string()
+            request.into_draft().new_work(&limits, NOW, Vec::new(), name.map(Arc::from)).unwrap_err().to_string()
         };
         assert_eq!(
             refusal(once(), None),
@@ -322,10 +311,10 @@ mod tests {
     #[test]
     fn nonsense_is_refused_not_clamped() {
         assert!(matches!(work(once().max_attempts(0)), Err(RequestError::NoAttempts { .. })));
-        let zero = every(Duration::ZERO).into_draft().new_work(&Limits::default(), Vec::new(), None);
+        let zero = every(Duration::ZERO).into_draft().new_work(&Limits::default(), NOW, Vec::new(), None);
         assert!(matches!(zero, Err(RequestError::NoInterval { .. })));
         let never = PeriodicRequest::new(RequestDraft::new(&RESIZE, input(InputShape::Nothing)), Schedule::Once);
-        let never = never.into_draft().new_work(&Limits::default(), Vec::new(), None);
+        let never = never.into_draft().new_work(&Limits::default(), NOW, Vec::new(), None);
         assert!(matches!(never, Err(RequestError::NoInterval { .. })));
     }
 
@@ -342,13 +331,13 @@ mod tests {
     #[test]
     fn a_taker_needs_the_prerequisites_that_it_takes_from() {
         let taker = || Request::<Takes<u8>, u8>::new(RequestDraft::new(&RESIZE, input(InputShape::One)));
-        let new_work = |ids| taker().into_draft().new_work(&Limits::default(), ids, None);
+        let new_work = |ids| taker().into_draft().new_work(&Limits::default(), NOW, ids, None);
         let (a, b) = (WorkId::from_u128(1), WorkId::from_u128(2));
         assert!(matches!(new_work(vec![]), Err(RequestError::Prerequisites { given: 0, .. })));
         assert!(matches!(new_work(vec![a, b]), Err(RequestError::Prerequisites { given: 2, .. })));
         let spec = new_work(vec![a]).unwrap().spec;
         assert_eq!(spec.prerequisites, Prerequisites { shape: InputShape::One, ids: vec![a] });
-        let given = once().into_draft().new_work(&Limits::default(), vec![b, a], None).unwrap();
+        let given = once().into_draft().new_work(&Limits::default(), NOW, vec![b, a], None).unwrap();
         assert_eq!(given.spec.prerequisites, Prerequisites { shape: InputShape::Nothing, ids: vec![b, a] });
     }
 

@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::constraints::ConstraintKind;
 use crate::data::EncodeError;
 use crate::record::InputShape;
 
@@ -56,6 +58,56 @@ pub enum RequestError {
     },
     /// Periodic work has no period, or one of no length.
     NoInterval {
+        /// The worker.
+        worker: Arc<str>,
+    },
+    /// The flex of periodic work is zero, or longer than its interval.
+    Flex {
+        /// The worker.
+        worker: Arc<str>,
+        /// The flex.
+        flex: Duration,
+        /// The interval.
+        interval: Duration,
+    },
+    /// A length of time reaches beyond the last moment that there is.
+    TooLong {
+        /// The worker.
+        worker: Arc<str>,
+        /// What was set, as its builder method is called.
+        field: &'static str,
+        /// To what.
+        length: Duration,
+    },
+    /// An attempt may take no time at all.
+    NoTimeout {
+        /// The worker.
+        worker: Arc<str>,
+    },
+    /// A backoff of its own and the constraint that the machine is idle don't go together.
+    BackoffWhenIdle {
+        /// The worker.
+        worker: Arc<str>,
+    },
+    /// Expedited work waits for network and storage only.
+    ExpeditedConstraint {
+        /// The worker.
+        worker: Arc<str>,
+        /// What it was to wait for.
+        kind: ConstraintKind,
+    },
+    /// Expedited work can't be delayed.
+    ExpeditedDelay {
+        /// The worker.
+        worker: Arc<str>,
+    },
+    /// The next run of periodic work is set to [`Timestamp::MAX`](crate::time::Timestamp::MAX), which never comes.
+    OverrideNever {
+        /// The worker.
+        worker: Arc<str>,
+    },
+    /// The time of the next run is set for a period that the policy starts anew.
+    OverrideReplaced {
         /// The worker.
         worker: Arc<str>,
     },
@@ -121,14 +173,58 @@ impl fmt::Display for RequestError {
                 write!(f, "the tag {tag:?} of a request for worker `{worker}` {}", problem.describe("tag"))
             }
             RequestError::Name { name, problem } => write!(f, "the name {name:?} {}", problem.describe("name")),
-            RequestError::NoInterval { worker } => {
-                write!(f, "a periodic request for worker `{worker}` has no interval; a period is longer than zero")
-            }
             RequestError::NoAttempts { worker } => write!(
                 f,
                 "a request for worker `{worker}` allows 0 attempts; `max_attempts(1)` tries once and never again"
             ),
             RequestError::Prerequisites { worker, takes, given } => prerequisites(f, worker, *takes, *given),
+            RequestError::NoInterval { worker }
+            | RequestError::Flex { worker, .. }
+            | RequestError::TooLong { worker, .. }
+            | RequestError::NoTimeout { worker }
+            | RequestError::BackoffWhenIdle { worker }
+            | RequestError::ExpeditedConstraint { worker, .. }
+            | RequestError::ExpeditedDelay { worker }
+            | RequestError::OverrideNever { worker }
+            | RequestError::OverrideReplaced { worker } => {
+                write!(f, "a request for worker `{worker}` {}", self.problem_with_terms())
+            }
+        }
+    }
+}
+
+impl RequestError {
+    /// What is wrong with times and urgency, after "a request for this worker".
+    fn problem_with_terms(&self) -> String {
+        match self {
+            RequestError::NoInterval { .. } => "has no interval; a period is longer than zero".into(),
+            RequestError::Flex { flex, interval, .. } => {
+                format!("has a flex of {flex:?}; it must be longer than zero, and at most the interval, {interval:?}")
+            }
+            RequestError::TooLong { field, length, .. } => {
+                format!("has `{field}` set to {length:?}, which reaches beyond the last moment that there is")
+            }
+            RequestError::NoTimeout { .. } => {
+                "has a `timeout` of zero; leave it out, and an attempt may take as long as it likes".into()
+            }
+            RequestError::BackoffWhenIdle { .. } => {
+                "has a `backoff` of its own and requires an idle machine; leave out one of them".into()
+            }
+            RequestError::ExpeditedConstraint { kind, .. } => {
+                format!(
+                    "is expedited and asks for \"{kind}\": expedited work supports network and storage constraints only"
+                )
+            }
+            RequestError::ExpeditedDelay { .. } => {
+                "is expedited and has an `initial_delay`: expedited work can't be delayed".into()
+            }
+            RequestError::OverrideNever { .. } => {
+                "has its `next_schedule_time_override` at the last moment that there is, which never comes".into()
+            }
+            RequestError::OverrideReplaced { .. } => {
+                "has a `next_schedule_time_override` and replaces what holds its name; use `Update` or `Keep`".into()
+            }
+            _ => String::new(),
         }
     }
 }

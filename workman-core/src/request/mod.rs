@@ -5,7 +5,10 @@
 //! enqueued ([`RequestError`]).
 
 mod draft;
+mod erased;
 mod error;
+mod preview;
+mod terms;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,12 +16,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::constraints::Constraints;
-use crate::id::WorkId;
-use crate::policy::Backoff;
-use crate::record::Schedule;
+use crate::id::{WorkId, wall_of_ids};
+use crate::plan::NextScheduleTime;
+use crate::policy::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
+use crate::record::{InputShape, Schedule};
+use crate::time::Timestamp;
 
 pub(crate) use draft::{Input, RequestDraft, Unencodable, check_name};
+#[doc(hidden)]
+pub use erased::TakenTypes;
+pub use erased::{ErasedRequest, Taken};
 pub use error::{NameProblem, RequestError};
+
+/// A trace tag has so many characters at the most, as on Android; the rest is cut off.
+const TRACE_TAG: usize = 127;
 
 /// Takes nothing from its prerequisites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +105,41 @@ impl<P, O> Request<P, O> {
         self.draft.terms.discards_output = true;
         Request::new(self.draft)
     }
+
+    /// Somebody waits for it: it goes before all other work, into a slot that is reserved for such work if no other is free. All
+    /// such work together has a budget of run time (`Limits::expedited_budget`); once that is spent, `policy` says what happens.
+    ///
+    /// A retry is ordinary work again. Such work can't be delayed, and supports network and storage constraints only.
+    ///
+    /// ```
+    /// use workman_core::{OutOfQuotaPolicy, worker};
+    ///
+    /// #[worker]
+    /// fn send(message: String) -> usize {
+    ///     message.len()
+    /// }
+    ///
+    /// let request = send::request("at once".into()).expedited(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest);
+    /// # let _ = request;
+    /// ```
+    pub fn expedited(mut self, policy: OutOfQuotaPolicy) -> Self {
+        self.draft.terms.expedited = Some(policy);
+        self
+    }
+}
+
+impl<O> Request<Nothing, O> {
+    /// Merges the outputs of its prerequisites, each a JSON object, with its own input: for data whose shape is not known when
+    /// the program is compiled. Its own input comes first, then the outputs in the order of their declaration.
+    ///
+    /// The worker's arguments are read from what comes out, so what it takes may come from either side, and it still fits any
+    /// place in a chain.
+    pub fn input_merger(mut self, merger: InputMerger) -> Self {
+        if let Ok(input) = &mut self.draft.input {
+            input.takes = InputShape::Merged(merger);
+        }
+        self
+    }
 }
 
 impl PeriodicRequest {
@@ -105,6 +151,63 @@ impl PeriodicRequest {
 
     pub(crate) fn into_draft(self) -> RequestDraft {
         self.draft
+    }
+
+    /// When the next run is due, by the wall clock, instead of when the period or the backoff say: once, then the period goes
+    /// on from there. A time that is over means at once.
+    ///
+    /// Enqueued under a name with `Update`, this moves the next run of work that is there already. With
+    /// [`CancelAndReenqueue`](crate::policy::ExistingPeriodicWorkPolicy::CancelAndReenqueue) it is refused.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use workman_core::{Timestamp, worker};
+    ///
+    /// #[worker]
+    /// fn back_up() {}
+    ///
+    /// let hour = Duration::from_secs(3600);
+    /// let (now, tonight) = (Timestamp::from(UNIX_EPOCH), UNIX_EPOCH + 10 * hour);
+    /// let request = back_up::periodic(24 * hour).next_schedule_time_override(tonight);
+    /// assert_eq!(request.next_runs_from(now, 2), [now + 10 * hour, now + 34 * hour]);
+    /// ```
+    pub fn next_schedule_time_override(mut self, at: impl Into<Timestamp>) -> Self {
+        self.draft.next_schedule_time = NextScheduleTime::At(at.into());
+        self
+    }
+
+    /// The next run is due when the period and the backoff say, also if an earlier request of this work said otherwise.
+    pub fn clear_next_schedule_time_override(mut self) -> Self {
+        self.draft.next_schedule_time = NextScheduleTime::Cleared;
+        self
+    }
+
+    /// When the first `count` runs would be due if the work were enqueued now: as [`next_runs_from`](Self::next_runs_from).
+    #[must_use]
+    pub fn next_runs(&self, count: usize) -> Vec<Timestamp> {
+        self.next_runs_from(wall_of_ids(), count)
+    }
+
+    /// When the first `count` runs would be due if the work were enqueued at `at`: with its delay, its flex and its override,
+    /// each run taken to succeed as soon as it is due. Constraints, slots, retries and `Limits::minimums` are left aside.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workman_core::record::Schedule;
+    /// use workman_core::{Timestamp, worker};
+    ///
+    /// #[worker]
+    /// fn clean_up() {}
+    ///
+    /// let minutes = |n| Duration::from_secs(60 * n);
+    /// let hourly = Schedule::every(minutes(60)).flex(minutes(15));
+    /// let request = clean_up::periodic(hourly).initial_delay(minutes(10));
+    /// let at = Timestamp::from_millis(0);
+    /// assert_eq!(request.next_runs_from(at, 3), [at + minutes(55), at + minutes(115), at + minutes(175)]);
+    /// ```
+    #[must_use]
+    pub fn next_runs_from(&self, at: impl Into<Timestamp>, count: usize) -> Vec<Timestamp> {
+        self.draft.runs_from(at.into(), count)
     }
 }
 
@@ -140,9 +243,41 @@ macro_rules! builder_methods {
             self
         }
 
-        /// How long the work waits after a failed attempt, instead of the worker's backoff.
+        /// How long the work waits after a failed attempt, instead of the worker's backoff or backoff function.
         pub fn backoff(mut self, backoff: Backoff) -> Self {
             self.draft.terms.backoff = backoff;
+            self.draft.own_backoff = true;
+            self
+        }
+
+        /// The waits of this work after its first `count` failed attempts, exactly as they would be: with the jitter of its id,
+        /// or as its worker's backoff function says. How many attempts there are is another matter: see `max_attempts`.
+        ///
+        /// `Limits::minimums` of a manager, if there are any, are not known here.
+        #[must_use]
+        pub fn backoff_delays(&self, count: usize) -> Vec<Duration> {
+            self.draft.backoff_delays(count)
+        }
+
+        /// Waits for its backoff also after it was stopped by the system: a constraint was lost, more important work came.
+        /// Without this it runs again as soon as it may.
+        pub fn backoff_for_system_interruptions(mut self) -> Self {
+            self.draft.terms.on_interruption = OnInterruption::BackOff;
+            self
+        }
+
+        /// How long an attempt may take; one that takes longer is stopped and is a failed attempt. Unless this is said, the
+        /// worker's timeout counts, if it has one.
+        pub fn timeout(mut self, timeout: Duration) -> Self {
+            self.draft.terms.timeout = Some(timeout);
+            self
+        }
+
+        /// What its runs are called in traces, instead of the worker's name. It is cut to 127 characters.
+        pub fn trace_tag(mut self, tag: impl Into<Arc<str>>) -> Self {
+            let tag: Arc<str> = tag.into();
+            let end = tag.char_indices().nth(TRACE_TAG).map(|(end, _)| end);
+            self.draft.trace_tag = Some(end.map_or_else(|| tag.clone(), |end| tag[..end].into()));
             self
         }
 
@@ -199,7 +334,7 @@ impl fmt::Debug for PeriodicRequest {
 }
 
 impl From<Duration> for Schedule {
-    /// A period of this length.
+    /// A period of this length, all of which the first run may use.
     fn from(interval: Duration) -> Self {
         Schedule::every(interval)
     }

@@ -209,7 +209,7 @@ fn a_selection_asks_at_once_for_what_its_works_pass_their_end_on_to_and_for_litt
 }
 
 #[test]
-fn a_drain_asks_for_no_more_than_it_can_go_on_with() {
+fn a_drain_looks_at_no_more_than_it_can_go_on_with() {
     let mut house = House::new();
     let roots = mesh(&mut house);
     house.cancel(WorkSelector::tag("root"));
@@ -218,7 +218,10 @@ fn a_drain_asks_for_no_more_than_it_can_go_on_with() {
     let wanted = edges_wanted(&house.scopes(&Command::Drain));
     assert!(wanted.len() < pending, "{} of {pending}", wanted.len());
     assert!(wanted.iter().sum::<usize>() <= 4 * CASCADE_LIMIT);
+    let first_new = house.dump().meta.next_cascade;
     assert_eq!(house.done(&Command::Drain), Applied::Drained { again: true });
+    let new = house.shelf.rows.keys().filter(|key| matches!(key, RowKey::Cascade(number) if *number >= first_new));
+    assert_eq!(new.count(), 1, "what there is no room for stays as it was");
     assert_eq!(house.done(&Command::Drain), Applied::Drained { again: false });
     assert_eq!(house.cascades(), 0);
 }

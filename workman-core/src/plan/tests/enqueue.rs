@@ -157,7 +157,7 @@ fn a_lane_is_made_once_for_each_pair_of_worker_and_constraints() {
 
 fn offer(house: &mut House, epoch: u64, works: Vec<NewWork>, room: usize, rivals: Vec<LaneId>) -> Vec<u128> {
     let ids = works.iter().map(|work| work.id).collect();
-    let offer = super::super::Offer { epoch, generation: 7, room, ids, rivals };
+    let offer = super::super::Offer { epoch, generation: 7, room, ids, rivals, lanes: u32::MAX };
     house.done(&Command::Enqueue(Enqueue { works, unique: None, offer: Some(offer) }));
     let claimed = house.hints.iter().find_map(|hint| match hint {
         Hint::Claimed { generation: 7, works, .. } => Some(numbers(works)),

@@ -7,12 +7,16 @@ mod cancel;
 mod cascade;
 mod claim;
 mod enqueue;
+mod expedited;
 mod invariants;
 mod loading;
+mod periodic;
+mod prune;
 mod recover;
 mod refusals;
 mod settle;
 mod unique;
+mod update;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +25,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, Enqueued, Hint, NewWork, Note, OpenLane, Plan,
-    Refusal, Scope, Settle, Snapshot, Step, SuspectsAllowed, Unique, UniquePolicy, WorkerKind, plan,
+    Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, Enqueued, Hint, NewWork, NextScheduleTime, Note,
+    OpenLane, Plan, Refusal, Scope, Settle, Snapshot, Step, SuspectsAllowed, Unique, UniquePolicy, UpdateResult,
+    WorkerKind, plan,
 };
 use crate::data::{Codec, Payload};
 use crate::id::WorkId;
-use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath};
+use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OutOfQuotaPolicy};
 use crate::query::WorkSelector;
 use crate::record::{ErrorText, LaneId, Notes, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
@@ -240,6 +245,14 @@ impl House {
         numbers.map(|number| self.state(number))
     }
 
+    /// What the work waits for, in the order of the declaration.
+    fn prerequisites(&self, number: u128) -> Vec<u128> {
+        match self.shelf.get(RowKey::Spec(id(number))).unwrap() {
+            Some(Row::Spec(_, spec)) => spec.prerequisites.ids.iter().map(|id| id.as_u128()).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// When the work may run; how long from now, in seconds.
     fn due_in(&self, number: u128) -> u64 {
         match self.record(number).standing {
@@ -312,6 +325,13 @@ impl House {
         }
     }
 
+    fn update(&mut self, work: NewWork) -> UpdateResult {
+        match self.done(&Command::Update(Box::new(work))) {
+            Applied::Updated(result) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn rescue(&mut self) -> usize {
         match self.done(&Command::Rescue) {
             Applied::Released { count, again: false } => count,
@@ -345,6 +365,7 @@ fn work(number: u128) -> NewWork {
 trait Wishes: Sized {
     fn spec(self, change: impl FnOnce(&mut WorkSpec)) -> Self;
     fn terms(self, change: impl FnOnce(&mut Terms)) -> Self;
+    fn wish(self, wish: NextScheduleTime) -> Self;
 
     fn worker(self, worker: &str) -> Self {
         self.spec(|spec| spec.worker = worker.into())
@@ -374,6 +395,19 @@ trait Wishes: Sized {
         self.terms(|terms| terms.schedule = Schedule::every(interval))
     }
 
+    fn expedited(self, policy: OutOfQuotaPolicy) -> Self {
+        self.terms(|terms| terms.expedited = Some(policy))
+    }
+
+    /// The next run is due then, by the wall clock.
+    fn at(self, wall: Timestamp) -> Self {
+        self.wish(NextScheduleTime::At(wall))
+    }
+
+    fn backoff(self, backoff: Backoff) -> Self {
+        self.terms(|terms| terms.backoff = backoff)
+    }
+
     fn attempts(self, attempts: u32) -> Self {
         self.terms(|terms| terms.max_attempts = Some(attempts))
     }
@@ -389,10 +423,16 @@ impl Wishes for NewWork {
         change(&mut self.terms);
         self
     }
+
+    fn wish(self, next_schedule_time: NextScheduleTime) -> Self {
+        NewWork { next_schedule_time, ..self }
+    }
 }
 
 const KEEP: UniquePolicy = UniquePolicy::OneTime(ExistingWorkPolicy::Keep);
 const REPLACE: UniquePolicy = UniquePolicy::OneTime(ExistingWorkPolicy::Replace);
+const APPEND: UniquePolicy = UniquePolicy::OneTime(ExistingWorkPolicy::Append);
+const APPEND_OR_REPLACE: UniquePolicy = UniquePolicy::OneTime(ExistingWorkPolicy::AppendOrReplace);
 const UPDATE: UniquePolicy = UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update);
 
 fn enqueue(works: impl IntoIterator<Item = NewWork>) -> Command {
@@ -401,8 +441,13 @@ fn enqueue(works: impl IntoIterator<Item = NewWork>) -> Command {
 
 /// Enqueues one work under its name.
 fn unique(work: NewWork, policy: UniquePolicy) -> Command {
-    let name = work.spec.name.clone().unwrap();
-    Command::Enqueue(Enqueue { works: vec![work], unique: Some(Unique { name, policy }), offer: None })
+    unique_all(vec![work], policy)
+}
+
+/// Enqueues works under the name of the first.
+fn unique_all(works: Vec<NewWork>, policy: UniquePolicy) -> Command {
+    let name = works[0].spec.name.clone().unwrap();
+    Command::Enqueue(Enqueue { works, unique: Some(Unique { name, policy }), offer: None })
 }
 
 fn settle(claimed: &Claimed, end: End) -> Command {

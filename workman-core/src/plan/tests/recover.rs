@@ -1,7 +1,7 @@
 //! Managers that come, go and die.
 
 use super::*;
-use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT};
+use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OutOfQuotaPolicy};
 use crate::record::{AttemptEnd, ParkReason};
 
 /// Runs the work and lets the process die under it.
@@ -102,6 +102,41 @@ fn rec_1_a_death_is_counted_and_the_work_goes_on_at_once_at_its_place() {
 }
 
 #[test]
+fn a_run_that_is_over_however_it_ended_leaves_nothing_expedited() {
+    type Ending = fn(&mut House, &Claimed, u64);
+    let ways: [(&str, Ending); 7] = [
+        ("failed", |house, claimed, _| drop(house.settle(claimed, failure(Advice::ByPolicy)))),
+        ("snoozed", |house, claimed, _| drop(house.settle(claimed, End::Snoozed { delay: HOUR }))),
+        ("interrupted", |house, claimed, _| drop(house.settle(claimed, interrupted()))),
+        ("unrunnable", |house, claimed, _| {
+            let why = ParkReason::Undecodable { message: "what?".into() };
+            house.settle(claimed, End::Unrunnable { why });
+        }),
+        ("given back by its manager", |house, _, epoch| drop(house.done(&Command::Detach { epoch }))),
+        ("claimed by nobody", |house, _, epoch| drop(house.done(&Command::Reclaim { epoch, held: Vec::new() }))),
+        ("dead", |house, _, _| {
+            house.die();
+            assert_eq!(house.rescue(), 1);
+        }),
+    ];
+    for (way, end) in ways {
+        let mut house = House::new();
+        let epoch = house.attach();
+        let policy = Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest);
+        house.enqueue([work(1).terms(|terms| terms.expedited = policy)]);
+        let urgency = |house: &House| {
+            let record = house.record(1);
+            let lane = house.dump().lanes.into_iter().find(|lane| lane.id == record.lane).unwrap();
+            (record.urgency, lane.urgency)
+        };
+        assert_eq!(urgency(&house), (Urgency::Expedited, Urgency::Expedited));
+        let claimed = house.run(epoch, 1);
+        end(&mut house, &claimed, epoch);
+        assert_eq!(urgency(&house), (Urgency::Ordinary, Urgency::Ordinary), "{way}");
+    }
+}
+
+#[test]
 fn rec_1_only_claims_of_dead_managers_are_rescued() {
     let mut house = House::new();
     let dead = house.attach();
@@ -178,7 +213,9 @@ fn retry_frees_parked_work_and_nothing_else() {
     let state = WorkState::Running;
     assert_eq!(house.refused(&Command::Retry(id(1))), Refusal::NotParked { id: id(1), state });
     house.settle(&claimed, End::Unrunnable { why: ParkReason::Undecodable { message: "what?".into() } });
+    house.advance(MINUTE);
     house.done(&Command::Retry(id(1)));
+    assert_eq!(house.record(1).enqueued, house.now, "what waits from now on counts from now on");
     assert_eq!(numbers(&house.claim(epoch, 2)), [2, 1], "it goes to the end of the line");
 }
 

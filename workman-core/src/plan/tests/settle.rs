@@ -107,6 +107,28 @@ fn advice_beats_the_policy() {
 }
 
 #[test]
+fn an_attempt_that_took_too_long_is_a_failed_one_and_says_so() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).attempts(2), work(2).after([1])]);
+    let timed_out = |advice| End::TimedOut { limit: 7 * MINUTE, advice };
+    let claimed = house.run(epoch, 1);
+    let answer = house.settle(&claimed, timed_out(Advice::ByPolicy));
+    let next_run = Some(house.now + Duration::from_secs(30));
+    assert_eq!(answer, Applied::Settled { state: WorkState::Enqueued, next_run, failures: 1 });
+    let record = house.record(1);
+    assert_eq!((record.failures, record.interruptions, record.stop), (1, 0, Some(StopReason::Timeout)));
+    let AttemptEnd::Failed { error } = &history(&house, 1)[0].end else { panic!("it failed") };
+    assert!(error.to_string().contains("420s"), "{error}");
+    house.advance(HOUR);
+    let claimed = house.run(epoch, 1);
+    assert_eq!(claimed.record.stop, None);
+    let answer = house.settle(&claimed, timed_out(Advice::After(MINUTE)));
+    assert_eq!(answer, Applied::Settled { state: WorkState::Failed, next_run: None, failures: 2 });
+    assert_eq!(house.state(2), WorkState::Failed, "DEP-2");
+}
+
+#[test]
 fn a_snooze_is_no_failure_and_goes_to_the_end_of_the_line() {
     let mut house = House::new();
     let epoch = house.attach();

@@ -1,4 +1,4 @@
-//! Unique names: UNQ and UPD.
+//! Unique names: UNQ, and the updates that go through them.
 
 use super::*;
 
@@ -267,4 +267,198 @@ fn an_update_frees_work_that_was_parked_for_its_input_and_not_the_poisoned() {
     house.settle(&claimed, End::Unrunnable { why });
     house.unique(work(3).name("n").every(HOUR), UPDATE);
     assert!(matches!(house.record(1).standing, Standing::Parked { .. }));
+}
+
+/// What the table of the policies says of new work behind leaves of these states.
+fn born_behind(leaves: &[WorkState]) -> WorkState {
+    use WorkState::{Blocked, Cancelled, Enqueued, Failed, Succeeded};
+    if leaves.contains(&Failed) {
+        Failed
+    } else if leaves.contains(&Cancelled) {
+        Cancelled
+    } else if leaves.iter().all(|state| *state == Succeeded) {
+        Enqueued
+    } else {
+        Blocked
+    }
+}
+
+#[test]
+fn unq_2_append_fails_before_it_is_cancelled_and_before_it_waits_behind_every_mixture() {
+    for states in mixtures() {
+        let mut house = with_members(&states);
+        let answer = house.unique(work(50).name("n"), APPEND);
+        let numbers: Vec<u128> = (1..=states.len() as u128).collect();
+        let ids: Vec<WorkId> = numbers.iter().copied().map(id).collect();
+        let expected = if ids.is_empty() { Enqueued::Inserted } else { Enqueued::Appended(ids) };
+        assert_eq!(answer, expected, "{states:?}");
+        assert_eq!(house.state(50), born_behind(&states), "{states:?}");
+        assert_eq!(house.prerequisites(50), numbers, "{states:?}: UNQ-3: the edges stay, oldest first");
+        for (place, state) in states.iter().enumerate() {
+            assert_eq!(house.state(place as u128 + 1), *state, "{states:?}: the members are left alone");
+        }
+    }
+}
+
+#[test]
+fn unq_4_append_or_replace_clears_the_name_where_a_leaf_ended_badly_and_appends_elsewhere() {
+    for states in mixtures() {
+        let mut house = with_members(&states);
+        let running: Vec<u128> =
+            (1..=states.len() as u128).filter(|number| house.state(*number) == WorkState::Running).collect();
+        let fences: Vec<u64> = running.iter().map(|number| house.record(*number).fence).collect();
+        let answer = house.unique(work(50).name("n"), APPEND_OR_REPLACE);
+        let ids: Vec<WorkId> = (1..=states.len() as u128).map(id).collect();
+        let clears = matches!(born_behind(&states), WorkState::Failed | WorkState::Cancelled);
+        let expected = match () {
+            () if ids.is_empty() => Enqueued::Inserted,
+            () if clears => Enqueued::Replaced(ids),
+            () => Enqueued::Appended(ids),
+        };
+        assert_eq!(answer, expected, "{states:?}");
+        if !clears {
+            assert_eq!(house.state(50), born_behind(&states), "{states:?}");
+            assert_eq!(house.prerequisites(50).len(), states.len(), "{states:?}");
+            continue;
+        }
+        assert_eq!((house.state(50), house.prerequisites(50)), (WorkState::Enqueued, vec![]), "{states:?}");
+        assert_eq!(house.dump().records.len(), 2, "{states:?}: all of the old goes");
+        let hints = house.hints.clone();
+        for (number, fence) in running.into_iter().zip(fences) {
+            let stop = Hint::Stop { id: id(number), fence, reason: StopReason::Replaced };
+            assert!(hints.contains(&stop), "{states:?}: what runs is stopped first");
+            let late = Command::Settle(Settle { id: id(number), fence, end: success() });
+            assert_eq!(house.refused(&late), Refusal::Stale(id(number)), "{states:?}");
+        }
+    }
+}
+
+#[test]
+fn unq_3_new_work_is_appended_to_leaves_only_and_only_the_head_of_a_chain_is() {
+    for policy in [APPEND, APPEND_OR_REPLACE] {
+        let mut house = House::new();
+        let named = |number| work(number).name("n");
+        house.enqueue([named(1), named(2).after([1]), named(3).after([2]), named(4).after([2]), work(5).after([4])]);
+        let answer = house.done(&unique_all(vec![named(6), named(7).after([6]), named(8)], policy));
+        assert_eq!(how(answer), Enqueued::Appended(vec![id(3), id(4)]));
+        assert_eq!((house.prerequisites(6), house.prerequisites(8)), (vec![3, 4], vec![3, 4]), "list, side by side");
+        assert_eq!(house.prerequisites(7), [6]);
+        assert_eq!(house.states([6, 7, 8]), [WorkState::Blocked; 3]);
+        let answer = house.unique(named(9), policy);
+        assert_eq!(
+            answer,
+            Enqueued::Appended(vec![id(7), id(8)]),
+            "what another name waits for is a leaf all the same"
+        );
+    }
+}
+
+#[test]
+fn unq_3_and_dep_1_appended_work_runs_when_all_leaves_have_succeeded() {
+    let mut house = with_members(&[WorkState::Running, WorkState::Succeeded]);
+    house.unique(work(50).name("n").delay(MINUTE), APPEND);
+    assert_eq!(house.record(50).open, 1);
+    house.advance(HOUR);
+    let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None };
+    house.settle(&claimed, success());
+    assert_eq!((house.state(50), house.due_in(50)), (WorkState::Enqueued, 60), "its delay counts from its release");
+}
+
+#[test]
+fn unq_2_and_dep_2_appended_work_fails_with_the_leaf_that_it_waits_for() {
+    let mut house = with_members(&[WorkState::Running]);
+    house.unique(work(50).name("n"), APPEND);
+    house.unique(work(51).name("n"), APPEND);
+    let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None };
+    house.settle(&claimed, failure(Advice::Never));
+    assert_eq!(house.states([50, 51]), [WorkState::Failed; 2]);
+    assert_eq!(house.unique(work(52).name("n"), APPEND), Enqueued::Appended(vec![id(51)]));
+    assert_eq!(house.state(52), WorkState::Failed, "UNQ-5: the name stays spoilt");
+    assert_eq!(house.unique(work(53).name("n"), APPEND_OR_REPLACE), Enqueued::Replaced([1, 50, 51, 52].map(id).into()));
+    assert_eq!(house.state(53), WorkState::Enqueued);
+}
+
+#[test]
+fn unq_8_work_that_was_appended_is_enqueued_again_without_effect_whatever_became_of_it() {
+    for policy in [APPEND, APPEND_OR_REPLACE] {
+        let mut house = with_members(&[WorkState::Running]);
+        let chain = || unique_all(vec![work(50).name("n"), work(51).name("n").after([50])], policy);
+        house.done(&chain());
+        let again = |house: &mut House, when| {
+            let before = house.dump();
+            assert_eq!(how(house.done(&chain())), Enqueued::Inserted, "{when}");
+            assert_eq!(house.dump(), before, "{when}");
+        };
+        again(&mut house, "at once");
+        let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None };
+        house.settle(&claimed, success());
+        again(&mut house, "when it is released");
+        house.cancel(WorkSelector::Id(id(50)));
+        again(&mut house, "when it is over");
+        for other in [work(50).name("n").tag("t"), work(50).name("n").priority(1), work(50).name("n").after([90])] {
+            assert_eq!(house.refused(&unique(other, policy)), Refusal::IdReused(id(50)));
+        }
+        assert_eq!(
+            house.refused(&unique(work(50).name("n"), KEEP)),
+            Refusal::IdReused(id(50)),
+            "it has prerequisites now"
+        );
+    }
+}
+
+#[test]
+fn new_work_is_not_appended_to_more_leaves_than_one_work_may_wait_for() {
+    let mut house = House::new();
+    let named = |number| work(number).name("n");
+    house.enqueue((1..=4_096).map(named));
+    assert!(matches!(house.unique(named(5_000), APPEND), Enqueued::Appended(leaves) if leaves.len() == 4_096));
+    house.enqueue((10_001..=14_097).map(|number| work(number).name("m")));
+    let refusal = house.refused(&unique(work(20_000).name("m"), APPEND));
+    assert_eq!(refusal, Refusal::TooManyLeaves { name: "m".into(), count: 4_097, limit: 4_096 });
+    let many = unique_all((20_001..=20_128).map(|number| work(number).name("m")).collect(), APPEND);
+    let Refusal::TooManyLeaves { count: 4_097, limit: 2_048, .. } = house.refused(&many) else {
+        panic!("edges are counted, not works alone")
+    };
+}
+
+#[test]
+fn unq_9_keep_and_replace_mean_the_same_for_periodic_work() {
+    let keep = UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Keep);
+    let renew = UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue);
+    assert_eq!(renew, UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Replace), "it has two names");
+    let hourly = |number| work(number).name("n").every(HOUR).delay(MINUTE);
+    let mut house = House::new();
+    assert_eq!(house.unique(hourly(1), keep), Enqueued::Inserted);
+    house.advance(MINUTE / 2);
+    let before = house.dump();
+    assert_eq!(house.unique(hourly(2).priority(3), keep), Enqueued::Kept(id(1)));
+    assert_eq!(house.dump(), before);
+    assert_eq!(house.unique(hourly(3), renew), Enqueued::Replaced(vec![id(1)]));
+    assert_eq!((house.find(1), house.due_in(3)), (None, 60), "the period starts anew");
+    house.cancel(WorkSelector::All);
+    assert_eq!(house.unique(hourly(4), keep), Enqueued::Inserted, "a cancelled holder holds nothing");
+    assert_eq!(house.find(3), None);
+}
+
+#[test]
+fn unq_10_a_program_may_give_its_periodic_work_an_id_of_its_own_and_update_it_by_its_name() {
+    let mut house = House::new();
+    let hourly = || work(1).name("n").every(HOUR).delay(HOUR);
+    assert_eq!(house.unique(hourly(), UPDATE), Enqueued::Inserted);
+    let before = house.dump();
+    assert_eq!(house.unique(hourly(), UPDATE), Enqueued::Inserted, "UNQ-8: the very request that stored it");
+    assert_eq!(house.dump(), before);
+    for generation in 1..=2 {
+        assert_eq!(house.unique(hourly().priority(3), UPDATE), Enqueued::Updated(id(1)));
+        assert_eq!((house.record(1).terms.priority, house.record(1).generation), (3, generation));
+    }
+    assert_eq!(house.unique(hourly().at(house.now), UPDATE), Enqueued::Updated(id(1)));
+    assert_eq!(house.due_in(1), 0);
+    let elsewhere = hourly().name("m");
+    assert_eq!(house.unique(elsewhere, UPDATE), Enqueued::Inserted, "the id counts, and it is not that name's");
+    assert_eq!(house.record(1).generation, 3);
+    house.cancel(WorkSelector::All);
+    let over = house.dump();
+    assert_eq!(house.unique(hourly().priority(4), UPDATE), Enqueued::Inserted, "finished work stays finished");
+    assert_eq!(house.dump(), over);
 }

@@ -53,6 +53,11 @@ impl Walker {
         if self.dice.roll(8) == 0 {
             new = new.terms(|terms| terms.on_death = OnDeath::Fail);
         }
+        match self.dice.roll(8) {
+            0 => new = new.expedited(OutOfQuotaPolicy::DropWorkRequest),
+            1 => new = new.expedited(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
+            _ => {}
+        }
         new
     }
 
@@ -95,6 +100,7 @@ impl Walker {
             room: usize::try_from(self.dice.roll(3)).unwrap(),
             ids: works.iter().map(|work| work.id).collect(),
             rivals: Vec::new(),
+            lanes: 0,
         });
         let result = self.house.send(&Command::Enqueue(Enqueue { works, unique, offer }));
         if result.is_ok() {
@@ -111,6 +117,8 @@ impl Walker {
         let room = usize::try_from(self.dice.roll(4)).unwrap();
         let mut claim = self.house.claim_all(epoch, room);
         claim.lanes.retain(|_| self.dice.roll(4) > 0);
+        claim.async_room.reserved = usize::try_from(self.dice.roll(2)).unwrap();
+        claim.expedited_budget = self.dice.seconds(1_000);
         if self.dice.roll(3) == 0 {
             claim.suspects = SuspectsAllowed::None;
         }

@@ -1,0 +1,100 @@
+//! [`Link`]: one step of a chain, and the steps before it, which several chains may share.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::id::WorkId;
+use crate::manager::Declared;
+use crate::request::RequestDraft;
+
+/// One step of a chain. A clone of a chain shares its steps, so that a chain of chains that share their beginnings stays small.
+pub(super) struct Link {
+    kind: Kind,
+    /// Whom the next step comes after, in order.
+    last: Arc<[WorkId]>,
+    before: Vec<Arc<Link>>,
+}
+
+enum Kind {
+    /// New works side by side.
+    Step(Vec<RequestDraft>),
+    /// Several chains come together here.
+    Joint,
+    /// Works that are stored already.
+    Stored {
+        /// All works of the chain that they are the last step of.
+        all: Vec<WorkId>,
+    },
+}
+
+impl Link {
+    pub(super) fn step(before: Option<Arc<Link>>, drafts: Vec<RequestDraft>) -> Arc<Self> {
+        let last = drafts.iter().map(|draft| draft.id).collect();
+        Arc::new(Link { kind: Kind::Step(drafts), last, before: before.into_iter().collect() })
+    }
+
+    pub(super) fn joint(before: Vec<Arc<Link>>) -> Arc<Self> {
+        let last = before.iter().flat_map(|link| link.last.iter()).copied().collect();
+        Arc::new(Link { kind: Kind::Joint, last, before })
+    }
+
+    pub(super) fn stored(last: &[WorkId], all: Vec<WorkId>) -> Arc<Self> {
+        Arc::new(Link { kind: Kind::Stored { all }, last: last.into(), before: Vec::new() })
+    }
+
+    pub(super) fn last(&self) -> &Arc<[WorkId]> {
+        &self.last
+    }
+
+    /// This link and all before it, each once and after those before it.
+    fn family(&self) -> Vec<&Link> {
+        let mut family = Vec::new();
+        let mut seen: BTreeSet<*const Link> = BTreeSet::new();
+        let mut path = vec![(self, self.before.iter())];
+        while let Some((link, before)) = path.last_mut() {
+            match before.next() {
+                Some(next) if seen.insert(Arc::as_ptr(next)) => path.push((next, next.before.iter())),
+                Some(_) => {}
+                None => {
+                    family.push(*link);
+                    path.pop();
+                }
+            }
+        }
+        family
+    }
+
+    /// What is to be stored.
+    pub(super) fn declared(&self) -> Vec<Declared> {
+        let steps = self.family().into_iter().filter_map(|link| match &link.kind {
+            Kind::Step(drafts) => {
+                // A step has one link before it at the most, and comes after the last works of that.
+                let after = link.before.first().map(|before| Arc::clone(&before.last)).unwrap_or_default();
+                Some(Declared { drafts: drafts.clone(), after })
+            }
+            Kind::Joint | Kind::Stored { .. } => None,
+        });
+        steps.collect()
+    }
+
+    /// The works that were stored before.
+    pub(super) fn already_stored(&self) -> Vec<WorkId> {
+        let all = self.family().into_iter().filter_map(|link| match &link.kind {
+            Kind::Stored { all } => Some(all),
+            Kind::Step(_) | Kind::Joint => None,
+        });
+        all.flatten().copied().collect()
+    }
+}
+
+/// Drops the links before this one in a loop: one inside the other they would use up the stack of a thread.
+impl Drop for Link {
+    fn drop(&mut self) {
+        let mut before = std::mem::take(&mut self.before);
+        while let Some(link) = before.pop() {
+            if let Some(mut link) = Arc::into_inner(link) {
+                before.append(&mut link.before);
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What ends a chain, and what fits behind it.
+
+use std::marker::PhantomData;
+
+use super::{Body, Chain};
+use crate::id::WorkId;
+use crate::manager::{WorkHandle, WorkManager};
+use crate::request::{Nothing, Request, RequestDraft, Takes, TakesAll};
+
+/// The shape of a chain that has not begun.
+pub struct Start(());
+
+/// The shape of a step of one work that gives `O`.
+pub struct One<O>(PhantomData<fn() -> O>);
+
+/// The shape of a step of works side by side that all give `O`.
+pub struct Many<O>(PhantomData<fn() -> O>);
+
+/// The shape of a step of works side by side that give a tuple of different things.
+pub struct Several<T>(PhantomData<fn() -> T>);
+
+/// A request that takes `Self` from its prerequisites fits behind a step of shape `S`.
+#[diagnostic::on_unimplemented(
+    message = "this step does not fit the step before it",
+    label = "this worker takes another type from its prerequisites than the step before gives",
+    note = "a worker that takes nothing fits everywhere; `#[prerequisite] x: T` fits one work that gives `T`; `#[prerequisites] xs: Vec<T>` fits a list of them; a tuple fits a tuple"
+)]
+pub trait Fits<S> {}
+
+impl<S> Fits<S> for Nothing {}
+impl<T> Fits<One<T>> for Takes<T> {}
+impl<T> Fits<One<T>> for TakesAll<Vec<T>> {}
+impl<T> Fits<One<T>> for TakesAll<(T,)> {}
+impl<T> Fits<Many<T>> for TakesAll<Vec<T>> {}
+
+/// What may come next behind a step of shape `S`: a request, a list of requests, or a tuple of requests.
+#[diagnostic::on_unimplemented(
+    message = "this is no step that fits behind the step before it",
+    label = "not a fitting request, list of requests or tuple of requests",
+    note = "what a worker takes from its prerequisites must be what the step before gives; a worker that takes nothing fits everywhere"
+)]
+pub trait Step<S> {
+    /// The shape of this step.
+    type Shape: Shape;
+
+    #[doc(hidden)]
+    fn into_drafts(self) -> Drafts;
+}
+
+/// The requests of one step, erased.
+#[doc(hidden)]
+pub struct Drafts(pub(crate) Vec<RequestDraft>);
+
+impl<S, P: Fits<S>, O> Step<S> for Request<P, O> {
+    type Shape = One<O>;
+
+    fn into_drafts(self) -> Drafts {
+        Drafts(vec![self.into_draft()])
+    }
+}
+
+impl<S, P: Fits<S>, O, const N: usize> Step<S> for [Request<P, O>; N] {
+    type Shape = Many<O>;
+
+    fn into_drafts(self) -> Drafts {
+        Drafts(self.into_iter().map(Request::into_draft).collect())
+    }
+}
+
+impl<S, P: Fits<S>, O> Step<S> for Vec<Request<P, O>> {
+    type Shape = Many<O>;
+
+    fn into_drafts(self) -> Drafts {
+        Drafts(self.into_iter().map(Request::into_draft).collect())
+    }
+}
+
+/// What a step of some shape gives: handles.
+pub trait Shape {
+    /// The handles of the step.
+    type Handles;
+
+    #[doc(hidden)]
+    fn handles(manager: &WorkManager, ids: &[WorkId]) -> Option<Self::Handles>;
+}
+
+impl<O> Shape for One<O> {
+    type Handles = WorkHandle<O>;
+
+    fn handles(manager: &WorkManager, ids: &[WorkId]) -> Option<Self::Handles> {
+        ids.first().map(|id| WorkHandle::new(manager.clone(), *id))
+    }
+}
+
+impl<O> Shape for Many<O> {
+    type Handles = Vec<WorkHandle<O>>;
+
+    fn handles(manager: &WorkManager, ids: &[WorkId]) -> Option<Self::Handles> {
+        Some(ids.iter().map(|id| WorkHandle::new(manager.clone(), *id)).collect())
+    }
+}
+
+/// Chains that [`WorkManager::combine`] can join: a tuple of chains that each end in one work, or a list of chains that all end
+/// alike, in one work or in a list of works.
+#[diagnostic::on_unimplemented(
+    message = "these chains can't be joined",
+    label = "neither a tuple of chains that each end in one work, nor a list of chains that end alike",
+    note = "a chain that ends in a tuple of different works ends in one if `.then(..)` puts a work behind them"
+)]
+pub trait Branches {
+    /// The shape of the joined chain.
+    type Shape: Shape;
+
+    #[doc(hidden)]
+    fn into_bodies(self) -> Bodies;
+}
+
+/// The chains that are to be joined, erased.
+#[doc(hidden)]
+pub struct Bodies(pub(super) Vec<Body>);
+
+/// The shape of chains that can stand in one list.
+pub trait Alike: Shape {
+    /// The shape of all of them together.
+    type Together: Shape;
+}
+
+impl<O> Alike for One<O> {
+    type Together = Many<O>;
+}
+
+impl<O> Alike for Many<O> {
+    type Together = Many<O>;
+}
+
+impl<S: Alike, const N: usize> Branches for [Chain<S>; N] {
+    type Shape = S::Together;
+
+    fn into_bodies(self) -> Bodies {
+        Bodies(self.into_iter().map(|chain| chain.body).collect())
+    }
+}
+
+impl<S: Alike> Branches for Vec<Chain<S>> {
+    type Shape = S::Together;
+
+    fn into_bodies(self) -> Bodies {
+        Bodies(self.into_iter().map(|chain| chain.body).collect())
+    }
+}
+
+macro_rules! tuples {
+    ($(($($take:ident $output:ident $field:tt),+))+) => {$(
+        impl<$($output),+> Fits<Several<($($output,)+)>> for TakesAll<($($output,)+)> {}
+
+        impl<Behind, $($take: Fits<Behind>, $output),+> Step<Behind> for ($(Request<$take, $output>,)+) {
+            type Shape = Several<($($output,)+)>;
+
+            fn into_drafts(self) -> Drafts {
+                Drafts(vec![$(self.$field.into_draft()),+])
+            }
+        }
+
+        impl<$($output),+> Shape for Several<($($output,)+)> {
+            type Handles = ($(WorkHandle<$output>,)+);
+
+            fn handles(manager: &WorkManager, ids: &[WorkId]) -> Option<Self::Handles> {
+                Some(($(WorkHandle::<$output>::new(manager.clone(), *ids.get($field)?),)+))
+            }
+        }
+
+        impl<$($output),+> Branches for ($(Chain<One<$output>>,)+) {
+            type Shape = Several<($($output,)+)>;
+
+            fn into_bodies(self) -> Bodies {
+                Bodies(vec![$(self.$field.body),+])
+            }
+        }
+    )+};
+}
+
+tuples! {
+    (P0 O0 0, P1 O1 1)
+    (P0 O0 0, P1 O1 1, P2 O2 2)
+    (P0 O0 0, P1 O1 1, P2 O2 2, P3 O3 3)
+    (P0 O0 0, P1 O1 1, P2 O2 2, P3 O3 3, P4 O4 4)
+    (P0 O0 0, P1 O1 1, P2 O2 2, P3 O3 3, P4 O4 4, P5 O5 5)
+    (P0 O0 0, P1 O1 1, P2 O2 2, P3 O3 3, P4 O4 4, P5 O5 5, P6 O6 6)
+    (P0 O0 0, P1 O1 1, P2 O2 2, P3 O3 3, P4 O4 4, P5 O5 5, P6 O6 6, P7 O7 7)
+}

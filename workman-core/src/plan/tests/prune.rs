@@ -1,0 +1,218 @@
+//! Pruning: which finished work goes, in which order, and what it costs.
+
+use super::super::{Prune, Retention};
+use super::*;
+use crate::record::Meta;
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Prunes until all was looked at. Answers how many works went, in how many commands, and when there is more to do.
+fn prune(house: &mut House, keep: Retention) -> (usize, usize, Option<Timestamp>) {
+    let (mut total, mut commands, mut before, mut after) = (0, 0, None, None);
+    loop {
+        commands += 1;
+        let command = Command::Prune(Prune { keep, before, after });
+        let Applied::Pruned { count, before: bound, next, next_due } = house.done(&command) else { panic!() };
+        total += count;
+        match next {
+            Some(next) => (before, after) = (Some(bound), Some(next)),
+            None => return (total, commands, next_due),
+        }
+    }
+}
+
+fn recent(age: Duration, count: usize) -> Retention {
+    Retention::Recent { age, count }
+}
+
+fn meta(house: &House) -> Meta {
+    stored_meta(&house.shelf).unwrap()
+}
+
+/// Works without a wish to be kept that finish at once, all well.
+fn finish(house: &mut House, epoch: u64, numbers: impl IntoIterator<Item = u128>) {
+    for number in numbers {
+        house.enqueue([work(number).priority(9).terms(|terms| terms.retention = Duration::ZERO)]);
+        let claimed = house.run(epoch, number);
+        house.settle(&claimed, success());
+    }
+}
+
+fn ids(house: &House) -> Vec<u128> {
+    house.dump().records.keys().map(|id| id.as_u128()).collect()
+}
+
+#[test]
+fn everything_that_finished_goes_whatever_it_asked_for_and_nothing_else() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([
+        work(1).tag("t").name("n").terms(|terms| terms.retention = 999 * DAY),
+        work(2),
+        work(3),
+        work(4).every(HOUR),
+        work(5).delay(HOUR),
+        work(6),
+    ]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, success());
+    let claimed = house.run(epoch, 2);
+    house.settle(&claimed, failure(Advice::Never));
+    house.cancel(WorkSelector::Id(id(3)));
+    house.cancel(WorkSelector::Id(id(4)));
+    house.run(epoch, 6);
+    assert_eq!(meta(&house).finished, 4);
+    assert_eq!(prune(&mut house, Retention::Nothing), (4, 1, None));
+    assert_eq!((ids(&house), meta(&house).finished), (vec![5, 6], 0));
+    let rows: Vec<&RowKey> =
+        house.shelf.rows.keys().filter(|key| matches!(key, RowKey::Output(_) | RowKey::History(_))).collect();
+    assert!(rows.is_empty(), "nothing of them stays: {rows:?}");
+    let commits = house.commits;
+    assert_eq!(prune(&mut house, Retention::Nothing), (0, 1, None));
+    assert_eq!(house.commits, commits, "and to look for more is no commit");
+}
+
+#[test]
+fn what_unfinished_work_depends_on_directly_stays_until_that_is_over() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).priority(9), work(2).after([1]).priority(9), work(3).after([2]).delay(HOUR), work(4)]);
+    for number in [1, 2] {
+        let claimed = house.run(epoch, number);
+        house.settle(&claimed, success());
+    }
+    assert_eq!(
+        prune(&mut house, Retention::Nothing).0,
+        1,
+        "DATA-6: the output of 2 is wanted, that of 1 is not any more"
+    );
+    assert_eq!(ids(&house), [2, 3, 4]);
+    house.advance(HOUR);
+    let claimed = house.claim(epoch, 9).into_iter().find(|claimed| claimed.record.id == id(3)).unwrap();
+    assert_eq!(prune(&mut house, Retention::Nothing).0, 0, "nor while it runs");
+    house.settle(&claimed, success());
+    assert_eq!(prune(&mut house, Retention::Nothing).0, 2);
+    assert_eq!(ids(&house), [4]);
+}
+
+#[test]
+fn work_stays_for_what_it_asked_for_and_the_manager_s_time_on_top_to_the_millisecond() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).terms(|terms| terms.retention = HOUR)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, success());
+    let at = house.now + HOUR + DAY;
+    let until = house.now + HOUR;
+    assert!(house.hints.contains(&Hint::Finished { stored: 1, until }), "{:?}", house.hints);
+    assert_eq!(prune(&mut house, recent(DAY, 100)), (0, 1, Some(at)), "it says when there will be more to do");
+    house.advance(HOUR);
+    assert_eq!(prune(&mut house, recent(DAY, 100)), (0, 1, Some(at)));
+    house.advance(DAY - Duration::from_millis(1));
+    assert_eq!(prune(&mut house, recent(DAY, 100)), (0, 1, Some(at)));
+    house.advance(Duration::from_millis(1));
+    assert_eq!(prune(&mut house, recent(DAY, 100)), (1, 1, None));
+}
+
+#[test]
+fn of_too_many_the_oldest_go_and_those_that_asked_to_be_kept_stay() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(50).terms(|terms| terms.retention = HOUR), work(51)]);
+    let claimed = house.run(epoch, 50);
+    house.settle(&claimed, success());
+    house.advance(MINUTE);
+    for number in 1..=5 {
+        finish(&mut house, epoch, [number]);
+        house.advance(MINUTE);
+    }
+    let (count, _, next_due) = prune(&mut house, recent(DAY, 3));
+    assert_eq!((count, ids(&house)), (3, vec![4, 5, 50, 51]), "six had finished");
+    assert_eq!(next_due, Some(house.now + DAY - 2 * MINUTE), "4 is the next, a day after it finished");
+    let (count, _, next_due) = prune(&mut house, recent(DAY, 0));
+    assert_eq!((count, ids(&house)), (2, vec![50, 51]));
+    assert_eq!(next_due, Some(house.now + 54 * MINUTE), "one too many, and it goes as soon as its hour is over");
+    house.advance(54 * MINUTE);
+    assert_eq!(prune(&mut house, recent(DAY, 0)), (1, 1, None));
+}
+
+#[test]
+fn work_that_was_born_after_the_first_command_is_not_meant() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    finish(&mut house, epoch, [1]);
+    let before = Some(meta(&house).next_seq);
+    finish(&mut house, epoch, [2]);
+    let command = Command::Prune(Prune { keep: Retention::Nothing, before, after: None });
+    assert!(matches!(house.done(&command), Applied::Pruned { count: 1, next: None, .. }));
+    assert_eq!(ids(&house), [2]);
+}
+
+#[test]
+fn work_whose_end_is_still_on_its_way_to_its_dependents_stays() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue(std::iter::once(work(1)).chain((2..=10_050).map(|number| work(number).after([1]))));
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, failure(Advice::Never));
+    assert!(meta(&house).next_cascade > meta(&house).first_cascade);
+    prune(&mut house, Retention::Nothing);
+    assert_eq!(house.state(1), WorkState::Failed, "the rest is found through it");
+    while let Applied::Drained { again: true } = house.done(&Command::Drain) {}
+    while prune(&mut house, Retention::Nothing).0 > 0 {}
+    assert_eq!(ids(&house), []);
+}
+
+#[test]
+fn many_go_in_commits_that_are_bounded_and_so_is_what_each_of_them_loads() {
+    let mut house = House::new();
+    house.enqueue((1..=1_500).map(work));
+    house.enqueue(std::iter::once(work(10_000)).chain((10_001..=14_200).map(|number| work(number).after([10_000]))));
+    let mut cancel = Cancel { selector: WorkSelector::All, before: None, after: None };
+    loop {
+        match house.done(&Command::Cancel(cancel.clone())) {
+            Applied::Cancelled { next: Some(next), before, .. } => {
+                (cancel.before, cancel.after) = (Some(before), Some(next))
+            }
+            Applied::Cancelled { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    while let Applied::Drained { again: true } = house.done(&Command::Drain) {}
+    assert_eq!(meta(&house).finished, 5_701);
+    let (count, commands, _) = prune(&mut house, Retention::Nothing);
+    assert_eq!((count, commands), (5_700, 6), "a thousand at a time");
+    assert_eq!(ids(&house), [10_000], "a work with thousands of dependents goes after them");
+    assert_eq!(prune(&mut house, Retention::Nothing), (1, 1, None));
+}
+
+#[test]
+fn works_with_many_dependents_are_looked_at_a_few_at_a_time_and_none_is_passed_over() {
+    let mut house = House::new();
+    let (roots, leaves) = (1..=5_u128, 100..=120_u128);
+    house.enqueue(roots.clone().map(work).chain(leaves.map(|number| work(number).after(roots.clone()))));
+    house.cancel(WorkSelector::Id(id(1)));
+    house.cancel(WorkSelector::All);
+    let (count, commands, _) = prune(&mut house, Retention::Nothing);
+    assert_eq!((count, commands, ids(&house)), (26, 3, vec![]));
+}
+
+#[test]
+fn finished_works_are_counted_whatever_becomes_of_them() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    finish(&mut house, epoch, 1..=3);
+    house.enqueue([work(4).name("n"), work(5).name("m")]);
+    assert_eq!(meta(&house).finished, 3);
+    house.unique(work(6).name("n"), REPLACE);
+    assert_eq!(meta(&house).finished, 3, "what is replaced is deleted");
+    house.cancel(WorkSelector::unique("m"));
+    assert_eq!(meta(&house).finished, 4);
+    house.unique(work(7).name("m"), KEEP);
+    assert_eq!(meta(&house).finished, 3);
+    house.enqueue([work(8).after([1]), work(9).after([1])]);
+    house.cancel(WorkSelector::Id(id(8)));
+    assert_eq!(meta(&house).finished, 4);
+    assert_eq!(prune(&mut house, Retention::Nothing).0, 3);
+    assert_eq!(meta(&house).finished, 1, "1 is waited for by 9");
+}

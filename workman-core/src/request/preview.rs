@@ -1,0 +1,38 @@
+//! What a request would do: when its runs are due, how long it waits between attempts.
+
+use std::time::Duration;
+
+use super::draft::RequestDraft;
+use super::terms::{whole_backoff, whole_millis};
+use crate::plan::NextScheduleTime;
+use crate::policy::BackoffPolicy;
+use crate::record::Schedule;
+use crate::time::Timestamp;
+
+impl RequestDraft {
+    /// The waits after the first `count` failed attempts.
+    pub(super) fn backoff_delays(&self, count: usize) -> Vec<Duration> {
+        let backoff = whole_backoff(self.terms.backoff);
+        let own = self.def.defaults.backoff_fn.filter(|_| backoff.policy() == BackoffPolicy::Custom);
+        let delay = |failures| match own {
+            Some(delay_after) => whole_millis(delay_after(failures)),
+            None => backoff.delay_of(self.id, failures),
+        };
+        (1..=u32::MAX).take(count).map(delay).collect()
+    }
+
+    /// When the first `count` runs are due, if the work is enqueued at `at` and each run succeeds as soon as it is due.
+    pub(super) fn runs_from(&self, at: Timestamp, count: usize) -> Vec<Timestamp> {
+        let schedule = match self.terms.schedule {
+            Schedule::Every { interval, flex } => Schedule::every(whole_millis(interval)).flex(whole_millis(flex)),
+            Schedule::Once => Schedule::Once,
+        };
+        let first = match self.next_schedule_time {
+            NextScheduleTime::At(due) => due.max(at),
+            NextScheduleTime::Unchanged | NextScheduleTime::Cleared => {
+                at + whole_millis(self.terms.initial_delay) + schedule.first_offset()
+            }
+        };
+        schedule.runs_from(first, count)
+    }
+}

@@ -1,0 +1,152 @@
+//! Whether what a request says of times, attempts and urgency makes sense. Android's minimums are applied here, if wanted.
+
+use std::time::Duration;
+
+use super::draft::RequestDraft;
+use super::error::RequestError;
+use crate::constraints::ConstraintKind;
+use crate::limits::{Limits, WorkManagerLimits};
+use crate::plan::{NextScheduleTime, UniquePolicy};
+use crate::policy::{Backoff, BackoffPolicy, ExistingPeriodicWorkPolicy};
+use crate::record::{Schedule, Terms};
+use crate::time::Timestamp;
+
+impl RequestDraft {
+    /// Durations become whole milliseconds here, so that every store keeps the same.
+    pub(super) fn checked_terms(&self, limits: &Limits, now: Timestamp) -> Result<Terms, RequestError> {
+        let terms = Terms {
+            initial_delay: whole_millis(self.terms.initial_delay),
+            backoff: self.raised_backoff(&limits.minimums),
+            timeout: self.terms.timeout.map(whole_millis),
+            retention: whole_millis(self.terms.retention),
+            schedule: self.checked_schedule(&limits.minimums)?,
+            ..self.terms.clone()
+        };
+        if terms.max_attempts == Some(0) {
+            return Err(RequestError::NoAttempts { worker: self.worker.clone() });
+        }
+        if terms.timeout == Some(Duration::ZERO) {
+            return Err(RequestError::NoTimeout { worker: self.worker.clone() });
+        }
+        self.check_range(&terms, now)?;
+        self.check_backoff_when_idle()?;
+        self.check_expedited()?;
+        match self.next_schedule_time {
+            NextScheduleTime::At(Timestamp::MAX) => Err(RequestError::OverrideNever { worker: self.worker.clone() }),
+            _ => Ok(terms),
+        }
+    }
+
+    /// PER-6: a policy that starts the period anew would drop the period that the override belongs to, so upstream refuses the
+    /// pair, and so does this.
+    pub(crate) fn check_override(&self, policy: UniquePolicy) -> Result<(), RequestError> {
+        let replaces = policy == UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue);
+        match self.next_schedule_time {
+            NextScheduleTime::At(_) if replaces => Err(RequestError::OverrideReplaced { worker: self.worker.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    fn checked_schedule(&self, minimums: &WorkManagerLimits) -> Result<Schedule, RequestError> {
+        let (interval, flex) = match (self.periodic, self.terms.schedule) {
+            (true, Schedule::Every { interval, flex }) => self.raised_period(interval, flex, minimums),
+            (false, Schedule::Once) => return Ok(Schedule::Once),
+            _ => return Err(RequestError::NoInterval { worker: self.worker.clone() }),
+        };
+        if interval.is_zero() {
+            Err(RequestError::NoInterval { worker: self.worker.clone() })
+        } else if flex.is_zero() || flex > interval {
+            Err(RequestError::Flex { worker: self.worker.clone(), flex, interval })
+        } else {
+            Ok(Schedule::every(interval).flex(flex))
+        }
+    }
+
+    /// A flex that is all of the period stays all of it.
+    fn raised_period(&self, interval: Duration, flex: Duration, minimums: &WorkManagerLimits) -> (Duration, Duration) {
+        let asked = (whole_millis(interval), whole_millis(flex));
+        let interval = asked.0.max(minimums.interval);
+        let flex = match asked.1 {
+            flex if flex == asked.0 => interval,
+            flex if minimums.flex.is_zero() => flex,
+            flex => flex.max(minimums.flex).min(interval),
+        };
+        if interval != asked.0 {
+            self.warn_of_minimum("interval", asked.0, interval);
+        }
+        if flex != asked.1 && asked.0 != asked.1 {
+            self.warn_of_minimum("flex", asked.1, flex);
+        }
+        (interval, flex)
+    }
+
+    fn raised_backoff(&self, minimums: &WorkManagerLimits) -> Backoff {
+        let asked = whole_backoff(self.terms.backoff);
+        if asked.policy() == BackoffPolicy::Custom || asked.first_delay() >= minimums.backoff {
+            return asked;
+        }
+        self.warn_of_minimum("backoff", asked.first_delay(), minimums.backoff);
+        let raised = Backoff::new(asked.policy(), minimums.backoff).jitter(asked.jitter_percent());
+        raised.ceiling(asked.max_delay().max(minimums.backoff))
+    }
+
+    fn warn_of_minimum(&self, field: &str, asked: Duration, taken: Duration) {
+        tracing::warn!(
+            worker = &*self.worker,
+            field,
+            ?asked,
+            ?taken,
+            "a request asks for what `Limits::minimums` does not allow; the nearest that is allowed is taken"
+        );
+    }
+
+    /// Times saturate, so what reaches the last moment would never come.
+    fn check_range(&self, terms: &Terms, now: Timestamp) -> Result<(), RequestError> {
+        let first = terms.initial_delay.saturating_add(terms.schedule.first_offset());
+        let lengths = [
+            ("initial_delay", terms.initial_delay, first),
+            ("interval", terms.schedule.interval().unwrap_or_default(), terms.schedule.interval().unwrap_or_default()),
+            ("keep_results_for_at_least", terms.retention, terms.retention),
+            ("timeout", terms.timeout.unwrap_or_default(), terms.timeout.unwrap_or_default()),
+        ];
+        match lengths.into_iter().find(|(_, _, reach)| now + *reach == Timestamp::MAX) {
+            Some((field, length, _)) => Err(RequestError::TooLong { worker: self.worker.clone(), field, length }),
+            None => Ok(()),
+        }
+    }
+
+    /// Work that waits for an idle machine is started by the machine's own rhythm, which a backoff would fight.
+    fn check_backoff_when_idle(&self) -> Result<(), RequestError> {
+        if self.own_backoff && self.constraints.requires(ConstraintKind::DeviceIdle) {
+            return Err(RequestError::BackoffWhenIdle { worker: self.worker.clone() });
+        }
+        Ok(())
+    }
+
+    /// Somebody waits for expedited work now, so it can't wait for a charger, or for later.
+    fn check_expedited(&self) -> Result<(), RequestError> {
+        if self.terms.expedited.is_none() {
+            return Ok(());
+        }
+        let may_wait_for = |kind| matches!(kind, ConstraintKind::Network | ConstraintKind::StorageNotLow);
+        if let Some(kind) = self.constraints.kinds().find(|kind| !may_wait_for(*kind)) {
+            return Err(RequestError::ExpeditedConstraint { worker: self.worker.clone(), kind });
+        }
+        if !self.terms.initial_delay.is_zero() {
+            return Err(RequestError::ExpeditedDelay { worker: self.worker.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// Rounded up, so that no delay gets shorter.
+pub(super) fn whole_millis(length: Duration) -> Duration {
+    let whole = length.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX))
+}
+
+pub(super) fn whole_backoff(backoff: Backoff) -> Backoff {
+    let delay = whole_millis(backoff.first_delay());
+    let rounded = Backoff::new(backoff.policy(), delay).jitter(backoff.jitter_percent());
+    rounded.ceiling(whole_millis(backoff.max_delay()))
+}
