@@ -1,12 +1,12 @@
 //! Chains and dependents (sections 1, 4, 7 and 12 of the upstream suite).
 
-use workman_core::{Request, WorkId, WorkQuery, WorkSelector, WorkState};
+use workman_core::{EnqueueError, Nothing, Refusal, Request, WorkGraph, WorkId, WorkQuery, WorkSelector, WorkState};
 
 use crate::bench::{DAY, HOUR, MINUTE, fails, flaky, held, join, millis, on_both_stores, say, secs, slow};
 
 use WorkState::{Blocked, Cancelled, Enqueued as Waits, Failed, Running, Succeeded};
 
-fn later(name: &str) -> Request<workman_core::Nothing, String> {
+fn later(name: &str) -> Request<Nothing, String> {
     say::request(name.into()).initial_delay(DAY)
 }
 
@@ -58,20 +58,148 @@ fn dep_5_a_chain_that_is_enqueued_again_is_the_same_works() {
     });
 }
 
-/// WorkContinuationImplTest 12, 14: a request that comes twice in one chain would be its own prerequisite.
+/// WorkContinuationImplTest 11, 12, 14: a request that would wait for itself is refused, wherever it stands.
 #[test]
-fn dep_7_a_request_twice_in_one_chain_is_refused_and_nothing_is_stored() {
+fn dep_7_a_work_that_waits_for_itself_is_refused_and_nothing_is_stored() {
     on_both_stores(|test| {
-        let (a, b) = (say::request("a".into()), say::request("b".into()));
+        let [a, b, c] = ["a", "b", "c"].map(|name| say::request(name.into()));
         let manager = test.manager();
+        let begin = |request: &Request<_, _>| manager.begin_with(request.clone());
+        let joined = manager.combine((begin(&a), begin(&b).then(c.clone()))).then(b.clone());
+        let same_twice = manager.combine([begin(&a), begin(&a)]).then(c.clone()).then(a.clone());
         for chain in [
-            manager.begin_with(a.clone()).then(a.clone()),
-            manager.begin_with(a.clone()).then(b.clone()).then(a.clone()),
-            manager.begin_with(vec![a.clone(), a.clone()]).then(b.clone()),
+            begin(&a).then(a.clone()),
+            begin(&a).then(b.clone()).then(a.clone()),
+            begin(&a).then(b.clone()).then(c.clone()).then(b.clone()),
+            joined,
+            same_twice,
         ] {
-            test.refused(chain.enqueue());
+            let refused = test.refused(chain.enqueue());
+            assert!(matches!(refused, EnqueueError::Cycle(_)), "{refused}");
         }
         assert_eq!(test.query(WorkQuery::all()).len(), 0);
+    });
+}
+
+/// WorkContinuationImplTest 8, 9, 15, 17: chains that share works are joined without a circle, and each shared work is one.
+#[test]
+fn dep_7_and_dep_9_chains_that_share_works_are_joined_and_each_work_is_one() {
+    on_both_stores(|test| {
+        let manager = test.manager();
+        let begin = |name: &str| manager.begin_with(say::request(name.into()));
+        let levels = manager.combine([
+            manager.combine([begin("1"), begin("2")]).then(join::request("12".into())),
+            manager.combine([begin("3"), begin("4")]).then(join::request("34".into())),
+        ]);
+        let before = test.commits();
+        let ids = test.wait(levels.then(join::request("end".into())).enqueue()).ids;
+        assert_eq!((ids.len(), test.commits()), (7, before + 1), "in one commit, and no work of ours beside them");
+        test.run_until_idle();
+        assert_eq!(test.output::<String>(*ids.last().unwrap()), "1 2 12 3 4 34 end");
+
+        let one = begin("one");
+        let shared = manager.combine([
+            manager.combine([one.clone(), begin("two")]).then(join::request("x".into())),
+            manager.combine([one, begin("three")]).then(join::request("y".into())),
+        ]);
+        let ids = test.chain(shared.then(join::request("end".into())));
+        test.run_until_idle();
+        assert_eq!((ids.len(), test.output::<String>(*ids.last().unwrap())), (6, "one two x one three y end".into()));
+        assert_eq!(test.diary().iter().filter(|said| *said == "one").count(), 1);
+
+        let [a, b, c] = ["a", "b", "c"].map(|name| say::request(name.into()));
+        let lists = manager.combine([manager.begin_with(vec![a, b.clone()]), manager.begin_with(vec![b, c])]);
+        let ids = test.chain(lists.then(say::request("end".into())));
+        test.run_until_idle();
+        assert_eq!(test.states(&ids), [Succeeded; 4]);
+    });
+}
+
+/// WorkContinuationImplTest 2, 18: an enqueued chain tells all of its works, those that it was appended to too.
+#[test]
+fn obs_2_a_chain_tells_all_of_its_works() {
+    on_both_stores(|test| {
+        let manager = test.manager();
+        let begin = |name: &str| manager.begin_with(say::request(name.into()));
+        let chain = manager.combine([begin("a").then(say::request("b".into())), begin("c")]);
+        let stored = test.wait(chain.then(say::request("d".into())).enqueue());
+        let more = test.wait(stored.then(say::request("e".into())).enqueue());
+        test.enqueue(say::request("stranger".into()));
+        test.run_until_idle();
+        let told = |query: WorkQuery| {
+            let mut told: Vec<WorkId> = test.query(query).into_iter().map(|info| info.id).collect();
+            told.sort();
+            told
+        };
+        let mut all = stored.ids.clone();
+        all.sort();
+        assert_eq!((told(stored.query()), all.len()), (all.clone(), 4));
+        all.extend(&more.ids);
+        all.sort();
+        assert_eq!(told(more.query()), all);
+    });
+}
+
+/// WorkManagerImplTest 8, 10 and reference DEP-5: new work behind an enqueued chain looks at the states as they are now.
+#[test]
+fn dep_5_what_goes_on_behind_an_enqueued_chain_is_born_as_that_stands_now() {
+    on_both_stores(|test| {
+        let manager = test.manager();
+        let behind = |root: Request<Nothing, String>, cancelled: Option<()>| {
+            let stored = test.wait(manager.begin_with(root).enqueue());
+            test.run_until_idle();
+            cancelled.map(|()| test.cancel(WorkSelector::id(stored.ids[0])));
+            let children = stored.then([join::request("1".into()), join::request("2".into())]);
+            let ids = test.wait(children.then(later("3")).enqueue()).ids;
+            (stored.ids[0], ids)
+        };
+        let (root, children) = behind(say::request("good".into()), None);
+        assert_eq!(test.states(&[root, children[2]]), [Succeeded, Blocked]);
+        test.run_until_idle();
+        assert_eq!(test.states(&children), [Succeeded, Succeeded, Waits]);
+        assert_eq!(test.output::<String>(children[1]), "good 2");
+        let (root, children) = behind(fails::request("bad".into()), None);
+        assert_eq!((test.state_of(root), test.states(&children)), (Failed, vec![Failed; 3]));
+        let (root, children) = behind(later("cancelled"), Some(()));
+        assert_eq!((test.state_of(root), test.states(&children)), (Cancelled, vec![Cancelled; 3]));
+        let (root, children) = behind(held::request("gate".into()), None);
+        assert_eq!((test.state_of(root), test.states(&children)), (Running, vec![Blocked; 3]));
+        test.open("gate");
+        test.run_until_idle();
+        assert_eq!(test.states(&children[..2]), [Succeeded; 2]);
+    });
+}
+
+/// The neighbourhood of 8 and reference DEP-6, row 3 of what is changed: after a prune there is nothing to go on from, and that is
+/// an error.
+#[test]
+fn dep_6_a_prerequisite_that_is_gone_is_an_error_and_nothing_is_stored() {
+    on_both_stores(|test| {
+        let stored = test.wait(test.manager().begin_with(say::request("a".into())).enqueue());
+        test.run_until_idle();
+        assert_eq!(test.wait(test.manager().prune()), 1);
+        let refused = test.refused(stored.then(say::request("b".into())).enqueue());
+        let gone = stored.ids[0];
+        let told = matches!(
+            refused,
+            EnqueueError::Refused(Refusal::MissingPrerequisite { prerequisite, .. }) if prerequisite == gone
+        );
+        assert!(told, "{refused}");
+        assert_eq!(test.query(WorkQuery::all()).len(), 0);
+    });
+}
+
+/// Reference DEP-10: periodic work has no place in a chain. The types forbid it; a graph behind stored work finds it out.
+#[test]
+fn dep_10_periodic_work_is_nobodys_prerequisite() {
+    on_both_stores(|test| {
+        let periodic = test.enqueue_periodic(say::periodic("p".into(), DAY));
+        let mut graph = WorkGraph::new();
+        let node = graph.add(say::request("x".into()));
+        graph.after_stored(node, periodic);
+        let refused = test.refused(test.manager().enqueue_graph(graph));
+        assert!(matches!(refused, EnqueueError::Refused(Refusal::PeriodicPrerequisite { .. })), "{refused}");
+        assert_eq!(test.query(WorkQuery::all()).len(), 1);
     });
 }
 
@@ -79,7 +207,7 @@ fn dep_7_a_request_twice_in_one_chain_is_refused_and_nothing_is_stored() {
 #[test]
 fn dep_2_and_dep_3_a_deep_chain_ends_as_its_root_does() {
     on_both_stores(|test| {
-        let deep = |root: Request<workman_core::Nothing, String>| {
+        let deep = |root: Request<Nothing, String>| {
             let first = test.manager().begin_with(root);
             let chain = (1..501).fold(first, |chain, n| chain.then(say::request(n.to_string())));
             test.chain(chain)

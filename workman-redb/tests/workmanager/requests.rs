@@ -1,9 +1,16 @@
 //! Requests and what they become: sections 1 and C of the upstream suite.
 
-use workman_core::request::{NameProblem, RequestError};
-use workman_core::{Backoff, Constraints, EnqueueError, NetworkType, WorkId, WorkInfo, WorkQuery, WorkState, worker};
+use std::time::Duration;
 
-use crate::bench::{Bench, CHARGING, DAY, HOUR, MINUTE, flaky, millis, on_both_stores, say, secs, tell};
+use workman_core::record::Schedule;
+use workman_core::request::{NameProblem, RequestError};
+use workman_core::{
+    Backoff, ConstraintKind, Constraints, EnqueueError, NetworkType, OutOfQuotaPolicy, Timestamp, WorkContext, WorkId,
+    WorkInfo, WorkManagerLimits, WorkQuery, WorkState, worker,
+};
+use workman_testing::TestDriver;
+
+use crate::bench::{Bench, CHARGING, DAY, Diary, HOUR, MINUTE, flaky, millis, on_both_stores, say, secs, tell};
 
 fn tags(info: &WorkInfo) -> Vec<&str> {
     info.tags.iter().map(|tag| &**tag).collect()
@@ -129,10 +136,9 @@ fn unq_8_requests_made_alike_differ_in_their_ids_only_and_a_clone_is_the_same_wo
     });
 }
 
-/// WorkTest `testBuild_withInitialDelay` and the two about delays too large: a delay beyond all time is refused there. Here
-/// times saturate, so such work is stored and never due; nothing overflows.
+/// WorkTest `testBuild_withInitialDelay`.
 #[test]
-fn nrt_4_an_initial_delay_is_kept_to_the_millisecond_and_never_overflows() {
+fn nrt_4_an_initial_delay_is_kept_to_the_millisecond() {
     on_both_stores(|test| {
         let id = test.enqueue(say::request("x".into()).initial_delay(millis(123)));
         assert_eq!(test.due_in(id), millis(123));
@@ -140,11 +146,30 @@ fn nrt_4_an_initial_delay_is_kept_to_the_millisecond_and_never_overflows() {
         assert_eq!(test.state_of(id), WorkState::Enqueued);
         test.advance(millis(1));
         assert_eq!(test.state_of(id), WorkState::Succeeded);
-        for delay in [std::time::Duration::MAX, millis(i64::MAX as u64), millis(i64::MAX as u64 - 1)] {
-            let id = test.enqueue(say::request("never".into()).initial_delay(delay));
-            test.advance(3 * DAY);
-            assert_eq!(test.state_of(id), WorkState::Enqueued, "{delay:?}");
+    });
+}
+
+/// WorkTest `testBuild_initialDelayMaxLong` and `initialDelayTooLarge`: what reaches the last moment is refused, by the name of its
+/// field; a millisecond less is not. The same for the other lengths of time.
+#[test]
+fn nrt_4_and_obs_5_what_reaches_the_end_of_time_is_refused_by_the_name_of_its_field() {
+    on_both_stores(|test| {
+        let left = millis(Timestamp::MAX.since(test.now()).as_millis() as u64);
+        for delay in [Duration::MAX, millis(i64::MAX as u64), left] {
+            let refused = refusal(&test, say::request("x".into()).initial_delay(delay));
+            assert!(matches!(refused, RequestError::TooLong { field: "initial_delay", .. }), "{refused}");
         }
+        let id = test.enqueue(say::request("x".into()).initial_delay(left - millis(1)));
+        assert_eq!(test.info(id).next_run, Some(Timestamp::from_millis(i64::MAX - 1)));
+        let kept = refusal(&test, say::request("x".into()).keep_results_for_at_least(Duration::MAX));
+        assert!(matches!(kept, RequestError::TooLong { field: "keep_results_for_at_least", .. }), "{kept}");
+        let slow = refusal(&test, say::request("x".into()).timeout(Duration::MAX));
+        assert!(matches!(slow, RequestError::TooLong { field: "timeout", .. }), "{slow}");
+        let interval = test.refused(test.manager().enqueue_periodic(say::periodic("x".into(), Duration::MAX)));
+        let wanted = matches!(&interval, EnqueueError::Request(RequestError::TooLong { field: "interval", .. }));
+        assert!(wanted, "{interval}");
+        test.advance(HOUR);
+        assert_eq!((test.query(WorkQuery::all()).len(), test.diary().len()), (1, 0));
     });
 }
 
@@ -165,6 +190,166 @@ fn bo_2_a_backoff_is_kept_as_it_was_asked_for_up_to_its_ceiling() {
     });
 }
 
+/// As on Android.
+fn android(test: Bench) -> Bench {
+    test.shaped(|driver| {
+        let mut limits = TestDriver::default_limits();
+        limits.minimums = WorkManagerLimits::android();
+        driver.limits(limits)
+    })
+}
+
+/// PeriodicWorkTest and PeriodicWorkRequestTest, all cases on interval and flex: what is in range is kept, what is below is raised and
+/// what is above is cut with `WorkManagerLimits::android()`.
+#[test]
+fn per_1_with_androids_limits_interval_and_flex_are_raised_and_cut() {
+    on_both_stores(|test| {
+        let test = android(test);
+        let stored = |schedule: Schedule| {
+            let id = test.enqueue_periodic(say::periodic("x".into(), schedule).initial_delay(DAY));
+            test.info(id).schedule
+        };
+        let (quarter, five) = (15 * MINUTE, 5 * MINUTE);
+        let (more, less) = (quarter + millis(123), quarter - millis(123));
+        assert_eq!(stored(Schedule::every(more)), Schedule::every(more), "no flex means all of it");
+        assert_eq!(stored(Schedule::every(less)), Schedule::every(quarter));
+        let flex = |interval, flex| Schedule::every(interval).flex(flex);
+        assert_eq!(stored(flex(more, five + millis(123))), flex(more, five + millis(123)));
+        assert_eq!(stored(flex(less, five - millis(123))), flex(quarter, five));
+        assert_eq!(stored(flex(less, five + millis(123))), flex(quarter, five + millis(123)));
+        assert_eq!(stored(flex(more, five - millis(123))), flex(more, five));
+        assert_eq!(stored(flex(quarter, 10 * MINUTE)), flex(quarter, 10 * MINUTE));
+        assert_eq!(stored(flex(quarter, HOUR)), Schedule::every(quarter), "a flex is cut to its interval");
+        assert_eq!(stored(flex(51 * HOUR, 62 * MINUTE)), flex(51 * HOUR, 62 * MINUTE));
+        let long = 3 * HOUR + 25 * MINUTE;
+        assert_eq!(stored(flex(long, long - quarter)), flex(long, long - quarter));
+    });
+}
+
+/// The same without Android's limits: any interval is legal, and nonsense is refused instead of changed.
+#[test]
+fn per_1_without_limits_any_interval_is_kept_and_nonsense_is_refused() {
+    on_both_stores(|test| {
+        let manager = test.manager();
+        let stored = |schedule: Schedule| {
+            let id = test.enqueue_periodic(say::periodic("x".into(), schedule).initial_delay(DAY));
+            test.info(id).schedule
+        };
+        for schedule in [Schedule::every(millis(1)), Schedule::every(secs(10)).flex(millis(1))] {
+            assert_eq!(stored(schedule), schedule);
+        }
+        for (interval, flex) in [(HOUR, HOUR + millis(1)), (HOUR, secs(0))] {
+            let nonsense = say::periodic("x".into(), Schedule::every(interval).flex(flex));
+            let refused = test.refused(manager.enqueue_periodic(nonsense));
+            assert!(matches!(refused, EnqueueError::Request(RequestError::Flex { .. })), "{refused}");
+        }
+        let none = test.refused(manager.enqueue_periodic(say::periodic("x".into(), secs(0))));
+        assert!(matches!(none, EnqueueError::Request(RequestError::NoInterval { .. })), "{none}");
+    });
+}
+
+/// WorkTest `lessThanMinBackoffDuration` and the clamped backoff of WorkSpecTest, with Android's limits.
+#[test]
+fn bo_2_with_androids_limits_a_backoff_is_at_least_ten_seconds() {
+    on_both_stores(|test| {
+        let test = android(test);
+        let delays = |backoff: Backoff| {
+            let id = test.enqueue(flaky::request("x".into(), 9).backoff(backoff));
+            test.run_until_idle();
+            let first = test.due_in(id);
+            test.advance(first);
+            (first, test.due_in(id))
+        };
+        assert_eq!(delays(Backoff::exponential(secs(10) - millis(123))), (secs(10), secs(20)));
+        assert_eq!(delays(Backoff::linear(secs(5))), (secs(10), secs(20)));
+        assert_eq!(delays(Backoff::linear(secs(11))), (secs(11), secs(22)));
+    });
+}
+
+/// PeriodicWorkTest `testBuild_backoffAndIdleMode`: for work of both kinds. Without a backoff of its own an idle machine may be asked
+/// for.
+#[test]
+fn bo_2_and_con_3_a_backoff_and_an_idle_machine_do_not_go_together() {
+    on_both_stores(|test| {
+        let idle = Constraints::new().requires_device_idle();
+        let once = say::request("x".into()).backoff(Backoff::exponential(secs(20))).constraints(idle);
+        let refused = refusal(&test, once);
+        assert!(matches!(refused, RequestError::BackoffWhenIdle { .. }), "{refused}");
+        let periodic = say::periodic("x".into(), 15 * MINUTE).backoff(Backoff::exponential(secs(20))).constraints(idle);
+        let refused = test.refused(test.manager().enqueue_periodic(periodic));
+        assert!(matches!(refused, EnqueueError::Request(RequestError::BackoffWhenIdle { .. })), "{refused}");
+        assert_eq!(test.query(WorkQuery::all()).len(), 0);
+        test.enqueue(say::request("x".into()).constraints(idle));
+    });
+}
+
+/// WorkRequestTest and WorkTest, all cases on expedited work: network and storage constraints only, and no delay. Periodic work
+/// has no `expedited` at all: that does not compile.
+#[test]
+fn sch_6_expedited_work_waits_for_network_and_storage_only_and_not_for_later() {
+    on_both_stores(|test| {
+        let expedited = |constraints| {
+            let request = say::request("x".into()).expedited(OutOfQuotaPolicy::DropWorkRequest);
+            request.constraints(constraints)
+        };
+        let metered = Constraints::new().network(NetworkType::Metered);
+        for fits in [Constraints::NONE, metered, metered.requires_storage_not_low()] {
+            assert_eq!(test.info(test.enqueue(expedited(fits))).constraints, fits);
+        }
+        for (other, kind) in [
+            (metered.requires_storage_not_low().requires_device_idle(), ConstraintKind::DeviceIdle),
+            (metered.requires_charging(), ConstraintKind::Charging),
+            (Constraints::new().requires_battery_not_low(), ConstraintKind::BatteryNotLow),
+        ] {
+            let refused = refusal(&test, expedited(other));
+            assert!(
+                matches!(refused, RequestError::ExpeditedConstraint { kind: found, .. } if found == kind),
+                "{refused}"
+            );
+        }
+        let delayed = refusal(&test, expedited(Constraints::NONE).initial_delay(secs(10)));
+        assert!(matches!(delayed, RequestError::ExpeditedDelay { .. }), "{delayed}");
+        assert_eq!(test.query(WorkQuery::all()).len(), 3);
+    });
+}
+
+/// PeriodicWorkRequestTest on the override: it is kept by a clone too, and the last moment is refused.
+#[test]
+fn per_6_an_override_is_kept_and_the_last_moment_is_refused() {
+    on_both_stores(|test| {
+        let at = test.now() + 9 * HOUR;
+        let request = say::periodic("x".into(), HOUR).next_schedule_time_override(at);
+        let id = test.enqueue_periodic(request.clone());
+        assert_eq!(test.info(id).next_run, Some(at));
+        assert_eq!(test.enqueue_periodic(request), id);
+        let never = say::periodic("x".into(), HOUR).next_schedule_time_override(Timestamp::MAX);
+        let refused = test.refused(test.manager().enqueue_periodic(never));
+        assert!(matches!(refused, EnqueueError::Request(RequestError::OverrideNever { .. })), "{refused}");
+    });
+}
+
+/// Says what its runs are called in traces.
+#[worker]
+async fn trace(cx: &WorkContext, #[state] diary: Diary) {
+    diary.write(cx.trace_tag());
+}
+
+/// WorkerWrapperTest 46: a trace tag has 127 characters at the most; without one it is the worker's name.
+#[test]
+fn obs_4_a_trace_tag_is_cut_to_127_characters() {
+    on_both_stores(|test| {
+        let asked = ["t".repeat(256), "ä".repeat(256), "short".to_owned(), "u".repeat(127)];
+        for tag in &asked {
+            test.enqueue(trace::request().trace_tag(tag.as_str()));
+            test.run_until_idle();
+        }
+        test.enqueue(trace::request());
+        test.run_until_idle();
+        let lengths: Vec<usize> = test.diary().iter().map(|tag| tag.chars().count()).collect();
+        assert_eq!(lengths, [127, 127, 5, 127, "trace".len()]);
+    });
+}
+
 /// WorkRequestTest and the reference's build checks: what makes no sense is refused before anything is stored, and the error
 /// says what is meant.
 #[test]
@@ -181,9 +366,8 @@ fn obs_5_a_request_that_makes_no_sense_is_refused_with_its_field() {
         assert!(matches!(refusal(&test, many), RequestError::TooManyTags { count: 33, limit: 32, .. }));
         let most = (0..32).fold(say::request("x".into()), |request, n| request.tag(format!("t{n}")));
         assert_eq!(test.info(test.enqueue(most)).tags.len(), 33, "the worker's name does not count");
-        let manager = test.manager();
-        let none = test.refused(manager.enqueue_periodic(say::periodic("x".into(), secs(0))));
-        assert!(matches!(none, EnqueueError::Request(RequestError::NoInterval { .. })), "{none}");
+        let timeout = refusal(&test, say::request("x".into()).timeout(secs(0)));
+        assert!(matches!(timeout, RequestError::NoTimeout { .. }), "{timeout}");
         assert_eq!(test.query(WorkQuery::all()).len(), 1);
     });
 }

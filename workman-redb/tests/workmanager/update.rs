@@ -292,3 +292,43 @@ fn upd_2_each_update_raises_the_generation_that_worker_and_snapshot_tell() {
         assert_eq!(told, ["0", "3"]);
     });
 }
+
+/// WorkUpdateTest 22, 25: the last override counts, and clearing one, or none, is an update like any other.
+#[test]
+fn per_6_and_per_7_the_last_override_counts_and_clearing_falls_back_to_the_period() {
+    on_both_stores(|test| {
+        let start = test.now();
+        let id = test.enqueue_periodic(say::periodic("x".into(), DAY));
+        test.run_until_idle();
+        let again = || say::periodic("x".into(), DAY).with_id(id);
+        for hours in [10, 12] {
+            assert_eq!(update(&test, again().next_schedule_time_override(start + hours * HOUR)), AppliedImmediately);
+            assert_eq!(test.due_in(id), hours * HOUR);
+        }
+        update(&test, again().tag("unrelated"));
+        assert_eq!(test.due_in(id), 12 * HOUR, "an update that says nothing of it leaves it");
+        update(&test, again().clear_next_schedule_time_override());
+        assert_eq!(test.due_in(id), DAY);
+        assert_eq!(update(&test, again().clear_next_schedule_time_override()), AppliedImmediately);
+        assert_eq!((test.due_in(id), test.info(id).generation, test.info(id).periods), (DAY, 5, 1));
+    });
+}
+
+/// WorkUpdateTest 23: an override beats the backoff, and the failed attempts stay.
+#[test]
+fn nrt_1_an_override_beats_the_backoff_and_the_failed_attempts_stay() {
+    on_both_stores(|test| {
+        let start = test.now();
+        let request = || flaky::periodic("x".into(), 1, 10 * DAY).backoff(Backoff::linear(3 * HOUR));
+        let id = test.enqueue_periodic(request());
+        test.run_until_idle();
+        assert_eq!((test.diary(), test.due_in(id)), (vec!["x 0".to_owned()], 3 * HOUR));
+        update(&test, request().next_schedule_time_override(start + 10 * HOUR).with_id(id));
+        assert_eq!((test.due_in(id), test.info(id).failures), (10 * HOUR, 1));
+        update(&test, request().clear_next_schedule_time_override().with_id(id));
+        assert_eq!((test.due_in(id), test.info(id).failures), (3 * HOUR, 1));
+        update(&test, request().next_schedule_time_override(start).with_id(id));
+        test.run_until_idle();
+        assert_eq!((test.diary(), test.info(id).periods), (vec!["x 1".to_owned()], 1));
+    });
+}
