@@ -42,7 +42,8 @@ fn an_enqueue_loads_all_that_it_certainly_needs_at_once() {
     let wanted = house.scopes(&enqueue([work(300), work(301).after([300, 1])]));
     let works = wanted[0].iter().filter(|want| matches!(want, Want::Work(_))).count();
     assert_eq!(works, 3, "each work once: {wanted:?}");
-    let offer = Offer { epoch, generation: 0, room: 1, ids: vec![id(400)], rivals: Vec::new() };
+    let lanes = house.dump().meta.next_lane;
+    let offer = Offer { epoch, generation: 0, room: 1, ids: vec![id(400)], rivals: Vec::new(), lanes };
     let new_lane = vec![work(400).worker("new lane")];
     let command = Command::Enqueue(Enqueue { works: new_lane, unique: None, offer: Some(offer) });
     in_rounds(&mut house, 1, &command);
