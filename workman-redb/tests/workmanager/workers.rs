@@ -416,3 +416,24 @@ fn rec_1_a_start_changes_nothing_that_did_not_run() {
         assert_eq!(others.map(|id| test.info(id)), before);
     });
 }
+
+/// GreedySchedulerTimeoutTest: an attempt that takes too long is stopped with that reason and is tried again. There it is a limit of
+/// 90 minutes for all work, here each request's own; row 2 of what is changed: it is a failed attempt.
+#[test]
+fn sch_4_an_attempt_that_takes_too_long_is_stopped_and_is_a_failed_one() {
+    on_both_stores(|test| {
+        let id = test.enqueue(listens::request().timeout(90 * MINUTE).max_attempts(2));
+        let patient = test.enqueue(listens::request());
+        test.advance(90 * MINUTE - secs(1));
+        assert_eq!(test.states(&[id, patient]), [Running, Running]);
+        test.advance(secs(1));
+        let timeout = Some(StopReason::Timeout);
+        let info = test.info(id);
+        assert_eq!((info.state, info.stop_reason, info.failures), (Waits, timeout, 1));
+        assert_eq!(test.diary(), ["None false".to_owned(), "None false".into(), format!("{timeout:?} true")]);
+        assert_eq!(test.due_in(id), secs(30), "and it backs off");
+        test.advance(2 * HOUR);
+        assert_eq!(test.states(&[id, patient]), [Failed, Running], "attempts that take too long are spent too");
+        assert!(test.info(id).last_error().unwrap().to_string().contains("5400s"));
+    });
+}
