@@ -53,7 +53,8 @@ fn run(test: &TestDriver) {
     loop {
         let stored = enqueue(test);
         if stored.is_ok() {
-            test.advance(DAY);
+            // Long enough for every retry, and too short for what has finished to be forgotten.
+            test.advance(4 * HOUR);
         } else if !test.has_crashed() {
             continue;
         }
