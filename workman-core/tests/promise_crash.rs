@@ -53,8 +53,8 @@ fn run(test: &TestDriver) {
     loop {
         let stored = enqueue(test);
         if stored.is_ok() {
-            // Long enough for every retry, and too short for what has finished to be forgotten.
-            test.advance(4 * HOUR);
+            // Not as long as finished work is kept, or the chain would be stored anew.
+            test.advance(2 * HOUR);
         } else if !test.has_crashed() {
             continue;
         }
