@@ -193,13 +193,12 @@ impl PeriodicRequest {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use workman_core::record::Schedule;
-    /// use workman_core::{Timestamp, worker};
+    /// use workman_core::{Schedule, Timestamp, worker};
     ///
     /// #[worker]
     /// fn clean_up() {}
     ///
-    /// let minutes = |n| Duration::from_secs(60 * n);
+    /// let minutes = |n: u64| Duration::from_secs(60 * n);
     /// let hourly = Schedule::every(minutes(60)).flex(minutes(15));
     /// let request = clean_up::periodic(hourly).initial_delay(minutes(10));
     /// let at = Timestamp::from_millis(0);
