@@ -197,7 +197,7 @@ pub use sensor::{ConstraintSensor, ManualSensor, NoSensor};
 pub use state::{StopReason, WorkState};
 pub use store::{MemoryStore, Store, StoreError, StoreErrorKind};
 pub use time::{Clock, SystemClock, Timestamp};
-pub use worker::{NoteError, Outcome, Stopped, WorkContext, WorkError, Worker};
+pub use worker::{Completer, NoteError, Outcome, Stopped, WorkContext, WorkError, Worker};
 pub use workman_macros::worker;
 
 /// The programs of the README compile.

@@ -63,6 +63,11 @@ impl Backoff {
         self
     }
 
+    pub(crate) const fn with_policy(mut self, policy: BackoffPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// No delay grows above `ceiling`.
     #[must_use]
     pub const fn ceiling(mut self, ceiling: Duration) -> Self {

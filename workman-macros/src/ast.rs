@@ -59,7 +59,9 @@ pub(crate) struct Argument {
 /// Where the value of an argument comes from.
 pub(crate) enum Role {
     /// The attempt.
-    Context,
+    Context(Hold),
+    /// The attempt too: it says how the attempt ends.
+    Completer,
     /// The application.
     State,
     /// The one prerequisite.
@@ -68,6 +70,15 @@ pub(crate) enum Role {
     Prerequisites,
     /// The request.
     Input { default: Option<DefaultValue>, aliases: Vec<LitStr> },
+}
+
+/// How a worker has the context.
+#[derive(Clone, Copy)]
+pub(crate) enum Hold {
+    /// `&WorkContext`.
+    Lent,
+    /// `WorkContext`.
+    Owned,
 }
 
 /// What an input is that an older build did not store.
@@ -86,12 +97,30 @@ pub(crate) struct Answer {
     pub(crate) span: Span,
     /// Where errors about the error type belong.
     pub(crate) error_span: Span,
+    /// How the output comes.
+    pub(crate) way: Way,
+}
+
+/// How the output of a worker comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It is returned.
+    Returned,
+    /// A completer is given it.
+    Completed,
+    /// It is the last item of a stream.
+    Streamed,
 }
 
 impl Worker<'_> {
     /// The names of requests' inputs with their types.
     pub(crate) fn inputs(&self) -> impl Iterator<Item = &Argument> {
         self.arguments.iter().filter(|argument| matches!(argument.role, Role::Input { .. }))
+    }
+
+    /// Whether it is polled on the runtime.
+    pub(crate) fn is_async(&self) -> bool {
+        self.function.sig.asyncness.is_some() || self.answer.way != Way::Returned
     }
 
     /// The argument that takes from prerequisites.
@@ -101,6 +130,11 @@ impl Worker<'_> {
 }
 
 impl Role {
+    /// Whether its value is of this attempt alone: neither stored nor the application's.
+    pub(crate) fn is_of_the_attempt(&self) -> bool {
+        matches!(self, Role::Context(_) | Role::Completer)
+    }
+
     /// Whether it is from prerequisites.
     pub(crate) fn takes(&self) -> bool {
         matches!(self, Role::Prerequisite | Role::Prerequisites)

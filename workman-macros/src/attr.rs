@@ -8,9 +8,8 @@ use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Resul
 
 use crate::ast::{DefaultValue, Role};
 
-const OPTIONS: &str =
-    "aliases, backoff, constraints, crate, handle, max_attempts, name, on_death, output, permanent, priority, retry";
-const LATER: [&str; 4] = ["timeout", "concurrency", "version", "upgrade"];
+const OPTIONS: &str = "aliases, backoff, backoff_fn, constraints, crate, handle, max_attempts, name, on_death, output, permanent, priority, retry, timeout";
+const LATER: [&str; 3] = ["concurrency", "version", "upgrade"];
 
 /// The options of `#[worker(..)]`, each as it was written.
 #[derive(Default)]
@@ -24,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) permanent: Option<Path>,
     pub(crate) on_death: Option<OnDeath>,
     pub(crate) backoff: Option<Expr>,
+    pub(crate) backoff_fn: Option<Path>,
+    pub(crate) timeout: Option<Expr>,
     pub(crate) priority: Option<Expr>,
     pub(crate) constraints: Option<Expr>,
 }
@@ -74,6 +75,8 @@ impl Options {
             "permanent" => self.permanent = Some(value(meta, "`permanent = Error::is_permanent`")?),
             "on_death" => self.on_death = Some(value(meta, "`on_death = fail` or `on_death = park`")?),
             "backoff" => self.backoff = Some(value(meta, "`backoff = Backoff::linear(..)`")?),
+            "backoff_fn" => self.backoff_fn = Some(value(meta, "`backoff_fn = my_backoff`")?),
+            "timeout" => self.timeout = Some(value(meta, "`timeout = Duration::from_secs(60)`")?),
             "priority" => self.priority = Some(value(meta, "`priority = 5`")?),
             "constraints" => self.constraints = Some(value(meta, "`constraints = Constraints::new()..`")?),
             later if LATER.contains(&later) => {

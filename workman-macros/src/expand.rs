@@ -8,7 +8,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Ident, LitStr, Path, Type, parse_quote};
 
-use crate::ast::{Argument, DefaultValue, Role, Worker};
+use crate::ast::{Argument, DefaultValue, Hold, Role, Way, Worker};
 use crate::attr::{Attempts, OnDeath};
 
 pub(crate) fn expand(worker: &Worker<'_>) -> TokenStream {
@@ -97,8 +97,8 @@ impl<'a> Expansion<'a> {
     /// The arguments that have a constant, with their constants.
     fn parts(&self) -> impl Iterator<Item = (&'a Argument, Ident)> {
         let arguments = self.worker.arguments.iter().enumerate();
-        let stored = arguments.filter(|(_, argument)| !matches!(argument.role, Role::Context));
-        stored.map(|(place, argument)| (argument, format_ident!("__WORKMAN_ARGUMENT_{place}")))
+        let apart = arguments.filter(|(_, argument)| !argument.role.is_of_the_attempt());
+        apart.map(|(place, argument)| (argument, format_ident!("__WORKMAN_ARGUMENT_{place}")))
     }
 
     /// One constant for each argument and one for the output: the only code that demands anything of the user's types.
@@ -123,7 +123,7 @@ impl<'a> Expansion<'a> {
         let (p, ty) = (&self.p, &argument.ty);
         let name = LitStr::new(&argument.name.unraw().to_string(), argument.name.span());
         match &argument.role {
-            Role::Context => TokenStream::new(),
+            Role::Context(_) | Role::Completer => TokenStream::new(),
             Role::State => quote!(const #constant: #p::State<#ty> = #p::state::<#ty, _>();),
             Role::Prerequisite => {
                 quote!(const #constant: #p::Prerequisite<#ty> = #p::prerequisite::<#ty, _>(#name);)
@@ -146,7 +146,7 @@ impl<'a> Expansion<'a> {
     fn definition(&self) -> TokenStream {
         let (p, handle, output, stored) = (&self.p, self.handle, self.output, &self.stored);
         let aliases = &self.worker.options.aliases;
-        let kind = self.either("Async", "Blocking", Span::mixed_site());
+        let kind = if self.worker.is_async() { quote!(Async) } else { quote!(Blocking) };
         let taker = self.parts().find(|(argument, _)| argument.role.takes());
         let takes = taker.map_or_else(|| quote!(#p::InputShape::Nothing), |(_, constant)| quote!(#constant.shape()));
         let states = self.parts().filter(|(argument, _)| matches!(argument.role, Role::State));
@@ -174,11 +174,6 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    fn either(&self, if_async: &str, if_blocking: &str, span: Span) -> Ident {
-        let is_async = self.worker.function.sig.asyncness.is_some();
-        Ident::new(if is_async { if_async } else { if_blocking }, span)
-    }
-
     fn defaults(&self) -> TokenStream {
         let (p, options) = (&self.p, self.worker.options);
         let attempts = options.attempts.as_ref().map(|attempts| match attempts {
@@ -191,10 +186,13 @@ impl<'a> Expansion<'a> {
             OnDeath::Park => quote!(on_death: #p::OnDeath::Park,),
         });
         let backoff = options.backoff.as_ref().map(|backoff| quote!(backoff: #backoff,));
+        let backoff_fn = options.backoff_fn.as_ref().map(|function| quote!(backoff_fn: #p::Some(#function),));
+        let timeout = options.timeout.as_ref().map(|timeout| quote!(timeout: #p::Some(#timeout),));
         let priority = options.priority.as_ref().map(|priority| quote!(priority: #priority,));
         let constraints = options.constraints.as_ref().map(|constraints| quote!(constraints: #constraints,));
-        let given = [attempts, on_death, backoff, priority, constraints];
-        quote!(#p::Defaults { #(#given)* ..#p::DEFAULTS })
+        let given = [attempts, on_death, backoff, backoff_fn, timeout, priority, constraints];
+        let rest = given.iter().any(Option::is_none).then(|| quote!(..#p::DEFAULTS));
+        quote!(#p::Defaults { #(#given)* #rest })
     }
 
     /// Decodes the arguments and makes the body.
@@ -209,14 +207,21 @@ impl<'a> Expansion<'a> {
             lets.push(quote!(let #value = #inputs.#getter(&#constant)?;));
             values.push(value.to_token_stream());
         }
-        let place = self.worker.arguments.iter().position(|argument| matches!(argument.role, Role::Context));
-        let keep_context = place.map(|place| {
-            values.insert(place, quote!(&#context));
-            quote!(let #context = #invocation.context;)
-        });
+        let mut needs_context = self.worker.answer.way != Way::Returned;
+        for (place, argument) in self.worker.arguments.iter().enumerate() {
+            let value = match argument.role {
+                Role::Context(Hold::Lent) => quote!(&#context),
+                Role::Context(Hold::Owned) => quote!(#p::own(&#context)),
+                Role::Completer => Ident::new("completer", site).into_token_stream(),
+                _ => continue,
+            };
+            needs_context |= !matches!(argument.role, Role::Completer);
+            values.insert(place, value);
+        }
+        let keep_context = needs_context.then(|| quote!(let #context = #invocation.context;));
         let read = quote!(#p::Inputs::read(&#invocation)?);
         let read = if lets.is_empty() { read } else { quote!(let #inputs = #read) };
-        let body = self.body(&values);
+        let body = self.body(&values, &context);
         quote! {
             |#invocation| {
                 #read;
@@ -228,20 +233,39 @@ impl<'a> Expansion<'a> {
     }
 
     /// Calls the function. Whether its future is `Send` is asked at its name, whether its error can be stored at that type.
-    fn body(&self, values: &[TokenStream]) -> TokenStream {
+    fn body(&self, values: &[TokenStream], context: &Ident) -> TokenStream {
         let (p, name) = (&self.p, self.name);
         let answer = Ident::new("answer", Span::mixed_site().located_at(self.worker.answer.error_span));
         let end = match &self.worker.options.permanent {
             Some(permanent) => quote!(__WORKMAN_OUTPUT.end_sorted(#answer, #permanent)),
             None => quote!(__WORKMAN_OUTPUT.end(#answer)),
         };
+        let early = match &self.worker.options.permanent {
+            Some(permanent) => quote!(#p::early_sorted(#answer, #permanent)),
+            None => quote!(#p::early(#answer)),
+        };
         let at_name = Span::mixed_site().located_at(name.span());
-        let run = self.either("run_async", "run_blocking", at_name);
-        let p = located(p, at_name);
-        if self.worker.function.sig.asyncness.is_some() {
-            quote_spanned!(at_name=> #p::#run(async move { let #answer = #name(#(#values),*).await; #end }))
-        } else {
-            quote_spanned!(at_name=> #p::#run(move || { let #answer = #name(#(#values),*); #end }))
+        let here = located(p, at_name);
+        let wait = self.worker.function.sig.asyncness.map(|_| quote!(.await));
+        let call = quote!(#name(#(#values),*) #wait);
+        match self.worker.answer.way {
+            Way::Returned if wait.is_some() => {
+                quote_spanned!(at_name=> #here::run_async(async move { let #answer = #call; #end }))
+            }
+            Way::Returned => quote_spanned!(at_name=> #here::run_blocking(move || { let #answer = #call; #end })),
+            Way::Completed => {
+                let completer = Ident::new("completer", Span::mixed_site());
+                quote_spanned! {at_name=>
+                    #here::run_completer(
+                        #p::own(&#context),
+                        move |#completer| async move { let #answer = #call; #early },
+                        |outcome| __WORKMAN_OUTPUT.end(outcome),
+                    )
+                }
+            }
+            Way::Streamed => quote_spanned! {at_name=>
+                #here::run_stream(#p::own(&#context), async move { #call }, |#answer| #end)
+            },
         }
     }
 
@@ -315,7 +339,7 @@ impl<'a> Expansion<'a> {
 /// The reader of an argument's value.
 fn getter(role: &Role) -> &'static str {
     match role {
-        Role::Context | Role::Input { .. } => "argument",
+        Role::Context(_) | Role::Completer | Role::Input { .. } => "argument",
         Role::State => "state",
         Role::Prerequisite | Role::Prerequisites => "prerequisite",
     }

@@ -60,7 +60,7 @@ fn methods(function: &Function, arguments: &[(Role, Type)], handle: &Ident, p: &
         ReturnType::Type(_, ty) => valid::visible_output(ty).unwrap_or_else(|| (**ty).clone()),
     };
     let output = if nameable(&output) { output } else { parse_quote!(()) };
-    let told = |role: &Role, ty: &Type| !matches!(role, Role::State) && !valid::is_context(ty).unwrap_or(true);
+    let told = |role: &Role, ty: &Type| !matches!(role, Role::State) && !valid::is_of_the_attempt(ty);
     let open = |ty: &Type| if nameable(ty) { ty.clone() } else { parse_quote!(impl #p::Sized) };
     let (given, inputs): (Vec<_>, Vec<_>) =
         arguments.iter().filter(|(role, ty)| told(role, ty)).partition(|(role, _)| role.takes());

@@ -1,12 +1,13 @@
 //! The `#[worker]` attribute of `workman-core`, which re-exports it. Depend on that crate, not on this one.
 //!
 //! The code reads in the order in which it runs: what the user wrote (`ast`), the options and argument attributes
-//! (`attr`), the rules (`valid`), the code that is added (`expand`), and what is emitted beside an error (`fallback`).
+//! (`attr`), the rules (`valid`, and `stream` for one of its questions), the code that is added (`expand`), and what is emitted beside an error (`fallback`).
 
 mod ast;
 mod attr;
 mod expand;
 mod fallback;
+mod stream;
 mod valid;
 
 use proc_macro2::TokenStream;
@@ -52,7 +53,8 @@ use attr::Options;
 /// | `path: PathBuf` | an input: `Serialize + DeserializeOwned + Send + 'static`, stored under its name |
 /// | `#[default] tries: u32`, `#[default = 3] tries: u32` | an input that older builds did not store |
 /// | `#[alias("file")] path: PathBuf` | an input that older builds stored under another name |
-/// | `cx: &WorkContext` | the worker's side of the attempt |
+/// | `cx: &WorkContext`, `cx: WorkContext` | the worker's side of the attempt, lent or to keep |
+/// | `done: Completer<T>` | what says how the attempt ended, once, from any thread or callback |
 /// | `#[state] db: Db` | what the application gave to the builder: `Clone + Send + Sync + 'static` |
 /// | `#[prerequisite] image: Image` | the output of the one prerequisite |
 /// | `#[prerequisites] parts: Vec<Part>`, or a tuple | the outputs of all prerequisites |
@@ -60,6 +62,26 @@ use attr::Options;
 /// # Return types
 /// `T`, `Result<T, E>`, `Outcome<T>` or `Result<Outcome<T>, E>`, read from the text of the signature. `E` is any error, a
 /// `String`, `anyhow::Error` or `WorkError`. A `Result` behind an alias needs `#[worker(output = T)]`.
+///
+/// A worker with a `Completer<T>` gives `T` and returns `()` or `Result<(), E>`.
+///
+/// A worker that returns a stream (`impl Stream<Item = T>`, `BoxStream<'static, T>` or
+/// `Pin<Box<dyn Stream<Item = T> + Send>>`, from a plain `fn` or an `async fn`) gives its last item. Each item is its progress
+/// at once. A plain `fn` is called on the runtime, so it must return quickly. An item may be a `Result<T, E>`: an error ends
+/// the stream as a failed attempt, and so does a stream without an item. When the run is to stop and no item is ready, the
+/// stream is dropped and the run is interrupted.
+///
+/// ```
+/// use futures::stream::{self, Stream};
+/// use workman_core::worker;
+///
+/// /// Counts down, and says each number on the way.
+/// #[worker]
+/// fn count_down(from: u32) -> impl Stream<Item = u32> {
+///     stream::iter((0..=from).rev())
+/// }
+/// # let _ = count_down::request(3);
+/// ```
 ///
 /// # Options
 /// | option | sets |
@@ -74,6 +96,8 @@ use attr::Options;
 /// | `permanent = MailError::is_permanent` | which errors fail work for good: a `fn(&E) -> bool` |
 /// | `on_death = fail`, `on_death = park` | what a death of the process does to running work |
 /// | `backoff = Backoff::linear(Duration::from_secs(10))` | how long work waits after a failed attempt: a constant expression |
+/// | `backoff_fn = my_backoff` | the same by a function of your own, `fn(failed_attempts: u32) -> Duration`; `backoff` has the ceiling then |
+/// | `timeout = Duration::from_secs(60)` | how long an attempt may take; one that takes longer is a failed attempt |
 /// | `priority = 5` | which ready work runs first: an `i8` |
 /// | `constraints = Constraints::new().requires_charging()` | when work may run: a constant expression |
 #[proc_macro_attribute]

@@ -9,8 +9,9 @@ use syn::{
     Signature, Type, TypePath, parse_quote,
 };
 
-use crate::ast::{Answer, Argument, Function, Role, Worker};
+use crate::ast::{Answer, Argument, Function, Hold, Role, Way, Worker};
 use crate::attr::{self, Options};
+use crate::stream;
 
 /// The longest name that every manager takes unless told otherwise: `Limits::name`.
 const LONGEST_NAME: usize = 256;
@@ -22,7 +23,7 @@ impl<'a> Worker<'a> {
         let arguments = function.sig.inputs.iter_mut().enumerate().map(|(place, input)| argument(place, input));
         let arguments: Vec<Argument> = arguments.collect::<Result<_>>()?;
         check_together(&arguments)?;
-        let answer = answer(&function.sig, options)?;
+        let answer = answer(&function.sig, options, &arguments)?;
         check_names(&function.sig.ident, options)?;
         Ok(Worker { function, options, arguments, answer })
     }
@@ -72,34 +73,76 @@ fn argument(place: usize, input: &mut FnArg) -> Result<Argument> {
         ));
     }
     let ours = attr::take_ours(&mut input.attrs);
-    let role = if is_context(&input.ty)? { context(&ours)? } else { attr::role(&ours)? };
-    if !matches!(role, Role::Context) {
+    let role = match of_the_attempt(&input.ty)? {
+        Some(role) => needs_no_attribute(role, &input.ty, &ours)?,
+        None => attr::role(&ours)?,
+    };
+    if !role.is_of_the_attempt() {
         check_owned(&input.ty)?;
     }
     let name = argument_name(place, input, &role)?;
     Ok(Argument { name, ty: (*input.ty).clone(), role })
 }
 
-/// Whether this is `&WorkContext`.
-pub(crate) fn is_context(ty: &Type) -> Result<bool> {
-    let context = |ty: &Type| matches!(bare(ty), Type::Path(path) if is_named(&path.path, "WorkContext"));
+/// The role of `&WorkContext`, `WorkContext` and `Completer<T>`.
+fn of_the_attempt(ty: &Type) -> Result<Option<Role>> {
+    let is = |ty: &Type, name: &str| matches!(bare(ty), Type::Path(path) if is_named(&path.path, name));
     match bare(ty) {
-        Type::Reference(reference) if context(&reference.elem) => match &reference.mutability {
+        Type::Reference(reference) if is(&reference.elem, "WorkContext") => match &reference.mutability {
             Some(token) => Err(Error::new_spanned(token, "the context is shared: write `&WorkContext`")),
-            None => Ok(true),
+            None => Ok(Some(Role::Context(Hold::Lent))),
         },
-        _ if context(ty) => Err(Error::new_spanned(ty, "the context is lent to the worker: write `&WorkContext`")),
-        _ => Ok(false),
+        Type::Reference(reference) if is(&reference.elem, "Completer") => Err(Error::new_spanned(
+            reference.and_token,
+            "the completer is the worker's own, to be handed on: write `Completer<T>` without `&`",
+        )),
+        _ if is(ty, "WorkContext") => Ok(Some(Role::Context(Hold::Owned))),
+        _ if is(ty, "Completer") => {
+            check_completed(ty)?;
+            Ok(Some(Role::Completer))
+        }
+        _ => Ok(None),
     }
 }
 
-fn context(ours: &[Attribute]) -> Result<Role> {
+/// Whether an argument of this type comes with the attempt.
+pub(crate) fn is_of_the_attempt(ty: &Type) -> bool {
+    of_the_attempt(ty).map_or(true, |role| role.is_some())
+}
+
+/// What a completer takes has to be storable, and nothing but what is given when all is well.
+fn check_completed(completer: &Type) -> Result<()> {
+    let Some(output) = completed(completer) else {
+        return Err(Error::new_spanned(completer, "a completer is given a value: write its type, `Completer<T>`"));
+    };
+    check_one_type(&output, "the output")?;
+    if let Some(span) = find(output.to_token_stream(), &is_borrow) {
+        return Err(Error::new(span, "what a worker gives is stored, so it can't be borrowed: use an owned type"));
+    }
+    if visible_output(&output).is_some() {
+        return Err(Error::new_spanned(
+            output,
+            "a completer takes what is given when all is well: write `Completer<T>`; `fail(..)` and `settle(..)` say everything else",
+        ));
+    }
+    Ok(())
+}
+
+/// The `T` of `Completer<T>`.
+fn completed(ty: &Type) -> Option<Type> {
+    arguments_of(ty, "Completer").and_then(|types| types.into_iter().next())
+}
+
+fn needs_no_attribute(role: Role, ty: &Type, ours: &[Attribute]) -> Result<Role> {
     match ours.first() {
-        None => Ok(Role::Context),
+        None => Ok(role),
         Some(attr) if attr.path().is_ident("default") || attr.path().is_ident("alias") => {
-            Err(attr::only_inputs(ours, "&WorkContext"))
+            Err(attr::only_inputs(ours, &ty.to_token_stream().to_string().replace(' ', "")))
         }
-        Some(attr) => Err(Error::new_spanned(attr, "the context comes from workman and needs no attribute")),
+        Some(attr) => {
+            let what = if matches!(role, Role::Completer) { "completer" } else { "context" };
+            Err(Error::new_spanned(attr, format!("the {what} comes from workman and needs no attribute")))
+        }
     }
 }
 
@@ -166,7 +209,7 @@ fn find(tokens: TokenStream, wanted: &dyn Fn(&TokenTree) -> bool) -> Option<Span
 fn argument_name(place: usize, input: &PatType, role: &Role) -> Result<Ident> {
     match &*input.pat {
         Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Ok(pat.ident.clone()),
-        Pat::Wild(_) if matches!(role, Role::Context | Role::State) => {
+        Pat::Wild(_) if role.is_of_the_attempt() || matches!(role, Role::State) => {
             Ok(Ident::new(&format!("_{place}"), Span::mixed_site()))
         }
         pat => {
@@ -177,8 +220,11 @@ fn argument_name(place: usize, input: &PatType, role: &Role) -> Result<Ident> {
 
 fn check_together(arguments: &[Argument]) -> Result<()> {
     let second = |wanted: fn(&Role) -> bool| arguments.iter().filter(move |argument| wanted(&argument.role)).nth(1);
-    if let Some(argument) = second(|role| matches!(role, Role::Context)) {
+    if let Some(argument) = second(|role| matches!(role, Role::Context(_))) {
         return Err(Error::new_spanned(&argument.ty, "an attempt has one context: ask for `&WorkContext` once"));
+    }
+    if let Some(argument) = second(|role| matches!(role, Role::Completer)) {
+        return Err(Error::new_spanned(&argument.ty, "an attempt ends once: ask for one `Completer<T>`"));
     }
     if let Some(argument) = second(Role::takes) {
         return Err(Error::new_spanned(
@@ -202,21 +248,36 @@ fn check_together(arguments: &[Argument]) -> Result<()> {
     Ok(())
 }
 
-/// What the function returns, read from the text of its signature.
-fn answer(sig: &Signature, options: &Options) -> Result<Answer> {
+/// What the function returns, read from the text of its signature, or what its completer is given.
+fn answer(sig: &Signature, options: &Options, arguments: &[Argument]) -> Result<Answer> {
     let returned: Type = match &sig.output {
         ReturnType::Default => parse_quote!(()),
         ReturnType::Type(_, ty) => (**ty).clone(),
     };
-    check_one_type(&returned, "the answer")?;
-    let span = if matches!(sig.output, ReturnType::Default) { sig.ident.span() } else { returned.span() };
-    let failure = arguments_of(&returned, "Result").and_then(|types| types.into_iter().nth(1));
+    let item = stream::item(&returned)?;
+    let completer = arguments.iter().find(|argument| matches!(argument.role, Role::Completer));
+    let way = match (completer, &item) {
+        (Some(completer), _) => {
+            check_beside_completer(&returned, completer, item.is_some(), options)?;
+            Way::Completed
+        }
+        (None, Some(_)) => {
+            check_beside_stream(arguments)?;
+            Way::Streamed
+        }
+        (None, None) => Way::Returned,
+    };
+    let answered = item.unwrap_or(returned);
+    check_one_type(&answered, "the answer")?;
+    let span = if matches!(sig.output, ReturnType::Default) { sig.ident.span() } else { answered.span() };
+    let failure = arguments_of(&answered, "Result").and_then(|types| types.into_iter().nth(1));
     let error_span = failure.map_or(span, |ty| ty.span());
-    let visible = visible_output(&returned);
-    if let (Some(permanent), None, None) = (&options.permanent, arguments_of(&returned, "Result"), &options.output) {
+    if let (Some(permanent), None, None) = (&options.permanent, arguments_of(&answered, "Result"), &options.output) {
         return Err(Error::new_spanned(permanent, "`permanent` sorts errors, and this worker returns no `Result`"));
     }
-    let output = options.output.clone().unwrap_or_else(|| visible.unwrap_or_else(|| returned.clone()));
+    let given = completer.and_then(|completer| completed(&completer.ty));
+    let span = given.as_ref().map_or(span, Spanned::span);
+    let output = given.or_else(|| options.output.clone()).or_else(|| visible_output(&answered)).unwrap_or(answered);
     match bare(&output) {
         Type::Never(never) => Err(Error::new_spanned(never, "a worker has to end: it can't return `!`")),
         Type::Reference(reference) => {
@@ -226,7 +287,40 @@ fn answer(sig: &Signature, options: &Options) -> Result<Answer> {
                 format!("what a worker gives is stored, so it can't be borrowed: use {instead}"),
             ))
         }
-        _ => Ok(Answer { output, span, error_span }),
+        _ => Ok(Answer { output, span, error_span, way }),
+    }
+}
+
+/// Beside a completer nothing else may give the output.
+fn check_beside_completer(returned: &Type, completer: &Argument, streams: bool, options: &Options) -> Result<()> {
+    if let Some(output) = &options.output {
+        return Err(Error::new_spanned(output, "the `Completer<T>` says already what this worker gives"));
+    }
+    if streams {
+        return Err(Error::new_spanned(
+            &completer.ty,
+            "a worker gives its output to a completer or as the last item of a stream, not both",
+        ));
+    }
+    let is_unit = |ty: &Type| matches!(bare(ty), Type::Tuple(tuple) if tuple.elems.is_empty());
+    let in_result = arguments_of(returned, "Result").and_then(|types| types.into_iter().next());
+    if is_unit(&in_result.unwrap_or_else(|| returned.clone())) {
+        return Ok(());
+    }
+    Err(Error::new_spanned(
+        returned,
+        "what this worker gives goes to its completer, so the function returns `()` or `Result<(), E>`",
+    ))
+}
+
+/// A stream lives longer than the call that returns it.
+fn check_beside_stream(arguments: &[Argument]) -> Result<()> {
+    match arguments.iter().find(|argument| matches!(argument.role, Role::Context(Hold::Lent))) {
+        Some(context) => Err(Error::new_spanned(
+            &context.ty,
+            "a stream outlives the call that returns it, so it can't borrow the context: write `WorkContext` without `&`, which the stream can keep",
+        )),
+        None => Ok(()),
     }
 }
 
@@ -240,7 +334,7 @@ pub(crate) fn visible_output(returned: &Type) -> Option<Type> {
 }
 
 /// The types between the angle brackets of a path that ends in this name, if there are any.
-fn arguments_of(ty: &Type, name: &str) -> Option<Vec<Type>> {
+pub(crate) fn arguments_of(ty: &Type, name: &str) -> Option<Vec<Type>> {
     let path = match bare(ty) {
         Type::Path(TypePath { qself: None, path, .. }) if is_named(path, name) => path,
         _ => return None,
@@ -254,7 +348,7 @@ fn arguments_of(ty: &Type, name: &str) -> Option<Vec<Type>> {
 }
 
 /// The type without parentheses, and without the invisible ones that a `macro_rules` puts around `$ty`.
-fn bare(ty: &Type) -> &Type {
+pub(crate) fn bare(ty: &Type) -> &Type {
     match ty {
         Type::Paren(inner) => bare(&inner.elem),
         Type::Group(inner) => bare(&inner.elem),
@@ -262,7 +356,7 @@ fn bare(ty: &Type) -> &Type {
     }
 }
 
-fn is_named(path: &Path, name: &str) -> bool {
+pub(crate) fn is_named(path: &Path, name: &str) -> bool {
     path.segments.last().is_some_and(|segment| segment.ident == name)
 }
 

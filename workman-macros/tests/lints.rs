@@ -17,13 +17,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::Stream;
 use workman_core::policy::Backoff;
 use workman_core::worker;
-use workman_core::worker::{Outcome, WorkContext, WorkError};
+use workman_core::worker::{Completer, Outcome, WorkContext, WorkError};
 
 /// Nothing to see.
 #[worker]
 fn unused() {}
+
+/// Settled elsewhere.
+#[worker(timeout = Duration::from_secs(1))]
+pub fn settled(done: Completer<u8>, n: u8) {
+    done.succeed(n);
+}
+
+/// Item by item.
+#[worker(backoff_fn = seconds)]
+pub fn streamed(cx: WorkContext, n: u8) -> impl Stream<Item = Result<u8, WorkError>> {
+    futures::stream::once(async move { cx.sleep(Duration::ZERO).await.map(|()| n).map_err(WorkError::from) })
+}
+
+fn seconds(failed_attempts: u32) -> Duration {
+    Duration::from_secs(failed_attempts.into())
+}
 
 /// Everything at once.
 ///

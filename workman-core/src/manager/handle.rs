@@ -1,8 +1,10 @@
 //! [`WorkHandle`]: one work, with the type of what it gives.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -12,10 +14,11 @@ use super::WorkManager;
 use crate::data::{Codec, DecodeError, Payload};
 use crate::id::WorkId;
 use crate::info::WorkInfo;
-use crate::query::WorkQuery;
+use crate::query::{PageRequest, WorkQuery};
 use crate::record::ErrorText;
 use crate::state::WorkState;
 use crate::store::StoreError;
+use crate::worker::Current;
 
 /// One work, typed by what its worker gives. It holds its manager: as long as there is a handle, the manager runs.
 pub struct WorkHandle<O> {
@@ -78,10 +81,14 @@ impl<O> WorkHandle<O> {
 impl<O: DeserializeOwned> WorkHandle<O> {
     /// Waits until the work is finished, and answers what it gave. Nothing is polled meanwhile.
     ///
+    /// A worker that waits for its own work here, or for work that comes after its own, is told so instead of waiting for
+    /// ever. That is seen where the worker itself waits, in its call or its future; not in another thread or task.
+    ///
     /// # Errors
     /// See [`OutputError`].
     pub async fn output(&self) -> Result<O, OutputError> {
         let mut signals = self.manager.core().hub.watch([self.id]);
+        let mut looked = None;
         loop {
             let open = signals.next().await.is_some();
             let info = self.info().await.map_err(OutputError::Store)?.ok_or(OutputError::Gone)?;
@@ -96,9 +103,51 @@ impl<O: DeserializeOwned> WorkHandle<O> {
                 _ if !open => return Err(OutputError::ManagerEnded),
                 _ => {}
             }
+            let current = Current::get();
+            if current != looked {
+                if let Some(current) = &current {
+                    self.refuse_deadlock(info, current).await?;
+                }
+                looked = current;
+            }
         }
     }
 }
+
+impl<O> WorkHandle<O> {
+    /// An error, if this work can't end before the one that runs here.
+    async fn refuse_deadlock(&self, info: WorkInfo, current: &Current) -> Result<(), OutputError> {
+        let store = &self.manager.core().store;
+        if current.store != store.identity() {
+            return Ok(());
+        }
+        let mut seen = BTreeSet::from([info.id]);
+        let mut open = match info.state {
+            WorkState::Blocked => info.prerequisites,
+            _ => Vec::new(),
+        };
+        open.retain(|id| seen.insert(*id));
+        while !seen.contains(&current.id) && !open.is_empty() && seen.len() <= MOST_WORKS {
+            let chunk = open.split_off(open.len().saturating_sub(WORKS_A_PAGE));
+            let query = WorkQuery::ids(chunk).state(WorkState::Blocked);
+            let page = store.query(PageRequest { query, after: None, limit: WORKS_A_PAGE }).await;
+            for info in page.map_err(OutputError::Store)?.works {
+                open.extend(info.prerequisites.into_iter().filter(|id| seen.insert(*id)));
+            }
+        }
+        if !seen.contains(&current.id) {
+            return Ok(());
+        }
+        let (running, worker) = (current.id, Arc::clone(&current.worker));
+        Err(OutputError::Deadlock { running, worker, awaited: self.id })
+    }
+}
+
+/// How many works are looked at before a worker waits for one, at the most and about; a wider circle is not seen.
+const MOST_WORKS: usize = 20_000;
+
+/// How many works are read at a time.
+const WORKS_A_PAGE: usize = 256;
 
 /// A work that discards its output gives null, which is what `()` decodes from.
 fn decode<O: DeserializeOwned>(output: Option<Payload>) -> Result<O, OutputError> {
@@ -123,6 +172,15 @@ pub enum OutputError {
     Gone,
     /// Periodic work never finishes, so there is no output to wait for.
     Periodic,
+    /// A worker wants to wait for work that waits for that worker's own, directly or through others.
+    Deadlock {
+        /// The work that wants to wait.
+        running: WorkId,
+        /// Its worker.
+        worker: Arc<str>,
+        /// The work that it wants to wait for.
+        awaited: WorkId,
+    },
     /// What the work gave is no such value.
     Decode(DecodeError),
     /// The manager ended before the work did; the work goes on when the next one starts.
@@ -146,6 +204,14 @@ impl fmt::Display for OutputError {
                 f.write_str("the work is not stored: it was replaced by other work of its unique name, or belongs to another store")
             }
             OutputError::Periodic => f.write_str("periodic work never finishes, so there is no output to wait for; use `watch()`"),
+            OutputError::Deadlock { running, worker, awaited } if running == awaited => write!(
+                f,
+                "deadlock: worker \"{worker}\" waits for the output of its own work {running}, which it gives only by returning"
+            ),
+            OutputError::Deadlock { running, worker, awaited } => write!(
+                f,
+                "deadlock: work {running} of worker \"{worker}\" waits for the output of {awaited}, which comes after it and can't start before it has ended; return instead, and take that output in a step that comes after both"
+            ),
             OutputError::Decode(error) => write!(f, "what the work gave does not decode as the wanted type: {error}"),
             OutputError::ManagerEnded => {
                 f.write_str("the manager ended before the work did; it goes on when the next one starts")

@@ -10,6 +10,7 @@ mod output;
 
 use std::sync::Arc;
 
+use futures::Stream;
 use futures::future::BoxFuture;
 
 use crate::constraints::Constraints;
@@ -20,7 +21,7 @@ use crate::plan::End;
 use crate::policy::{Backoff, DEFAULT_MAX_ATTEMPTS};
 use crate::request::Input;
 use crate::time::{SystemClock, Timestamp};
-use crate::worker::{Attempt, Body, Shared, WorkContext};
+use crate::worker::{self, Attempt, Body, Completer, Outcome, Shared, WorkContext, complete};
 
 pub use alone::{Alone, Stage};
 pub use input::*;
@@ -59,6 +60,32 @@ pub fn run_async(future: impl Future<Output = End> + Send + 'static) -> Body {
 #[must_use]
 pub fn run_blocking(call: impl FnOnce() -> End + Send + 'static) -> Body {
     Body::Blocking(Box::new(call))
+}
+
+/// The body of a worker with a completer. `call` is its function.
+#[must_use]
+pub fn run_completer<T: Send + 'static, F: Future<Output = Result<(), End>> + Send + 'static>(
+    context: WorkContext,
+    call: impl FnOnce(Completer<T>) -> F + Send + 'static,
+    end: impl FnOnce(Outcome<T>) -> End + Send + 'static,
+) -> Body {
+    run_async(complete(context, call, end))
+}
+
+/// The body of a worker that returns a stream.
+#[must_use]
+pub fn run_stream<S: Stream + Send + 'static>(
+    context: WorkContext,
+    stream: impl Future<Output = S> + Send + 'static,
+    end: impl Fn(S::Item) -> End + Send + 'static,
+) -> Body {
+    run_async(worker::stream(context, stream, end))
+}
+
+/// A context for a worker to keep.
+#[must_use]
+pub fn own(context: &WorkContext) -> WorkContext {
+    context.clone()
 }
 
 /// Stands for a value in code that does not compile anyway.

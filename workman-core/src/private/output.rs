@@ -71,6 +71,26 @@ impl<T> WorkOutput<true, by::Value> for T {
     }
 }
 
+/// How the function of a worker with a completer ended: an error ends the attempt.
+///
+/// # Errors
+/// The end of the attempt.
+pub fn early<By>(answer: impl Answer<(), By>) -> Result<(), End> {
+    early_sorted(answer, |_| false)
+}
+
+/// The same, with errors that `is_permanent` sorts.
+///
+/// # Errors
+/// The end of the attempt.
+pub fn early_sorted<R: Answer<(), By>, By>(answer: R, is_permanent: impl FnOnce(&R::Error) -> bool) -> Result<(), End> {
+    match answer.outcome(is_permanent) {
+        Outcome::Success(()) => Ok(()),
+        Outcome::Failed(error) => Err(error.into_end()),
+        Outcome::Snooze(delay) => Err(End::Snoozed { delay }),
+    }
+}
+
 /// What a worker gives.
 pub struct Output<T> {
     worker: &'static str,

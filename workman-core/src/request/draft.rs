@@ -10,7 +10,7 @@ use crate::data::{EncodeError, Payload};
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::{NewWork, NextScheduleTime};
-use crate::policy::{Backoff, BackoffPolicy, OnInterruption};
+use crate::policy::{BackoffPolicy, OnInterruption};
 use crate::record::{InputShape, Prerequisites, Schedule, Terms, WorkSpec};
 use crate::time::Timestamp;
 use crate::worker::WorkerDef;
@@ -67,7 +67,7 @@ impl RequestDraft {
                 priority: defaults.priority,
                 initial_delay: Duration::ZERO,
                 backoff: match defaults.backoff_fn {
-                    Some(_) => Backoff::new(BackoffPolicy::Custom, Backoff::DEFAULT_DELAY),
+                    Some(_) => defaults.backoff.with_policy(BackoffPolicy::Custom),
                     None => defaults.backoff,
                 },
                 max_attempts: defaults.max_attempts,

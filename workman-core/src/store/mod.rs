@@ -102,6 +102,12 @@ pub trait Store: Send + Sync + 'static {
     /// Who may use the store beside this process.
     fn ownership(&self) -> Ownership;
 
+    /// A number that is the same for all handles of one open store in this process, and another for every other. One that wraps
+    /// a store, or is a handle of one, says what that says.
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).cast::<()>().addr()
+    }
+
     /// Ends the store: what was sent before is finished, everything later is answered with `Closed`. Idempotent.
     async fn close(&self);
 }
@@ -123,6 +129,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn ownership(&self) -> Ownership {
         (**self).ownership()
+    }
+
+    fn identity(&self) -> usize {
+        (**self).identity()
     }
 
     async fn close(&self) {

@@ -31,7 +31,8 @@ use crate::time::{Clock, LONGEST_SLEEP};
 ///
 /// Once the work is to stop, [`sleep`](Self::sleep), [`set_progress`](Self::set_progress) and
 /// [`save_checkpoint`](Self::save_checkpoint) answer [`Stopped`]. Any error that the worker returns after that is an
-/// interruption and no failed attempt, whatever its type.
+/// interruption and no failed attempt, whatever its type. After a stop for the timeout of an attempt it is a failed attempt, which
+/// took too long.
 #[derive(Clone)]
 pub struct WorkContext {
     attempt: Arc<Attempt>,
@@ -72,11 +73,16 @@ pub(crate) enum FromWorker {
     },
 }
 
+/// What a worker wants to be called when its run is to stop.
+type OnStop = Box<dyn FnOnce(StopReason) + Send>;
+
 #[derive(Default)]
 pub(crate) struct Shared {
     stop: Option<StopReason>,
     told: bool,
     over: bool,
+    /// What is to be called when the run is to stop.
+    on_stop: Vec<OnStop>,
     /// Those who wait for the stop, by a number of their own.
     wakers: BTreeMap<u64, Waker>,
     next_waker: u64,
@@ -109,10 +115,11 @@ impl Attempt {
         self.lock().stop
     }
 
-    /// What an end is worth: once a worker was told to stop, its error says no more than that it did.
+    /// What an end is worth: once a worker was told to stop, its error says no more than that it did. What ran too long has failed
+    /// by that, whether it looked or not.
     pub(crate) fn verdict(&self, end: End) -> End {
         let shared = self.lock();
-        match (shared.stop.filter(|_| shared.told), end) {
+        match (shared.stop.filter(|reason| shared.told || *reason == StopReason::Timeout), end) {
             (Some(reason), End::Failed { error, .. }) if !error.panicked => End::Interrupted { reason },
             (_, end) => end,
         }
@@ -120,7 +127,35 @@ impl Attempt {
 
     /// The attempt is over: whatever still holds the context can say nothing any more.
     pub(crate) fn end(&self) {
-        self.lock().over = true;
+        let mut shared = self.lock();
+        shared.over = true;
+        // They may hold this attempt, so they must not outlive it; and they are the program's, so they go outside of the lock.
+        let uncalled = std::mem::take(&mut shared.on_stop);
+        drop(shared);
+        drop(uncalled);
+    }
+
+    /// Calls this when the run is to stop, at once if it already is, and never once it is over.
+    pub(super) fn on_stop(&self, callback: OnStop) {
+        let mut shared = self.lock();
+        match shared.stop {
+            Some(reason) => {
+                shared.told = true;
+                drop(shared);
+                callback(reason);
+            }
+            None if shared.over => {}
+            None => shared.on_stop.push(callback),
+        }
+    }
+
+    /// What is to be called now, if the run is to stop.
+    pub(super) fn take_on_stop(&self) -> Option<(StopReason, Vec<OnStop>)> {
+        let mut shared = self.lock();
+        let reason = shared.stop?;
+        let callbacks = std::mem::take(&mut shared.on_stop);
+        shared.told |= !callbacks.is_empty();
+        Some((reason, callbacks))
     }
 
     /// What was said since the last call, if anything.
@@ -145,6 +180,15 @@ impl Attempt {
 impl WorkContext {
     pub(crate) fn new(attempt: Arc<Attempt>, input: Payload) -> Self {
         WorkContext { attempt, input }
+    }
+
+    pub(super) fn run(&self) -> &Arc<Attempt> {
+        &self.attempt
+    }
+
+    /// Progress that is encoded already and small enough.
+    pub(super) fn set_encoded_progress(&self, progress: Payload) -> Result<(), NoteError> {
+        self.note(Notes { progress: Some(progress), checkpoint: None })
     }
 
     /// The work.
@@ -363,19 +407,35 @@ impl fmt::Debug for WorkContext {
     }
 }
 
-/// Resolves when the attempt is to stop.
-struct UntilStopped<'a> {
+/// Wakes a task when the attempt is to stop.
+pub(super) struct StopWatch<'a> {
     attempt: &'a Attempt,
     number: Option<u64>,
 }
 
-impl<'a> UntilStopped<'a> {
-    fn new(attempt: &'a Attempt) -> Self {
-        UntilStopped { attempt, number: None }
+impl<'a> StopWatch<'a> {
+    pub(super) fn new(attempt: &'a Attempt) -> Self {
+        StopWatch { attempt, number: None }
+    }
+
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<StopReason> {
+        let mut shared = self.attempt.lock();
+        if let Some(reason) = shared.stop {
+            return Poll::Ready(reason);
+        }
+        let number = self.number.unwrap_or(shared.next_waker);
+        if self.number.is_none() {
+            shared.next_waker += 1;
+        }
+        let former = shared.wakers.insert(number, cx.waker().clone());
+        drop(shared);
+        drop(former);
+        self.number = Some(number);
+        Poll::Pending
     }
 }
 
-impl Drop for UntilStopped<'_> {
+impl Drop for StopWatch<'_> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             let waker = self.attempt.lock().wakers.remove(&number);
@@ -384,24 +444,25 @@ impl Drop for UntilStopped<'_> {
     }
 }
 
+/// Resolves when the attempt is to stop; the context remembers that it said so.
+struct UntilStopped<'a>(StopWatch<'a>);
+
+impl<'a> UntilStopped<'a> {
+    fn new(attempt: &'a Attempt) -> Self {
+        UntilStopped(StopWatch::new(attempt))
+    }
+}
+
 impl Future for UntilStopped<'_> {
     type Output = Stopped;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Stopped> {
-        let mut shared = self.attempt.lock();
-        if let Some(reason) = shared.stop {
-            shared.told = true;
-            return Poll::Ready(Stopped { reason });
+        let polled = self.0.poll(cx);
+        match polled {
+            Poll::Ready(_) => self.0.attempt.lock().told = true,
+            Poll::Pending => runtime::note_own_wait(),
         }
-        let number = self.number.unwrap_or(shared.next_waker);
-        if self.number.is_none() {
-            shared.next_waker += 1;
-        }
-        shared.wakers.insert(number, cx.waker().clone());
-        drop(shared);
-        self.number = Some(number);
-        runtime::note_own_wait();
-        Poll::Pending
+        polled.map(|reason| Stopped { reason })
     }
 }
 

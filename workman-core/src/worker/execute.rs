@@ -8,9 +8,10 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::channel::mpsc::UnboundedSender;
 use futures::future::{AbortRegistration, Abortable};
+use tracing::{Instrument, Span};
 
 use super::context::{Attempt, FromWorker};
-use super::{Body, Invocation, RegisteredWorker, States, Unstartable, WorkContext};
+use super::{Body, Current, Invocation, RegisteredWorker, States, Unstartable, WorkContext};
 use crate::data::Payload;
 use crate::data::merge::{self, MergeError};
 use crate::id::WorkId;
@@ -38,42 +39,62 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Starts the run; its end comes as [`FromWorker::Ended`], exactly once, whatever happens to the runtime.
+    /// Starts the run; its end comes as [`FromWorker::Ended`], exactly once, whatever happens to the runtime. Everything that it
+    /// logs, and that its worker logs, is in one span.
     pub(crate) fn start(self, runtime: &Arc<dyn Runtime>) {
         let report = Report::new(&self.attempt);
+        let span = self.span();
+        let attempt = Arc::clone(&self.attempt);
         match self.worker.def.kind {
-            WorkerKind::Async => runtime.spawn(Box::pin(async move {
-                let attempt = Arc::clone(&self.attempt);
-                let end = AssertUnwindSafe(self.run_async()).catch_unwind().await;
-                report.send(&attempt, end);
-            })),
+            WorkerKind::Async => {
+                let run = async move {
+                    let end = AssertUnwindSafe(self.run_async()).catch_unwind().await;
+                    report.send(&attempt, end);
+                };
+                runtime.spawn(Box::pin(run.instrument(span)));
+            }
             WorkerKind::Blocking => runtime.spawn_blocking(Box::new(move || {
-                let attempt = Arc::clone(&self.attempt);
-                let end = catch_unwind(AssertUnwindSafe(|| self.run_blocking()));
-                report.send(&attempt, end);
+                span.in_scope(|| {
+                    let end = catch_unwind(AssertUnwindSafe(|| self.run_blocking()));
+                    report.send(&attempt, end);
+                });
             })),
         }
     }
 
+    fn span(&self) -> Span {
+        let Attempt { trace_tag, worker, id, number, .. } = &*self.attempt;
+        tracing::info_span!("work", %trace_tag, %worker, %id, attempt = number)
+    }
+
+    /// Who runs, for those who want to wait for somebody.
+    fn current(&self) -> Current {
+        let Attempt { id, worker, .. } = &*self.attempt;
+        Current { store: self.store.identity(), id: *id, worker: Arc::clone(worker) }
+    }
+
     async fn run_async(self) -> End {
-        let reason = Arc::clone(&self.attempt);
-        let (abort, prepared) = (
-            self.abort,
-            prepare(self.store, &self.worker, self.states, &self.limits, self.claimed, self.attempt).await,
-        );
+        let (current, attempt) = (self.current(), Arc::clone(&self.attempt));
+        let prepared = prepare(self.store, &self.worker, self.states, &self.limits, self.claimed, self.attempt).await;
         match prepared {
-            Ok(Body::Async(future)) => match Abortable::new(future, abort).await {
+            Ok(Body::Async(future)) => match Abortable::new(current.beside(future), self.abort).await {
                 Ok(end) => end,
-                Err(_) => End::Interrupted { reason: reason.stop_reason().unwrap_or(StopReason::Shutdown) },
+                Err(_) => End::Interrupted { reason: attempt.stop_reason().unwrap_or(StopReason::Shutdown) },
             },
-            Ok(Body::Blocking(job)) => job(),
+            Ok(Body::Blocking(job)) => {
+                let _entered = current.enter();
+                job()
+            }
             Err(end) => end,
         }
     }
 
     fn run_blocking(self) -> End {
+        let current = self.current();
         let prepared = prepare(self.store, &self.worker, self.states, &self.limits, self.claimed, self.attempt);
-        match runtime::block_on(prepared) {
+        let prepared = runtime::block_on(prepared);
+        let _entered = current.enter();
+        match prepared {
             Ok(Body::Blocking(job)) => job(),
             Ok(Body::Async(future)) => runtime::block_on(future),
             Err(end) => end,
@@ -91,7 +112,12 @@ async fn prepare(
     attempt: Arc<Attempt>,
 ) -> Result<Body, End> {
     let Prerequisites { shape, ids } = &claimed.spec.prerequisites;
-    let given = Given::read(&*store, &claimed.spec.input, *shape, ids, limits.prerequisites).await?;
+    let given = Given::read(&*store, &claimed.spec.input, *shape, ids, limits.prerequisites).await;
+    let given = given.inspect_err(|end| {
+        if let End::Unrunnable { why } = end {
+            tracing::warn!(worker = %attempt.worker, %why, "can't begin");
+        }
+    })?;
     worker.start(given.invocation(attempt, states)).map_err(|unstartable| {
         undecodable(match unstartable {
             Unstartable::Undecodable(message) => message,

@@ -3,8 +3,8 @@
 use workman_core::worker;
 
 #[worker]
-fn numbers() -> impl Iterator<Item = u8> {
-    [1].into_iter()
+fn name() -> impl std::fmt::Display {
+    8
 }
 
 fn main() {}

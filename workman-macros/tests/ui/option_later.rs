@@ -2,7 +2,7 @@
 
 use workman_core::worker;
 
-#[worker(timeout = 5)]
+#[worker(concurrency = 5)]
 fn paint() {}
 
 fn main() {}

@@ -1,0 +1,8 @@
+#![allow(unused_variables)]
+
+use workman_core::{Completer, worker};
+
+#[worker]
+fn paint(done: &Completer<u8>) {}
+
+fn main() {}
