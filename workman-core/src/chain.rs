@@ -8,6 +8,7 @@ mod graph;
 mod link;
 mod shape;
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -48,6 +49,13 @@ struct Body {
 impl<S> Clone for Chain<S> {
     fn clone(&self) -> Self {
         Chain { manager: self.manager.clone(), body: self.body.clone(), shape: PhantomData }
+    }
+}
+
+impl<S> fmt::Debug for Chain<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.body.tip.as_ref().map_or(0, |tip| tip.last().len());
+        f.debug_struct("Chain").field("last_step", &last).field("problem", &self.body.problem).finish_non_exhaustive()
     }
 }
 
@@ -171,6 +179,12 @@ pub struct EnqueuedChain<S: Shape> {
     /// Handles of the last step; none if the holder of the name was kept.
     pub last: Option<S::Handles>,
     place: Place,
+}
+
+impl<S: Shape> fmt::Debug for EnqueuedChain<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnqueuedChain").field("how", &self.how).field("ids", &self.ids).finish_non_exhaustive()
+    }
 }
 
 /// Where an enqueued chain ends.

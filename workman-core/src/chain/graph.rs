@@ -169,8 +169,8 @@ fn check_types(
         return Err(EnqueueError::TupleLength { worker, takes: taken.len(), given });
     }
     for (at, prerequisite) in prerequisites.iter().enumerate() {
-        let (Some(taken), Prerequisite::Node(id)) = (wanted(at), prerequisite) else { continue };
-        if let Some(before) = nodes.get(id).filter(|before| before.gives != taken) {
+        let Some(taken) = wanted(at) else { continue };
+        if let Some(before) = nodes.get(&prerequisite.id()).filter(|before| before.gives != taken) {
             return Err(EnqueueError::OtherType {
                 worker: Arc::clone(&request.draft.worker),
                 takes: taken,

@@ -42,6 +42,8 @@ struct Running {
     suspect: bool,
     constraints: Constraints,
     judge: Judge,
+    /// When the attempt has taken too long, on the monotonic clock.
+    times_out_at: Option<Duration>,
     /// The store has moved on: the end of this run is of no interest.
     fenced: bool,
     /// When patience ends, and whether the worker's future was dropped already.
@@ -85,6 +87,7 @@ impl Attempts {
         };
         let attempt = Arc::new(self.attempt(&claimed));
         let (abort, registration) = AbortHandle::new_pair();
+        let judge = Judge::new(&claimed, worker.def, &self.core.limits);
         let running = Running {
             attempt: Arc::clone(&attempt),
             abort,
@@ -92,7 +95,8 @@ impl Attempts {
             urgency: claimed.record.urgency,
             suspect: claimed.record.is_suspect(),
             constraints: claimed.spec.constraints,
-            judge: Judge::new(&claimed, worker.def, &self.core.limits),
+            times_out_at: judge.times_out_at(self.core.clock.monotonic()),
+            judge,
             fenced: false,
             deadline: None,
         };
@@ -195,6 +199,17 @@ impl Attempts {
         }
     }
 
+    /// Asks what has taken too long to stop, unless it was asked to already.
+    pub(super) fn stop_for_timeouts(&mut self, now: Duration) {
+        let deadline = now.saturating_add(self.core.limits.grace);
+        for (id, running) in &mut self.running {
+            if running.deadline.is_none() && running.times_out_at.is_some_and(|at| at <= now) {
+                tracing::info!(%id, worker = %running.attempt.worker, "stops, since it ran longer than an attempt may");
+                running.ask_to_stop(StopReason::Timeout, deadline);
+            }
+        }
+    }
+
     /// Drops async workers whose grace is over, and gives up what can't be dropped. Answers what is to be settled.
     pub(super) fn give_up(&mut self, now: Duration) -> Vec<Settle> {
         let mut over = Vec::new();
@@ -224,7 +239,8 @@ impl Attempts {
         self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
         let Running { kind, urgency, suspect, .. } = running;
         self.abandoned.insert((id, fence), Abandoned { kind, urgency, suspect });
-        (!running.fenced).then_some(Settle { id, fence, end: End::Interrupted { reason } })
+        let end = || running.judge.judge(End::Interrupted { reason });
+        (!running.fenced).then(|| Settle { id, fence, end: end() })
     }
 
     /// The manager ends: whatever still runs is told so, and nobody waits for it.
@@ -274,8 +290,10 @@ impl Attempts {
         held.map(|running| (running.attempt.id, running.attempt.fence)).collect()
     }
 
+    /// When a run is to be asked to stop, or patience with one ends.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.running.values().filter_map(|running| running.deadline).map(|(at, _)| at).min()
+        let deadline = |running: &Running| running.deadline.map(|(at, _)| at).or(running.times_out_at);
+        self.running.values().filter_map(deadline).min()
     }
 
     /// What workers said since it was last taken, with their last words first.

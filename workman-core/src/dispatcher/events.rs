@@ -114,6 +114,7 @@ impl Dispatcher {
     pub(super) fn look_at_everything(&mut self) {
         self.lanes.heat_all();
         self.next_due = Some(Timestamp::MIN);
+        self.keeper.look_at_everything();
         (self.cascade, self.look) = (true, true);
         self.want_reclaim();
     }
@@ -131,7 +132,8 @@ impl Dispatcher {
                 self.attempts.fence_off(*id, *fence, *reason);
             }
             Hint::Cascade => self.cascade = true,
-            Hint::Finished { .. } | Hint::CancelledAll => {}
+            Hint::Finished { stored, until } => self.keeper.on_finished(*stored, *until),
+            Hint::CancelledAll => {}
             Hint::Claimed { epoch, generation, works } if *epoch == self.core.epoch => {
                 self.on_offer_taken(*generation, works);
             }

@@ -45,6 +45,7 @@ impl Dispatcher {
         let now = self.core.clock.monotonic();
         let lost = self.attempts.lost_constraints(&self.core.dwell(), now);
         self.attempts.stop_for_constraints(&lost, now);
+        self.attempts.stop_for_timeouts(now);
         self.ends.extend(self.attempts.give_up(now));
     }
 

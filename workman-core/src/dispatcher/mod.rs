@@ -9,6 +9,7 @@ mod core;
 mod events;
 mod lanes;
 mod leave;
+mod retention;
 mod slots;
 mod undecodable;
 mod verdict;
@@ -37,6 +38,7 @@ pub(crate) use core::{Control, Core, Rivals, Role, SteadyWall};
 pub use core::{MissingSensor, ShutdownReport};
 use lanes::Lanes;
 pub(crate) use leave::Farewell;
+use retention::{Keeper, Moment};
 use slots::Taken;
 pub(crate) use slots::{Reservation, Slots};
 pub(crate) use undecodable::retry as retry_undecodable;
@@ -75,6 +77,9 @@ pub(crate) struct Dispatcher {
     /// Whether something happened since the last claim that may let something start.
     look: bool,
     next_due: Option<Timestamp>,
+    keeper: Keeper,
+    /// Whether something was written: until then everything else comes first.
+    warm: bool,
     /// When progress is to be written, on the monotonic clock.
     write_notes_at: Option<Duration>,
     /// When conditions may count by the passing of time alone, on the monotonic clock.
@@ -120,6 +125,8 @@ impl Dispatcher {
             cascade: true,
             look: true,
             next_due,
+            keeper: Keeper::new(&core.limits),
+            warm: false,
             write_notes_at: None,
             dwell_at: None,
             flushes: Vec::new(),

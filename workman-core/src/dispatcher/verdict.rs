@@ -1,15 +1,17 @@
 //! What the end of an attempt is worth, and what is said about it.
 
+use std::fmt;
 use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Core;
+use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::{Advice, Applied, Claimed, End, Settle};
 use crate::policy::{Backoff, BackoffPolicy};
 use crate::record::ErrorText;
-use crate::state::WorkState;
+use crate::state::{StopReason, WorkState};
 use crate::store::UnitResult;
 use crate::worker::WorkerDef;
 
@@ -20,6 +22,8 @@ pub(super) struct Judge {
     failures: u32,
     backoff: Backoff,
     backoff_fn: Option<fn(u32) -> Duration>,
+    /// How long the attempt may take.
+    timeout: Option<Duration>,
     limits: Arc<Limits>,
 }
 
@@ -30,6 +34,7 @@ impl Judge {
             failures: claimed.record.failures,
             backoff: claimed.record.terms.backoff,
             backoff_fn: def.defaults.backoff_fn,
+            timeout: claimed.record.terms.timeout,
             limits: Arc::clone(limits),
         }
     }
@@ -38,8 +43,18 @@ impl Judge {
     pub(super) fn judge(&self, end: End) -> End {
         match self.within_limits(end) {
             End::Failed { error, advice: Advice::ByPolicy } => End::Failed { error, advice: self.advice() },
-            end => end,
+            end => match (end, self.timeout) {
+                (End::Interrupted { reason: StopReason::Timeout }, Some(limit)) => {
+                    End::TimedOut { limit, advice: self.advice() }
+                }
+                (end, _) => end,
+            },
         }
+    }
+
+    /// When an attempt that begins now has taken too long, on the monotonic clock.
+    pub(super) fn times_out_at(&self, now: Duration) -> Option<Duration> {
+        self.timeout.map(|timeout| now.saturating_add(timeout))
     }
 
     fn within_limits(&self, end: End) -> End {
@@ -77,20 +92,25 @@ impl Judge {
 pub(super) fn log_settled(settle: &Settle, answer: &UnitResult, core: &Core) {
     let id = settle.id;
     match (&settle.end, answer) {
-        (End::Failed { error, .. }, Ok(Applied::Settled { state: WorkState::Failed, failures, .. })) => {
-            tracing::warn!(%id, attempt = failures, %error, "failed for good");
-        }
-        (End::Failed { error, .. }, Ok(Applied::Settled { next_run, failures, .. })) => {
-            let next = next_run.map(|at| at.since(core.store_now()));
-            if *failures == 1 {
-                tracing::warn!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again");
-            } else {
-                tracing::info!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again");
-            }
+        (End::Failed { error, .. }, Ok(applied)) => log_failed(id, error, applied, core),
+        (End::TimedOut { limit, .. }, Ok(applied)) => {
+            log_failed(id, &format_args!("did not end within {limit:?}"), applied, core);
         }
         (End::Unrunnable { why }, Ok(_)) => tracing::warn!(%id, %why, "parked"),
         (_, Ok(_)) => tracing::debug!(%id, "settled"),
         (_, Err(refusal)) => tracing::debug!(%id, %refusal, "the end of a run came too late"),
+    }
+}
+
+fn log_failed(id: WorkId, error: &dyn fmt::Display, applied: &Applied, core: &Core) {
+    let Applied::Settled { state, next_run, failures, .. } = applied else { return };
+    let next = next_run.map(|at| at.since(core.store_now()));
+    match (state, failures) {
+        (WorkState::Failed, _) => tracing::warn!(%id, attempt = failures, %error, "failed for good"),
+        (_, 1) => {
+            tracing::warn!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again");
+        }
+        _ => tracing::info!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again"),
     }
 }
 
@@ -105,7 +125,14 @@ mod tests {
         let mut limits = Limits::default();
         (limits.payload, limits.error_text) = (4, 3);
         let backoff = Backoff::new(policy, MINUTE).ceiling(10 * MINUTE);
-        Judge { worker: "worker".into(), failures: 2, backoff, backoff_fn, limits: Arc::new(limits) }
+        Judge {
+            worker: "worker".into(),
+            failures: 2,
+            backoff,
+            backoff_fn,
+            timeout: Some(MINUTE),
+            limits: Arc::new(limits),
+        }
     }
 
     fn advice(judge: &Judge, advice: Advice) -> Advice {
@@ -136,6 +163,17 @@ mod tests {
         assert_eq!(advice(&judge(BackoffPolicy::Custom, None), Advice::ByPolicy), Advice::ByPolicy);
         let panics = judge(BackoffPolicy::Custom, Some(|_| panic!("in a backoff function")));
         assert_eq!(advice(&panics, Advice::ByPolicy), Advice::ByPolicy);
+    }
+
+    #[test]
+    fn a_stop_for_the_timeout_is_a_failed_attempt_and_no_interruption() {
+        let judge = judge(BackoffPolicy::Custom, Some(|failures| failures * MINUTE));
+        let stopped = |reason| judge.judge(End::Interrupted { reason });
+        let timed_out = End::TimedOut { limit: MINUTE, advice: Advice::After(3 * MINUTE) };
+        assert_eq!(stopped(StopReason::Timeout), timed_out);
+        assert_eq!(stopped(StopReason::Shutdown), End::Interrupted { reason: StopReason::Shutdown });
+        assert_eq!(judge.times_out_at(MINUTE), Some(2 * MINUTE));
+        assert_eq!(judge.times_out_at(Duration::MAX), Some(Duration::MAX));
     }
 
     #[test]

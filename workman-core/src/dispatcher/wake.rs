@@ -74,7 +74,8 @@ impl Dispatcher {
         let due = self.next_due.filter(|_| runs && self.core.slots.has_any_room());
         let due = due.map(|due| due.since(self.core.store_now()));
         let moments = [self.write_notes_at, self.attempts.next_deadline(), self.dwell_at];
-        let wake = moments.into_iter().flatten().map(until).chain(due).min()?;
+        let prune = self.keeper.next_wake(self.moment()).filter(|_| runs);
+        let wake = moments.into_iter().flatten().map(until).chain(due).chain(prune).min()?;
         Some(wake.min(LONGEST_SLEEP))
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Dispatcher, verdict};
+use super::retention::Pruned;
+use super::{Dispatcher, Moment, verdict};
 use crate::id::WorkId;
-use crate::plan::{Applied, Claim, Claimed, Command, Note, Refusal, Room, SuspectsAllowed};
+use crate::plan::{Applied, Claim, Claimed, Command, Note, Prune, Refusal, Room, SuspectsAllowed};
 use crate::record::Lane;
 use crate::state::StopReason;
 use crate::store::{StoreError, StoreErrorKind, Unit, UnitResult};
@@ -28,7 +29,9 @@ impl Dispatcher {
         }
         self.retry_at = None;
         self.start_queued();
-        let mut commands = self.notes(now);
+        // What is deleted comes first, so that the hints of this very commit say what is left.
+        let mut commands = Vec::from_iter(self.prune().map(Command::Prune));
+        commands.extend(self.notes(now));
         commands.extend(self.ends.iter().cloned().map(Command::Settle));
         if self.rescue {
             commands.push(Command::Rescue);
@@ -55,6 +58,16 @@ impl Dispatcher {
         }
         self.write_notes_at = None;
         self.take_notes()
+    }
+
+    /// Old work goes when there is time for that: not before the first claim, and not while the manager leaves.
+    fn prune(&mut self) -> Option<Prune> {
+        let now = self.moment();
+        if self.runs() && self.warm { self.keeper.command(now) } else { None }
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment { store: self.core.store_now(), monotonic: self.core.clock.monotonic() }
     }
 
     pub(super) fn take_notes(&mut self) -> Vec<Command> {
@@ -118,7 +131,9 @@ impl Dispatcher {
                 self.answer_flushes();
             }
             // One row that can't be read must not hold up everything else.
-            Err(error) if error.kind() == StoreErrorKind::Corrupted && units.len() > 1 => self.one_by_one(units).await,
+            Err(error) if error.kind() == StoreErrorKind::Corrupted && may_be_split(&units) => {
+                self.one_by_one(units).await
+            }
             Err(error) => self.failed(units, &error),
         }
         self.release_room();
@@ -132,8 +147,10 @@ impl Dispatcher {
                     tracing::error!(command = ?unit.command, %error, "can't be written, since a row that it needs is damaged");
                     self.core.health.failed(&error);
                     self.forget(&unit.command);
-                    if matches!(unit.command, Command::Claim(_)) {
-                        self.failed(vec![unit], &error);
+                    match unit.command {
+                        Command::Claim(_) => self.failed(vec![unit], &error),
+                        Command::Prune(_) => self.keeper.give_up(self.moment()),
+                        _ => {}
                     }
                 }
                 Err(error) => self.failed(vec![unit], &error),
@@ -184,6 +201,10 @@ impl Dispatcher {
             }
             (Command::Reclaim { .. }, Ok(Applied::Reclaimed { stale, lanes, .. })) => self.on_reclaimed(&stale, &lanes),
             (Command::Drain, Ok(Applied::Drained { again })) => self.cascade = again,
+            (Command::Prune(_), Ok(Applied::Pruned { count, stored, next, next_due, .. })) => {
+                let now = self.moment();
+                self.keeper.on_pruned(Pruned { count, stored, next, next_due }, now);
+            }
             (Command::Note(_), Ok(_)) => {}
             (Command::Note(note), Err(_)) => {
                 self.flushes.retain(|(id, _)| *id != note.id);
@@ -214,7 +235,7 @@ impl Dispatcher {
                 self.core.health.recovered();
             }
         }
-        self.failures = 0;
+        (self.failures, self.warm) = (0, true);
     }
 
     /// G14: an error of the store never ends the loop. What was to be written is kept and tried again, later and later.
@@ -264,6 +285,11 @@ impl Dispatcher {
             std::mem::take(&mut self.queue).into_iter().for_each(|claimed| self.start(claimed));
         }
     }
+}
+
+/// Whether a damaged row that one of these units met may be left alone, so that the others get on.
+fn may_be_split(units: &[Unit]) -> bool {
+    units.len() > 1 || matches!(units, [Unit { command: Command::Prune(_), .. }])
 }
 
 /// How long to wait after so many failures in a row.

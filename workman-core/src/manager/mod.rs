@@ -107,7 +107,41 @@ impl WorkManager {
         Ok(stored.ids.into_iter().map(|id| WorkHandle::new(self.clone(), id)).collect())
     }
 
-    /// Stores one work under a name that only one can hold.
+    /// Stores one work under a unique name. If the name is taken, the policy says what happens, and [`UniqueWork::how`] what has
+    /// happened:
+    ///
+    /// - [`Keep`](ExistingWorkPolicy::Keep): if any work of the name is enqueued or runs, the request is dropped: `Kept`.
+    /// - [`Replace`](ExistingWorkPolicy::Replace): what is there is stopped and deleted: `Replaced`.
+    /// - [`AppendOrReplace`](ExistingWorkPolicy::AppendOrReplace): the work waits for what is there, as if it stood behind it in a
+    ///   chain: `Appended`. If some of that has failed or was cancelled, it is replaced: `Replaced`. This is the way to do one thing
+    ///   after the other.
+    /// - [`Append`](ExistingWorkPolicy::Append): the same, but behind failed or cancelled work it fails, or is cancelled, itself.
+    ///
+    /// A name that nobody holds is taken: `Inserted`. Where the request is stored there is a handle of it. The holder of a name
+    /// that was kept has a handle too, if it is the same worker's, by any of the worker's names.
+    ///
+    /// ```
+    /// # use futures::executor::block_on;
+    /// use workman_core::{Enqueued, ExistingWorkPolicy};
+    /// # use workman_core::{MemoryStore, ThreadRuntime, WorkManager, worker};
+    ///
+    /// #[worker]
+    /// fn append_line(line: String) -> usize {
+    ///     line.len()
+    /// }
+    ///
+    /// # let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start()?;
+    /// # block_on(async {
+    /// let policy = ExistingWorkPolicy::AppendOrReplace;
+    /// let first = manager.enqueue_unique("log", policy, append_line::request("one".into())).await?;
+    /// let second = manager.enqueue_unique("log", policy, append_line::request("second".into())).await?;
+    /// let first = first.handle.expect("the name was free");
+    /// assert_eq!(second.how, Enqueued::Appended(vec![first.id()]));
+    /// assert_eq!(second.handle.expect("it is stored").output().await?, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`EnqueueError`].
@@ -184,7 +218,8 @@ impl WorkManager {
         Chain::new(self.clone()).then(step)
     }
 
-    /// Begins a chain under a name that only one can hold.
+    /// Begins a chain under a unique name. All its works belong to the name; the policy is asked once, for the whole of it, as
+    /// [`enqueue_unique`](Self::enqueue_unique) says. Appended, its first step waits for what was last under the name.
     pub fn begin_unique<N: Step<Start>>(
         &self,
         name: impl Into<Arc<str>>,
@@ -325,7 +360,7 @@ impl WorkManager {
 /// What a unique enqueue did.
 #[derive(Debug)]
 pub struct UniqueWork<O> {
-    /// What happened: it was inserted, the holder of the name was kept, replaced, or updated.
+    /// What happened: it was inserted, the holder of the name was kept, replaced, updated, or appended to.
     pub how: Enqueued,
     /// The work that holds the name now; none if it is another worker's.
     pub handle: Option<WorkHandle<O>>,

@@ -499,6 +499,8 @@ pub enum Applied {
     Pruned {
         /// How many works were deleted.
         count: usize,
+        /// How many finished works are stored now.
+        stored: u64,
         /// Only works born before this number are meant.
         before: u64,
         /// Where to go on; `None` when all has been looked at.

@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 /// How many finished works one commit looks at.
 const CHUNK: usize = 1_000;
 
+/// At the least.
+const LEAST_CHUNK: usize = 16;
+
 /// How many dependents of each are loaded at first: most works have few.
 const FIRST_DEPENDENTS: usize = 16;
 
@@ -33,7 +36,8 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
         Retention::Nothing => Timestamp::MAX,
         Retention::Recent { .. } => now,
     };
-    let list = view.list(Want::Finished { until, after: prune.after.clone(), limit: CHUNK })?;
+    let limit = look_limit(&draft, prune.keep);
+    let list = view.list(Want::Finished { until, after: prune.after.clone(), limit })?;
     view.require(list.ids.iter().filter_map(|id| first_dependents(view.works.get(id)?.as_ref()?)))?;
     let (mut count, mut wide) = (0, 0);
     let (mut young, mut next) = (None, list.next.clone());
@@ -70,7 +74,19 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
         }
         (Retention::Nothing, None) => None,
     };
-    Ok(draft.done(Applied::Pruned { count, before, next, next_due }))
+    let stored = draft.meta.finished;
+    Ok(draft.done(Applied::Pruned { count, stored, before, next, next_due }))
+}
+
+/// How many works to look at. Where works finish all the time, there are a few too many again and again.
+fn look_limit(draft: &Draft<'_>, keep: Retention) -> usize {
+    match keep {
+        Retention::Recent { count, .. } if is_surplus(draft, count) => {
+            let surplus = usize::try_from(draft.meta.finished).map_or(usize::MAX, |finished| finished - count);
+            surplus.clamp(LEAST_CHUNK, CHUNK)
+        }
+        _ => CHUNK,
+    }
 }
 
 /// Whether more finished works are stored than shall be.

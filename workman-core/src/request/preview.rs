@@ -1,5 +1,6 @@
 //! What a request would do: when its runs are due, how long it waits between attempts.
 
+use std::panic::catch_unwind;
 use std::time::Duration;
 
 use super::draft::RequestDraft;
@@ -14,8 +15,10 @@ impl RequestDraft {
     pub(super) fn backoff_delays(&self, count: usize) -> Vec<Duration> {
         let backoff = whole_backoff(self.terms.backoff);
         let own = self.def.defaults.backoff_fn.filter(|_| backoff.policy() == BackoffPolicy::Custom);
-        let delay = |failures| match own {
-            Some(delay_after) => whole_millis(delay_after(failures)).min(backoff.max_delay()),
+        // Where the function panics, the wait is what it would be without it, as after a run.
+        let asked = |failures| own.and_then(|delay_after| catch_unwind(|| delay_after(failures)).ok());
+        let delay = |failures| match asked(failures) {
+            Some(delay) => whole_millis(delay.min(backoff.max_delay())),
             None => backoff.delay_of(self.id, failures),
         };
         (1..=u32::MAX).take(count).map(delay).collect()

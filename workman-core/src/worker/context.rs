@@ -31,7 +31,8 @@ use crate::time::{Clock, LONGEST_SLEEP};
 ///
 /// Once the work is to stop, [`sleep`](Self::sleep), [`set_progress`](Self::set_progress) and
 /// [`save_checkpoint`](Self::save_checkpoint) answer [`Stopped`]. Any error that the worker returns after that is an
-/// interruption and no failed attempt, whatever its type.
+/// interruption and no failed attempt, whatever its type. After a stop for the timeout of an attempt it is a failed attempt, which
+/// took too long.
 #[derive(Clone)]
 pub struct WorkContext {
     attempt: Arc<Attempt>,
@@ -114,10 +115,11 @@ impl Attempt {
         self.lock().stop
     }
 
-    /// What an end is worth: once a worker was told to stop, its error says no more than that it did.
+    /// What an end is worth: once a worker was told to stop, its error says no more than that it did. What ran too long has failed
+    /// by that, whether it looked or not.
     pub(crate) fn verdict(&self, end: End) -> End {
         let shared = self.lock();
-        match (shared.stop.filter(|_| shared.told), end) {
+        match (shared.stop.filter(|reason| shared.told || *reason == StopReason::Timeout), end) {
             (Some(reason), End::Failed { error, .. }) if !error.panicked => End::Interrupted { reason },
             (_, end) => end,
         }

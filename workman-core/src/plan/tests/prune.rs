@@ -12,7 +12,7 @@ fn prune(house: &mut House, keep: Retention) -> (usize, usize, Option<Timestamp>
     loop {
         commands += 1;
         let command = Command::Prune(Prune { keep, before, after });
-        let Applied::Pruned { count, before: bound, next, next_due } = house.done(&command) else { panic!() };
+        let Applied::Pruned { count, before: bound, next, next_due, .. } = house.done(&command) else { panic!() };
         total += count;
         match next {
             Some(next) => (before, after) = (Some(bound), Some(next)),

@@ -1,0 +1,212 @@
+//! An attempt that takes too long is asked to stop, then given up, and has failed.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+#[path = "promise_support/mod.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use support::{Bystanders, HOUR, MINUTE, secs};
+use workman_core::record::AttemptEnd;
+use workman_core::{
+    Backoff, ConstraintKind, Constraints, NetworkType, StopReason, WorkContext, WorkError, WorkSelector, WorkState,
+    worker,
+};
+use workman_testing::{Signal, TestDriver};
+
+const GRACE: Duration = secs(10);
+
+/// Runs until it is stopped, and says so.
+#[worker(backoff = Backoff::linear(Duration::from_secs(30)))]
+async fn sleeps(cx: &WorkContext, length: Duration) -> Result<u32, WorkError> {
+    cx.sleep(length).await?;
+    Ok(1)
+}
+
+/// Takes no notice of being stopped.
+#[worker(backoff = Backoff::linear(Duration::from_secs(30)))]
+async fn hangs(#[state] never: Signal) -> Result<(), WorkError> {
+    never.wait().await;
+    Ok(())
+}
+
+#[worker(backoff = Backoff::linear(Duration::from_secs(30)))]
+fn hangs_blocking(#[state] go: Signal, #[state] runs: Arc<AtomicU32>) -> Result<u32, WorkError> {
+    let run = runs.fetch_add(1, Ordering::SeqCst);
+    if run == 0 {
+        go.wait_blocking();
+    }
+    Ok(run)
+}
+
+#[worker]
+fn sleeps_blocking(cx: &WorkContext) -> Result<(), WorkError> {
+    Ok(cx.sleep_blocking(HOUR)?)
+}
+
+/// Ends well a little after it was told to stop.
+#[worker]
+async fn winds_up(cx: &WorkContext) -> Result<u32, WorkError> {
+    let stopped = cx.until_stopped().await;
+    assert_eq!(stopped.reason, StopReason::Timeout);
+    Ok(7)
+}
+
+/// Fails once it was told to stop, by an error of its own.
+#[worker]
+async fn despairs(cx: &WorkContext) -> Result<(), WorkError> {
+    while cx.stop_reason().is_none() {
+        futures::future::select(Box::pin(cx.until_stopped()), Box::pin(std::future::pending::<()>())).await;
+    }
+    Err(WorkError::permanent("an error of its own"))
+}
+
+fn timed_out(end: &AttemptEnd) -> bool {
+    matches!(end, AttemptEnd::Failed { error } if error.message.contains("did not end within"))
+}
+
+#[test]
+fn an_attempt_that_takes_too_long_has_failed_and_is_tried_again() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let id = test.enqueue(sleeps::request(HOUR).timeout(MINUTE));
+    test.advance(MINUTE - Duration::from_millis(1));
+    assert_eq!(test.state_of(id), WorkState::Running);
+    test.advance(Duration::from_millis(1));
+    let info = test.info(id);
+    assert_eq!((info.state, info.failures, info.interruptions), (WorkState::Enqueued, 1, 0));
+    assert_eq!(info.stop_reason, Some(StopReason::Timeout));
+    assert!(timed_out(&info.attempts[0].end), "{info:?}");
+    assert_eq!(info.next_run, Some(info.attempts[0].ended + secs(30)));
+    test.advance(secs(30));
+    assert_eq!((test.state_of(id), test.info(id).runs), (WorkState::Running, 2));
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn an_attempt_that_ends_in_time_is_not_stopped_and_without_a_timeout_none_is() {
+    let test = TestDriver::new();
+    let in_time = test.enqueue(sleeps::request(MINUTE - secs(1)).timeout(MINUTE));
+    let unlimited = test.enqueue(sleeps::request(100 * HOUR));
+    test.advance(100 * HOUR);
+    assert_eq!((test.state_of(unlimited), test.info(unlimited).runs), (WorkState::Succeeded, 1));
+    // The one in time was kept for a day, and has gone since.
+    assert!(test.find(in_time).is_none());
+}
+
+#[test]
+fn timeouts_count_as_attempts() {
+    let test = TestDriver::new();
+    let id = test.enqueue(sleeps::request(HOUR).timeout(MINUTE).max_attempts(2));
+    test.advance(HOUR);
+    let info = test.info(id);
+    assert_eq!((info.state, info.failures, info.runs), (WorkState::Failed, 2, 2));
+    assert!(info.attempts.iter().all(|attempt| timed_out(&attempt.end)));
+}
+
+#[test]
+fn an_async_worker_that_takes_no_notice_is_dropped_after_the_grace_period() {
+    let test = TestDriver::new().state(Signal::new());
+    let id = test.enqueue(hangs::request().timeout(MINUTE));
+    test.advance(MINUTE + GRACE - secs(1));
+    assert_eq!(test.state_of(id), WorkState::Running);
+    test.advance(secs(1));
+    let info = test.info(id);
+    assert_eq!((info.state, info.failures, info.stop_reason), (WorkState::Enqueued, 1, Some(StopReason::Timeout)));
+    test.advance(secs(30));
+    assert_eq!(test.info(id).runs, 2);
+}
+
+#[test]
+fn a_blocking_worker_that_takes_no_notice_is_abandoned_and_its_work_waits_for_its_thread() {
+    let (go, runs) = (Signal::new(), Arc::new(AtomicU32::new(0)));
+    let test = TestDriver::new().state(go.clone()).state(Arc::clone(&runs));
+    let bystanders = Bystanders::of(&test);
+    let id = test.enqueue(hangs_blocking::request().timeout(MINUTE));
+    test.advance(MINUTE + GRACE);
+    let info = test.info(id);
+    assert_eq!((info.state, info.failures, info.stop_reason), (WorkState::Enqueued, 1, Some(StopReason::Timeout)));
+    test.advance(HOUR);
+    assert_eq!((test.state_of(id), test.info(id).runs), (WorkState::Enqueued, 1), "its thread is still there");
+    go.set();
+    test.run_until_idle();
+    assert_eq!((test.state_of(id), test.output::<u32>(id)), (WorkState::Succeeded, 1), "only the second run counts");
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn a_blocking_worker_that_looks_is_stopped() {
+    let test = TestDriver::new();
+    let id = test.enqueue(sleeps_blocking::request().timeout(MINUTE));
+    test.advance(MINUTE);
+    assert_eq!((test.state_of(id), test.info(id).failures), (WorkState::Enqueued, 1));
+}
+
+#[test]
+fn a_success_within_the_grace_period_counts() {
+    let test = TestDriver::new();
+    let id = test.enqueue(winds_up::request().timeout(MINUTE));
+    test.advance(MINUTE);
+    assert_eq!(test.output::<u32>(id), 7);
+    assert_eq!(test.info(id).failures, 0);
+}
+
+#[test]
+fn an_error_after_the_stop_is_the_timeout_and_not_the_error() {
+    let test = TestDriver::new();
+    let id = test.enqueue(despairs::request().timeout(MINUTE));
+    test.advance(MINUTE);
+    let info = test.info(id);
+    assert_eq!((info.state, info.failures), (WorkState::Enqueued, 1), "it said never again, but came too late");
+    assert!(timed_out(&info.attempts[0].end), "{info:?}");
+}
+
+#[test]
+fn can_6_a_stop_for_another_reason_that_came_first_stays_that() {
+    let test = TestDriver::new().state(Signal::new());
+    let lost = test
+        .enqueue(sleeps::request(HOUR).timeout(MINUTE).constraints(Constraints::new().network(NetworkType::Connected)));
+    let cancelled = test.enqueue(hangs::request().timeout(MINUTE));
+    test.advance(MINUTE - secs(5));
+    test.lose(ConstraintKind::Network);
+    test.cancel(WorkSelector::id(cancelled));
+    test.advance(MINUTE);
+    let info = test.info(lost);
+    assert_eq!((info.failures, info.interruptions), (0, 1));
+    assert_eq!(info.stop_reason, Some(StopReason::ConstraintConnectivity));
+    let info = test.info(cancelled);
+    assert_eq!((info.state, info.failures), (WorkState::Cancelled, 0));
+    assert_eq!(info.stop_reason, Some(StopReason::CancelledByApp));
+}
+
+#[test]
+fn each_attempt_has_its_own_time_and_one_that_was_interrupted_begins_anew() {
+    let test = TestDriver::new();
+    let id = test.enqueue(sleeps::request(HOUR).timeout(MINUTE));
+    test.advance(secs(40));
+    test.restart();
+    test.advance(secs(40));
+    assert_eq!((test.state_of(id), test.info(id).failures), (WorkState::Running, 0));
+    test.advance(secs(20));
+    assert_eq!(test.info(id).failures, 1);
+}
+
+#[test]
+fn a_period_that_takes_too_long_fails_and_the_series_goes_on() {
+    let test = TestDriver::new();
+    let id = test.enqueue_periodic(sleeps::periodic(30 * HOUR, HOUR).timeout(MINUTE).max_attempts(1));
+    test.advance(2 * HOUR);
+    let info = test.info(id);
+    assert_eq!((info.state, info.runs, info.periods), (WorkState::Running, 3, 2));
+}
+
+#[test]
+fn a_timeout_of_centuries_is_none() {
+    let test = TestDriver::new();
+    let id = test.enqueue(sleeps::request(HOUR).timeout(300 * 365 * 24 * HOUR));
+    test.advance(HOUR);
+    assert_eq!(test.state_of(id), WorkState::Succeeded);
+}
