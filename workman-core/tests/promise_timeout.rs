@@ -87,7 +87,7 @@ fn an_attempt_that_takes_too_long_has_failed_and_is_tried_again() {
 }
 
 #[test]
-fn an_attempt_that_ends_in_time_is_not_stopped_and_without_a_timeout_none_is() {
+fn sch_4_an_attempt_that_ends_in_time_is_not_stopped_and_without_a_timeout_none_is() {
     let test = TestDriver::new();
     let in_time = test.enqueue(sleeps::request(MINUTE - secs(1)).timeout(MINUTE));
     let unlimited = test.enqueue(sleeps::request(100 * HOUR));
