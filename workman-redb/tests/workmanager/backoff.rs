@@ -142,3 +142,45 @@ fn bo_3_attempts_end_where_the_request_says() {
         assert_eq!((test.state_of(endless), test.info(endless).failures), (Waits, 31));
     });
 }
+
+/// `setBackoffForSystemInterruptions` and reference BO-6: work that asked for it backs off after a lost constraint, in one count with
+/// its failures; the program's own stops cost nothing.
+#[test]
+fn bo_6_work_that_asked_for_it_backs_off_after_an_interruption_by_the_system() {
+    on_both_stores(|test| {
+        let request = held::request("x".into()).constraints(CHARGING).backoff(Backoff::linear(HOUR));
+        let id = test.enqueue(request.backoff_for_system_interruptions());
+        test.run_until_idle();
+        for hours in [1, 2] {
+            test.lose(ConstraintKind::Charging);
+            test.advance(secs(5));
+            let info = test.info(id);
+            assert_eq!((info.state, info.failures, test.due_in(id)), (Waits, 0, hours * HOUR));
+            test.meet(ConstraintKind::Charging);
+            test.advance(hours * HOUR - millis(1));
+            assert_eq!(test.state_of(id), Waits);
+            test.advance(millis(1));
+            assert_eq!(test.state_of(id), Running);
+        }
+        test.restart();
+        test.run_until_idle();
+        assert_eq!((test.state_of(id), test.info(id).interruptions), (Running, 3), "a shutdown has no backoff");
+    });
+}
+
+/// Reference SM-10: the flag does not bring cancelled work back.
+#[test]
+fn sm_10_a_stop_after_a_cancellation_does_not_bring_the_work_back() {
+    on_both_stores(|test| {
+        let request = held::request("x".into()).constraints(CHARGING).backoff_for_system_interruptions();
+        let id = test.enqueue(request);
+        test.run_until_idle();
+        test.cancel(WorkSelector::id(id));
+        test.lose(ConstraintKind::Charging);
+        test.advance(HOUR);
+        test.meet(ConstraintKind::Charging);
+        test.advance(HOUR);
+        let info = test.info(id);
+        assert_eq!((info.state, info.stop_reason), (WorkState::Cancelled, Some(StopReason::CancelledByApp)));
+    });
+}

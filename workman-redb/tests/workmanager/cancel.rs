@@ -2,7 +2,7 @@
 
 use workman_core::{Request, StopReason, WorkId, WorkQuery, WorkSelector, WorkState};
 
-use crate::bench::{Bench, DAY, HOUR, MINUTE, fails, held, join, on_both_stores, say};
+use crate::bench::{Bench, DAY, HOUR, MINUTE, fails, held, join, millis, on_both_stores, say, slow};
 
 use WorkState::{Blocked, Cancelled, Enqueued as Waits, Failed, Running, Succeeded};
 
@@ -15,11 +15,11 @@ fn later(name: &str) -> Request<workman_core::Nothing, String> {
 #[test]
 fn can_1_a_work_is_cancelled_by_its_id_and_no_other() {
     on_both_stores(|test| {
-        let ids = [test.enqueue(later("a")), test.enqueue(later("b"))];
+        let ids = ["a", "b"].map(|name| test.enqueue(say::request(name.into()).initial_delay(HOUR)));
         assert_eq!(test.cancel(WorkSelector::id(ids[0])), 1);
         assert_eq!(test.states(&ids), [Cancelled, Waits]);
         assert_eq!(test.info(ids[0]).stop_reason, None);
-        test.advance(DAY);
+        test.advance(HOUR);
         assert_eq!(test.states(&ids), [Cancelled, Succeeded]);
         assert_eq!(test.diary(), ["b"]);
     });
@@ -220,5 +220,24 @@ fn unq_5_a_poisoned_name_is_free_again_after_a_prune() {
         let third = test.enqueue_unique("name", Append, say::request("3".into()));
         test.run_until_idle();
         assert_eq!((third.how, test.state_of(third.id)), (workman_core::Enqueued::Inserted, Succeeded));
+    });
+}
+/// WorkManagerImplTest 59: finished work goes a day after its end (row 11 of what is changed: after its end, not its enqueue, and
+/// while the process lives), and unfinished work never does.
+#[test]
+fn rec_6_finished_work_goes_a_day_after_its_end_and_unfinished_work_never() {
+    on_both_stores(|test| {
+        let long = test.enqueue(slow::request("long".into(), 3 * 3600));
+        let keeps = test.enqueue(say::request("kept".into()).keep_results_for_at_least(DAY));
+        let waits = test.enqueue(say::request("waits".into()).initial_delay(10 * DAY));
+        test.advance(3 * HOUR);
+        assert_eq!(test.states(&[long, keeps, waits]), [Succeeded, Succeeded, Waits]);
+        test.advance(DAY - millis(1));
+        assert!(test.find(long).is_some(), "a day after its end, not after its enqueue");
+        test.advance(MINUTE);
+        assert!(test.find(long).is_none());
+        assert!(test.find(keeps).is_some(), "it asked for a day more");
+        test.advance(DAY);
+        assert_eq!((test.find(keeps), test.state_of(waits)), (None, Waits));
     });
 }

@@ -6,6 +6,7 @@ mod backoff;
 mod bench;
 mod cancel;
 mod chains;
+mod data;
 mod observe;
 mod periodic;
 mod query;

@@ -1,11 +1,13 @@
 //! Unique work: each policy against each state of the name (sections 1, 1b, 4 and 11 of the upstream suite).
 
+use std::sync::{Arc, Mutex};
+
 use workman_core::{
     Chain, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Nothing, Refusal, Request,
-    StopReason, WorkId, WorkQuery, WorkSelector, WorkState,
+    StopReason, WorkError, WorkGraph, WorkId, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
 };
 
-use crate::bench::{Bench, DAY, HOUR, MINUTE, fails, held, join, on_both_stores, say, secs, slow, tell};
+use crate::bench::{Bench, DAY, Diary, HOUR, MINUTE, fails, held, join, on_both_stores, say, secs, slow, tell};
 
 use ExistingPeriodicWorkPolicy::{CancelAndReenqueue, Update};
 use ExistingWorkPolicy::{Append, AppendOrReplace, Keep, Replace};
@@ -398,5 +400,146 @@ fn unq_8_the_same_request_twice_is_one_work_under_every_policy() {
             let refused = test.refused(test.manager().enqueue(other));
             assert!(matches!(refused, EnqueueError::Refused(Refusal::IdReused(id)) if id == first.id), "{refused}");
         }
+    });
+}
+
+/// What a worker needs to enqueue under its own name.
+#[derive(Clone, Default)]
+struct Inside(Arc<Mutex<Option<WorkManager>>>);
+
+/// A bench whose workers can enqueue.
+fn inside(test: Bench) -> Bench {
+    let inside = Inside::default();
+    let test = test.shaped(|driver| driver.state(inside.clone()));
+    *inside.0.lock().unwrap() = Some(test.manager());
+    test
+}
+
+/// Enqueues its successor under its own name, and then ends as it is told.
+#[worker]
+async fn succeeded_by(
+    name: String,
+    policy: String,
+    fails: bool,
+    #[state] inside: Inside,
+    #[state] diary: Diary,
+) -> Result<String, WorkError> {
+    let manager = inside.0.lock().unwrap().clone();
+    let policy = match &*policy {
+        "replace" => Replace,
+        "keep" => Keep,
+        "append" => Append,
+        _ => AppendOrReplace,
+    };
+    diary.write(&name);
+    if let Some(manager) = manager {
+        manager.enqueue_unique("name", policy, say::request("successor".into())).await?;
+    }
+    if fails { Err(WorkError::permanent("failed")) } else { Ok(name) }
+}
+
+/// Reference UNQ-6 and row 6 of what is changed: a worker that replaces its own name is stopped, its row goes and its answer is
+/// dropped; the new work runs.
+#[test]
+fn unq_6_a_worker_that_replaces_its_own_name_is_stopped_and_its_answer_is_dropped() {
+    on_both_stores(|test| {
+        for fails in [true, false] {
+            let test = inside(test.another());
+            let request = succeeded_by::request("old".into(), "replace".into(), fails);
+            let old = test.enqueue_unique("name", Keep, request).id;
+            test.run_until_idle();
+            let named = test.named("name");
+            assert_eq!((test.find(old), named.len()), (None, 1));
+            assert_eq!(test.output::<String>(named[0]), "successor");
+            assert_eq!(test.diary(), ["old", "successor"]);
+        }
+    });
+}
+
+/// Reference UNQ-1, DEP-8: with KEEP a worker keeps itself; what it appends runs after it, and shares its fate if it fails. With
+/// APPEND_OR_REPLACE the name is free for the next.
+#[test]
+fn unq_2_and_unq_5_what_a_worker_appends_to_its_own_name_shares_its_fate() {
+    on_both_stores(|test| {
+        for (policy, fails, states) in [
+            ("keep", false, vec![Succeeded]),
+            ("append", false, vec![Succeeded; 2]),
+            ("append", true, vec![Failed; 2]),
+            ("append or replace", false, vec![Succeeded; 2]),
+            ("append or replace", true, vec![Failed; 2]),
+        ] {
+            let test = inside(test.another());
+            test.enqueue_unique("name", Keep, succeeded_by::request("old".into(), policy.into(), fails));
+            test.run_until_idle();
+            assert_eq!(test.states(&test.named("name")), states, "{policy}, {fails}");
+            let next = test.enqueue_unique("name", AppendOrReplace, say::request("next".into()));
+            test.run_until_idle();
+            assert_eq!(test.state_of(next.id), Succeeded, "the name is not poisoned");
+        }
+    });
+}
+
+/// Reference UNQ-1: a name that blocked work alone holds counts as free. Here it waits for work of no name, which stays.
+#[test]
+fn unq_1_a_name_that_only_blocked_work_holds_counts_as_free() {
+    on_both_stores(|test| {
+        let root = test.wait(test.manager().enqueue(later("root")));
+        let mut graph = WorkGraph::new();
+        let blocked = graph.add(say::request("blocked".into()));
+        graph.after_stored(blocked, root.id());
+        graph.unique("name", Keep);
+        test.wait(test.manager().enqueue_graph(graph));
+        assert_eq!(test.state_of(blocked.id()), Blocked);
+        let new = test.enqueue_unique("name", Keep, say::request("new".into()));
+        assert_eq!((new.how, test.find(blocked.id())), (Enqueued::Inserted, None));
+        test.run_until_idle();
+        assert_eq!(test.diary(), ["new"]);
+        test.advance(DAY);
+        assert_eq!((test.state_of(root.id()), test.diary()), (Succeeded, vec!["root".to_owned()]));
+    });
+}
+
+/// Reference 2.6, later steps of a chain: what goes on behind a chain has its name, and its policy is not asked again.
+#[test]
+fn unq_3_what_goes_on_behind_a_named_chain_has_its_name_and_asks_no_policy() {
+    on_both_stores(|test| {
+        let chain = test.manager().begin_unique("name", Replace, later("1")).then(join::request("2".into()));
+        let stored = test.wait(chain.enqueue());
+        let more = test.wait(stored.then(join::request("3".into())).enqueue());
+        assert_eq!(more.how, Enqueued::Inserted);
+        let all: Vec<WorkId> = stored.ids.iter().chain(&more.ids).copied().collect();
+        let mut named = test.named("name");
+        named.sort();
+        assert_eq!(named, all);
+        test.advance(DAY);
+        assert_eq!(test.output::<String>(more.ids[0]), "1 2 3");
+    });
+}
+
+/// The neighbourhood of 22: a chain behind one that was dropped is no chain: nothing of it is stored.
+#[test]
+fn unq_1_what_goes_on_behind_a_dropped_chain_is_refused() {
+    on_both_stores(|test| {
+        let old = test.enqueue_unique("name", Keep, later("old")).id;
+        let dropped = test.manager().begin_unique("name", Keep, later("new"));
+        let dropped = test.wait(dropped.enqueue());
+        assert_eq!(dropped.how, Enqueued::Kept(old));
+        assert!(dropped.last.is_none());
+        let refused = test.refused(dropped.then(say::request("x".into())).enqueue());
+        assert!(matches!(refused, EnqueueError::Refused(Refusal::MissingPrerequisite { .. })), "{refused}");
+        assert_eq!(test.query(WorkQuery::all()).len(), 1);
+    });
+}
+
+/// The typed side of the policies: `Kept` gives a handle only when the worker is the same.
+#[test]
+fn unq_1_a_kept_holder_is_a_typed_handle_only_if_it_is_the_same_worker() {
+    on_both_stores(|test| {
+        let manager = test.manager();
+        let old = test.wait(manager.enqueue_unique("name", Keep, later("old"))).handle.unwrap();
+        let same = test.wait(manager.enqueue_unique("name", Keep, say::request("new".into())));
+        assert_eq!((same.how, same.handle.unwrap().id()), (Enqueued::Kept(old.id()), old.id()));
+        let other = test.wait(manager.enqueue_unique("name", Keep, tell::request("new".into())));
+        assert_eq!((other.how, other.handle.is_none()), (Enqueued::Kept(old.id()), true));
     });
 }

@@ -1,5 +1,7 @@
 //! Workers: how they are called, how they end, what they are told (sections 7, 8, 9, 13, A4, E, F, I and K of the upstream suite).
 
+use futures::future::join_all;
+use futures::{FutureExt, StreamExt};
 use workman_core::plan::End;
 use workman_core::record::{AttemptEnd, ParkReason};
 use workman_core::worker::Registry;
@@ -349,5 +351,89 @@ fn sm_1_nothing_makes_finished_work_run_again() {
         test.crash_and_restart();
         test.advance(HOUR);
         assert_eq!([good, bad].map(|id| test.info(id)), before);
+    });
+}
+
+/// WorkSpecDaoTest on scheduled works and reference SCH-3, row 13 of what is changed: what waits, is blocked or is over holds no slot.
+#[test]
+fn sch_3_only_what_runs_holds_a_slot() {
+    on_both_stores(|test| {
+        let test = test.shaped(|driver| {
+            let mut limits = workman_testing::TestDriver::default_limits();
+            limits.async_slots = 1;
+            driver.limits(limits)
+        });
+        test.lose(ConstraintKind::Charging);
+        for n in 0..25 {
+            test.enqueue(say::request("later".into()).initial_delay(DAY));
+            test.enqueue(say::request("constrained".into()).constraints(CHARGING));
+            test.enqueue(flaky::request(n.to_string(), 9));
+        }
+        test.run_until_idle();
+        test.diary();
+        let chain = test.manager().begin_with(say::request("now".into())).then(say::request("then".into()));
+        test.chain(chain);
+        test.run_until_idle();
+        assert_eq!(test.diary(), ["now", "then"]);
+    });
+}
+
+/// TestSchedulerTest `multipleSetInitialDelayMetMultiThreaded_noDeadLock`: many callers at once are all served.
+#[test]
+fn obs_4_many_callers_at_once_are_all_served() {
+    on_both_stores(|test| {
+        let mut watch = test.manager().watch(WorkQuery::tag("say"));
+        let manager = test.manager();
+        let calls = (0..10).map(|n| manager.enqueue(say::request(n.to_string()).initial_delay(HOUR)));
+        let handles: Vec<_> = test.block_on(join_all(calls)).into_iter().map(Result::unwrap).collect();
+        test.advance(HOUR);
+        assert!(handles.iter().all(|handle| test.state_of(handle.id()) == Succeeded));
+        let shown = watch.next().now_or_never().flatten().unwrap();
+        assert_eq!(shown.iter().filter(|info| info.state == Succeeded).count(), 10);
+    });
+}
+
+/// ForceStopRunnableTest `test_doNothingWhenNotForceStopped`: a start changes nothing but what ran when the process died.
+#[test]
+fn rec_1_a_start_changes_nothing_that_did_not_run() {
+    on_both_stores(|test| {
+        let done = test.enqueue(say::request("done".into()));
+        let waits = test.enqueue(say::request("waits".into()).initial_delay(DAY));
+        let retried = test.enqueue(flaky::request("retried".into(), 9).backoff(workman_core::Backoff::linear(HOUR)));
+        let blocked = test.chain(
+            test.manager().begin_with(say::request("a".into()).initial_delay(DAY)).then(say::request("b".into())),
+        );
+        let periodic = test.enqueue_periodic(say::periodic("p".into(), DAY));
+        let runs = test.enqueue(held::request("runs".into()));
+        test.run_until_idle();
+        let others = [done, waits, retried, blocked[0], blocked[1], periodic];
+        let before = others.map(|id| test.info(id));
+        test.crash_and_restart();
+        test.run_until_idle();
+        assert_eq!(others.map(|id| test.info(id)), before);
+        assert_eq!((test.state_of(runs), test.info(runs).deaths), (Running, 1));
+        test.restart();
+        assert_eq!(others.map(|id| test.info(id)), before);
+    });
+}
+
+/// GreedySchedulerTimeoutTest: an attempt that takes too long is stopped with that reason and is tried again. There it is a limit of
+/// 90 minutes for all work, here each request's own; row 2 of what is changed: it is a failed attempt.
+#[test]
+fn sch_4_an_attempt_that_takes_too_long_is_stopped_and_is_a_failed_one() {
+    on_both_stores(|test| {
+        let id = test.enqueue(listens::request().timeout(90 * MINUTE).max_attempts(2));
+        let patient = test.enqueue(listens::request());
+        test.advance(90 * MINUTE - secs(1));
+        assert_eq!(test.states(&[id, patient]), [Running, Running]);
+        test.advance(secs(1));
+        let timeout = Some(StopReason::Timeout);
+        let info = test.info(id);
+        assert_eq!((info.state, info.stop_reason, info.failures), (Waits, timeout, 1));
+        assert_eq!(test.diary(), ["None false".to_owned(), "None false".into(), format!("{timeout:?} true")]);
+        assert_eq!(test.due_in(id), secs(30), "and it backs off");
+        test.advance(2 * HOUR);
+        assert_eq!(test.states(&[id, patient]), [Failed, Running], "attempts that take too long are spent too");
+        assert!(test.info(id).last_error().unwrap().to_string().contains("5400s"));
     });
 }
