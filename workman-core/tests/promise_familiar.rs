@@ -8,7 +8,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use futures::StreamExt;
+use futures::stream::{self, Stream, StreamExt};
 use support::{Bystanders, HOUR, MINUTE, secs};
 use workman_core::record::{AttemptEnd, Schedule};
 use workman_core::{
@@ -284,6 +284,31 @@ fn a_driver_names_an_id_that_it_does_not_know() {
     let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test.info(unknown))).unwrap_err();
     let message = asked.downcast_ref::<String>().unwrap();
     assert!(message.contains(&unknown.to_string()), "{message}");
+}
+
+#[worker]
+fn counts_up(cx: WorkContext, to: u32) -> impl Stream<Item = Result<u32, WorkError>> {
+    stream::unfold((cx, 0), move |(cx, last)| async move {
+        let slept = if last < to { cx.sleep(secs(10)).await } else { return None };
+        Some((slept.map(|()| last + 1).map_err(WorkError::from), (cx, last + 1)))
+    })
+}
+
+#[test]
+fn the_items_of_a_stream_are_progress_and_the_last_is_the_output() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let id = test.enqueue(counts_up::request(3));
+    let progress = || test.info(id).progress.map(|progress| progress.decode::<u32>().unwrap());
+    test.run_until_idle();
+    assert_eq!(progress(), None);
+    for item in 1..3 {
+        test.advance(secs(10));
+        assert_eq!((progress(), test.state_of(id)), (Some(item), WorkState::Running));
+    }
+    test.advance(secs(10));
+    assert_eq!((progress(), test.output::<u32>(id)), (None, 3));
+    bystanders.are_untouched(&test);
 }
 
 /// Notes the spans that begin, with their fields.
