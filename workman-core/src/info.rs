@@ -1,10 +1,13 @@
 //! [`WorkInfo`]: what everybody may know about a work, as a snapshot.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::constraints::Constraints;
 use crate::data::Payload;
 use crate::id::WorkId;
+use crate::policy::{Backoff, OnInterruption, OutOfQuotaPolicy};
 use crate::record::{AttemptEnd, AttemptRecord, ErrorText, InputShape, ParkReason, Schedule};
 use crate::state::{StopReason, WorkState};
 use crate::time::Timestamp;
@@ -31,14 +34,34 @@ pub struct WorkInfo {
     pub state: WorkState,
     /// Why it can't run until somebody helps, if that is so.
     pub parked: Option<ParkReason>,
-    /// When it may run next: delay, backoff and period, never constraints. Only while it is enqueued.
+    /// When it may run next: delay, backoff, period and override, never constraints. Only while it is enqueued; it may lie in
+    /// the past.
     pub next_run: Option<Timestamp>,
+    /// The override of the next run, if periodic work has one: what counts in place of period and backoff, once. While the work
+    /// runs, an override that was given during the run.
+    pub next_run_override: Option<Timestamp>,
     /// When it may run.
     pub constraints: Constraints,
-    /// Once, or again and again.
+    /// Once, or again and again; with the length of a period and its flex.
     pub schedule: Schedule,
+    /// How long it waits after it was enqueued or unblocked.
+    pub initial_delay: Duration,
+    /// How long it waits after a failed attempt.
+    pub backoff: Backoff,
+    /// After how many failed attempts it fails for good, or the period of periodic work; `None` is never.
+    pub max_attempts: Option<u32>,
+    /// What an interruption by the system does to it.
+    pub on_interruption: OnInterruption,
+    /// How long an attempt may take.
+    pub timeout: Option<Duration>,
     /// Greater runs first.
     pub priority: i8,
+    /// Whether it goes before all other work; `None` if it never asked for that.
+    pub expedited: Option<Expedited>,
+    /// How long it asked to be kept after it finished, at the least.
+    pub keep_results_for_at_least: Duration,
+    /// What its runs are called in traces, if not by the worker's name.
+    pub trace_tag: Option<Arc<str>>,
     /// How often it was updated.
     pub generation: u32,
     /// Completed periods.
@@ -65,6 +88,36 @@ pub struct WorkInfo {
     pub progress: Option<Payload>,
     /// What it gave.
     pub output: Option<Payload>,
+}
+
+/// How far the wish to be expedited is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Expedited {
+    /// What it asked for, should the budget be spent.
+    pub policy: OutOfQuotaPolicy,
+    /// What came of it so far.
+    pub state: ExpeditedState,
+}
+
+/// What came of the wish to be expedited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExpeditedState {
+    /// It goes first, or runs as expedited work now.
+    Granted,
+    /// The budget was spent before it ran, so it is ordinary work.
+    FellBack,
+    /// It has run already, and retries are never expedited.
+    Used,
+}
+
+impl fmt::Display for ExpeditedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ExpeditedState::Granted => "expedited",
+            ExpeditedState::FellBack => "ordinary, since the budget of expedited work was spent",
+            ExpeditedState::Used => "ordinary, since only the first run is expedited",
+        })
+    }
 }
 
 impl WorkInfo {

@@ -175,11 +175,11 @@ pub use data::Payload;
 pub use dispatcher::{MissingSensor, ShutdownReport};
 pub use health::HealthStatus;
 pub use id::WorkId;
-pub use info::WorkInfo;
+pub use info::{Expedited, ExpeditedState, WorkInfo};
 pub use limits::{Limits, WorkManagerLimits};
 pub use manager::{
     ActionError, Builder, DrainReport, Engine, EnqueueError, Explanation, HandleError, OutputError, StartError,
-    UniqueWork, Updatable, UpdateError, WorkHandle, WorkManager,
+    UniqueWork, Updatable, UpdateError, Wait, WorkHandle, WorkManager,
 };
 pub use plan::{Enqueued, Refusal, UpdateResult};
 pub use policy::{

@@ -8,14 +8,16 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use futures::StreamExt;
 use support::{Bystanders, DAY, HOUR, MINUTE, ends, secs};
 use workman_core::record::AttemptEnd;
 use workman_core::{
-    ActionError, Backoff, ConstraintKind, Constraints, EnqueueError, NoteError, Nothing, Request, StopReason,
-    WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState, worker,
+    ActionError, Backoff, Clock, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingWorkPolicy, NoteError,
+    Nothing, Request, StopReason, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector,
+    WorkState, worker,
 };
 use workman_testing::{Fault, Signal, TestDriver, VirtualClock};
 
@@ -480,6 +482,58 @@ fn per_8_periodic_work_shows_no_output_and_no_success() {
     bystanders.are_untouched(&test);
 }
 
+// ---- unique names ----
+
+/// The manager of the program, for workers that enqueue.
+type Here = Arc<OnceLock<WorkManager>>;
+
+#[worker]
+async fn replaces_itself(#[state] here: Here, #[state] log: Log, cx: &WorkContext) -> Result<String, EnqueueError> {
+    let manager = here.get().unwrap();
+    let replaced = manager.enqueue_unique("self", ExistingWorkPolicy::Replace, ends_in::request("new".into())).await?;
+    let reason = cx.until_stopped().await.reason;
+    log.lock().unwrap().push(format!("{} {reason}", replaced.how == Enqueued::Replaced(vec![cx.id()])));
+    Ok("old".into())
+}
+
+#[test]
+fn unq_6_a_worker_that_replaces_itself_is_stopped_and_its_result_is_dropped() {
+    let here = Here::default();
+    let (test, log) = driver();
+    let test = test.state(here.clone());
+    let bystanders = Bystanders::of(&test);
+    here.set(test.manager()).unwrap();
+    let old = test.enqueue_unique("self", ExistingWorkPolicy::Keep, replaces_itself::request());
+    test.run_until_idle();
+    assert_eq!(take(&log), [format!("true {}", StopReason::Replaced)]);
+    let holders = test.query(WorkQuery::unique("self"));
+    assert_eq!(holders.len(), 1);
+    assert_eq!((test.find(old.id), test.output::<String>(holders[0].id)), (None, "new".into()));
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn unq_7_old_and_new_work_of_a_name_change_places_in_one_commit_or_not_at_all() {
+    let (test, log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let replace = |request| test.enqueue_unique("name", ExistingWorkPolicy::Replace, request);
+    let old = replace(hears::request()).id;
+    test.run_until_idle();
+    test.fail_at(test.commits() + 1, Fault::Rejected);
+    let (manager, new) = (test.manager(), hears::request());
+    let failed = test.block_on(manager.enqueue_unique("name", ExistingWorkPolicy::Replace, new.clone())).map(|_| ());
+    assert!(matches!(failed, Err(EnqueueError::Store { .. })), "{failed:?}");
+    test.advance(MINUTE);
+    assert_eq!((test.state_of(old), test.find(new.id()), take(&log)), (WorkState::Running, None, Vec::new()));
+
+    let commits = test.commits();
+    let new = replace(new).id;
+    assert_eq!((test.commits(), test.find(old)), (commits + 1, None));
+    test.run_until_idle();
+    assert_eq!((take(&log), test.state_of(new)), (vec![StopReason::Replaced.to_string()], WorkState::Running));
+    bystanders.are_untouched(&test);
+}
+
 // ---- cancellation ----
 
 #[test]
@@ -649,17 +703,30 @@ async fn logs(number: u32, #[state] log: Log, cx: &WorkContext) -> Result<(), Wo
     Ok(())
 }
 
+#[worker]
+async fn logs_too(number: u32, #[state] log: Log, cx: &WorkContext) -> Result<(), WorkError> {
+    log.lock().unwrap().push(number.to_string());
+    cx.sleep(secs(1)).await?;
+    Ok(())
+}
+
+/// Of one worker and of several, at once and after a delay.
 #[test]
 fn sch_2_and_sch_6_greater_priority_goes_first_and_equals_in_the_order_of_their_enqueue() {
-    let log = Log::default();
-    let test = one_slot().state(log.clone());
-    let bystanders = Bystanders::of(&test);
-    for (number, priority) in [(1, 0), (2, 0), (3, 5), (4, -5), (5, 5), (6, 0)] {
-        test.enqueue(logs::request(number).priority(priority));
+    for (every, delay) in [(1, secs(0)), (2, secs(0)), (2, secs(10))] {
+        let log = Log::default();
+        let test = one_slot().state(log.clone());
+        let bystanders = Bystanders::of(&test);
+        test.enqueue(takes::request(5).initial_delay(delay));
+        for (number, priority) in [(1, 0), (2, 0), (3, 5), (4, -5), (5, 5), (6, 0), (7, -5)] {
+            let request = if number % every == 0 { logs::request(number) } else { logs_too::request(number) };
+            test.enqueue(request.priority(priority).initial_delay(delay));
+        }
+        test.advance(secs(30));
+        let first = if delay.is_zero() { "the slot was taken" } else { "the greatest goes first" };
+        assert_eq!(take(&log), ["3", "5", "1", "2", "6", "4", "7"], "{first}");
+        bystanders.are_untouched(&test);
     }
-    test.advance(secs(6));
-    assert_eq!(take(&log), ["1", "3", "5", "2", "6", "4"], "the first found a free slot");
-    bystanders.are_untouched(&test);
 }
 
 #[test]
@@ -693,7 +760,46 @@ fn sch_4_no_work_is_too_many_and_no_run_too_long() {
     bystanders.are_untouched(&test);
 }
 
+// ---- start and recovery ----
+
+/// The store's time goes on where its last commit was, so that the work waits for its stated delay again at the most.
+#[test]
+fn rec_8_a_clock_that_was_set_back_while_the_program_was_off_delays_nothing() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let delayed = test.enqueue(takes::request(0).initial_delay(HOUR));
+    test.advance(30 * MINUTE);
+    test.clock().set_wall(test.clock().wall() - DAY);
+    test.crash_and_restart();
+    test.advance(30 * MINUTE - MILLI);
+    assert_eq!(test.state_of(delayed), WorkState::Enqueued);
+    test.advance(31 * MINUTE);
+    assert_eq!(test.state_of(delayed), WorkState::Succeeded);
+    bystanders.are_untouched(&test);
+}
+
 // ---- observation ----
+
+#[test]
+fn obs_1_the_works_of_a_chain_are_watched_together() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let chain = test.manager().begin_with([takes::request(1), takes::request(2)]).then(collects::request());
+    let chain = test.block_on(chain.enqueue()).unwrap();
+    let mut watched = test.manager().watch(chain.query());
+    let mut states = || {
+        let works = test.block_on(watched.next()).unwrap();
+        chain.ids.iter().map(|id| works.iter().find(|info| info.id == *id).unwrap().state).collect::<Vec<_>>()
+    };
+    use WorkState::{Blocked, Running, Succeeded};
+    test.run_until_idle();
+    assert_eq!(states(), [Running, Running, Blocked]);
+    test.advance(secs(1));
+    assert_eq!(states(), [Succeeded, Running, Blocked]);
+    test.advance(secs(1));
+    assert_eq!(states(), [Succeeded; 3]);
+    bystanders.are_untouched(&test);
+}
 
 #[test]
 fn obs_3_finished_work_is_shown_as_long_as_it_is_stored() {

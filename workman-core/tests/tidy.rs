@@ -26,7 +26,7 @@ const ROOMS: [(&str, &str); 22] = [
     ("constraints", "state"),
     ("record", "constraints data id policy state time"),
     ("info", "constraints data id record state time"),
-    ("query", "id info record state store::index"),
+    ("query", "id info record state store::index time"),
     ("plan", "constraints data id policy query record state store::index time"),
     ("store", "constraints data id info plan query record state time"),
     ("runtime", ""),

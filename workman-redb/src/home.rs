@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 use workman_core::id::WorkId;
+use workman_core::record::Meta;
+use workman_core::store::embedded::{Row, RowKey, Rows, RowsMut};
+use workman_core::store::index::IndexRange;
+use workman_core::store::{StoreError, StoreErrorKind};
 
 use crate::ballast::{private, sibling};
 use crate::codec::{Body, Format};
@@ -19,7 +23,7 @@ use crate::rows::{FORMAT_KEY, NAMES, TableId};
 use crate::tables::WriteTables;
 
 /// The version of the file format that this build writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The first bytes of every redb file.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -54,10 +58,11 @@ impl Home {
             Home::File(path) => self.create_file(path, cache),
             Home::Disk(open) => {
                 let database = self.check(open(&builder(cache)))?;
-                match self.format_of(&database)? {
-                    Some(format) => Ok((database, format)),
-                    None => self.begin(&database).map(|format| (database, format)),
-                }
+                let format = match self.format_of(&database)? {
+                    Some(format) => self.upgrade(&database, format)?,
+                    None => self.begin(&database)?,
+                };
+                Ok((database, format))
             }
         }
     }
@@ -70,7 +75,10 @@ impl Home {
         };
         let database = self.check(database)?;
         match self.format_of(&database)? {
-            Some(format) if format.instance == instance => Ok(database),
+            Some(format) if format.instance == instance => {
+                self.upgrade(&database, format)?;
+                Ok(database)
+            }
             _ => Err(self.not_a_store("it is another store than the one that was opened")),
         }
     }
@@ -92,6 +100,7 @@ impl Home {
         };
         drop(peek);
         let database = self.check(hand_over(file).and_then(|file| builder(cache).create_file(file)))?;
+        let format = self.upgrade(&database, format)?;
         Ok((database, format))
     }
 
@@ -129,19 +138,49 @@ impl Home {
 
     /// Makes the tables of an empty database, and says what it is.
     fn begin(&self, database: &Database) -> Result<Format, OpenError> {
-        let refused = |error: workman_core::store::StoreError| OpenError::Io {
-            path: self.path().to_owned(),
-            source: io::Error::other(error),
-        };
         let format = Format { version: FORMAT, instance: WorkId::generate() };
+        self.write(database, |tables| tables.put_format(format))?;
+        Ok(format)
+    }
+
+    /// Makes a store of an older format one of today's, in one commit. Rows are read in every version, and become today's when
+    /// they change; what is missing is the count of finished works, which format 1 did not keep.
+    fn upgrade(&self, database: &Database, format: Format) -> Result<Format, OpenError> {
+        if format.version == FORMAT {
+            return Ok(format);
+        }
+        let upgraded = Format { version: FORMAT, ..format };
+        self.write(database, |tables| {
+            if let Some(Row::Meta(meta)) = tables.get(RowKey::Meta)? {
+                let finished = count(tables, &IndexRange::finished())?;
+                tables.put(Row::Meta(Meta { finished, ..meta }))?;
+            }
+            tables.put_format(upgraded)
+        })?;
+        tracing::info!(store = %self.path().display(), from = format.version, to = FORMAT, "the store has a newer format now");
+        Ok(upgraded)
+    }
+
+    /// Writes in one commit that is synced.
+    fn write(
+        &self,
+        database: &Database,
+        write: impl FnOnce(&mut WriteTables<'_, '_>) -> Result<(), StoreError>,
+    ) -> Result<(), OpenError> {
+        let refused = |error: StoreError| {
+            let path = self.path().to_owned();
+            match error.kind() {
+                StoreErrorKind::Corrupted => OpenError::Corrupted { path, why: error.to_string() },
+                _ => OpenError::Io { path, source: io::Error::other(error) },
+            }
+        };
         let mut transaction = self.check(database.begin_write())?;
         transaction.set_quick_repair(true);
         let place = self.path().display().to_string();
         let mut tables = WriteTables::open(&place, &transaction, None).map_err(refused)?;
-        tables.put_format(format).map_err(refused)?;
+        write(&mut tables).map_err(refused)?;
         drop(tables);
-        self.check(transaction.commit())?;
-        Ok(format)
+        self.check(transaction.commit())
     }
 
     /// What a database says that it is; `None` if it is empty.
@@ -174,6 +213,22 @@ impl Home {
 
     fn not_a_store(&self, why: &str) -> OpenError {
         OpenError::NotAStore { path: self.path().to_owned(), why: why.into() }
+    }
+}
+
+/// How many entries are read at a time while they are counted.
+const STRIDE: usize = 4_096;
+
+/// How many entries lie in a stretch of the index.
+fn count(rows: &impl Rows, range: &IndexRange) -> Result<u64, StoreError> {
+    let (mut count, mut range) = (0, range.clone());
+    loop {
+        let keys = rows.scan(&range, STRIDE)?;
+        count += keys.len() as u64;
+        match keys.last() {
+            Some(last) if keys.len() == STRIDE => range = range.after(Some(last.clone())),
+            _ => return Ok(count),
+        }
     }
 }
 

@@ -11,12 +11,18 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use redb::{Database, ReadableDatabase, TableDefinition};
+use support::disk::{Disk, Fault, Survivors};
 use support::workload::Workload;
-use support::{Folder, block_on, dump, run};
+use support::{Folder, Random, block_on, dump, run};
+use workman_core::id::WorkId;
 use workman_core::info::WorkInfo;
 use workman_core::plan::Command;
+use workman_core::policy::OnInterruption;
 use workman_core::query::{PageRequest, WorkQuery};
+use workman_core::record::{Schedule, Urgency, WorkRecord};
 use workman_core::store::Store;
+use workman_core::store::embedded::Dump;
 use workman_redb::RedbStore;
 
 fn golden(name: &str) -> PathBuf {
@@ -47,30 +53,122 @@ fn summary(store: &RedbStore) -> String {
     lines.join("\n") + "\n"
 }
 
+/// Makes a file that has everything that format 2 brought.
 fn write_golden() {
-    let file = golden("format-1.store");
-    let _ = fs::remove_file(&file);
-    let store = RedbStore::open(&file).unwrap();
-    let mut workload = Workload::new(0x901d);
-    for _ in 0..60 {
-        let units = workload.call();
-        workload.learn(&block_on(store.transact(units)).unwrap());
+    let file = golden("format-2.store");
+    for seed in 0x901d.. {
+        let _ = fs::remove_file(&file);
+        let store = RedbStore::open(&file).unwrap();
+        let mut workload = Workload::new(seed);
+        for _ in 0..120 {
+            let units = workload.call();
+            workload.learn(&block_on(store.transact(units)).unwrap());
+        }
+        if what_is_new_in_2(&dump(&store)).iter().all(|(_, is_there)| *is_there) {
+            fs::write(golden("format-2.txt"), summary(&store)).unwrap();
+            break;
+        }
     }
-    fs::write(golden("format-1.txt"), summary(&store)).unwrap();
-    drop(store);
-    fs::remove_file(golden("format-1.store.ballast")).unwrap();
+    fs::remove_file(golden("format-2.store.ballast")).unwrap();
 }
 
-#[test]
-fn a_file_of_format_1_reads_as_it_did_and_can_be_written() {
-    if std::env::var("WORKMAN_GOLDEN").is_ok_and(|wish| wish == "write") {
-        write_golden();
-    }
+/// What format 1 could not hold, and whether it is there.
+fn what_is_new_in_2(dump: &Dump) -> [(&'static str, bool); 9] {
+    let any = |is_it: &dyn Fn(&WorkRecord) -> bool| dump.records.values().any(is_it);
+    [
+        ("expedited work", any(&|record| record.urgency == Urgency::Expedited)),
+        ("its lane", dump.lanes.iter().any(|lane| lane.urgency == Urgency::Expedited)),
+        ("its run time", !dump.meta.expedited.steps.is_empty()),
+        ("a timeout", any(&|record| record.terms.timeout.is_some())),
+        ("jitter", any(&|record| record.terms.backoff.jitter_percent() > 0)),
+        ("backoff after interruptions", any(&|record| record.terms.on_interruption == OnInterruption::BackOff)),
+        ("an override", any(&|record| record.period.is_some_and(|period| period.next_run.is_some()))),
+        ("a trace tag", dump.specs.values().any(|spec| spec.trace_tag.is_some())),
+        ("a cancellation of everything", dump.meta.last_cancel_all.is_some()),
+    ]
+}
+
+/// The version in the row that says what the file is; it lies behind the eight bytes of its envelope's head.
+fn stored_format(file: &Path) -> u8 {
+    let meta: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
+    let database = Database::open(file).unwrap();
+    let table = database.begin_read().unwrap().open_table(meta).unwrap();
+    table.get(&b"format"[..]).unwrap().unwrap().value()[8]
+}
+
+/// Opens a copy of a golden file, compares it, and goes on writing it.
+fn reads_as_it_did(format: &str) -> Dump {
     let folder = Folder::new("golden");
-    fs::copy(golden("format-1.store"), folder.store()).unwrap();
+    fs::copy(golden(&format!("{format}.store")), folder.store()).unwrap();
     let store = RedbStore::open(folder.store()).unwrap();
-    assert_eq!(summary(&store), fs::read_to_string(golden("format-1.txt")).unwrap());
+    assert_eq!(summary(&store), fs::read_to_string(golden(&format!("{format}.txt"))).unwrap());
+    let opened = dump(&store);
     run(&store, Command::Attach, 1_800_000_000_000).unwrap().unwrap();
     run(&store, Command::Rescue, 1_800_000_000_000).unwrap().unwrap();
     dump(&store);
+    drop(store);
+    assert_eq!(stored_format(&folder.store()), 2, "it has the format of today");
+    let again = RedbStore::open(folder.store()).unwrap();
+    let ids = opened.records.keys().copied().collect::<Vec<WorkId>>();
+    assert_eq!(dump(&again).records.keys().copied().collect::<Vec<WorkId>>(), ids, "also when it is opened once more");
+    opened
+}
+
+#[test]
+fn e1_a_file_of_format_1_is_upgraded_when_it_is_opened_and_reads_as_it_did() {
+    assert_eq!(stored_format_of_copy("format-1"), 1);
+    let opened = reads_as_it_did("format-1");
+    assert!(opened.meta.finished > 0, "what had finished was counted");
+    assert!(opened.lanes.iter().all(|lane| lane.urgency == Urgency::Ordinary));
+    let ordinary = |record: &WorkRecord| record.urgency == Urgency::Ordinary && record.terms.timeout.is_none();
+    assert!(opened.records.values().all(ordinary), "nobody asked for what did not exist");
+    let whole = opened.records.values().filter_map(|record| match record.terms.schedule {
+        Schedule::Every { interval, flex } => Some(interval == flex),
+        _ => None,
+    });
+    assert!(whole.clone().count() > 0 && whole.clone().all(|whole| whole), "a period without flex");
+}
+
+#[test]
+fn e1_a_file_of_format_2_reads_as_it_did_and_can_be_written() {
+    if std::env::var("WORKMAN_GOLDEN").is_ok_and(|wish| wish == "write") {
+        write_golden();
+    }
+    assert_eq!(stored_format_of_copy("format-2"), 2);
+    let opened = reads_as_it_did("format-2");
+    for (what, is_there) in what_is_new_in_2(&opened) {
+        assert!(is_there, "{what}");
+    }
+}
+
+#[test]
+fn s4_a_power_cut_during_the_upgrade_leaves_a_store_that_opens_and_lost_nothing() {
+    let old = fs::read(golden("format-1.store")).unwrap();
+    let expected = fs::read_to_string(golden("format-1.txt")).unwrap();
+    let mut random = Random::new(0x0_1dd1);
+    let open = |disk: &Disk| {
+        let disk = disk.clone();
+        RedbStore::builder_on(move || Ok(disk.clone())).inline().open()
+    };
+    for cut in 0.. {
+        let disk = Disk::of(old.clone());
+        disk.plan_fault(cut, Fault::PowerLoss);
+        drop(open(&disk));
+        if !disk.is_dead() {
+            assert!(cut > 3, "only {cut} operations");
+            break;
+        }
+        use Survivors::{Everything, Nothing, Prefix, Subset, Torn};
+        for survivors in [Nothing, Everything, Prefix, Subset, Torn] {
+            let store = open(&disk.after_power_loss(survivors, &mut random)).unwrap();
+            assert_eq!(summary(&store), expected, "cut at {cut}, {survivors:?} survive, seed {:#x}", random.seed);
+            dump(&store);
+        }
+    }
+}
+
+fn stored_format_of_copy(format: &str) -> u8 {
+    let folder = Folder::new("golden-format");
+    fs::copy(golden(&format!("{format}.store")), folder.store()).unwrap();
+    stored_format(&folder.store())
 }

@@ -8,12 +8,16 @@ use super::WorkManager;
 use crate::dispatcher::Role;
 use crate::health::HealthStatus;
 use crate::id::WorkId;
-use crate::info::WorkInfo;
+use crate::info::{ExpeditedState, WorkInfo};
+use crate::query::{PageRequest, WorkQuery};
 use crate::record::ParkReason;
 use crate::sensor::Unmet;
 use crate::state::WorkState;
 use crate::store::StoreError;
 use crate::worker::StateKey;
+
+/// How many open prerequisites an explanation names.
+const NAMED_PREREQUISITES: usize = 10;
 
 /// Why a work is not running; the first reason that applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub enum Explanation {
     Blocked {
         /// How many are open.
         open: u32,
+        /// Which, in the order of their ids; the first ten.
+        on: Vec<WorkId>,
     },
     /// It can't run until somebody helps.
     Parked {
@@ -41,8 +47,8 @@ pub enum Explanation {
     NotDue {
         /// How long it still takes.
         left: Duration,
-        /// How many attempts have failed; greater than 0 means that it waits for its backoff.
-        failures: u32,
+        /// What it waits for.
+        wait: Wait,
     },
     /// This manager only enqueues.
     EnqueuesOnly,
@@ -66,8 +72,59 @@ pub enum Explanation {
     },
     /// All slots for its kind of worker are taken.
     NoSlot,
+    /// It asked to be expedited, but the budget for such work is spent, and all ordinary slots are taken.
+    OutOfQuota,
     /// Nothing is in its way: it starts at any moment.
     Starting,
+}
+
+/// What work waits for whose time has not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wait {
+    /// The end of its initial delay.
+    Delay,
+    /// The next period.
+    Period,
+    /// The time that an override names, in place of everything else.
+    Override,
+    /// Its backoff, or the time that its last attempt asked for.
+    Backoff {
+        /// How many attempts have failed.
+        failures: u32,
+        /// How often it was interrupted.
+        interruptions: u32,
+    },
+}
+
+impl Wait {
+    /// What `info` waits for until `next_run`.
+    fn of(info: &WorkInfo) -> Self {
+        let (failures, interruptions) = (info.failures, info.interruptions);
+        if info.next_run_override.is_some_and(|at| info.next_run == Some(at)) {
+            Wait::Override
+        } else if failures > 0 || interruptions > 0 || info.deaths > 0 {
+            Wait::Backoff { failures, interruptions }
+        } else if info.periods > 0 {
+            Wait::Period
+        } else {
+            Wait::Delay
+        }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wait::Delay => f.write_str("its initial delay"),
+            Wait::Period => f.write_str("its next period"),
+            Wait::Override => f.write_str("the time that an override names"),
+            Wait::Backoff { failures, interruptions: 0 } => write!(f, "its backoff after {failures} failed attempts"),
+            Wait::Backoff { failures, interruptions } => {
+                write!(f, "its backoff after {failures} failed attempts and {interruptions} interruptions")
+            }
+        }
+    }
 }
 
 impl fmt::Display for Explanation {
@@ -76,13 +133,16 @@ impl fmt::Display for Explanation {
             Explanation::NotFound => f.write_str("no such work"),
             Explanation::Finished(state) => write!(f, "{state}"),
             Explanation::Running => f.write_str("running"),
-            Explanation::Blocked { open: 1 } => f.write_str("1 prerequisite is open"),
-            Explanation::Blocked { open } => write!(f, "{open} prerequisites are open"),
+            Explanation::Blocked { open, on } => {
+                let are = if *open == 1 { "prerequisite is" } else { "prerequisites are" };
+                write!(f, "{open} {are} open")?;
+                on.iter().enumerate().try_for_each(|(place, id)| write!(f, "{}{id}", if place == 0 { ": " } else { ", " }))?;
+                f.write_str(if on.len() < *open as usize { " .." } else { "" })
+            }
             Explanation::Parked { worker, why } => {
                 write!(f, "work of worker \"{worker}\" is parked: {why}; {}", way_out(why))
             }
-            Explanation::NotDue { left, failures: 0 } => write!(f, "due in {left:?}"),
-            Explanation::NotDue { left, failures } => write!(f, "due in {left:?}, after {failures} failed attempts"),
+            Explanation::NotDue { left, wait } => write!(f, "due in {left:?}: it waits for {wait}"),
             Explanation::EnqueuesOnly => {
                 f.write_str("this manager only enqueues; it runs where one without `enqueue_only()` is started")
             }
@@ -102,6 +162,9 @@ impl fmt::Display for Explanation {
             Explanation::Degraded { error } => f.write_str(error),
             Explanation::NoSlot => f.write_str(
                 "all slots for its kind of worker are taken; see `Limits::async_slots` and `Limits::blocking_slots`",
+            ),
+            Explanation::OutOfQuota => f.write_str(
+                "the budget of expedited work is spent, so it is ordinary work now, and all slots for that are taken; see `Limits::expedited_budget`",
             ),
             Explanation::Starting => f.write_str("starting"),
         }
@@ -125,15 +188,26 @@ impl WorkManager {
     pub async fn explain(&self, id: WorkId) -> Result<Explanation, StoreError> {
         Ok(match self.info(id).await? {
             None => Explanation::NotFound,
+            Some(info) if info.state == WorkState::Blocked => {
+                Explanation::Blocked { open: info.open_prerequisites, on: self.open_prerequisites(&info).await? }
+            }
             Some(info) => self.explain_info(&info),
         })
+    }
+
+    /// The first prerequisites that have not succeeded.
+    async fn open_prerequisites(&self, info: &WorkInfo) -> Result<Vec<WorkId>, StoreError> {
+        let query = WorkQuery::ids(info.prerequisites.iter().copied());
+        let query = query.state(WorkState::Blocked).state(WorkState::Enqueued).state(WorkState::Running);
+        let page = self.page(PageRequest { query, after: None, limit: NAMED_PREREQUISITES }).await?;
+        Ok(page.works.into_iter().map(|info| info.id).collect())
     }
 
     fn explain_info(&self, info: &WorkInfo) -> Explanation {
         let core = self.core();
         match info.state {
             WorkState::Running => return Explanation::Running,
-            WorkState::Blocked => return Explanation::Blocked { open: info.open_prerequisites },
+            WorkState::Blocked => return Explanation::Blocked { open: info.open_prerequisites, on: Vec::new() },
             WorkState::Enqueued => {}
             finished => return Explanation::Finished(finished),
         }
@@ -142,7 +216,7 @@ impl WorkManager {
         }
         let left = info.next_run.map(|at| at.since(core.store_now())).unwrap_or_default();
         if !left.is_zero() {
-            return Explanation::NotDue { left, failures: info.failures };
+            return Explanation::NotDue { left, wait: Wait::of(info) };
         }
         if core.role == Role::EnqueuesOnly {
             return Explanation::EnqueuesOnly;
@@ -158,7 +232,10 @@ impl WorkManager {
         match core.health.status() {
             HealthStatus::Ended => Explanation::ManagerEnded,
             HealthStatus::Degraded { error, .. } => Explanation::Degraded { error },
-            HealthStatus::Healthy if !core.slots.has_room(worker.def.kind) => Explanation::NoSlot,
+            HealthStatus::Healthy if !core.slots.has_room(worker.def.kind) => match info.expedited {
+                Some(expedited) if expedited.state == ExpeditedState::FellBack => Explanation::OutOfQuota,
+                _ => Explanation::NoSlot,
+            },
             HealthStatus::Healthy => Explanation::Starting,
         }
     }

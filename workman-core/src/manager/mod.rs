@@ -34,7 +34,7 @@ use crate::worker::{Worker, WorkerDef, WorkerType};
 pub use builder::{Builder, Engine, StartError};
 pub use enqueue::EnqueueError;
 pub(crate) use enqueue::Naming;
-pub use explain::Explanation;
+pub use explain::{Explanation, Wait};
 pub use handle::{OutputError, WorkHandle};
 pub(crate) use order::Declared;
 pub use steer::{ActionError, Updatable, UpdateError};

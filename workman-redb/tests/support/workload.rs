@@ -1,5 +1,6 @@
 //! A seeded stream of commands that knows enough of the answers to go on sensibly.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,16 +8,19 @@ use workman_core::constraints::{Constraints, NetworkType};
 use workman_core::data::{Codec, Payload};
 use workman_core::id::WorkId;
 use workman_core::plan::{
-    Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, Note, OpenLane, Settle, SuspectsAllowed,
-    Unique, UniquePolicy, WorkerKind,
+    Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, NextScheduleTime, Note, OpenLane, Prune,
+    Retention, Room, Settle, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
 };
-use workman_core::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OnInterruption};
+use workman_core::policy::{
+    Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OnInterruption, OutOfQuotaPolicy,
+};
 use workman_core::query::WorkSelector;
 use workman_core::record::{
     ErrorText, InputShape, LaneId, Notes, ParkReason, Prerequisites, Schedule, Terms, Urgency, WorkSpec,
 };
 use workman_core::state::StopReason;
 use workman_core::store::{Unit, UnitResult};
+use workman_core::time::Timestamp;
 
 use super::{Random, at};
 
@@ -29,6 +33,8 @@ pub struct Workload {
     ids: Vec<WorkId>,
     held: Vec<(WorkId, u64)>,
     epochs: Vec<u64>,
+    /// Lanes that are known not to be ordinary.
+    urgencies: BTreeMap<LaneId, Urgency>,
     next_id: u128,
     now: i64,
 }
@@ -40,6 +46,7 @@ impl Workload {
             ids: Vec::new(),
             held: Vec::new(),
             epochs: Vec::new(),
+            urgencies: BTreeMap::new(),
             next_id: 1,
             now: 1_700_000_000_000,
         }
@@ -61,7 +68,13 @@ impl Workload {
     pub fn learn(&mut self, results: &[UnitResult]) {
         for result in results.iter().flatten() {
             match result {
-                Applied::Attached { epoch, .. } => self.epochs.push(*epoch),
+                Applied::Attached { epoch, lanes, .. } => {
+                    self.epochs.push(*epoch);
+                    self.urgencies.extend(lanes.iter().map(|lane| (lane.id, lane.urgency)));
+                }
+                Applied::Reclaimed { lanes, .. } => {
+                    self.urgencies.extend(lanes.iter().map(|lane| (lane.id, lane.urgency)));
+                }
                 Applied::Claimed { works, .. } => self.held.extend(works.iter().map(held)),
                 _ => {}
             }
@@ -81,7 +94,9 @@ impl Workload {
 
     fn command(&mut self) -> Command {
         let Some(epoch) = self.epochs.last().copied() else { return Command::Attach };
-        match self.random.below(20) {
+        match self.random.below(23) {
+            20 | 21 => self.update(),
+            22 => self.prune(),
             0..=5 => self.enqueue(),
             6..=9 => self.claim(epoch),
             10..=14 => self.settle(),
@@ -142,8 +157,8 @@ impl Workload {
                 Command::Enqueue(Enqueue { works, unique: None, offer: None })
             }
             3 => {
-                let policies = [ExistingWorkPolicy::Keep, ExistingWorkPolicy::Replace];
-                let policy = policies[self.random.below(2)];
+                use ExistingWorkPolicy::{Append, AppendOrReplace, Keep, Replace};
+                let policy = [Keep, Replace, Append, AppendOrReplace][self.random.below(4)];
                 self.unique(UniquePolicy::OneTime(policy), Schedule::Once)
             }
             _ => {
@@ -157,8 +172,43 @@ impl Workload {
 
     fn unique(&mut self, policy: UniquePolicy, schedule: Schedule) -> Command {
         let name = self.text(&NAMES);
-        let works = vec![self.work(Vec::new(), Some(Arc::clone(&name)), schedule)];
+        let next_schedule_time = match schedule {
+            Schedule::Once => NextScheduleTime::Unchanged,
+            _ => self.next_schedule_time(),
+        };
+        let work = self.work(Vec::new(), Some(Arc::clone(&name)), schedule);
+        let works = vec![NewWork { next_schedule_time, ..work }];
         Command::Enqueue(Enqueue { works, unique: Some(Unique { name, policy }), offer: None })
+    }
+
+    /// What one of the last works is to become, of its own kind or not.
+    fn update(&mut self) -> Command {
+        let schedule = match self.random.below(4) {
+            0 => Schedule::every(Duration::from_secs(1 + self.random.below(100) as u64)),
+            _ => Schedule::Once,
+        };
+        let next_schedule_time = self.next_schedule_time();
+        let id = self.some_id();
+        let work = self.work(Vec::new(), None, schedule);
+        self.ids.retain(|other| *other != work.id);
+        Command::Update(Box::new(NewWork { id, next_schedule_time, ..work }))
+    }
+
+    fn next_schedule_time(&mut self) -> NextScheduleTime {
+        let ahead = self.random.below(60_000) as i64;
+        match self.random.below(4) {
+            0 => NextScheduleTime::At(Timestamp::from_millis(self.now + ahead)),
+            1 => NextScheduleTime::Cleared,
+            _ => NextScheduleTime::Unchanged,
+        }
+    }
+
+    fn prune(&mut self) -> Command {
+        let keep = match self.random.below(3) {
+            0 => Retention::Nothing,
+            _ => Retention::Recent { age: Duration::from_secs(20), count: self.random.below(30) },
+        };
+        Command::Prune(Prune { keep, before: None, after: None })
     }
 
     fn work(&mut self, prerequisites: Vec<WorkId>, name: Option<Arc<str>>, schedule: Schedule) -> NewWork {
@@ -177,7 +227,7 @@ impl Workload {
             name,
             constraints,
             prerequisites: Prerequisites { shape, ids: prerequisites },
-            trace_tag: None,
+            trace_tag: self.random.one_in(5).then(|| "spans".into()),
         };
         let (id, terms) = (self.fresh_id(), self.terms(schedule));
         NewWork::new(id, spec, terms)
@@ -188,11 +238,15 @@ impl Workload {
         Terms {
             priority: self.random.below(5) as i8 - 2,
             initial_delay: Duration::from_millis(delay),
-            backoff: Backoff::exponential(Duration::from_millis(700)),
+            backoff: Backoff::exponential(Duration::from_millis(700)).jitter([0, 50][self.random.below(2)]),
             max_attempts: [None, Some(2), Some(20)][self.random.below(3)],
-            timeout: None,
+            timeout: self.random.one_in(5).then(|| Duration::from_secs(30)),
             on_interruption: [OnInterruption::RunAgain, OnInterruption::BackOff][self.random.below(2)],
-            expedited: None,
+            expedited: match (schedule, self.random.below(10)) {
+                (Schedule::Once, 0) => Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
+                (Schedule::Once, 1) => Some(OutOfQuotaPolicy::DropWorkRequest),
+                _ => None,
+            },
             retention: Duration::from_secs(60),
             on_death: [OnDeath::Park, OnDeath::Fail][self.random.below(2)],
             discards_output: self.random.one_in(4),
@@ -202,13 +256,15 @@ impl Workload {
 
     fn claim(&mut self, epoch: u64) -> Command {
         let kind = |n: u32| if n.is_multiple_of(2) { WorkerKind::Async } else { WorkerKind::Blocking };
-        let lanes = (0..8).map(|n| OpenLane { lane: LaneId(n), kind: kind(n), urgency: Urgency::Ordinary }).collect();
+        let urgency = |lane| self.urgencies.get(&lane).copied().unwrap_or_default();
+        let open = |n| OpenLane { lane: LaneId(n), kind: kind(n), urgency: urgency(LaneId(n)) };
+        let lanes = (0..12).map(open).collect();
         Command::Claim(Claim {
             epoch,
             lanes,
-            async_room: self.random.below(4).into(),
+            async_room: Room { ordinary: self.random.below(4), reserved: self.random.below(2) },
             blocking_room: self.random.below(4).into(),
-            expedited_budget: Duration::from_secs(600),
+            expedited_budget: Duration::from_secs(10),
             barred: Vec::new(),
             suspects: SuspectsAllowed::One,
         })
@@ -227,7 +283,8 @@ impl Workload {
         self.held.retain(|run| *run != (id, fence));
         let error =
             ErrorText { message: "no".into(), sources: vec!["because".into()], panicked: self.random.one_in(2) };
-        let end = match self.random.below(9) {
+        let end = match self.random.below(10) {
+            9 => End::TimedOut { limit: Duration::from_secs(30), advice: Advice::ByPolicy },
             0..=3 => End::Succeeded { output: self.payload() },
             4 => End::Failed { error, advice: Advice::ByPolicy },
             5 => End::Failed { error, advice: Advice::Never },

@@ -1,6 +1,8 @@
 //! A seeded walk through all commands: the invariants hold after each, and every move is legal.
 
+use super::super::{Prune, Retention};
 use super::*;
+use crate::policy::{OnInterruption, OutOfQuotaPolicy};
 use crate::record::ParkReason;
 
 const STEPS: usize = 3_000;
@@ -53,10 +55,12 @@ impl Walker {
         if self.dice.roll(8) == 0 {
             new = new.terms(|terms| terms.on_death = OnDeath::Fail);
         }
-        match self.dice.roll(8) {
-            0 => new = new.expedited(OutOfQuotaPolicy::DropWorkRequest),
-            1 => new = new.expedited(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
-            _ => {}
+        if self.dice.roll(8) == 0 {
+            new = new.terms(|terms| terms.on_interruption = OnInterruption::BackOff);
+        }
+        let policies = [OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest, OutOfQuotaPolicy::DropWorkRequest];
+        if let Some(policy) = policies.get(usize::try_from(self.dice.roll(12)).unwrap()) {
+            new = new.terms(|terms| terms.expedited = Some(*policy));
         }
         new
     }
@@ -82,11 +86,15 @@ impl Walker {
 
     fn enqueue(&mut self) {
         let (mut works, name) = (self.chain(), self.name());
-        let policy = [KEEP, REPLACE, REPLACE, UPDATE][usize::try_from(self.dice.roll(4)).unwrap()];
+        let policies = [KEEP, REPLACE, REPLACE, UPDATE, APPEND, APPEND_OR_REPLACE];
+        let policy = policies[usize::try_from(self.dice.roll(6)).unwrap()];
         if policy == UPDATE {
             works.truncate(1);
             let interval = self.dice.seconds(1_000) + MINUTE;
-            works = works.into_iter().map(|work| work.after([]).every(interval).name(&format!("p{name}"))).collect();
+            let wish = self.wish();
+            let periodic =
+                |work: NewWork| work.after([]).every(interval).terms(|terms| terms.expedited = None).wish(wish);
+            works = works.into_iter().map(|work| periodic(work).name(&format!("p{name}"))).collect();
         } else {
             works = works.into_iter().map(|work| work.name(&name)).collect();
         }
@@ -112,6 +120,39 @@ impl Walker {
         }
     }
 
+    fn wish(&mut self) -> NextScheduleTime {
+        match self.dice.roll(4) {
+            0 => NextScheduleTime::At(self.house.now + self.dice.seconds(1_000)),
+            1 => NextScheduleTime::Cleared,
+            _ => NextScheduleTime::Unchanged,
+        }
+    }
+
+    /// Changes one of the last works, to something of its own kind mostly.
+    fn update(&mut self) {
+        let number = u128::from(self.dice.roll(30)) + self.last.saturating_sub(25);
+        let mut changed = NewWork { id: id(number), ..self.fresh() };
+        let is_periodic = self.house.find(number).is_some_and(|record| record.period.is_some());
+        if is_periodic != (self.dice.roll(9) == 0) {
+            let (interval, wish) = (self.dice.seconds(1_000) + MINUTE, self.wish());
+            changed = changed.every(interval).terms(|terms| terms.expedited = None).wish(wish);
+        }
+        let before = self.house.find(number);
+        let Ok(Applied::Updated(result)) = self.house.send(&Command::Update(Box::new(changed))) else { return };
+        let (before, after) = (before.unwrap(), self.house.record(number));
+        assert_eq!(before.state(), after.state(), "{}: UPD-2", self.house.label);
+        let applied = u32::from(result != UpdateResult::NotApplied);
+        assert_eq!(after.generation, before.generation + applied, "{}", self.house.label);
+    }
+
+    fn prune(&mut self) {
+        let keep = match self.dice.roll(3) {
+            0 => Retention::Nothing,
+            _ => Retention::Recent { age: self.dice.seconds(900), count: usize::try_from(self.dice.roll(40)).unwrap() },
+        };
+        self.house.done(&Command::Prune(Prune { keep, before: None, after: None }));
+    }
+
     fn claim(&mut self) {
         let Some(epoch) = self.epochs.last().copied() else { return };
         let room = usize::try_from(self.dice.roll(4)).unwrap();
@@ -128,8 +169,9 @@ impl Walker {
     }
 
     fn end(&mut self) -> End {
-        match self.dice.roll(9) {
+        match self.dice.roll(10) {
             0..4 => success(),
+            9 => End::TimedOut { limit: MINUTE, advice: Advice::ByPolicy },
             4 => failure(Advice::Never),
             5 => failure(Advice::After(self.dice.seconds(300))),
             6 => failure(Advice::ByPolicy),
@@ -189,12 +231,14 @@ impl Walker {
     }
 
     fn step(&mut self) {
-        match self.dice.roll(20) {
+        match self.dice.roll(23) {
             0..5 => self.enqueue(),
             5..11 => self.claim(),
             11..17 => self.settle(),
             17 => self.cancel(),
             18 => self.recover(),
+            19 | 20 => self.update(),
+            21 => self.prune(),
             _ => {
                 let time = self.dice.seconds(200);
                 self.house.advance(time);

@@ -8,9 +8,9 @@ use super::super::index::{IndexKey, IndexRange};
 use super::load::{all_lanes, unfinished_ranges, walk};
 use super::{Row, RowKey, Rows, astray, get_record, get_spec, stored_meta};
 use crate::id::WorkId;
-use crate::info::WorkInfo;
+use crate::info::{Expedited, ExpeditedState, WorkInfo};
 use crate::query::{Cursor, Page, PageRequest, WorkQuery};
-use crate::record::{AttemptEnd, AttemptRecord, Finish, Lane, Meta, Standing, WorkRecord, WorkSpec};
+use crate::record::{AttemptEnd, AttemptRecord, Finish, Lane, Meta, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::state::WorkState;
 
 /// Answers a query page.
@@ -128,12 +128,21 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
             Standing::Ready { since } => Some(since),
             _ => None,
         },
+        next_run_override: record.period.and_then(|period| period.next_run),
         input: spec.input.clone(),
         prerequisites: spec.prerequisites.ids.clone(),
         takes: spec.prerequisites.shape,
         constraints: spec.constraints,
         schedule: record.terms.schedule,
+        initial_delay: record.terms.initial_delay,
+        backoff: record.terms.backoff,
+        max_attempts: record.terms.max_attempts,
+        on_interruption: record.terms.on_interruption,
+        timeout: record.terms.timeout,
         priority: record.terms.priority,
+        expedited: expedited(record),
+        keep_results_for_at_least: record.terms.retention,
+        trace_tag: spec.trace_tag.clone(),
         generation: record.generation,
         periods: record.period.map_or(0, |period| period.count),
         failures: record.failures,
@@ -157,6 +166,17 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
             _ => None,
         },
     })
+}
+
+/// A run that was granted keeps its urgency until it ends, so a first run without it fell back.
+fn expedited(record: &WorkRecord) -> Option<Expedited> {
+    let is_first_run = record.fence == 1 && matches!(record.standing, Standing::Running { .. });
+    let state = match record.urgency {
+        Urgency::Expedited => ExpeditedState::Granted,
+        Urgency::Ordinary if record.fence == 0 || is_first_run => ExpeditedState::FellBack,
+        Urgency::Ordinary => ExpeditedState::Used,
+    };
+    record.terms.expedited.map(|policy| Expedited { policy, state })
 }
 
 /// One-time work succeeds once, so that attempt lies in the record itself and costs no row.
