@@ -1,5 +1,5 @@
 //! Kinds of workers, expedited work and work that waits for itself: reference 1.1, 1.6 and DEP-8, and the cases of the upstream suite
-//! about futures that somebody else completes (sections 7, E10, I and J).
+//! about futures that somebody else completes (sections 7, section E, ListenableFutureTest, I and J).
 
 use std::sync::{Arc, Mutex};
 
