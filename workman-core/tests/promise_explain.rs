@@ -31,7 +31,9 @@ fn count(#[prerequisites] slept: Vec<u64>) -> usize {
 
 #[test]
 fn blocked_work_names_the_prerequisites_that_are_open() {
-    let test = TestDriver::new();
+    let mut limits = Limits::default();
+    limits.async_slots = 32;
+    let test = TestDriver::new().limits(limits);
     let manager = test.manager();
     let heads: Vec<_> = (0..15).map(|n| sleeps::request(n * 10)).collect();
     let ids = test.block_on(manager.begin_with(heads).then(count::request()).enqueue()).unwrap().ids;

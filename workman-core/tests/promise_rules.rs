@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt;
 use support::{Bystanders, DAY, HOUR, MINUTE, ends, secs};
 use workman_core::record::AttemptEnd;
 use workman_core::{
-    ActionError, Backoff, ConstraintKind, Constraints, EnqueueError, NoteError, Nothing, Request, StopReason,
-    WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState, worker,
+    ActionError, Backoff, Clock, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingWorkPolicy, InputMerger,
+    NoteError, Nothing, Request, StopReason, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery,
+    WorkSelector, WorkState, worker,
 };
 use workman_testing::{Fault, Signal, TestDriver, VirtualClock};
 
@@ -124,6 +126,9 @@ fn sm_2_and_tst_4_nothing_starts_a_millisecond_before_its_time() {
     let backed_off = test.enqueue(fails::request(1).backoff(Backoff::linear(MINUTE)));
     let periodic = test.enqueue_periodic(ends_in::periodic("again".into(), MINUTE));
     test.advance(MINUTE - MILLI);
+    // Other work is claimed now, and what is due in a millisecond is no part of it.
+    test.enqueue(ends_in::request("decoy".into()));
+    test.run_until_idle();
     let runs = || [delayed, backed_off, periodic].map(|id| test.info(id).runs);
     assert_eq!(runs(), [0, 1, 1]);
     test.advance(MILLI);
@@ -294,7 +299,7 @@ fn sm_9_progress_is_seen_while_the_work_runs_and_is_gone_when_it_finishes() {
 fn sm_10_a_stop_after_a_cancellation_does_not_bring_the_work_back() {
     let (test, _log, go) = deaf_driver();
     let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(deaf::request().constraints(charging()));
+    let id = test.enqueue(deaf::request().constraints(charging()).backoff_for_system_interruptions());
     test.run_until_idle();
     assert_eq!(test.cancel(WorkSelector::id(id)), 1);
     test.lose(ConstraintKind::Charging);
@@ -403,6 +408,30 @@ fn bo_5_and_rec_1_a_death_uses_up_no_attempt_and_the_work_goes_on_at_once() {
     bystanders.are_untouched(&test);
 }
 
+/// The end of the program is no interruption by the system.
+#[test]
+fn bo_6_work_that_asks_for_it_backs_off_after_a_stop_by_the_system_and_only_then() {
+    let (test, _log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let request = hears::request().constraints(charging()).backoff(Backoff::linear(MINUTE));
+    let id = test.enqueue(request.backoff_for_system_interruptions());
+    test.run_until_idle();
+    test.restart();
+    test.run_until_idle();
+    assert_eq!((test.state_of(id), test.info(id).interruptions), (WorkState::Running, 1));
+    test.lose(ConstraintKind::Charging);
+    test.advance(secs(5));
+    test.meet(ConstraintKind::Charging);
+    let info = test.info(id);
+    assert_eq!((info.state, info.failures, info.interruptions), (WorkState::Enqueued, 0, 2));
+    assert_eq!(info.next_run, Some(ends(&info).pop().unwrap() + 2 * MINUTE), "the second interruption");
+    test.advance(2 * MINUTE - MILLI);
+    assert_eq!(test.state_of(id), WorkState::Enqueued);
+    test.advance(MILLI);
+    assert_eq!(test.state_of(id), WorkState::Running);
+    bystanders.are_untouched(&test);
+}
+
 #[test]
 fn bo_8_the_initial_delay_plays_no_part_in_a_retry() {
     let test = TestDriver::new();
@@ -480,6 +509,59 @@ fn per_8_periodic_work_shows_no_output_and_no_success() {
     bystanders.are_untouched(&test);
 }
 
+// ---- unique names ----
+
+/// The manager of the program, for workers that enqueue.
+type Here = Arc<Mutex<Option<WorkManager>>>;
+
+#[worker]
+async fn replaces_itself(#[state] here: Here, #[state] log: Log, cx: &WorkContext) -> Result<String, EnqueueError> {
+    // A manager that its own workers hold would never end.
+    let manager = here.lock().unwrap().take().unwrap();
+    let replaced = manager.enqueue_unique("self", ExistingWorkPolicy::Replace, ends_in::request("new".into())).await?;
+    let reason = cx.until_stopped().await.reason;
+    log.lock().unwrap().push(format!("{} {reason}", replaced.how == Enqueued::Replaced(vec![cx.id()])));
+    Ok("old".into())
+}
+
+#[test]
+fn unq_6_a_worker_that_replaces_itself_is_stopped_and_its_result_is_dropped() {
+    let here = Here::default();
+    let (test, log) = driver();
+    let test = test.state(here.clone());
+    let bystanders = Bystanders::of(&test);
+    *here.lock().unwrap() = Some(test.manager());
+    let old = test.enqueue_unique("self", ExistingWorkPolicy::Keep, replaces_itself::request());
+    test.run_until_idle();
+    assert_eq!(take(&log), [format!("true {}", StopReason::Replaced)]);
+    let holders = test.query(WorkQuery::unique("self"));
+    assert_eq!(holders.len(), 1);
+    assert_eq!((test.find(old.id), test.output::<String>(holders[0].id)), (None, "new".into()));
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn unq_7_old_and_new_work_of_a_name_change_places_in_one_commit_or_not_at_all() {
+    let (test, log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let replace = |request| test.enqueue_unique("name", ExistingWorkPolicy::Replace, request);
+    let old = replace(hears::request()).id;
+    test.run_until_idle();
+    test.fail_at(test.commits() + 1, Fault::Rejected);
+    let (manager, new) = (test.manager(), hears::request());
+    let failed = test.block_on(manager.enqueue_unique("name", ExistingWorkPolicy::Replace, new.clone())).map(|_| ());
+    assert!(matches!(failed, Err(EnqueueError::Store { .. })), "{failed:?}");
+    test.advance(MINUTE);
+    assert_eq!((test.state_of(old), test.find(new.id()), take(&log)), (WorkState::Running, None, Vec::new()));
+
+    let commits = test.commits();
+    let new = replace(new).id;
+    assert_eq!((test.commits(), test.find(old)), (commits + 1, None));
+    test.run_until_idle();
+    assert_eq!((take(&log), test.state_of(new)), (vec![StopReason::Replaced.to_string()], WorkState::Running));
+    bystanders.are_untouched(&test);
+}
+
 // ---- cancellation ----
 
 #[test]
@@ -554,7 +636,7 @@ fn can_6_a_run_can_read_why_it_is_stopped_before_it_is_dropped_and_the_first_sto
     test.lose(ConstraintKind::Charging);
     test.advance(secs(5));
     let reason = StopReason::ConstraintCharging.to_string();
-    assert_eq!(take(&log), [reason.clone()]);
+    assert_eq!(take(&log), std::slice::from_ref(&reason));
     assert_eq!(test.cancel(WorkSelector::id(id)), 1);
     go.set();
     test.run_until_idle();
@@ -565,6 +647,55 @@ fn can_6_a_run_can_read_why_it_is_stopped_before_it_is_dropped_and_the_first_sto
 }
 
 // ---- input and output ----
+
+/// The values of a JSON object.
+type Object = BTreeMap<String, serde_json::Value>;
+
+#[worker]
+fn object(text: String) -> Object {
+    serde_json::from_str(&text).unwrap()
+}
+
+#[worker]
+fn merged(a: serde_json::Value, cx: &WorkContext) -> Result<Object, WorkError> {
+    let object: Object = cx.input()?;
+    assert_eq!(object["a"], a, "an argument is a key of the merged object");
+    Ok(object)
+}
+
+/// What the merger makes of two outputs and the input `{"a": 0}`.
+fn merge(test: &TestDriver, merger: InputMerger, outputs: [&str; 2]) -> Option<String> {
+    let outputs = outputs.map(|output| object::request(output.into()));
+    let chain = test.manager().begin_with(outputs).then(merged::request(0.into()).input_merger(merger));
+    let ids = test.block_on(chain.enqueue()).unwrap().ids;
+    test.run_until_idle();
+    let info = test.info(ids[2]);
+    info.output.map(|output| serde_json::to_string(&output.decode::<Object>().unwrap()).unwrap())
+}
+
+#[test]
+fn data_2_the_overwriting_merger_lets_later_prerequisites_win_over_earlier_ones_and_the_input() {
+    for seed in 0..5 {
+        let test = TestDriver::with_seed(seed);
+        let bystanders = Bystanders::of(&test);
+        let merge = |outputs| merge(&test, InputMerger::Overwriting, outputs).unwrap();
+        assert_eq!(merge([r#"{"a":1,"b":2}"#, r#"{"b":3,"c":4}"#]), r#"{"a":1,"b":3,"c":4}"#);
+        assert_eq!(merge([r#"{"b":3,"c":4}"#, r#"{"a":1,"b":2}"#]), r#"{"a":1,"b":2,"c":4}"#);
+        assert_eq!(merge(["{}", "{}"]), r#"{"a":0}"#);
+        bystanders.are_untouched(&test);
+    }
+}
+
+#[test]
+fn data_3_the_array_creating_merger_joins_values_in_order_and_refuses_different_types() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let merge = |outputs| merge(&test, InputMerger::ArrayCreating, outputs);
+    let joined = merge([r#"{"a":[1,2],"b":"x"}"#, r#"{"a":3,"c":[]}"#]);
+    assert_eq!(joined.unwrap(), r#"{"a":[0,1,2,3],"b":["x"],"c":[]}"#);
+    assert_eq!(merge([r#"{"a":"one"}"#, "{}"]), None, "a number and a text");
+    bystanders.are_untouched(&test);
+}
 
 /// What a dependent takes is no copy: it stays with the work that gave it until the dependent starts, whenever that is.
 #[test]
@@ -649,17 +780,30 @@ async fn logs(number: u32, #[state] log: Log, cx: &WorkContext) -> Result<(), Wo
     Ok(())
 }
 
+#[worker]
+async fn logs_too(number: u32, #[state] log: Log, cx: &WorkContext) -> Result<(), WorkError> {
+    log.lock().unwrap().push(number.to_string());
+    cx.sleep(secs(1)).await?;
+    Ok(())
+}
+
+/// Of one worker and of several, at once and after a delay.
 #[test]
 fn sch_2_and_sch_6_greater_priority_goes_first_and_equals_in_the_order_of_their_enqueue() {
-    let log = Log::default();
-    let test = one_slot().state(log.clone());
-    let bystanders = Bystanders::of(&test);
-    for (number, priority) in [(1, 0), (2, 0), (3, 5), (4, -5), (5, 5), (6, 0)] {
-        test.enqueue(logs::request(number).priority(priority));
+    for (every, delay) in [(1, secs(0)), (2, secs(0)), (2, secs(10))] {
+        let log = Log::default();
+        let test = one_slot().state(log.clone());
+        let bystanders = Bystanders::of(&test);
+        test.enqueue(takes::request(5).initial_delay(delay));
+        for (number, priority) in [(1, 0), (2, 0), (3, 5), (4, -5), (5, 5), (6, 0), (7, -5)] {
+            let request = if number % every == 0 { logs::request(number) } else { logs_too::request(number) };
+            test.enqueue(request.priority(priority).initial_delay(delay));
+        }
+        test.advance(secs(30));
+        let first = if delay.is_zero() { "the slot was taken" } else { "the greatest goes first" };
+        assert_eq!(take(&log), ["3", "5", "1", "2", "6", "4", "7"], "{first}");
+        bystanders.are_untouched(&test);
     }
-    test.advance(secs(6));
-    assert_eq!(take(&log), ["1", "3", "5", "2", "6", "4"], "the first found a free slot");
-    bystanders.are_untouched(&test);
 }
 
 #[test]
@@ -693,7 +837,46 @@ fn sch_4_no_work_is_too_many_and_no_run_too_long() {
     bystanders.are_untouched(&test);
 }
 
+// ---- start and recovery ----
+
+/// The store's time goes on where its last commit was, so that the work waits for its stated delay again at the most.
+#[test]
+fn rec_8_a_clock_that_was_set_back_while_the_program_was_off_delays_nothing() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let delayed = test.enqueue(takes::request(0).initial_delay(HOUR));
+    test.advance(30 * MINUTE);
+    test.clock().set_wall(test.clock().wall() - DAY);
+    test.crash_and_restart();
+    test.advance(30 * MINUTE - MILLI);
+    assert_eq!(test.state_of(delayed), WorkState::Enqueued);
+    test.advance(31 * MINUTE);
+    assert_eq!(test.state_of(delayed), WorkState::Succeeded);
+    bystanders.are_untouched(&test);
+}
+
 // ---- observation ----
+
+#[test]
+fn obs_1_the_works_of_a_chain_are_watched_together() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let chain = test.manager().begin_with([takes::request(1), takes::request(2)]).then(collects::request());
+    let chain = test.block_on(chain.enqueue()).unwrap();
+    let mut watched = test.manager().watch(chain.query());
+    let mut states = || {
+        let works = test.block_on(watched.next()).unwrap();
+        chain.ids.iter().map(|id| works.iter().find(|info| info.id == *id).unwrap().state).collect::<Vec<_>>()
+    };
+    use WorkState::{Blocked, Running, Succeeded};
+    test.run_until_idle();
+    assert_eq!(states(), [Running, Running, Blocked]);
+    test.advance(secs(1));
+    assert_eq!(states(), [Succeeded, Running, Blocked]);
+    test.advance(secs(1));
+    assert_eq!(states(), [Succeeded; 3]);
+    bystanders.are_untouched(&test);
+}
 
 #[test]
 fn obs_3_finished_work_is_shown_as_long_as_it_is_stored() {

@@ -17,6 +17,7 @@ mod refusals;
 mod settle;
 mod unique;
 mod update;
+mod view;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,6 +190,8 @@ impl House {
         let before = std::mem::replace(&mut self.seen, now.clone());
         let wrong = super::invariants::check(&now);
         assert!(wrong.is_empty(), "{}: after {command:?}:\n{}", self.label, wrong.join("\n"));
+        let finished = now.records.values().filter(|record| record.state().is_finished()).count() as u64;
+        assert_eq!(now.meta.finished, finished, "{}: finished works are miscounted after {command:?}", self.label);
         for (id, record) in &now.records {
             let Some(before) = before.records.get(id).filter(|before| before.seq == record.seq) else { continue };
             let (from, to) = (before.state(), record.state());

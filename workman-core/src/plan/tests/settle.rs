@@ -1,7 +1,7 @@
 //! The ends of attempts: SM, BO, PER and rule 18 of the semantics.
 
 use super::*;
-use crate::policy::OnInterruption;
+use crate::policy::{OnInterruption, OutOfQuotaPolicy};
 use crate::record::{AttemptEnd, AttemptRecord, ParkReason};
 
 fn history(house: &House, number: u128) -> Vec<AttemptRecord> {
@@ -31,6 +31,41 @@ fn sm_success_ends_one_time_work_and_stores_its_output() {
     let output = |number| house.shelf.get(RowKey::Output(id(number))).unwrap();
     assert_eq!(output(1), Some(Row::Output(id(1), payload("null"))));
     assert_eq!(output(2), None, "an output that nobody wants is dropped");
+}
+
+#[test]
+fn a_commit_that_finishes_works_hints_at_the_first_that_may_be_forgotten() {
+    let mut house = House::new();
+    let kept = |number, hours| work(number).tag("t").terms(|terms| terms.retention = HOUR * hours);
+    house.enqueue([kept(1, 3), kept(2, 1), kept(3, 2), kept(4, 0)]);
+    let finished = |stored, until| Hint::Finished { stored, until };
+    house.cancel(WorkSelector::Id(id(4)));
+    assert_eq!(house.hints, [finished(1, house.now)]);
+    house.cancel(WorkSelector::tag("t"));
+    assert_eq!(house.hints, [finished(4, house.now + HOUR)]);
+}
+
+#[test]
+fn the_run_time_of_expedited_work_is_counted_however_it_ends_and_that_of_other_work_is_not() {
+    type Ending = fn(&mut House, &Claimed);
+    let ends: [Ending; 5] = [
+        |house, claimed| drop(house.settle(claimed, success())),
+        |house, claimed| drop(house.settle(claimed, failure(Advice::ByPolicy))),
+        |house, claimed| drop(house.settle(claimed, End::Snoozed { delay: HOUR })),
+        |house, claimed| drop(house.settle(claimed, interrupted())),
+        |house, _| assert_eq!(house.cancel(WorkSelector::Id(id(1))), 1),
+    ];
+    for end in ends {
+        for (policy, used) in [(Some(OutOfQuotaPolicy::DropWorkRequest), 7 * MINUTE), (None, Duration::ZERO)] {
+            let mut house = House::new();
+            let epoch = house.attach();
+            house.enqueue([work(1).terms(|terms| terms.expedited = policy)]);
+            let claimed = house.run(epoch, 1);
+            house.advance(7 * MINUTE);
+            end(&mut house, &claimed);
+            assert_eq!(house.dump().meta.expedited.used(house.now), used);
+        }
+    }
 }
 
 #[test]
@@ -158,6 +193,27 @@ fn bo_5_and_bo_6_an_interruption_keeps_its_turn_and_is_counted_apart() {
         assert_eq!(record.turn, record.seq, "it keeps its place in line");
     }
     assert_eq!(house.run(epoch, 1).record.stop, None, "a new run was not stopped yet");
+}
+
+#[test]
+fn bo_6_an_interruption_by_the_system_backs_off_where_the_request_asks_for_it() {
+    let asks = || work(1).terms(|terms| terms.on_interruption = OnInterruption::BackOff);
+    let table = [
+        (work(1), StopReason::ConstraintConnectivity, 0),
+        (work(1), StopReason::Shutdown, 0),
+        (asks(), StopReason::Shutdown, 0),
+        (asks(), StopReason::ConstraintConnectivity, 60),
+    ];
+    for (work, reason, waits) in table {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work]);
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, failure(Advice::After(Duration::ZERO)));
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, End::Interrupted { reason });
+        assert_eq!((house.due_in(1), house.record(1).failures), (waits, 1), "{reason:?}");
+    }
 }
 
 #[test]

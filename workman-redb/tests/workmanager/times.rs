@@ -1,0 +1,130 @@
+//! When work is due: `calculateNextRunTime` and the times in `WorkInfo` (sections B1, 1 and 1b of the upstream suite).
+
+use workman_core::record::Schedule;
+use workman_core::{Backoff, WorkState};
+
+use crate::bench::{DAY, HOUR, MINUTE, flaky, held, millis, on_both_stores, say, secs, slow};
+
+/// WorkManagerImplTest 16, 17: work is due from its enqueue on, not from the making of its request.
+#[test]
+fn nrt_4_a_delay_counts_from_the_enqueue_and_not_from_the_making_of_the_request() {
+    on_both_stores(|test| {
+        let once = say::request("once".into()).initial_delay(MINUTE);
+        let again = say::periodic("again".into(), HOUR).initial_delay(MINUTE);
+        test.advance(DAY);
+        let before = test.now();
+        let ids = [test.enqueue(once), test.enqueue_periodic(again)];
+        for id in ids {
+            let info = test.info(id);
+            assert_eq!((info.created, info.next_run), (before, Some(before + MINUTE)));
+        }
+        test.advance(MINUTE - millis(1));
+        assert_eq!(test.diary().len(), 0);
+        test.advance(millis(1));
+        assert_eq!(test.diary().len(), 2);
+    });
+}
+
+/// WorkManagerImplTest 76, 77: the next run of enqueued work is its enqueue and its delay, and other work has none.
+#[test]
+fn nrt_4_the_next_run_is_told_while_work_is_enqueued_and_only_then() {
+    on_both_stores(|test| {
+        let test = test.shaped(|driver| driver.shape(workman_core::Builder::enqueue_only));
+        let now = test.now();
+        let plain = test.enqueue(say::request("plain".into()));
+        let delayed = test.enqueue(say::request("delayed".into()).initial_delay(secs(2)));
+        let chain = test.chain(test.manager().begin_with(say::request("a".into())).then(say::request("b".into())));
+        test.advance(HOUR);
+        assert_eq!(test.info(plain).next_run, Some(now), "it may lie in the past");
+        assert_eq!(test.info(delayed).next_run, Some(now + secs(2)));
+        assert_eq!(test.info(chain[1]).next_run, None, "blocked");
+        test.cancel(workman_core::WorkSelector::All);
+        assert_eq!([plain, delayed].map(|id| test.info(id).next_run), [None, None]);
+    });
+}
+
+/// The neighbourhood of 76: no next run while it runs, nor when it is over.
+#[test]
+fn nrt_4_running_and_finished_work_has_no_next_run() {
+    on_both_stores(|test| {
+        let id = test.enqueue(slow::request("x".into(), 60));
+        test.run_until_idle();
+        assert_eq!((test.state_of(id), test.info(id).next_run), (WorkState::Running, None));
+        test.advance(MINUTE);
+        assert_eq!((test.state_of(id), test.info(id).next_run), (WorkState::Succeeded, None));
+    });
+}
+
+/// WorkManagerImplTest 40: interval, flex and delay come back.
+#[test]
+fn per_1_interval_and_flex_come_back_from_the_store() {
+    on_both_stores(|test| {
+        let schedule = Schedule::every(60 * MINUTE).flex(30 * MINUTE);
+        let id = test.enqueue_periodic(say::periodic("x".into(), schedule).initial_delay(millis(1_234)));
+        test.crash_and_restart();
+        assert_eq!(test.info(id).schedule, schedule);
+        assert_eq!(test.due_in(id), millis(1_234) + 30 * MINUTE);
+        let plain = test.enqueue_periodic(say::periodic("y".into(), 25 * HOUR + MINUTE).initial_delay(HOUR));
+        let interval = 25 * HOUR + MINUTE;
+        assert_eq!(test.info(plain).schedule, Schedule::Every { interval, flex: interval }, "without flex all of it");
+    });
+}
+
+/// WorkSpecTest, first runs of periodic work: with flex at its part of the period, without it at once, in both cases after the
+/// delay.
+#[test]
+fn nrt_3_and_per_2_the_first_run_is_due_after_its_delay_and_in_its_flex() {
+    on_both_stores(|test| {
+        let interval = 15 * MINUTE + secs(5);
+        let first = |schedule: Schedule, delay: u64| {
+            let id = test.enqueue_periodic(held::periodic("x".into(), schedule).initial_delay(millis(delay)));
+            test.run_until_idle();
+            match test.state_of(id) {
+                WorkState::Running => millis(0),
+                _ => test.due_in(id),
+            }
+        };
+        assert_eq!(first(Schedule::every(interval).flex(5 * MINUTE + secs(5)), 0), secs(600));
+        assert_eq!(first(Schedule::every(interval).flex(5 * MINUTE + secs(5)), 10_000), secs(610));
+        assert_eq!(first(Schedule::every(interval).flex(interval), 0), millis(0));
+        assert_eq!(first(Schedule::every(interval), 0), millis(0));
+        assert_eq!(first(Schedule::every(interval), 10_000), secs(10));
+    });
+}
+
+/// WorkSpecTest, later runs: one interval after the end of the one before; flex and delay count for the first run only.
+#[test]
+fn per_3_and_per_4_later_runs_are_one_interval_after_the_end_of_the_run_before() {
+    on_both_stores(|test| {
+        let schedule = Schedule::every(HOUR).flex(15 * MINUTE);
+        let id = test.enqueue_periodic(slow::periodic("x".into(), 120, schedule).initial_delay(10 * MINUTE));
+        assert_eq!(test.due_in(id), 55 * MINUTE, "the reference's own example");
+        test.advance(57 * MINUTE);
+        assert_eq!((test.diary(), test.due_in(id)), (vec!["x".to_owned()], HOUR));
+        test.advance(HOUR + 2 * MINUTE);
+        assert_eq!((test.info(id).periods, test.due_in(id)), (2, HOUR), "fixed delay, not fixed rate");
+    });
+}
+
+/// WorkSpecTest `rerunAttempt_*`: exponential 10, 20, 40 s, linear 10, 20, 30 s, neither above five hours, however many.
+#[test]
+fn bo_2_attempts_are_repeated_at_the_exact_delays_of_their_policy() {
+    on_both_stores(|test| {
+        let delays = |backoff: Backoff, count: u32| -> Vec<u64> {
+            let id = test.enqueue(flaky::request("x".into(), 99).backoff(backoff).unlimited_attempts());
+            test.run_until_idle();
+            let delay = |_| {
+                let delay = test.due_in(id);
+                test.advance(delay);
+                delay.as_secs()
+            };
+            let delays = (0..count).map(delay).collect();
+            test.cancel(workman_core::WorkSelector::id(id));
+            delays
+        };
+        assert_eq!(delays(Backoff::exponential(secs(10)), 5), [10, 20, 40, 80, 160]);
+        assert_eq!(delays(Backoff::linear(secs(10)), 5), [10, 20, 30, 40, 50]);
+        assert_eq!(delays(Backoff::exponential(5 * HOUR + millis(1)), 2), [18_000, 18_000]);
+        assert_eq!(delays(Backoff::exponential(HOUR), 40)[3..], [18_000; 37], "no overflow");
+    });
+}
