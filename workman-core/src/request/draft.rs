@@ -206,7 +206,7 @@ fn checked_prerequisites(
 mod tests {
     use super::*;
     use crate::plan::WorkerKind;
-    use crate::policy::OnDeath;
+    use crate::policy::{Backoff, OnDeath};
     use crate::request::terms::whole_millis;
     use crate::request::{Nothing, PeriodicRequest, Request, Takes};
     use crate::worker::{Defaults, Unstartable};
