@@ -104,14 +104,14 @@ fn old_work_goes_at_the_next_start(end: impl Fn(&TestDriver)) {
 }
 
 #[test]
-fn old_work_goes_after_a_restart_and_after_a_crash() {
+fn rec_6_old_work_goes_after_a_restart_and_after_a_crash() {
     old_work_goes_at_the_next_start(|test| drop(test.restart()));
     old_work_goes_at_the_next_start(TestDriver::crash_and_restart);
 }
 
 /// What is wanted by unfinished work stays however old it is or how many there are, and nobody goes round in circles for it.
 #[test]
-fn dep_6_and_rec_6_what_unfinished_work_waits_for_stays_and_is_not_looked_at_again_and_again() {
+fn data_6_and_rec_6_what_unfinished_work_waits_for_stays_and_is_not_looked_at_again_and_again() {
     let test = TestDriver::new().limits(limits(|limits| (limits.retained, limits.retention) = (0, HOUR)));
     let first: Vec<_> = (0..20).map(answers::request).collect();
     let chain = test.manager().begin_with(first).then(answers::request(99).initial_delay(3 * DAY));
