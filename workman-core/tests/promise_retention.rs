@@ -59,7 +59,7 @@ fn rec_6_what_asked_to_be_kept_longer_is() {
 }
 
 #[test]
-fn of_too_many_the_oldest_go_at_once() {
+fn rec_6_of_too_many_the_oldest_go_at_once() {
     let test = TestDriver::new().limits(limits(|limits| limits.retained = 2));
     let ids: Vec<WorkId> = (0..5).map(|number| finish(&test, number)).collect();
     assert_eq!(stored(&test, &ids), [false, false, false, true, true]);

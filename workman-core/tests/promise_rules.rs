@@ -636,7 +636,7 @@ fn can_6_a_run_can_read_why_it_is_stopped_before_it_is_dropped_and_the_first_sto
     test.lose(ConstraintKind::Charging);
     test.advance(secs(5));
     let reason = StopReason::ConstraintCharging.to_string();
-    assert_eq!(take(&log), [reason.clone()]);
+    assert_eq!(take(&log), std::slice::from_ref(&reason));
     assert_eq!(test.cancel(WorkSelector::id(id)), 1);
     go.set();
     test.run_until_idle();

@@ -7,6 +7,7 @@ mod bench;
 mod cancel;
 mod chains;
 mod data;
+mod kinds;
 mod observe;
 mod periodic;
 mod query;
