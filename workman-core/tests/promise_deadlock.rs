@@ -205,7 +205,7 @@ fn a_second_manager_on_the_same_store_sees_the_same_circle() {
     let desk = Desk::default();
     let runs = WorkManager::builder(Arc::clone(&store)).runtime(ThreadRuntime::new()).state(desk.clone()).start();
     let runs = runs.unwrap();
-    desk.give(WorkManager::builder(store).enqueue_only().start().unwrap());
+    desk.give(WorkManager::builder(store).runtime(ThreadRuntime::new()).enqueue_only().start().unwrap());
     let work = block_on(runs.enqueue(awaits_elsewhere::request())).unwrap();
     let heard = block_on(work.output()).unwrap();
     assert!(heard.starts_with("deadlock"), "{heard}");

@@ -18,10 +18,13 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Spans with their fields, and what was said in each.
+/// Name and fields of a span, and what was said in it.
+type Span = (String, Vec<String>);
+
+/// What was seen.
 #[derive(Clone, Default)]
 struct Traces {
-    spans: Arc<Mutex<Vec<(String, Vec<String>)>>>,
+    spans: Arc<Mutex<Vec<Span>>>,
     inside: Arc<Mutex<Vec<u64>>>,
     entered: Arc<Mutex<BTreeSet<u64>>>,
 }

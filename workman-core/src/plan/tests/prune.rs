@@ -216,3 +216,20 @@ fn finished_works_are_counted_whatever_becomes_of_them() {
     assert_eq!(prune(&mut house, Retention::Nothing).0, 3);
     assert_eq!(meta(&house).finished, 1, "1 is waited for by 9");
 }
+
+#[test]
+fn a_few_too_many_are_found_without_looking_at_many_works() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    finish(&mut house, epoch, 1..=40);
+    for (count, limit) in [(40, 1_000), (39, 16), (24, 16), (20, 20), (0, 40)] {
+        let scopes = house.scopes(&Command::Prune(Prune { keep: recent(DAY, count), before: None, after: None }));
+        let limit_of = |want: &super::super::Want| match want {
+            super::super::Want::Finished { limit, .. } => Some(*limit),
+            _ => None,
+        };
+        let limits: Vec<usize> = scopes[0].iter().filter_map(limit_of).collect();
+        assert_eq!(limits, [limit], "{count} are to stay");
+    }
+    assert_eq!(prune(&mut house, recent(DAY, 5)).0, 35);
+}
