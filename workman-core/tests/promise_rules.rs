@@ -855,6 +855,22 @@ fn rec_8_a_clock_that_was_set_back_while_the_program_was_off_delays_nothing() {
     bystanders.are_untouched(&test);
 }
 
+#[test]
+fn rec_6_finished_work_is_kept_from_its_finish_and_not_from_its_enqueue() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let (quick, slow) = (test.enqueue(takes::request(0)), test.enqueue(takes::request(12 * 3600)));
+    test.advance(DAY - MINUTE);
+    assert!(test.find(quick).is_some());
+    test.advance(3 * MINUTE);
+    assert!(test.find(quick).is_none() && test.find(slow).is_some());
+    test.advance(DAY / 2 - 5 * MINUTE);
+    assert!(test.find(slow).is_some());
+    test.advance(5 * MINUTE);
+    assert!(test.find(slow).is_none());
+    bystanders.are_untouched(&test);
+}
+
 // ---- observation ----
 
 #[test]
