@@ -1,4 +1,4 @@
-//! What observers are shown (sections 2, F and H of the upstream suite).
+//! What observers are shown.
 
 use futures::{FutureExt, StreamExt};
 use workman_core::{
@@ -169,7 +169,7 @@ async fn says_how_far(cx: &WorkContext) -> Result<u32, WorkError> {
     Ok(7)
 }
 
-/// CoroutineWorkerTest `testProgressUpdates` and reference SM-9: progress is shown while it runs, and gone when it ends.
+/// CoroutineWorkerTest `testProgressUpdates` and SM-9: progress is shown while it runs, and gone when it ends.
 #[test]
 fn sm_9_progress_is_shown_while_it_runs_and_gone_when_it_ends() {
     on_both_stores(|test| {

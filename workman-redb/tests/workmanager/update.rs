@@ -1,4 +1,4 @@
-//! Updates of stored work (section 10 of the upstream suite).
+//! Updates of stored work.
 
 use workman_core::{
     Backoff, ConstraintKind, Constraints, ExistingWorkPolicy, Nothing, Refusal, Request, Updatable, UpdateError,
@@ -100,7 +100,7 @@ fn upd_1_an_unknown_work_can_not_be_updated() {
     });
 }
 
-/// Reference UPD-1: finished work is left as it is.
+/// UPD-1: finished work is left as it is.
 #[test]
 fn upd_1_finished_work_is_left_as_it_is() {
     on_both_stores(|test| {
@@ -213,7 +213,7 @@ fn upd_1_what_runs_once_can_not_become_periodic_nor_the_other_way_round() {
     });
 }
 
-/// WorkUpdateTest 16 and reference UPD-5: the place in the series stays, so a shorter interval may make it due at once.
+/// WorkUpdateTest 16 and UPD-5: the place in the series stays, so a shorter interval may make it due at once.
 #[test]
 fn upd_5_the_place_in_the_series_stays() {
     on_both_stores(|test| {
@@ -249,7 +249,7 @@ fn upd_2_failed_attempts_stay() {
     });
 }
 
-/// Reference BO-1, UPD-2: an update that allows fewer attempts than have failed leaves one more.
+/// BO-1, UPD-2: an update that allows fewer attempts than have failed leaves one more.
 #[test]
 fn upd_2_attempts_are_spent_by_the_terms_of_the_last_update() {
     on_both_stores(|test| {
@@ -316,7 +316,7 @@ fn per_6_and_per_7_the_last_override_counts_and_clearing_falls_back_to_the_perio
 
 /// WorkUpdateTest 23: an override beats the backoff, and the failed attempts stay.
 #[test]
-fn nrt_1_an_override_beats_the_backoff_and_the_failed_attempts_stay() {
+fn nrt_1_and_bo_8_an_override_beats_the_backoff_and_the_failed_attempts_stay() {
     on_both_stores(|test| {
         let start = test.now();
         let request = || flaky::periodic("x".into(), 1, 10 * DAY).backoff(Backoff::linear(3 * HOUR));
