@@ -195,7 +195,7 @@ fn a_worker_may_wait_for_work_of_its_own_id_in_another_store() {
 async fn awaits_elsewhere(#[state] desk: Desk, cx: &WorkContext) -> Result<String, WorkError> {
     let manager = desk.take();
     let handle = manager.handle(awaits_elsewhere::worker(), cx.id()).await?;
-    Ok(handle.output().await.map_or_else(|error| error.to_string(), |output| output))
+    Ok(handle.output().await.unwrap_or_else(|error| error.to_string()))
 }
 
 /// The store is what counts, not the manager: a program may enqueue with one and run with another.

@@ -8,16 +8,16 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
 use support::{Bystanders, DAY, HOUR, MINUTE, ends, secs};
 use workman_core::record::AttemptEnd;
 use workman_core::{
-    ActionError, Backoff, Clock, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingWorkPolicy, NoteError,
-    Nothing, Request, StopReason, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector,
-    WorkState, worker,
+    ActionError, Backoff, Clock, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingWorkPolicy, InputMerger,
+    NoteError, Nothing, Request, StopReason, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery,
+    WorkSelector, WorkState, worker,
 };
 use workman_testing::{Fault, Signal, TestDriver, VirtualClock};
 
@@ -126,6 +126,9 @@ fn sm_2_and_tst_4_nothing_starts_a_millisecond_before_its_time() {
     let backed_off = test.enqueue(fails::request(1).backoff(Backoff::linear(MINUTE)));
     let periodic = test.enqueue_periodic(ends_in::periodic("again".into(), MINUTE));
     test.advance(MINUTE - MILLI);
+    // Other work is claimed now, and what is due in a millisecond is no part of it.
+    test.enqueue(ends_in::request("decoy".into()));
+    test.run_until_idle();
     let runs = || [delayed, backed_off, periodic].map(|id| test.info(id).runs);
     assert_eq!(runs(), [0, 1, 1]);
     test.advance(MILLI);
@@ -296,7 +299,7 @@ fn sm_9_progress_is_seen_while_the_work_runs_and_is_gone_when_it_finishes() {
 fn sm_10_a_stop_after_a_cancellation_does_not_bring_the_work_back() {
     let (test, _log, go) = deaf_driver();
     let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(deaf::request().constraints(charging()));
+    let id = test.enqueue(deaf::request().constraints(charging()).backoff_for_system_interruptions());
     test.run_until_idle();
     assert_eq!(test.cancel(WorkSelector::id(id)), 1);
     test.lose(ConstraintKind::Charging);
@@ -405,6 +408,30 @@ fn bo_5_and_rec_1_a_death_uses_up_no_attempt_and_the_work_goes_on_at_once() {
     bystanders.are_untouched(&test);
 }
 
+/// The end of the program is no interruption by the system.
+#[test]
+fn bo_6_work_that_asks_for_it_backs_off_after_a_stop_by_the_system_and_only_then() {
+    let (test, _log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let request = hears::request().constraints(charging()).backoff(Backoff::linear(MINUTE));
+    let id = test.enqueue(request.backoff_for_system_interruptions());
+    test.run_until_idle();
+    test.restart();
+    test.run_until_idle();
+    assert_eq!((test.state_of(id), test.info(id).interruptions), (WorkState::Running, 1));
+    test.lose(ConstraintKind::Charging);
+    test.advance(secs(5));
+    test.meet(ConstraintKind::Charging);
+    let info = test.info(id);
+    assert_eq!((info.state, info.failures, info.interruptions), (WorkState::Enqueued, 0, 2));
+    assert_eq!(info.next_run, Some(ends(&info).pop().unwrap() + 2 * MINUTE), "the second interruption");
+    test.advance(2 * MINUTE - MILLI);
+    assert_eq!(test.state_of(id), WorkState::Enqueued);
+    test.advance(MILLI);
+    assert_eq!(test.state_of(id), WorkState::Running);
+    bystanders.are_untouched(&test);
+}
+
 #[test]
 fn bo_8_the_initial_delay_plays_no_part_in_a_retry() {
     let test = TestDriver::new();
@@ -485,11 +512,12 @@ fn per_8_periodic_work_shows_no_output_and_no_success() {
 // ---- unique names ----
 
 /// The manager of the program, for workers that enqueue.
-type Here = Arc<OnceLock<WorkManager>>;
+type Here = Arc<Mutex<Option<WorkManager>>>;
 
 #[worker]
 async fn replaces_itself(#[state] here: Here, #[state] log: Log, cx: &WorkContext) -> Result<String, EnqueueError> {
-    let manager = here.get().unwrap();
+    // A manager that its own workers hold would never end.
+    let manager = here.lock().unwrap().take().unwrap();
     let replaced = manager.enqueue_unique("self", ExistingWorkPolicy::Replace, ends_in::request("new".into())).await?;
     let reason = cx.until_stopped().await.reason;
     log.lock().unwrap().push(format!("{} {reason}", replaced.how == Enqueued::Replaced(vec![cx.id()])));
@@ -502,7 +530,7 @@ fn unq_6_a_worker_that_replaces_itself_is_stopped_and_its_result_is_dropped() {
     let (test, log) = driver();
     let test = test.state(here.clone());
     let bystanders = Bystanders::of(&test);
-    here.set(test.manager()).unwrap();
+    *here.lock().unwrap() = Some(test.manager());
     let old = test.enqueue_unique("self", ExistingWorkPolicy::Keep, replaces_itself::request());
     test.run_until_idle();
     assert_eq!(take(&log), [format!("true {}", StopReason::Replaced)]);
@@ -608,7 +636,7 @@ fn can_6_a_run_can_read_why_it_is_stopped_before_it_is_dropped_and_the_first_sto
     test.lose(ConstraintKind::Charging);
     test.advance(secs(5));
     let reason = StopReason::ConstraintCharging.to_string();
-    assert_eq!(take(&log), [reason.clone()]);
+    assert_eq!(take(&log), std::slice::from_ref(&reason));
     assert_eq!(test.cancel(WorkSelector::id(id)), 1);
     go.set();
     test.run_until_idle();
@@ -619,6 +647,55 @@ fn can_6_a_run_can_read_why_it_is_stopped_before_it_is_dropped_and_the_first_sto
 }
 
 // ---- input and output ----
+
+/// The values of a JSON object.
+type Object = BTreeMap<String, serde_json::Value>;
+
+#[worker]
+fn object(text: String) -> Object {
+    serde_json::from_str(&text).unwrap()
+}
+
+#[worker]
+fn merged(a: serde_json::Value, cx: &WorkContext) -> Result<Object, WorkError> {
+    let object: Object = cx.input()?;
+    assert_eq!(object["a"], a, "an argument is a key of the merged object");
+    Ok(object)
+}
+
+/// What the merger makes of two outputs and the input `{"a": 0}`.
+fn merge(test: &TestDriver, merger: InputMerger, outputs: [&str; 2]) -> Option<String> {
+    let outputs = outputs.map(|output| object::request(output.into()));
+    let chain = test.manager().begin_with(outputs).then(merged::request(0.into()).input_merger(merger));
+    let ids = test.block_on(chain.enqueue()).unwrap().ids;
+    test.run_until_idle();
+    let info = test.info(ids[2]);
+    info.output.map(|output| serde_json::to_string(&output.decode::<Object>().unwrap()).unwrap())
+}
+
+#[test]
+fn data_2_the_overwriting_merger_lets_later_prerequisites_win_over_earlier_ones_and_the_input() {
+    for seed in 0..5 {
+        let test = TestDriver::with_seed(seed);
+        let bystanders = Bystanders::of(&test);
+        let merge = |outputs| merge(&test, InputMerger::Overwriting, outputs).unwrap();
+        assert_eq!(merge([r#"{"a":1,"b":2}"#, r#"{"b":3,"c":4}"#]), r#"{"a":1,"b":3,"c":4}"#);
+        assert_eq!(merge([r#"{"b":3,"c":4}"#, r#"{"a":1,"b":2}"#]), r#"{"a":1,"b":2,"c":4}"#);
+        assert_eq!(merge(["{}", "{}"]), r#"{"a":0}"#);
+        bystanders.are_untouched(&test);
+    }
+}
+
+#[test]
+fn data_3_the_array_creating_merger_joins_values_in_order_and_refuses_different_types() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let merge = |outputs| merge(&test, InputMerger::ArrayCreating, outputs);
+    let joined = merge([r#"{"a":[1,2],"b":"x"}"#, r#"{"a":3,"c":[]}"#]);
+    assert_eq!(joined.unwrap(), r#"{"a":[0,1,2,3],"b":["x"],"c":[]}"#);
+    assert_eq!(merge([r#"{"a":"one"}"#, "{}"]), None, "a number and a text");
+    bystanders.are_untouched(&test);
+}
 
 /// What a dependent takes is no copy: it stays with the work that gave it until the dependent starts, whenever that is.
 #[test]

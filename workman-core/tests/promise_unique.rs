@@ -203,10 +203,11 @@ fn sm_1_a_cancelled_schedule_never_runs_again() {
     let (test, log) = driver();
     let bystanders = Bystanders::of(&test);
     let policy = ExistingPeriodicWorkPolicy::Keep;
-    let id = test.enqueue_unique_periodic("sync", policy, step::periodic("x".into(), 0, HOUR)).id;
+    let hourly = step::periodic("x".into(), 0, HOUR).keep_results_for_at_least(100 * HOUR);
+    let id = test.enqueue_unique_periodic("sync", policy, hourly).id;
     test.run_until_idle();
     assert_eq!(test.cancel(WorkSelector::unique("sync")), 1);
-    test.advance(100 * HOUR);
+    test.advance(20 * HOUR);
     assert_eq!(take(&log), ["x"]);
     assert_eq!(test.state_of(id), WorkState::Cancelled);
     bystanders.are_untouched(&test);
