@@ -382,7 +382,8 @@ fn unq_3_appended_work_takes_the_outputs_of_the_leaves() {
     });
 }
 
-/// TestSchedulerTest and TestSchedulerRealExecutorTest, `testWorkerUnique`: of two requests under a name with REPLACE the second is the one that runs.
+/// TestSchedulerTest and TestSchedulerRealExecutorTest, `testWorkerUnique`: of two requests under a name with REPLACE the second is the
+/// one that runs.
 #[test]
 fn of_two_replacing_requests_the_second_runs_when_its_delay_is_over() {
     on_both_stores(|test| {
