@@ -241,3 +241,36 @@ fn rec_6_finished_work_goes_a_day_after_its_end_and_unfinished_work_never() {
         assert_eq!((test.find(keeps), test.state_of(waits)), (None, Waits));
     });
 }
+
+/// REC-6 and DATA-6: what has finished stays beyond its time while unfinished work waits for it, and goes after that.
+#[test]
+fn rec_6_and_data_6_finished_work_stays_while_unfinished_work_waits_for_it() {
+    on_both_stores(|test| {
+        let chain = test.manager().begin_with(say::request("a".into())).then(say::request("b".into()));
+        let ids = test.chain(chain.then(join::request("c".into()).initial_delay(3 * DAY)));
+        test.advance(2 * DAY);
+        assert_eq!(
+            (test.find(ids[0]), test.states(&ids[1..])),
+            (None, vec![Succeeded, Waits]),
+            "only what is waited for"
+        );
+        test.advance(DAY);
+        assert_eq!(test.output::<String>(ids[2]), "b c");
+        test.advance(DAY + HOUR);
+        assert!(ids.iter().all(|id| test.find(*id).is_none()));
+    });
+}
+
+/// DEP-3: a dependent that has finished stays as it ended when what it waited for could be cancelled no more.
+#[test]
+fn dep_3_and_can_4_cancelling_finished_work_leaves_its_dependents() {
+    on_both_stores(|test| {
+        let ids = test.chain(test.manager().begin_with(say::request("a".into())).then(held::request("b".into())));
+        test.run_until_idle();
+        assert_eq!(test.cancel(WorkSelector::id(ids[0])), 0);
+        assert_eq!(test.states(&ids), [Succeeded, Running]);
+        test.open("b");
+        test.run_until_idle();
+        assert_eq!(test.states(&ids), [Succeeded; 2]);
+    });
+}

@@ -208,3 +208,23 @@ fn sm_9_progress_after_the_end_is_refused() {
         assert_eq!(test.info(id), before);
     });
 }
+
+/// A query of several lists is watched like any other: works come and go as they match.
+#[test]
+fn obs_1_a_watched_query_shows_what_matches_now() {
+    on_both_stores(|test| {
+        let query = WorkQuery::tag("tag").state(Waits).state(Running);
+        let mut watch = test.manager().watch(query);
+        assert_eq!(states(next(&test, &mut watch)), Some(vec![]));
+        let first = test.enqueue(held::request("1".into()).tag("tag").initial_delay(MINUTE));
+        let other = test.enqueue(say::request("other".into()).initial_delay(DAY));
+        assert_eq!(states(next(&test, &mut watch)), Some(vec![Waits]));
+        test.cancel(WorkSelector::id(other));
+        assert_eq!(next(&test, &mut watch), None);
+        test.advance(MINUTE);
+        assert_eq!(states(next(&test, &mut watch)), Some(vec![Running]));
+        test.open("1");
+        assert_eq!(states(next(&test, &mut watch)), Some(vec![]), "a finished one matches no more");
+        assert_eq!(test.state_of(first), Succeeded);
+    });
+}

@@ -69,7 +69,9 @@ fn sm_2_a_period_does_not_run_twice() {
         test.enqueue(say::request("other".into()));
         test.enqueue_unique_periodic("n", Keep, say::periodic("y".into(), DAY));
         test.run_until_idle();
-        assert_eq!((test.diary(), test.info(id).periods), (vec!["x".into(), "other".into(), "y".to_owned()], 1));
+        let mut said = test.diary();
+        said.sort();
+        assert_eq!((said, test.info(id).periods), (vec!["other".into(), "x".into(), "y".to_owned()], 1));
         test.advance(millis(1));
         assert_eq!((test.diary(), test.info(id).periods), (vec!["x".to_owned()], 2));
     });
@@ -339,5 +341,44 @@ fn per_7_an_override_that_was_cleared_during_the_run_leaves_no_trace() {
         let info = test.info(id);
         assert_eq!((info.periods, info.failures, info.generation), (1, 0, 2));
         assert_eq!(info.next_run, Some(start + 114 * HOUR));
+    });
+}
+
+/// WorkerWrapperTest 29 and 30 with a success: an override that is given during the run is for the run after it.
+#[test]
+fn per_6_an_override_given_during_a_run_that_succeeds_is_for_the_run_after_it() {
+    on_both_stores(|test| {
+        let start = test.now();
+        let id = test.enqueue_periodic(held::periodic("x".into(), HOUR));
+        test.run_until_idle();
+        let again = held::periodic("x".into(), HOUR).next_schedule_time_override(start + 34 * HOUR).with_id(id);
+        assert_eq!(test.wait(test.manager().update(again)), UpdateResult::AppliedForNextRun);
+        test.open("x");
+        test.run_until_idle();
+        let info = test.info(id);
+        assert_eq!((info.periods, info.failures, info.next_run), (1, 0, Some(start + 34 * HOUR)));
+        test.crash_and_restart();
+        test.advance(34 * HOUR);
+        assert_eq!((test.info(id).periods, test.due_in(id)), (2, HOUR), "and then the period counts again");
+    });
+}
+
+/// PER-6: an override outlives a stop of the run during which it was given, and a run that was put off and stopped is due at once
+/// again.
+#[test]
+fn per_6_and_bo_6_an_override_and_a_stop() {
+    on_both_stores(|test| {
+        let start = test.now();
+        let request = |at| held::periodic("x".into(), DAY).next_schedule_time_override(at);
+        let id = test.enqueue_periodic(request(start + 2 * HOUR));
+        test.advance(2 * HOUR);
+        assert_eq!(test.state_of(id), Running);
+        test.restart();
+        test.run_until_idle();
+        assert_eq!((test.state_of(id), test.info(id).periods), (Running, 0), "given back, and due at once");
+        test.wait(test.manager().update(request(start + 9 * HOUR).with_id(id)));
+        test.restart();
+        test.run_until_idle();
+        assert_eq!(test.info(id).next_run, Some(start + 9 * HOUR));
     });
 }

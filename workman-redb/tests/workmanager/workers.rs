@@ -437,3 +437,22 @@ fn sch_4_an_attempt_that_takes_too_long_is_stopped_and_is_a_failed_one() {
         assert!(test.info(id).last_error().unwrap().to_string().contains("5400s"));
     });
 }
+
+/// WorkerWrapperTest 40: a stop after the end is none: the work keeps its end, and no reason is shown.
+#[test]
+fn sm_10_a_stop_after_the_end_changes_nothing() {
+    on_both_stores(|test| {
+        let id = test.enqueue(held::request("x".into()).constraints(CHARGING));
+        test.run_until_idle();
+        test.open("x");
+        test.lose(ConstraintKind::Charging);
+        test.run_until_idle();
+        assert_eq!((test.state_of(id), test.info(id).stop_reason), (Succeeded, None), "before the dwell time is over");
+        let before = test.info(id);
+        test.advance(MINUTE);
+        assert_eq!(test.cancel(WorkSelector::All), 0);
+        test.restart();
+        assert_eq!(test.info(id), before);
+        assert_eq!(test.diary(), ["x"]);
+    });
+}
