@@ -125,7 +125,8 @@ fn upd_3_work_that_waits_is_put_where_its_new_terms_want_it() {
 
 #[test]
 fn upd_3_progress_goes_and_a_checkpoint_stays_where_it_still_means_the_same() {
-    let table: [(&str, fn(NewWork) -> NewWork, bool); 4] = [
+    type Change = fn(NewWork) -> NewWork;
+    let table: [(&str, Change, bool); 4] = [
         ("other tags", |work| work.tag("t"), true),
         ("another delay", |work| work.delay(MINUTE), true),
         ("another worker", |work| work.worker("other"), false),
