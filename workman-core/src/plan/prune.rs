@@ -7,16 +7,13 @@ use std::time::Duration;
 
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, Plan, Prune, Retention};
+use super::{Applied, PRUNE_LIMIT, Plan, Prune, Retention};
 use crate::id::WorkId;
 use crate::record::{Standing, WorkRecord};
 use crate::store::index::standing_key;
 use crate::time::Timestamp;
 
-/// How many finished works one commit looks at.
-const CHUNK: usize = 1_000;
-
-/// At the least.
+/// How many finished works one commit looks at, at the least.
 const LEAST_CHUNK: usize = 16;
 
 /// How many dependents of each are loaded at first: most works have few.
@@ -83,9 +80,9 @@ fn look_limit(draft: &Draft<'_>, keep: Retention) -> usize {
     match keep {
         Retention::Recent { count, .. } if is_surplus(draft, count) => {
             let surplus = usize::try_from(draft.meta.finished).map_or(usize::MAX, |finished| finished - count);
-            surplus.clamp(LEAST_CHUNK, CHUNK)
+            surplus.clamp(LEAST_CHUNK, PRUNE_LIMIT)
         }
-        _ => CHUNK,
+        _ => PRUNE_LIMIT,
     }
 }
 

@@ -1,5 +1,4 @@
-//! Kinds of workers, expedited work and work that waits for itself: reference 1.1, 1.6 and DEP-8, and the cases of the upstream suite
-//! about futures that somebody else completes (sections 7, section E, ListenableFutureTest, I and J).
+//! Kinds of workers, expedited work and work that waits for itself.
 
 use std::sync::{Arc, Mutex};
 
@@ -43,9 +42,9 @@ fn asks_a_thread(number: u32, done: Completer<u32>) {
     std::thread::spawn(move || done.succeed(number + 1));
 }
 
-/// `ListenableWorker` (reference 1.1), WorkerWrapperTest 38: a run lasts until its completer is settled, from wherever.
+/// `ListenableWorker`, WorkerWrapperTest 38: a run lasts until its completer is settled, from wherever.
 #[test]
-fn sm_4_a_run_lasts_until_its_completer_is_settled() {
+fn a_run_lasts_until_its_completer_is_settled() {
     on_both_stores(|test| {
         let (test, desk) = with_desk(test);
         let ids = [0, 1, 2].map(|_| test.enqueue(leaves::request()));
@@ -69,7 +68,7 @@ fn sm_4_a_run_lasts_until_its_completer_is_settled() {
     });
 }
 
-/// RemoteListenableWorkerTest `testRemoteStopWorker` and reference SM-4: a stop reaches what runs elsewhere, and an answer after the
+/// RemoteListenableWorkerTest `testRemoteStopWorker` and SM-4: a stop reaches what runs elsewhere, and an answer after the
 /// end is dropped.
 #[test]
 fn sm_4_and_can_6_a_stop_reaches_a_completer_and_a_late_answer_is_dropped() {
@@ -119,7 +118,7 @@ fn lists(items: Vec<u32>) -> BoxStream<'static, u32> {
     stream::iter(items).boxed()
 }
 
-/// `RxWorker` (reference 1.1): the items of a stream are progress, and the last is the output.
+/// `RxWorker`: the items of a stream are progress, and the last is the output.
 #[test]
 fn sm_9_items_of_a_stream_are_progress_and_the_last_is_the_output() {
     on_both_stores(|test| {
@@ -162,7 +161,7 @@ async fn waits_for_its_successor(#[state] inside: Inside, #[state] diary: Diary)
     }
 }
 
-/// Reference DEP-8 and row 4 of what is changed: a worker that waits for work which waits for it is told so, instead of waiting for
+/// DEP-8 and D4: a worker that waits for work which waits for it is told so, instead of waiting for
 /// ever.
 #[test]
 fn dep_8_a_worker_that_waits_for_what_it_appended_to_its_own_name_is_told() {
@@ -179,9 +178,9 @@ fn dep_8_a_worker_that_waits_for_what_it_appended_to_its_own_name_is_told() {
     });
 }
 
-/// Reference 1.6: expedited work goes first, and into a slot that is kept for it.
+/// `setExpedited`: such work goes first, and into a slot that is kept for it.
 #[test]
-fn sch_6_expedited_work_goes_first_into_a_slot_of_its_own() {
+fn expedited_work_goes_first_into_a_slot_of_its_own() {
     on_both_stores(|test| {
         let test = test.shaped(|driver| {
             let mut limits = workman_testing::TestDriver::default_limits();
@@ -212,10 +211,10 @@ async fn urgent(minutes: u64, fails: bool, cx: &WorkContext, #[state] diary: Dia
     if fails && cx.attempt() == 0 { Err("first".into()) } else { Ok(()) }
 }
 
-/// Reference 1.6, the quota: when the budget of run time is spent, one policy runs the work as ordinary work, and the other drops it,
+/// `OutOfQuotaPolicy`: when the budget of run time is spent, one policy runs the work as ordinary work, and the other drops it,
 /// with what depends on it.
 #[test]
-fn sch_6_when_the_budget_is_spent_expedited_work_falls_back_or_is_dropped() {
+fn when_the_budget_is_spent_expedited_work_falls_back_or_is_dropped() {
     on_both_stores(|test| {
         let policies = [OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest, OutOfQuotaPolicy::DropWorkRequest];
         let first = test.enqueue(urgent::request(10, false).expedited(policies[0]));
@@ -233,9 +232,9 @@ fn sch_6_when_the_budget_is_spent_expedited_work_falls_back_or_is_dropped() {
     });
 }
 
-/// Reference 1.6: a retry is ordinary work, and its wait is an ordinary backoff.
+/// `setExpedited` and attempts: a retry is ordinary work, and its wait is an ordinary backoff.
 #[test]
-fn sch_6_a_retry_is_never_expedited() {
+fn a_retry_is_never_expedited() {
     on_both_stores(|test| {
         let test = test.shaped(|driver| {
             let mut limits = workman_testing::TestDriver::default_limits();
@@ -261,7 +260,7 @@ async fn relay(from: String, to: String, #[state] gates: Gates) {
     gates.get(&to).wait().await;
 }
 
-/// The reference's siblings "may run in parallel": works of one step run side by side.
+/// `beginWith(list)`: works of one step run side by side.
 #[test]
 fn sch_6_works_of_one_step_run_side_by_side() {
     on_both_stores(|test| {

@@ -1,4 +1,4 @@
-//! When work is due: `calculateNextRunTime` and the times in `WorkInfo` (sections B1, 1 and 1b of the upstream suite).
+//! When work is due: `calculateNextRunTime` and the times in `WorkInfo`.
 
 use workman_core::record::Schedule;
 use workman_core::{Backoff, WorkState};
@@ -57,7 +57,7 @@ fn nrt_4_running_and_finished_work_has_no_next_run() {
 
 /// WorkManagerImplTest 40: interval, flex and delay come back.
 #[test]
-fn per_1_interval_and_flex_come_back_from_the_store() {
+fn interval_and_flex_come_back_from_the_store() {
     on_both_stores(|test| {
         let schedule = Schedule::every(60 * MINUTE).flex(30 * MINUTE);
         let id = test.enqueue_periodic(say::periodic("x".into(), schedule).initial_delay(millis(1_234)));
@@ -98,7 +98,7 @@ fn per_3_and_per_4_later_runs_are_one_interval_after_the_end_of_the_run_before()
     on_both_stores(|test| {
         let schedule = Schedule::every(HOUR).flex(15 * MINUTE);
         let id = test.enqueue_periodic(slow::periodic("x".into(), 120, schedule).initial_delay(10 * MINUTE));
-        assert_eq!(test.due_in(id), 55 * MINUTE, "the reference's own example");
+        assert_eq!(test.due_in(id), 55 * MINUTE, "the delay, and the part of the period before the flex");
         test.advance(57 * MINUTE);
         assert_eq!((test.diary(), test.due_in(id)), (vec!["x".to_owned()], HOUR));
         test.advance(HOUR + 2 * MINUTE);
