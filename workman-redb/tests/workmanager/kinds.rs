@@ -270,3 +270,82 @@ fn sch_6_works_of_one_step_run_side_by_side() {
         assert_eq!(test.states(&ids), [Succeeded; 2]);
     });
 }
+
+/// Does not hear a stop before its gate is open.
+#[worker]
+fn deaf_thread(cx: &WorkContext, #[state] gates: Gates) -> u32 {
+    let _ = cx;
+    gates.get("deaf thread").wait_blocking();
+    7
+}
+
+/// SCH-4 and SM-8, for each kind of worker: what takes too long has failed, and a thread that goes on all the same is not joined by a
+/// second.
+#[test]
+fn sch_4_and_sm_8_every_kind_of_worker_can_take_too_long() {
+    on_both_stores(|test| {
+        let (test, desk) = with_desk(test);
+        let ids = [
+            test.enqueue(leaves::request().timeout(MINUTE).max_attempts(1)),
+            test.enqueue(counts::request(9).timeout(MINUTE + secs(1))),
+            test.enqueue(deaf_thread::request().timeout(MINUTE)),
+            test.enqueue_periodic(counts::periodic(9, DAY).timeout(MINUTE + secs(1))),
+        ];
+        test.advance(2 * MINUTE - secs(30));
+        for id in ids {
+            let info = test.info(id);
+            assert_eq!((info.failures, info.stop_reason), (1, Some(StopReason::Timeout)), "{}", info.worker);
+        }
+        drop(desk.take());
+        test.open("settled");
+        test.advance(HOUR);
+        assert_eq!((test.info(ids[2]).runs, test.info(ids[2]).failures), (1, 1), "its thread is still there");
+        test.open("deaf thread");
+        test.advance(HOUR);
+        assert_eq!((test.info(ids[2]).runs, test.output::<u32>(ids[2])), (2, 7));
+        assert_eq!(test.info(ids[3]).periods, 0, "a retry stays in its period");
+    });
+}
+
+/// UPD-4 for the timeout: a run keeps the one that it began with.
+#[test]
+fn upd_4_a_run_keeps_its_timeout() {
+    on_both_stores(|test| {
+        let id = test.enqueue(held::request("x".into()).timeout(HOUR));
+        let free = test.enqueue(held::request("y".into()));
+        test.run_until_idle();
+        test.wait(test.manager().update(held::request("x".into()).with_id(id)));
+        test.wait(test.manager().update(held::request("y".into()).timeout(MINUTE).with_id(free)));
+        test.advance(HOUR - secs(1));
+        assert_eq!(test.states(&[id, free]), [Running; 2]);
+        test.advance(secs(1));
+        assert_eq!(test.states(&[id, free]), [Waits, Running]);
+        test.advance(2 * HOUR);
+        assert_eq!((test.state_of(id), test.info(id).failures), (Running, 1), "its next run has none");
+    });
+}
+
+/// UPD-3 for expedited work: waiting work becomes expedited, and goes into the slot that is kept for it.
+#[test]
+fn upd_3_waiting_work_becomes_expedited() {
+    on_both_stores(|test| {
+        let test = test.shaped(|driver| {
+            let mut limits = workman_testing::TestDriver::default_limits();
+            (limits.async_slots, limits.expedited_slots) = (1, 1);
+            driver.limits(limits)
+        });
+        test.enqueue(held::request("busy".into()));
+        test.run_until_idle();
+        let id = test.enqueue(say::request("x".into()));
+        let delayed = test.enqueue(say::request("delayed".into()).initial_delay(DAY));
+        test.run_until_idle();
+        assert_eq!(test.states(&[id, delayed]), [Waits; 2]);
+        for (id, name) in [(id, "x"), (delayed, "delayed")] {
+            let urgent =
+                say::request(name.into()).expedited(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest).with_id(id);
+            test.wait(test.manager().update(urgent));
+        }
+        test.run_until_idle();
+        assert_eq!(test.states(&[id, delayed]), [Succeeded; 2]);
+    });
+}

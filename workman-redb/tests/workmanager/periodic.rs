@@ -382,3 +382,26 @@ fn per_6_and_bo_6_an_override_and_a_stop() {
         assert_eq!(test.info(id).next_run, Some(start + 9 * HOUR));
     });
 }
+
+/// D18: attempts belong to their period. One that needed retries keeps to its regular time, and one whose next attempt would come at
+/// that time or later has failed.
+#[test]
+fn per_5_retries_do_not_push_the_series_out() {
+    on_both_stores(|test| {
+        let retried = test.enqueue_periodic(flaky::periodic("retried".into(), 1, HOUR));
+        test.advance(30 * secs(1));
+        assert_eq!((test.info(retried).periods, test.due_in(retried)), (1, HOUR - secs(30)));
+        let backing_off = |delay| flaky::periodic("x".into(), 9, HOUR).backoff(Backoff::linear(delay));
+        let in_time = test.enqueue_periodic(backing_off(HOUR - millis(1)));
+        let too_late = test.enqueue_periodic(backing_off(HOUR));
+        test.run_until_idle();
+        assert_eq!((test.info(in_time).periods, test.info(in_time).failures), (0, 1));
+        assert_eq!((test.info(too_late).periods, test.info(too_late).failures, test.due_in(too_late)), (1, 0, HOUR));
+        test.advance(HOUR - millis(1));
+        assert_eq!(
+            (test.info(in_time).periods, test.due_in(in_time)),
+            (1, millis(1)),
+            "its next wait would be too long"
+        );
+    });
+}

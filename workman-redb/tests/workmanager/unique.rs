@@ -556,3 +556,38 @@ fn a_kept_holder_is_a_typed_handle_only_if_it_is_the_same_worker() {
         assert_eq!((other.how, other.handle.is_none()), (Enqueued::Kept(old.id()), true));
     });
 }
+
+/// UNQ-4: what was hung behind the old work without its name is cancelled with it, and stays as that.
+#[test]
+fn unq_4_what_depends_on_replaced_work_without_its_name_is_cancelled() {
+    on_both_stores(|test| {
+        for policy in [Replace, AppendOrReplace] {
+            let test = test.another();
+            let old = test.wait(test.manager().enqueue_unique("name", Keep, later("old"))).handle.unwrap();
+            let behind = test.chain(old.then(join::request("behind".into())).then(join::request("further".into())));
+            if policy == AppendOrReplace {
+                test.cancel(WorkSelector::id(old.id()));
+            }
+            let new = test.enqueue_unique("name", policy, later("new"));
+            assert_eq!((new.how, test.find(old.id())), (Enqueued::Replaced(vec![old.id()]), None));
+            assert_eq!(test.states(&behind), [Cancelled; 2]);
+            assert_eq!(test.wait(test.manager().prune()), 2);
+        }
+    });
+}
+
+/// The neighbourhood of 32: a leaf is what nothing of its own name waits for, whatever else waits for it.
+#[test]
+fn what_hangs_behind_a_name_without_being_of_it_makes_no_difference_to_its_leaves() {
+    on_both_stores(|test| {
+        let old =
+            test.wait(test.manager().enqueue_unique("name", Keep, slow::request("old".into(), 60))).handle.unwrap();
+        let behind = test.chain(old.then(join::request("behind".into())));
+        let new = test.enqueue_unique("name", Append, say::request("new".into()));
+        assert_eq!(new.how, Enqueued::Appended(vec![old.id()]));
+        test.run_until_idle();
+        assert_eq!(test.states(&[behind[0], new.id]), [Blocked; 2]);
+        test.advance(MINUTE);
+        assert_eq!(test.states(&[behind[0], new.id]), [Succeeded; 2]);
+    });
+}
