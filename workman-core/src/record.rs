@@ -398,6 +398,12 @@ impl WorkRecord {
         }
     }
 
+    /// Whether it is one of the finished works of which only so many are kept. What asked to be kept is not.
+    #[must_use]
+    pub const fn counts_as_finished(&self) -> bool {
+        self.state().is_finished() && self.terms.retention.is_zero()
+    }
+
     /// Whether the process died under it often enough for it to run apart from others of its kind.
     #[must_use]
     pub const fn is_suspect(&self) -> bool {
@@ -553,7 +559,8 @@ pub struct Meta {
     pub first_cascade: u64,
     /// The number that the next cascade gets.
     pub next_cascade: u64,
-    /// Finished works that are stored.
+    /// Finished works that are stored and did not ask to be kept: those that [`counts_as_finished`](WorkRecord::counts_as_finished)
+    /// says.
     pub finished: u64,
     /// When everything was last cancelled at once, by the wall clock (CAN-5).
     pub last_cancel_all: Option<Timestamp>,

@@ -5,10 +5,9 @@
 #[path = "promise_support/mod.rs"]
 mod support;
 
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use futures::stream::{self, Stream, StreamExt};
+use futures::StreamExt;
 use support::{Bystanders, HOUR, MINUTE, secs};
 use workman_core::record::{AttemptEnd, Schedule};
 use workman_core::{
@@ -286,74 +285,4 @@ fn a_driver_names_an_id_that_it_does_not_know() {
     let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test.info(unknown))).unwrap_err();
     let message = asked.downcast_ref::<String>().unwrap();
     assert!(message.contains(&unknown.to_string()), "{message}");
-}
-
-#[worker]
-fn counts_up(cx: WorkContext, to: u32) -> impl Stream<Item = Result<u32, WorkError>> {
-    stream::unfold((cx, 0), move |(cx, last)| async move {
-        let slept = if last < to { cx.sleep(secs(10)).await } else { return None };
-        Some((slept.map(|()| last + 1).map_err(WorkError::from), (cx, last + 1)))
-    })
-}
-
-#[test]
-fn the_items_of_a_stream_are_progress_and_the_last_is_the_output() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(counts_up::request(3));
-    let progress = || test.info(id).progress.map(|progress| progress.decode::<u32>().unwrap());
-    test.run_until_idle();
-    assert_eq!(progress(), None);
-    for item in 1..3 {
-        test.advance(secs(10));
-        assert_eq!((progress(), test.state_of(id)), (Some(item), WorkState::Running));
-    }
-    test.advance(secs(10));
-    assert_eq!((progress(), test.output::<u32>(id)), (None, 3));
-    bystanders.are_untouched(&test);
-}
-
-/// Notes the spans that begin, with their fields.
-#[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<String>>>);
-
-impl tracing::Subscriber for Spans {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        let mut fields = Fields(span.metadata().name().to_owned());
-        span.record(&mut fields);
-        let mut spans = self.0.lock().unwrap();
-        spans.push(fields.0);
-        tracing::span::Id::from_u64(spans.len() as u64)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {}
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-struct Fields(String);
-
-impl tracing::field::Visit for Fields {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        self.0 += &format!(" {field}={value:?}");
-    }
-}
-
-#[test]
-fn a_run_is_a_span_that_says_which_it_is() {
-    let spans = Spans::default();
-    let id = tracing::subscriber::with_default(spans.clone(), || {
-        let test = TestDriver::new();
-        let id = test.enqueue(who_am_i::request().trace_tag("nightly"));
-        test.advance(MINUTE);
-        id
-    });
-    let span = |attempt| format!("work trace_tag=nightly worker=who_am_i id={id} attempt={attempt}");
-    assert_eq!(*spans.0.lock().unwrap(), [span(0), span(1)]);
 }

@@ -15,9 +15,9 @@ use futures::StreamExt;
 use support::{Bystanders, DAY, HOUR, MINUTE, ends, secs};
 use workman_core::record::AttemptEnd;
 use workman_core::{
-    ActionError, Backoff, Clock, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingWorkPolicy, InputMerger,
-    NoteError, Nothing, Request, StopReason, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery,
-    WorkSelector, WorkState, worker,
+    ActionError, Backoff, Clock, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingWorkPolicy, NoteError,
+    Nothing, Request, StopReason, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector,
+    WorkState, worker,
 };
 use workman_testing::{Fault, Signal, TestDriver, VirtualClock};
 
@@ -647,55 +647,6 @@ fn can_6_a_run_can_read_why_it_is_stopped_before_it_is_dropped_and_the_first_sto
 }
 
 // ---- input and output ----
-
-/// The values of a JSON object.
-type Object = BTreeMap<String, serde_json::Value>;
-
-#[worker]
-fn object(text: String) -> Object {
-    serde_json::from_str(&text).unwrap()
-}
-
-#[worker]
-fn merged(a: serde_json::Value, cx: &WorkContext) -> Result<Object, WorkError> {
-    let object: Object = cx.input()?;
-    assert_eq!(object["a"], a, "an argument is a key of the merged object");
-    Ok(object)
-}
-
-/// What the merger makes of two outputs and the input `{"a": 0}`.
-fn merge(test: &TestDriver, merger: InputMerger, outputs: [&str; 2]) -> Option<String> {
-    let outputs = outputs.map(|output| object::request(output.into()));
-    let chain = test.manager().begin_with(outputs).then(merged::request(0.into()).input_merger(merger));
-    let ids = test.block_on(chain.enqueue()).unwrap().ids;
-    test.run_until_idle();
-    let info = test.info(ids[2]);
-    info.output.map(|output| serde_json::to_string(&output.decode::<Object>().unwrap()).unwrap())
-}
-
-#[test]
-fn data_2_the_overwriting_merger_lets_later_prerequisites_win_over_earlier_ones_and_the_input() {
-    for seed in 0..5 {
-        let test = TestDriver::with_seed(seed);
-        let bystanders = Bystanders::of(&test);
-        let merge = |outputs| merge(&test, InputMerger::Overwriting, outputs).unwrap();
-        assert_eq!(merge([r#"{"a":1,"b":2}"#, r#"{"b":3,"c":4}"#]), r#"{"a":1,"b":3,"c":4}"#);
-        assert_eq!(merge([r#"{"b":3,"c":4}"#, r#"{"a":1,"b":2}"#]), r#"{"a":1,"b":2,"c":4}"#);
-        assert_eq!(merge(["{}", "{}"]), r#"{"a":0}"#);
-        bystanders.are_untouched(&test);
-    }
-}
-
-#[test]
-fn data_3_the_array_creating_merger_joins_values_in_order_and_refuses_different_types() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let merge = |outputs| merge(&test, InputMerger::ArrayCreating, outputs);
-    let joined = merge([r#"{"a":[1,2],"b":"x"}"#, r#"{"a":3,"c":[]}"#]);
-    assert_eq!(joined.unwrap(), r#"{"a":[0,1,2,3],"b":["x"],"c":[]}"#);
-    assert_eq!(merge([r#"{"a":"one"}"#, "{}"]), None, "a number and a text");
-    bystanders.are_untouched(&test);
-}
 
 /// What a dependent takes is no copy: it stays with the work that gave it until the dependent starts, whenever that is.
 #[test]

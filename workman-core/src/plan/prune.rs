@@ -3,8 +3,6 @@
 //! Nothing goes that unfinished work depends on directly (DEP-6 would make that an error later, and its output may be wanted),
 //! nor work whose end is still on its way to its dependents, since they are found through it.
 
-use std::time::Duration;
-
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, PRUNE_LIMIT, Plan, Prune, Retention};
@@ -40,9 +38,17 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
     let (mut young, mut next) = (None, list.next.clone());
     for id in &list.ids {
         let Some(record) = draft.work(*id)?.cloned() else { continue };
-        if let Some(at) = stays_until(&draft, &record, prune.keep) {
-            (young, next) = (Some(at), None);
-            break;
+        match stays_until(&draft, &record, prune.keep) {
+            Stays::No => {}
+            Stays::Alone(at) => {
+                young.get_or_insert(at);
+                continue;
+            }
+            Stays::WithAllBehind(at) => {
+                young.get_or_insert(at);
+                next = None;
+                break;
+            }
         }
         if record.seq >= before || draft.has_cascade(*id)? {
             continue;
@@ -65,10 +71,7 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
     }
     let next_due = match (prune.keep, young) {
         (_, Some(at)) => Some(at),
-        (Retention::Recent { age, count }, None) => {
-            let age = if is_surplus(&draft, count) { Duration::ZERO } else { age };
-            list.next_due.map(|until| until + age)
-        }
+        (Retention::Recent { age, .. }, None) => list.next_due.map(|until| until + age),
         (Retention::Nothing, None) => None,
     };
     let stored = draft.meta.finished;
@@ -91,13 +94,28 @@ fn is_surplus(draft: &Draft<'_>, count: usize) -> bool {
     usize::try_from(draft.meta.finished).map_or(true, |finished| finished > count)
 }
 
-/// Until when the work, and all that come after it in the index, are kept; `None` if it may go now.
-fn stays_until(draft: &Draft<'_>, record: &WorkRecord, keep: Retention) -> Option<Timestamp> {
+/// Whether a work stays, and until when.
+enum Stays {
+    No,
+    /// It asked to be kept, so that only its age counts.
+    Alone(Timestamp),
+    WithAllBehind(Timestamp),
+}
+
+fn stays_until(draft: &Draft<'_>, record: &WorkRecord, keep: Retention) -> Stays {
     let (Retention::Recent { age, count }, Standing::Finished { at, .. }) = (keep, &record.standing) else {
-        return None;
+        return Stays::No;
     };
     let until = *at + record.terms.retention + age;
-    (until > draft.now && !is_surplus(draft, count)).then_some(until)
+    if until <= draft.now {
+        Stays::No
+    } else if !is_surplus(draft, count) {
+        Stays::WithAllBehind(until)
+    } else if record.counts_as_finished() {
+        Stays::No
+    } else {
+        Stays::Alone(until)
+    }
 }
 
 fn first_dependents(record: &WorkRecord) -> Option<Want> {
