@@ -142,14 +142,14 @@ fn sm_9_items_of_a_stream_are_progress_and_the_last_is_the_output() {
     });
 }
 
-/// What a worker needs to wait for other work.
+/// What a worker needs to wait for other work. It takes it out, since a manager that is state of its own never ends.
 #[derive(Clone, Default)]
 struct Inside(Arc<Mutex<Option<WorkManager>>>);
 
 /// Appends to its own name and waits for what it appended.
 #[worker]
 async fn waits_for_its_successor(#[state] inside: Inside, #[state] diary: Diary) -> Result<(), WorkError> {
-    let manager = inside.0.lock().unwrap().clone().unwrap();
+    let manager = inside.0.lock().unwrap().take().unwrap();
     let next = say::request("next".into());
     let next = manager.enqueue_unique("name", ExistingWorkPolicy::Append, next).await?.handle.ok_or("no handle")?;
     match next.output().await {

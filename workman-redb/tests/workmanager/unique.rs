@@ -416,7 +416,7 @@ fn unq_8_the_same_request_twice_is_one_work_under_every_policy() {
     });
 }
 
-/// What a worker needs to enqueue under its own name.
+/// What a worker needs to enqueue under its own name. It takes it out, since a manager that is state of its own never ends.
 #[derive(Clone, Default)]
 struct Inside(Arc<Mutex<Option<WorkManager>>>);
 
@@ -437,7 +437,7 @@ async fn succeeded_by(
     #[state] inside: Inside,
     #[state] diary: Diary,
 ) -> Result<String, WorkError> {
-    let manager = inside.0.lock().unwrap().clone();
+    let manager = inside.0.lock().unwrap().take();
     let policy = match &*policy {
         "replace" => Replace,
         "keep" => Keep,
