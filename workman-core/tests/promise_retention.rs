@@ -65,7 +65,9 @@ fn rec_6_of_too_many_the_oldest_go_at_once() {
     assert_eq!(stored(&test, &ids), [false, false, false, true, true]);
     let kept = test.enqueue(answers::request(9).keep_results_for_at_least(DAY));
     test.run_until_idle();
-    assert_eq!(stored(&test, &[ids[3], ids[4], kept]), [false, true, true]);
+    assert_eq!(stored(&test, &[ids[3], ids[4], kept]), [true, true, true], "what asked to be kept crowds out nothing");
+    finish(&test, 6);
+    assert_eq!(stored(&test, &[ids[3], ids[4], kept]), [false, true, true], "and is passed over");
 }
 
 #[test]
