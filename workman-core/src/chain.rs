@@ -42,6 +42,8 @@ pub struct Chain<S> {
 struct Body {
     naming: Naming,
     tip: Option<Arc<Link>>,
+    /// How many steps come after each other in it, those aside that are stored already.
+    steps: usize,
     /// What is wrong with it; `enqueue` says so.
     problem: Option<EnqueueError>,
 }
@@ -61,7 +63,7 @@ impl<S> fmt::Debug for Chain<S> {
 
 impl Chain<Start> {
     pub(crate) fn new(manager: WorkManager) -> Self {
-        Chain { manager, body: Body { naming: Naming::None, tip: None, problem: None }, shape: PhantomData }
+        Chain { manager, body: Body { naming: Naming::None, tip: None, steps: 0, problem: None }, shape: PhantomData }
     }
 
     pub(crate) fn unique(mut self, name: Arc<str>, policy: ExistingWorkPolicy) -> Self {
@@ -75,15 +77,16 @@ impl<S> Chain<S> {
     /// side (`[a, b]` or a `Vec`), or a tuple of requests of different workers.
     pub fn then<N: Step<S>>(self, step: N) -> Chain<N::Shape> {
         let Drafts(drafts) = step.into_drafts();
-        let Chain { manager, body: Body { naming, tip, problem }, .. } = self;
-        let problem = problem.or_else(|| drafts.is_empty().then_some(EnqueueError::Empty));
-        let body = Body { naming, tip: Some(Link::step(tip, drafts)), problem };
+        let Chain { manager, body: Body { naming, tip, steps, problem }, .. } = self;
+        let step = steps + 1;
+        let problem = problem.or_else(|| drafts.is_empty().then_some(EnqueueError::EmptyStep { step }));
+        let body = Body { naming, tip: Some(Link::step(tip, drafts)), steps: step, problem };
         Chain { manager, body, shape: PhantomData }
     }
 
     /// Goes on behind works that are stored.
     fn behind(manager: WorkManager, naming: Naming, stored: Arc<Link>) -> Self {
-        Chain { manager, body: Body { naming, tip: Some(stored), problem: None }, shape: PhantomData }
+        Chain { manager, body: Body { naming, tip: Some(stored), steps: 0, problem: None }, shape: PhantomData }
     }
 }
 
@@ -94,7 +97,7 @@ impl<S: Shape> Chain<S> {
     /// # Errors
     /// See [`EnqueueError`]. Nothing of the chain is stored then, unless the error is indeterminate.
     pub async fn enqueue(self) -> Result<EnqueuedChain<S>, EnqueueError> {
-        let Body { naming, tip, problem } = self.body;
+        let Body { naming, tip, problem, .. } = self.body;
         let (Some(tip), None) = (tip, &problem) else {
             return Err(problem.unwrap_or(EnqueueError::Empty));
         };
@@ -150,12 +153,13 @@ impl WorkManager {
     /// ```
     pub fn combine<B: Branches>(&self, branches: B) -> Chain<B::Shape> {
         let Bodies(bodies) = branches.into_bodies();
-        let mut joint = Body { naming: Naming::None, tip: None, problem: None };
+        let mut joint = Body { naming: Naming::None, tip: None, steps: 0, problem: None };
         if bodies.is_empty() {
             joint.problem = Some(EnqueueError::Empty);
         }
         let mut tips = Vec::with_capacity(bodies.len());
-        for Body { naming, tip, problem } in bodies {
+        for Body { naming, tip, steps, problem } in bodies {
+            joint.steps = joint.steps.max(steps);
             joint.problem = joint.problem.or(problem);
             match joint.naming.joined_with(naming) {
                 Ok(naming) => joint.naming = naming,

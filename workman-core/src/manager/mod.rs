@@ -1,10 +1,12 @@
 //! [`WorkManager`]: what a program holds in its hands.
 
 mod builder;
+mod culprit;
 mod enqueue;
 mod explain;
 mod handle;
 mod order;
+mod refused;
 mod steer;
 mod watch;
 
@@ -21,7 +23,7 @@ use crate::dispatcher::{Control, Core, ShutdownReport};
 use crate::health::HealthStatus;
 use crate::id::WorkId;
 use crate::info::WorkInfo;
-use crate::plan::{Enqueued, Unique, UniquePolicy};
+use crate::plan::{Enqueued, Refusal, Unique, UniquePolicy};
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::query::{Page, PageRequest, WorkQuery};
 use crate::request::{Nothing, PeriodicRequest, Request};
@@ -32,11 +34,12 @@ use crate::time::LONGEST_SLEEP;
 use crate::worker::{Worker, WorkerDef, WorkerType};
 
 pub use builder::{Builder, Engine, StartError};
-pub use enqueue::EnqueueError;
+pub use culprit::FailedPrerequisite;
 pub(crate) use enqueue::Naming;
 pub use explain::{Explanation, Wait};
 pub use handle::{OutputError, WorkHandle};
 pub(crate) use order::Declared;
+pub use refused::EnqueueError;
 pub use steer::{ActionError, Updatable, UpdateError};
 
 /// How many works a query reads at a time.
@@ -399,7 +402,7 @@ pub enum HandleError {
 impl fmt::Display for HandleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HandleError::NotFound(id) => write!(f, "no work has the id {id}"),
+            HandleError::NotFound(id) => Refusal::NotFound(*id).fmt(f),
             HandleError::OtherWorker { id, wanted, found } => {
                 write!(f, "work {id} belongs to worker \"{found}\", not to \"{wanted}\"")
             }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use super::refused::counted;
 use super::{EnqueueError, WorkManager, enqueue};
 use crate::id::WorkId;
 use crate::plan::{Applied, Cancel, Command, Prune, Refusal, Retention, UpdateResult};
@@ -268,7 +269,9 @@ impl fmt::Display for ActionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ActionError::Refused(refusal) => refusal.fmt(f),
-            ActionError::Store { error, done } => write!(f, "the store failed after {done} works: {error}"),
+            ActionError::Store { error, done } => {
+                write!(f, "the store failed after {}: {error}", counted(*done, "work"))
+            }
         }
     }
 }

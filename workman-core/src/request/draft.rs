@@ -303,9 +303,15 @@ mod tests {
             refusal(once().tag("long"), None),
             "the tag \"long\" of a request for worker `resize` has 4 bytes, the limit is 3; see `Limits::tag`"
         );
-        assert_eq!(refusal(once(), Some("long")), "the name \"long\" has 4 bytes, the limit is 3; see `Limits::name`");
-        assert_eq!(refusal(once(), Some("")), "the name \"\" is empty");
-        assert_eq!(refusal(once(), Some("a\n")), "the name \"a\\n\" has the control character '\\n'");
+        assert_eq!(
+            refusal(once(), Some("long")),
+            "the unique name \"long\" has 4 bytes, the limit is 3; see `Limits::name`"
+        );
+        assert_eq!(refusal(once(), Some("")), "the unique name \"\" is empty; leave it out, or say what it is for");
+        assert_eq!(
+            refusal(once(), Some("a\n")),
+            "the unique name \"a\\n\" has the control character '\\n'; it must read well in one line"
+        );
     }
 
     #[test]
@@ -320,11 +326,14 @@ mod tests {
 
     #[test]
     fn an_argument_that_can_not_be_encoded_is_carried_and_refused_by_name() {
-        let unencodable = Unencodable { argument: "radius", error: EncodeError::new("NaN is no JSON number") };
+        let unencodable = Unencodable {
+            argument: "radius",
+            error: EncodeError::new("NaN is no JSON number; an `Option` has `None` for it"),
+        };
         let request: Request<Nothing, u8> = Request::new(RequestDraft::new(&RESIZE, Err(unencodable)));
         assert_eq!(
             work(request).unwrap_err().to_string(),
-            "the argument `radius` of worker `resize` can't be encoded: NaN is no JSON number"
+            "the argument `radius` of worker `resize` can't be encoded: NaN is no JSON number; an `Option` has `None` for it"
         );
     }
 
