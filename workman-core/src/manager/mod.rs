@@ -90,6 +90,9 @@ impl WorkManager {
 
     /// Stores one work. When this returns, it is on disk. Dropping the future after its first poll does not withdraw it.
     ///
+    /// After a [`shutdown`](Self::shutdown) work is stored all the same, and runs when the next manager starts on this store;
+    /// [`health`](Self::health) says whether this one has ended.
+    ///
     /// # Errors
     /// See [`EnqueueError`].
     pub async fn enqueue<O>(&self, request: Request<Nothing, O>) -> Result<WorkHandle<O>, EnqueueError> {
@@ -347,7 +350,8 @@ impl WorkManager {
     }
 
     /// Ends the manager: starts nothing more, asks what runs to stop, waits for `grace` at the most, and gives back what did not
-    /// finish, as interruptions. All clones are of no use afterwards but to read.
+    /// finish, as interruptions. All clones are of no use afterwards but to read and to write down: what is enqueued through them
+    /// is stored as always, and runs when the next manager starts on this store.
     ///
     /// The store is closed when the last clone, handle and stream is dropped too, and a blocking worker that was given up has
     /// ended: open the same file after that.

@@ -555,7 +555,8 @@ pub enum Enqueued {
     Kept(WorkId),
     /// The works are stored, and these went.
     Replaced(Vec<WorkId>),
-    /// The works are stored, and wait for these, which held the name.
+    /// The works are stored behind these, which held the name. What had failed or was cancelled among these ended the new works
+    /// at once, so whether they wait, run or have failed is in their own states: see `WorkManager::info`.
     Appended(Vec<WorkId>),
     /// The holder of the name keeps its id and takes the rest from the request.
     Updated(WorkId),
@@ -620,7 +621,8 @@ pub enum Refusal {
     },
     /// One-time work can't become periodic, nor periodic work one-time.
     OtherSchedule(WorkId),
-    /// The new worker takes from its prerequisites in a way that does not fit those that the work has.
+    /// The new worker takes from its prerequisites in a way that does not fit as many as the work has. Only their number and the
+    /// way of taking are compared; a type that does not fit parks the work when it is to start.
     OtherShape {
         /// The work.
         id: WorkId,
