@@ -25,6 +25,9 @@ pub use shape::{Bodies, Drafts};
 
 use link::Link;
 
+/// How many works of a chain `Debug` names.
+const SHOWN_WORKERS: usize = 16;
+
 /// Works that come after each other. Nothing is stored before [`enqueue`](Self::enqueue), and then all of it at once.
 ///
 /// A clone shares what is there already, so a chain may go on in several ways from one point and come together again:
@@ -56,8 +59,11 @@ impl<S> Clone for Chain<S> {
 
 impl<S> fmt::Debug for Chain<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let last = self.body.tip.as_ref().map_or(0, |tip| tip.last().len());
-        f.debug_struct("Chain").field("last_step", &last).field("problem", &self.body.problem).finish_non_exhaustive()
+        let Body { naming, tip, steps, problem } = &self.body;
+        let workers = tip.as_ref().map(|tip| tip.workers(SHOWN_WORKERS)).unwrap_or_default();
+        let mut shown = f.debug_struct("Chain");
+        shown.field("name", &naming.name()).field("steps", steps).field("workers", &workers).field("problem", problem);
+        shown.finish_non_exhaustive()
     }
 }
 

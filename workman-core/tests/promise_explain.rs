@@ -153,6 +153,18 @@ fn expedited_work_that_fell_back_says_so_while_it_waits_for_a_slot() {
     assert_eq!(test.explain(ordinary), Explanation::NoSlot);
 }
 
+/// A manager may leave a kind of worker to others.
+#[test]
+fn without_slots_of_a_kind_its_work_waits_and_says_so() {
+    let mut limits = Limits::default();
+    limits.async_slots = 0;
+    let test = TestDriver::new().limits(limits);
+    let (of_async, of_blocking) = (test.enqueue(sleeps::request(1)), test.enqueue(fails::request().max_attempts(1)));
+    test.advance(HOUR);
+    assert_eq!((test.info(of_async).runs, test.explain(of_async)), (0, Explanation::NoSlot));
+    assert_eq!(test.state_of(of_blocking), WorkState::Failed, "it ran");
+}
+
 /// Equal snapshots are left out of a stream, so whatever a program may want to see must be part of them.
 #[test]
 fn obs_1_a_new_generation_and_a_stop_reason_are_changes_that_watchers_see() {

@@ -25,7 +25,7 @@ pub(crate) enum Naming {
 }
 
 impl Naming {
-    fn name(&self) -> Option<&Arc<str>> {
+    pub(crate) fn name(&self) -> Option<&Arc<str>> {
         match self {
             Naming::None => None,
             Naming::New(unique) => Some(&unique.name),

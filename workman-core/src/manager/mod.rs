@@ -68,7 +68,10 @@ impl Drop for Inner {
 
 impl fmt::Debug for WorkManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkManager").field("epoch", &self.core().epoch).finish_non_exhaustive()
+        let core = self.core();
+        let mut shown = f.debug_struct("WorkManager");
+        shown.field("role", &core.role).field("workers", &core.registry.len()).field("epoch", &core.epoch);
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -138,12 +138,15 @@ impl RequestDraft {
 
     /// What `Debug` shows: never the input.
     pub(super) fn describe(&self, f: &mut DebugStruct<'_, '_>) -> fmt::Result {
+        let Terms { priority, initial_delay, timeout, expedited, schedule, .. } = &self.terms;
         f.field("worker", &self.worker).field("id", &self.id);
+        f.field("initial_delay", initial_delay).field("schedule", schedule).field("priority", priority);
+        f.field("timeout", timeout).field("expedited", expedited);
         match &self.input {
             Ok(input) => f.field("input_bytes", &input.payload.len()),
             Err(unencodable) => f.field("unencodable_argument", &unencodable.argument),
         };
-        f.field("tags", &self.tags.len()).finish_non_exhaustive()
+        f.field("tags", &self.tags).finish_non_exhaustive()
     }
 }
 
