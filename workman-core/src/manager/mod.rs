@@ -93,6 +93,10 @@ impl WorkManager {
 
     /// Stores one work. When this returns, it is on disk. Dropping the future after its first poll does not withdraw it.
     ///
+    /// It takes a request that stands alone. A [`PeriodicRequest`] is for [`enqueue_periodic`](Self::enqueue_periodic); the request
+    /// of a worker that takes from prerequisites comes behind them ([`begin_with`](Self::begin_with)), or is made by
+    /// `my_worker::with(..)`, which gives what it would take.
+    ///
     /// After a [`shutdown`](Self::shutdown) work is stored all the same, and runs when the next manager starts on this store;
     /// [`health`](Self::health) says whether this one has ended.
     ///
