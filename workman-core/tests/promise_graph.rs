@@ -95,7 +95,8 @@ fn what_a_worker_takes_must_be_what_its_prerequisite_gives() {
     let error = refused(&test, one);
     assert_eq!(
         error.to_string(),
-        "worker \"twice\" takes `alloc::string::String` where its prerequisite, of worker \"number\", gives `u32`"
+        "worker \"twice\" takes `alloc::string::String` where its prerequisite, of worker \"number\", gives `u32`; \
+         put a worker between them that makes the one of the other"
     );
 
     let mut list = WorkGraph::new();

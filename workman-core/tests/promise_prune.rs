@@ -8,7 +8,7 @@ mod support;
 use futures::StreamExt;
 use support::{DAY, HOUR, MINUTE, RedbHome, secs};
 use workman_core::{
-    Clock, ExistingWorkPolicy, Timestamp, WorkId, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
+    Clock, Enqueued, ExistingWorkPolicy, Timestamp, WorkId, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
 };
 use workman_testing::TestDriver;
 
@@ -83,10 +83,15 @@ fn a_name_that_holds_nothing_but_pruned_work_is_free() {
 fn unq_5_what_is_appended_behind_failed_work_is_born_failed_until_somebody_prunes() {
     let test = TestDriver::new();
     let append = |request| test.enqueue_unique("n", ExistingWorkPolicy::Append, request);
-    append(fail::request().max_attempts(1));
+    let failed = append(fail::request().max_attempts(1));
     test.run_until_idle();
+    let mut last = failed.id;
     for text in ["one", "two"] {
         let born = append(quick(text));
+        assert_eq!(born.how, Enqueued::Appended(vec![last]), "behind what, and not what came of it");
+        last = born.id;
+        let said = test.explain(born.id).to_string();
+        assert!(said.starts_with(&format!("failed, since its prerequisite {} of worker", failed.id)), "{said}");
         assert_eq!(test.state_of(born.id), WorkState::Failed, "{text}");
     }
     assert_eq!(prune(&test), 3);

@@ -164,7 +164,7 @@ impl fmt::Display for EnqueueError {
             }
             EnqueueError::OtherType { worker, takes, prerequisite, gives } => write!(
                 f,
-                "worker \"{worker}\" takes `{takes}` where its prerequisite, of worker \"{prerequisite}\", gives `{gives}`"
+                "worker \"{worker}\" takes `{takes}` where its prerequisite, of worker \"{prerequisite}\", gives `{gives}`; put a worker between them that makes the one of the other"
             ),
             EnqueueError::NoSensor { worker, kind } => write!(
                 f,
