@@ -264,3 +264,59 @@ fn per_1_and_t5_times_at_the_ends_of_the_range_do_no_harm() {
         assert_eq!(house.due_in(1) == 0, interval != Duration::MAX);
     }
 }
+
+#[test]
+fn per_3_and_per_5_a_period_that_is_late_by_an_interval_has_all_of_one_for_its_retries() {
+    let late = [(59 * MINUTE, 0), (60 * MINUTE, 3_600), (50 * HOUR, 3_600)];
+    for (late, next) in late {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1).every(HOUR).attempts(3).backoff(Backoff::linear(10 * MINUTE))]);
+        house.advance(late);
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, failure(Advice::ByPolicy));
+        let record = house.record(1);
+        let period = record.period.unwrap();
+        match next {
+            0 => assert_eq!((period.count, house.due_in(1)), (1, 60), "{late:?}: its successor comes first"),
+            _ => {
+                assert_eq!((period.count, record.failures, house.due_in(1)), (0, 1, 600), "{late:?}");
+                house.advance(10 * MINUTE);
+                let claimed = house.run(epoch, 1);
+                house.settle(&claimed, success());
+                assert_eq!(house.due_in(1), next - 600, "{late:?}: one interval after it was begun");
+            }
+        }
+    }
+}
+
+#[test]
+fn per_5_and_per_6_an_override_in_the_past_is_run_now_and_has_its_retries() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    let past = house.now - 100 * HOUR;
+    house.enqueue([work(1).every(HOUR).at(past)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, failure(Advice::ByPolicy));
+    assert_eq!((house.record(1).failures, house.due_in(1)), (1, 30));
+}
+
+#[test]
+fn sm_7_and_per_5_runs_that_take_longer_than_a_period_and_fail_pause_for_a_backoff() {
+    let waits = |backoff: Backoff| {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1).every(HOUR).backoff(backoff)]);
+        let mut waits = Vec::new();
+        for _ in 0..3 {
+            let claimed = house.run(epoch, 1);
+            house.advance(2 * HOUR);
+            house.settle(&claimed, failure(Advice::ByPolicy));
+            waits.push(house.due_in(1));
+            house.advance(Duration::from_secs(house.due_in(1)));
+        }
+        waits
+    };
+    assert_eq!(waits(Backoff::default()), [30; 3]);
+    assert_eq!(waits(Backoff::linear(5 * HOUR)), [3_600; 3], "and for no longer than a period");
+}
