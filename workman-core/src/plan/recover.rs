@@ -104,7 +104,8 @@ fn require_histories(view: &Snapshot, ids: &[WorkId]) -> Result<(), Halt> {
     view.require(records.filter(|record| record.rows.history).map(|record| Want::History(record.id)))
 }
 
-/// One more death: the work goes on at once, after a backoff as a suspect, or not until somebody frees it.
+/// One more death: the work goes on at once, after a backoff as a suspect, or not until somebody frees it. A run that was
+/// expedited uses nothing of the budget of such runs, since nobody knows when it died; the next one is ordinary.
 fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(), Halt> {
     draft.remember(&mut record, AttemptEnd::Died)?;
     record.deaths += 1;
