@@ -243,20 +243,20 @@ impl<O> WorkHandle<O> {
     /// # use futures::executor::block_on;
     /// # use workman_core::{MemoryStore, ThreadRuntime, WorkManager, worker};
     /// #[worker]
-    /// fn fetch() -> String {
+    /// fn front_page() -> String {
     ///     "page".into()
     /// }
     ///
     /// #[worker]
-    /// fn count(#[prerequisite] page: String) -> usize {
+    /// fn page_length(#[prerequisite] page: String) -> usize {
     ///     page.len()
     /// }
     ///
     /// # let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start()?;
     /// # block_on(async {
-    /// let id = manager.enqueue(fetch::request()).await?.id();
-    /// let fetched = manager.handle(fetch::worker(), id).await?;
-    /// let chain = fetched.then(count::request()).enqueue().await?;
+    /// let id = manager.enqueue(front_page::request()).await?.id();
+    /// let downloaded = manager.handle(front_page::worker(), id).await?;
+    /// let chain = downloaded.then(page_length::request()).enqueue().await?;
     /// assert_eq!(chain.last.expect("it has no unique name").output().await?, 4);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;

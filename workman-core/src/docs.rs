@@ -7,7 +7,7 @@
 //! - [`compare`]: every feature of WorkManager, and what it is here.
 //! - [`defaults`]: every default, with its reason.
 //! - [`design`]: why it is built like this.
-//! - [`rules`]: the wording of every rule that a test cites.
+//! - [`rules`]: every rule by its id, what proves it, and what is changed of WorkManager.
 
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}

@@ -131,11 +131,11 @@ impl WorkInfo {
     /// use workman_testing::TestDriver;
     ///
     /// #[worker]
-    /// fn clean_up() {}
+    /// fn sweep() {}
     ///
     /// let test = TestDriver::new();
     /// let day = Duration::from_secs(24 * 3600);
-    /// let info = test.info(test.enqueue_periodic(clean_up::periodic(day).initial_delay(day)));
+    /// let info = test.info(test.enqueue_periodic(sweep::periodic(day).initial_delay(day)));
     /// assert_eq!(info.next_runs(3), [info.created + day, info.created + 2 * day, info.created + 3 * day]);
     /// ```
     #[must_use]

@@ -133,7 +133,8 @@
 //! - [`docs::guarantees`] says what is promised and what is not, [`docs::lifecycle`] what can happen to a work.
 //! - [`docs::when`] says when to use something else and how to come from there, [`docs::compare`] what each feature of
 //!   WorkManager is here.
-//! - [`WorkManager`] is what a program holds in its hands, [`WorkContext`] what a worker is given.
+//! - [`WorkManager`] is what a program holds in its hands, [`WorkContext`] what a worker is given; [`mod@worker`] shows which
+//!   kinds of workers there are.
 //! - [`docs::architecture`] is the way into the sources, [`docs::design`] says why they are like this.
 //! - [`Store`] is for those who keep works somewhere else, [`Runtime`] for those who run workers somewhere else.
 //!

@@ -378,7 +378,7 @@ impl fmt::Display for ParkReason {
             ParkReason::Undecodable { message } => write!(f, "input does not decode: {message}"),
             ParkReason::Poisoned { deaths } => write!(f, "poisoned: the process died {deaths} times while it ran"),
             ParkReason::TooLarge { size, limit } => {
-                write!(f, "the outputs of its prerequisites are {size} bytes together, the limit is {limit}")
+                write!(f, "what it takes from its prerequisites has {size} bytes, the limit is {limit}")
             }
         }
     }
@@ -396,6 +396,12 @@ impl WorkRecord {
             Standing::Finished { how: Finish::Failed, .. } => WorkState::Failed,
             Standing::Finished { how: Finish::Cancelled, .. } => WorkState::Cancelled,
         }
+    }
+
+    /// Whether it is one of the finished works of which only so many are kept. What asked to be kept is not.
+    #[must_use]
+    pub const fn counts_as_finished(&self) -> bool {
+        self.state().is_finished() && self.terms.retention.is_zero()
     }
 
     /// Whether the process died under it often enough for it to run apart from others of its kind.
@@ -553,7 +559,8 @@ pub struct Meta {
     pub first_cascade: u64,
     /// The number that the next cascade gets.
     pub next_cascade: u64,
-    /// Finished works that are stored.
+    /// Finished works that are stored and did not ask to be kept: those that [`counts_as_finished`](WorkRecord::counts_as_finished)
+    /// says.
     pub finished: u64,
     /// When everything was last cancelled at once, by the wall clock (CAN-5).
     pub last_cancel_all: Option<Timestamp>,

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
-use workman_core::plan::{CASCADE_LIMIT, HISTORY_LIMIT, PROMOTE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT};
+use workman_core::plan::{CASCADE_LIMIT, HISTORY_LIMIT, PROMOTE_LIMIT, PRUNE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT};
 use workman_core::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS};
 use workman_core::time::LONGEST_SLEEP;
 use workman_core::{Backoff, Limits, MissingSensor, OnDeath, WorkManagerLimits, WorkState};
@@ -72,6 +72,7 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("PROMOTE_LIMIT", PROMOTE_LIMIT.to_string()),
         ("RESCUE_LIMIT", RESCUE_LIMIT.to_string()),
         ("SELECT_LIMIT", SELECT_LIMIT.to_string()),
+        ("PRUNE_LIMIT", PRUNE_LIMIT.to_string()),
         ("HISTORY_LIMIT", HISTORY_LIMIT.to_string()),
         ("LONGEST_SLEEP", seconds(LONGEST_SLEEP)),
         ("MissingSensor::default()", format!("{:?}", MissingSensor::default())),

@@ -162,7 +162,7 @@ async fn slowly(#[prerequisites] parts: Vec<String>, cx: &WorkContext) -> Result
 
 fn roomy() -> Limits {
     let mut limits = TestDriver::default_limits();
-    limits.works = 20_001;
+    (limits.works, limits.retained) = (20_001, 20_001);
     limits
 }
 

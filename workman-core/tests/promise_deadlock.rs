@@ -195,7 +195,7 @@ fn a_worker_may_wait_for_work_of_its_own_id_in_another_store() {
 async fn awaits_elsewhere(#[state] desk: Desk, cx: &WorkContext) -> Result<String, WorkError> {
     let manager = desk.take();
     let handle = manager.handle(awaits_elsewhere::worker(), cx.id()).await?;
-    Ok(handle.output().await.map_or_else(|error| error.to_string(), |output| output))
+    Ok(handle.output().await.unwrap_or_else(|error| error.to_string()))
 }
 
 /// The store is what counts, not the manager: a program may enqueue with one and run with another.
@@ -205,7 +205,7 @@ fn a_second_manager_on_the_same_store_sees_the_same_circle() {
     let desk = Desk::default();
     let runs = WorkManager::builder(Arc::clone(&store)).runtime(ThreadRuntime::new()).state(desk.clone()).start();
     let runs = runs.unwrap();
-    desk.give(WorkManager::builder(store).enqueue_only().start().unwrap());
+    desk.give(WorkManager::builder(store).runtime(ThreadRuntime::new()).enqueue_only().start().unwrap());
     let work = block_on(runs.enqueue(awaits_elsewhere::request())).unwrap();
     let heard = block_on(work.output()).unwrap();
     assert!(heard.starts_with("deadlock"), "{heard}");

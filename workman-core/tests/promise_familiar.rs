@@ -11,8 +11,8 @@ use futures::StreamExt;
 use support::{Bystanders, HOUR, MINUTE, secs};
 use workman_core::record::{AttemptEnd, Schedule};
 use workman_core::{
-    ConstraintKind, Constraints, Enqueued, ExistingWorkPolicy, HandleError, Network, NetworkType, Payload, StopReason,
-    WorkContext, WorkError, WorkQuery, WorkState, worker,
+    Backoff, ConstraintKind, Constraints, Enqueued, ExistingWorkPolicy, HandleError, Network, NetworkType, Payload,
+    StopReason, WorkContext, WorkError, WorkQuery, WorkState, worker,
 };
 use workman_testing::{TestDriver, TestWorker, VirtualClock};
 
@@ -217,7 +217,8 @@ fn con_1_constraints_are_values_that_are_all_asked_for() {
 fn an_info_says_what_was_asked_for_and_what_became_of_it() {
     let test = TestDriver::new();
     let constraints = Constraints::new().requires_charging();
-    let request = slowly::request(60).tag("mine").constraints(constraints).initial_delay(secs(10));
+    let backoff = Backoff::linear(secs(7));
+    let request = slowly::request(60).tag("mine").constraints(constraints).initial_delay(secs(10)).backoff(backoff);
     let id = test.enqueue_unique("name", ExistingWorkPolicy::Keep, request).id;
     let after = test.block_on(test.manager().begin_with(add::request(1, 2)).then(add::request(3, 4)).enqueue());
     let after = after.unwrap().ids;
@@ -227,6 +228,7 @@ fn an_info_says_what_was_asked_for_and_what_became_of_it() {
     assert_eq!((info.id, &*info.worker, info.name.as_deref()), (id, "slowly", Some("name")));
     assert!(["mine", "slowly"].iter().all(|tag| info.tags.iter().any(|of| **of == **tag)));
     assert_eq!((info.constraints, info.schedule, info.generation), (constraints, Schedule::Once, 0));
+    assert_eq!((info.initial_delay, info.backoff), (secs(10), backoff));
     assert_eq!(info.input.decode::<std::collections::BTreeMap<String, u64>>().unwrap()["by"], 60);
     let (begin, end) = (VirtualClock::START + secs(10), VirtualClock::START + secs(70));
     assert_eq!((info.created, info.finished), (VirtualClock::START, Some(end)));

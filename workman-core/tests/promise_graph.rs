@@ -206,7 +206,7 @@ fn dep_5_and_dep_6_a_graph_goes_on_behind_stored_works() {
     assert_eq!(test.output::<String>(end.id()), "new stored new", "an edge that is there twice gives its output twice");
 
     let mut wrong = WorkGraph::new();
-    let to = wrong.add(number::request(1));
+    let to = wrong.add(twice::request());
     let behind = wrong.add(twice::request());
     wrong.after_stored(to, behind.id()).after_stored(behind, to.id());
     let error = test.block_on(manager.enqueue_graph(wrong)).unwrap_err();

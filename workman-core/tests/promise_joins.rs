@@ -389,7 +389,7 @@ fn on_a_small_stack(test: impl FnOnce() + Send + 'static) {
 
 fn roomy() -> TestDriver {
     let mut limits: Limits = TestDriver::default_limits();
-    limits.works = 20_001;
+    (limits.works, limits.retained) = (20_001, 20_001);
     TestDriver::new().limits(limits)
 }
 

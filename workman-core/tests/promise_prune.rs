@@ -39,7 +39,7 @@ fn prune(test: &TestDriver) -> usize {
 
 /// WorkManager's own case: what is finished goes, however long it asked to be kept, unless something unfinished depends on it.
 #[test]
-fn pruning_takes_finished_work_and_leaves_what_unfinished_work_depends_on() {
+fn rec_6_and_data_6_pruning_takes_finished_work_and_leaves_what_unfinished_work_depends_on() {
     let test = TestDriver::new();
     let waiting = test.enqueue(quick("waits").initial_delay(HOUR));
     let done = test.enqueue(quick("done"));

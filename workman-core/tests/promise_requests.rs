@@ -9,10 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use support::{Bystanders, DAY, HOUR, MINUTE, secs};
-use workman_core::__private::{Arguments, DEFAULTS};
-use workman_core::plan::{Advice, End, WorkerKind};
-use workman_core::record::{ErrorText, InputShape};
-use workman_core::worker::{Body, Defaults, Registry, Worker, WorkerDef};
+use workman_core::worker::Registry;
 use workman_core::{
     Backoff, BackoffPolicy, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, Limits,
     MissingSensor, NetworkType, Nothing, OutOfQuotaPolicy, PeriodicRequest, Request, RequestError, Schedule, Timestamp,
@@ -277,39 +274,14 @@ fn slower_and_slower(failures: u32) -> Duration {
     secs(2 * u64::from(failures) + 1)
 }
 
-/// A worker with a backoff of its own, as the macro would make it.
-#[expect(non_camel_case_types, reason = "it stands for a function")]
-struct fails_slower_and_slower {}
-
-impl fails_slower_and_slower {
-    fn request() -> Request<Nothing, ()> {
-        Arguments::of::<Self>().request::<Self, Nothing>()
-    }
-}
-
-impl Worker for fails_slower_and_slower {
-    type Output = ();
-    const DEF: &'static WorkerDef = {
-        static DEF: WorkerDef = WorkerDef {
-            name: "fails_slower_and_slower",
-            aliases: &[],
-            location: "here",
-            kind: WorkerKind::Blocking,
-            takes: InputShape::Nothing,
-            defaults: Defaults { backoff_fn: Some(slower_and_slower), ..DEFAULTS },
-            states: Vec::new,
-            start: |_| {
-                let end = End::Failed { error: ErrorText::new("offline"), advice: Advice::ByPolicy };
-                Ok(Body::Blocking(Box::new(|| end)))
-            },
-        };
-        &DEF
-    };
+#[worker(backoff_fn = slower_and_slower)]
+async fn fails_slower_and_slower() -> Result<(), String> {
+    Err("offline".into())
 }
 
 #[test]
 fn bo_2_a_workers_own_backoff_is_previewed_and_waited_and_the_requests_goes_before_it() {
-    let test = TestDriver::new().register::<fails_slower_and_slower>();
+    let test = TestDriver::new();
     let request = fails_slower_and_slower::request();
     assert_eq!(request.backoff_delays(3), [secs(3), secs(5), secs(7)]);
     let own = fails_slower_and_slower::request().backoff(Backoff::linear(secs(100)));

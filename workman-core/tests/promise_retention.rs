@@ -34,7 +34,7 @@ fn stored(test: &TestDriver, ids: &[WorkId]) -> Vec<bool> {
 }
 
 #[test]
-fn finished_work_is_kept_for_a_day_and_goes_within_a_minute_then() {
+fn rec_6_finished_work_is_kept_for_a_day_and_goes_within_a_minute_then() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let id = finish(&test, 1);
@@ -46,7 +46,7 @@ fn finished_work_is_kept_for_a_day_and_goes_within_a_minute_then() {
 }
 
 #[test]
-fn what_asked_to_be_kept_longer_is() {
+fn rec_6_what_asked_to_be_kept_longer_is() {
     let test = TestDriver::new();
     let kept = test.enqueue(answers::request(1).keep_results_for_at_least(3 * DAY));
     let plain = finish(&test, 2);
@@ -59,13 +59,15 @@ fn what_asked_to_be_kept_longer_is() {
 }
 
 #[test]
-fn of_too_many_the_oldest_go_at_once() {
+fn rec_6_of_too_many_the_oldest_go_at_once() {
     let test = TestDriver::new().limits(limits(|limits| limits.retained = 2));
     let ids: Vec<WorkId> = (0..5).map(|number| finish(&test, number)).collect();
     assert_eq!(stored(&test, &ids), [false, false, false, true, true]);
     let kept = test.enqueue(answers::request(9).keep_results_for_at_least(DAY));
     test.run_until_idle();
-    assert_eq!(stored(&test, &[ids[3], ids[4], kept]), [false, true, true]);
+    assert_eq!(stored(&test, &[ids[3], ids[4], kept]), [true, true, true], "what asked to be kept crowds out nothing");
+    finish(&test, 6);
+    assert_eq!(stored(&test, &[ids[3], ids[4], kept]), [false, true, true], "and is passed over");
 }
 
 #[test]
@@ -104,14 +106,14 @@ fn old_work_goes_at_the_next_start(end: impl Fn(&TestDriver)) {
 }
 
 #[test]
-fn old_work_goes_after_a_restart_and_after_a_crash() {
+fn rec_6_old_work_goes_after_a_restart_and_after_a_crash() {
     old_work_goes_at_the_next_start(|test| drop(test.restart()));
     old_work_goes_at_the_next_start(TestDriver::crash_and_restart);
 }
 
 /// What is wanted by unfinished work stays however old it is or how many there are, and nobody goes round in circles for it.
 #[test]
-fn dep_6_what_unfinished_work_waits_for_stays_and_is_not_looked_at_again_and_again() {
+fn data_6_and_rec_6_what_unfinished_work_waits_for_stays_and_is_not_looked_at_again_and_again() {
     let test = TestDriver::new().limits(limits(|limits| (limits.retained, limits.retention) = (0, HOUR)));
     let first: Vec<_> = (0..20).map(answers::request).collect();
     let chain = test.manager().begin_with(first).then(answers::request(99).initial_delay(3 * DAY));

@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -126,6 +126,9 @@ fn sm_2_and_tst_4_nothing_starts_a_millisecond_before_its_time() {
     let backed_off = test.enqueue(fails::request(1).backoff(Backoff::linear(MINUTE)));
     let periodic = test.enqueue_periodic(ends_in::periodic("again".into(), MINUTE));
     test.advance(MINUTE - MILLI);
+    // Other work is claimed now, and what is due in a millisecond is no part of it.
+    test.enqueue(ends_in::request("decoy".into()));
+    test.run_until_idle();
     let runs = || [delayed, backed_off, periodic].map(|id| test.info(id).runs);
     assert_eq!(runs(), [0, 1, 1]);
     test.advance(MILLI);
@@ -296,7 +299,7 @@ fn sm_9_progress_is_seen_while_the_work_runs_and_is_gone_when_it_finishes() {
 fn sm_10_a_stop_after_a_cancellation_does_not_bring_the_work_back() {
     let (test, _log, go) = deaf_driver();
     let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(deaf::request().constraints(charging()));
+    let id = test.enqueue(deaf::request().constraints(charging()).backoff_for_system_interruptions());
     test.run_until_idle();
     assert_eq!(test.cancel(WorkSelector::id(id)), 1);
     test.lose(ConstraintKind::Charging);
@@ -405,6 +408,30 @@ fn bo_5_and_rec_1_a_death_uses_up_no_attempt_and_the_work_goes_on_at_once() {
     bystanders.are_untouched(&test);
 }
 
+/// The end of the program is no interruption by the system.
+#[test]
+fn bo_6_work_that_asks_for_it_backs_off_after_a_stop_by_the_system_and_only_then() {
+    let (test, _log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let request = hears::request().constraints(charging()).backoff(Backoff::linear(MINUTE));
+    let id = test.enqueue(request.backoff_for_system_interruptions());
+    test.run_until_idle();
+    test.restart();
+    test.run_until_idle();
+    assert_eq!((test.state_of(id), test.info(id).interruptions), (WorkState::Running, 1));
+    test.lose(ConstraintKind::Charging);
+    test.advance(secs(5));
+    test.meet(ConstraintKind::Charging);
+    let info = test.info(id);
+    assert_eq!((info.state, info.failures, info.interruptions), (WorkState::Enqueued, 0, 2));
+    assert_eq!(info.next_run, Some(ends(&info).pop().unwrap() + 2 * MINUTE), "the second interruption");
+    test.advance(2 * MINUTE - MILLI);
+    assert_eq!(test.state_of(id), WorkState::Enqueued);
+    test.advance(MILLI);
+    assert_eq!(test.state_of(id), WorkState::Running);
+    bystanders.are_untouched(&test);
+}
+
 #[test]
 fn bo_8_the_initial_delay_plays_no_part_in_a_retry() {
     let test = TestDriver::new();
@@ -485,11 +512,12 @@ fn per_8_periodic_work_shows_no_output_and_no_success() {
 // ---- unique names ----
 
 /// The manager of the program, for workers that enqueue.
-type Here = Arc<OnceLock<WorkManager>>;
+type Here = Arc<Mutex<Option<WorkManager>>>;
 
 #[worker]
 async fn replaces_itself(#[state] here: Here, #[state] log: Log, cx: &WorkContext) -> Result<String, EnqueueError> {
-    let manager = here.get().unwrap();
+    // A manager that its own workers hold would never end.
+    let manager = here.lock().unwrap().take().unwrap();
     let replaced = manager.enqueue_unique("self", ExistingWorkPolicy::Replace, ends_in::request("new".into())).await?;
     let reason = cx.until_stopped().await.reason;
     log.lock().unwrap().push(format!("{} {reason}", replaced.how == Enqueued::Replaced(vec![cx.id()])));
@@ -502,7 +530,7 @@ fn unq_6_a_worker_that_replaces_itself_is_stopped_and_its_result_is_dropped() {
     let (test, log) = driver();
     let test = test.state(here.clone());
     let bystanders = Bystanders::of(&test);
-    here.set(test.manager()).unwrap();
+    *here.lock().unwrap() = Some(test.manager());
     let old = test.enqueue_unique("self", ExistingWorkPolicy::Keep, replaces_itself::request());
     test.run_until_idle();
     assert_eq!(take(&log), [format!("true {}", StopReason::Replaced)]);
@@ -608,7 +636,7 @@ fn can_6_a_run_can_read_why_it_is_stopped_before_it_is_dropped_and_the_first_sto
     test.lose(ConstraintKind::Charging);
     test.advance(secs(5));
     let reason = StopReason::ConstraintCharging.to_string();
-    assert_eq!(take(&log), [reason.clone()]);
+    assert_eq!(take(&log), std::slice::from_ref(&reason));
     assert_eq!(test.cancel(WorkSelector::id(id)), 1);
     go.set();
     test.run_until_idle();
@@ -775,6 +803,22 @@ fn rec_8_a_clock_that_was_set_back_while_the_program_was_off_delays_nothing() {
     assert_eq!(test.state_of(delayed), WorkState::Enqueued);
     test.advance(31 * MINUTE);
     assert_eq!(test.state_of(delayed), WorkState::Succeeded);
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn rec_6_finished_work_is_kept_from_its_finish_and_not_from_its_enqueue() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let (quick, slow) = (test.enqueue(takes::request(0)), test.enqueue(takes::request(12 * 3600)));
+    test.advance(DAY - MINUTE);
+    assert!(test.find(quick).is_some());
+    test.advance(3 * MINUTE);
+    assert!(test.find(quick).is_none() && test.find(slow).is_some());
+    test.advance(DAY / 2 - 5 * MINUTE);
+    assert!(test.find(slow).is_some());
+    test.advance(5 * MINUTE);
+    assert!(test.find(slow).is_none());
     bystanders.are_untouched(&test);
 }
 

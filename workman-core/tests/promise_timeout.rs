@@ -12,8 +12,8 @@ use std::time::Duration;
 use support::{Bystanders, HOUR, MINUTE, secs};
 use workman_core::record::AttemptEnd;
 use workman_core::{
-    Backoff, ConstraintKind, Constraints, NetworkType, StopReason, WorkContext, WorkError, WorkSelector, WorkState,
-    worker,
+    Backoff, ConstraintKind, Constraints, NetworkType, StopReason, WorkContext, WorkError, WorkId, WorkSelector,
+    WorkState, worker,
 };
 use workman_testing::{Signal, TestDriver};
 
@@ -87,7 +87,7 @@ fn an_attempt_that_takes_too_long_has_failed_and_is_tried_again() {
 }
 
 #[test]
-fn an_attempt_that_ends_in_time_is_not_stopped_and_without_a_timeout_none_is() {
+fn sch_4_an_attempt_that_ends_in_time_is_not_stopped_and_without_a_timeout_none_is() {
     let test = TestDriver::new();
     let in_time = test.enqueue(sleeps::request(MINUTE - secs(1)).timeout(MINUTE));
     let unlimited = test.enqueue(sleeps::request(100 * HOUR));
@@ -209,4 +209,48 @@ fn a_timeout_of_centuries_is_none() {
     let id = test.enqueue(sleeps::request(HOUR).timeout(300 * 365 * 24 * HOUR));
     test.advance(HOUR);
     assert_eq!(test.state_of(id), WorkState::Succeeded);
+}
+
+/// Ten seconds for each failed attempt; the third is one too many for it.
+fn growing(failed_attempts: u32) -> Duration {
+    assert!(failed_attempts < 3, "nobody asks for more");
+    failed_attempts * secs(10)
+}
+
+#[worker(backoff_fn = growing, max_attempts = 4, timeout = secs(60))]
+async fn grows(cx: &WorkContext, failures: u32) -> Result<(), WorkError> {
+    if cx.attempt() < failures {
+        return Err("again".into());
+    }
+    Ok(cx.sleep(HOUR).await?)
+}
+
+/// When the work runs again, in seconds from the end of its last attempt.
+fn wait(test: &TestDriver, id: WorkId) -> u64 {
+    let info = test.info(id);
+    info.next_run.unwrap().since(info.attempts.last().unwrap().ended).as_secs()
+}
+
+#[test]
+fn bo_2_a_backoff_function_of_the_worker_is_asked_after_each_failed_attempt_timeouts_included() {
+    let test = TestDriver::new();
+    let id = test.enqueue(grows::request(1));
+    test.run_until_idle();
+    assert_eq!(wait(&test, id), 10);
+    test.advance(secs(10) + MINUTE);
+    assert_eq!(
+        (test.info(id).failures, wait(&test, id)),
+        (2, 20),
+        "the worker's own timeout, without a word of the request"
+    );
+    test.advance(secs(20) + MINUTE);
+    assert_eq!((test.info(id).failures, wait(&test, id)), (3, 120), "it panicked, and the default doubles");
+}
+
+#[test]
+fn what_a_request_says_beats_the_backoff_function_of_its_worker() {
+    let test = TestDriver::new();
+    let id = test.enqueue(grows::request(9).backoff(Backoff::linear(secs(7))));
+    test.run_until_idle();
+    assert_eq!(wait(&test, id), 7);
 }

@@ -12,7 +12,7 @@ use workman_core::{
     EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Refusal, StopReason, WorkContext,
     WorkError, WorkQuery, WorkSelector, WorkState, worker,
 };
-use workman_testing::{Named, TestDriver};
+use workman_testing::{Fault, Named, TestDriver};
 
 /// What a run of this worker said at its end, for those who want to know of runs that left no record.
 type Log = Arc<Mutex<Vec<String>>>;
@@ -203,10 +203,11 @@ fn sm_1_a_cancelled_schedule_never_runs_again() {
     let (test, log) = driver();
     let bystanders = Bystanders::of(&test);
     let policy = ExistingPeriodicWorkPolicy::Keep;
-    let id = test.enqueue_unique_periodic("sync", policy, step::periodic("x".into(), 0, HOUR)).id;
+    let hourly = step::periodic("x".into(), 0, HOUR).keep_results_for_at_least(100 * HOUR);
+    let id = test.enqueue_unique_periodic("sync", policy, hourly).id;
     test.run_until_idle();
     assert_eq!(test.cancel(WorkSelector::unique("sync")), 1);
-    test.advance(100 * HOUR);
+    test.advance(20 * HOUR);
     assert_eq!(take(&log), ["x"]);
     assert_eq!(test.state_of(id), WorkState::Cancelled);
     bystanders.are_untouched(&test);
@@ -220,4 +221,61 @@ fn unq_10_an_update_of_a_name_that_one_time_work_holds_is_refused() {
     let periodic = step::periodic("x".into(), 0, HOUR);
     let refused = test.block_on(manager.enqueue_unique_periodic("sync", policy, periodic)).unwrap_err();
     assert!(matches!(refused, EnqueueError::Refused(Refusal::NotPeriodic { .. })), "{refused}");
+}
+
+#[test]
+fn unq_7_and_unq_4_a_replacement_that_is_not_committed_stops_and_starts_nothing() {
+    let (test, log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let old = test.enqueue_unique("sync", ExistingWorkPolicy::Replace, step::request("old".into(), 100));
+    test.advance(secs(10));
+    test.fail_at(test.commits() + 1, Fault::Rejected);
+    let (manager, new) = (test.manager(), step::request("new".into(), 1));
+    let id = new.id();
+    let refused = test.block_on(manager.enqueue_unique("sync", ExistingWorkPolicy::Replace, new));
+    assert!(matches!(&refused, Err(error) if !error.is_indeterminate()), "{refused:?}");
+    test.advance(secs(90));
+    assert_eq!(take(&log), ["old"], "it was not even asked to stop");
+    assert_eq!((test.output::<String>(old.id), test.find(id)), ("old".into(), None));
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn unq_3_what_is_appended_takes_the_outputs_of_what_it_was_appended_to() {
+    let (test, _log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let first = test.enqueue_unique("queue", ExistingWorkPolicy::Append, step::request("one".into(), 5));
+    let second = test.enqueue_unique("queue", ExistingWorkPolicy::Append, step::request("two".into(), 5));
+    assert_eq!((first.how, second.how), (Enqueued::Inserted, Enqueued::Appended(vec![first.id])));
+    assert_eq!(test.state_of(second.id), WorkState::Blocked);
+    test.advance(secs(10));
+    assert_eq!(test.output::<String>(second.id), "two");
+    let third = test.enqueue_unique("queue", ExistingWorkPolicy::AppendOrReplace, step::request("three".into(), 5));
+    assert_eq!(third.how, Enqueued::Appended(vec![second.id]), "behind the last only");
+    assert_eq!(test.info(third.id).prerequisites, [second.id], "the edge stays although the work has succeeded");
+    test.advance(secs(5));
+    assert_eq!(test.output::<String>(third.id), "three");
+    assert_eq!(test.query(WorkQuery::unique("queue")).len(), 3);
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn unq_4_append_or_replace_stops_what_runs_and_begins_anew_where_a_leaf_ended_badly() {
+    let (test, log) = driver();
+    let bystanders = Bystanders::of(&test);
+    let manager = test.manager();
+    let heads = [step::request("runs".into(), 1_000), step::request("ends".into(), 1_000)];
+    let old = test.block_on(manager.begin_unique("n", ExistingWorkPolicy::Keep, heads).enqueue()).unwrap().ids;
+    test.advance(secs(10));
+    test.cancel(WorkSelector::id(old[1]));
+    let new = test.enqueue_unique("n", ExistingWorkPolicy::AppendOrReplace, step::request("new".into(), 1));
+    assert_eq!(new.how, Enqueued::Replaced(old.clone()));
+    test.advance(secs(1));
+    let mut said = take(&log);
+    said.sort();
+    let expected =
+        [format!("ends: {}", StopReason::CancelledByApp), "new".into(), format!("runs: {}", StopReason::Replaced)];
+    assert_eq!(said, expected);
+    assert!(old.iter().all(|id| test.find(*id).is_none()));
+    bystanders.are_untouched(&test);
 }

@@ -25,7 +25,7 @@ const ROOMS: [(&str, &str); 22] = [
     ("limits", "policy"),
     ("constraints", "state"),
     ("record", "constraints data id policy state time"),
-    ("info", "constraints data id record state time"),
+    ("info", "constraints data id policy record state time"),
     ("query", "id info record state store::index time"),
     ("plan", "constraints data id policy query record state store::index time"),
     ("store", "constraints data id info plan query record state time"),

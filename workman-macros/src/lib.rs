@@ -1,7 +1,8 @@
 //! The `#[worker]` attribute of `workman-core`, which re-exports it. Depend on that crate, not on this one.
 //!
 //! The code reads in the order in which it runs: what the user wrote (`ast`), the options and argument attributes
-//! (`attr`), the rules (`valid`, and `stream` for one of its questions), the code that is added (`expand`), and what is emitted beside an error (`fallback`).
+//! (`attr`), the rules (`valid`, and `stream` for one of its questions), the code that is added (`expand`), and what is
+//! emitted beside an error (`fallback`).
 
 mod ast;
 mod attr;

@@ -1,17 +1,23 @@
 //! Workers that do not just return: with a completer, with a stream, with a context of their own.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod support;
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use support::run_of;
+use workman_core::__private::detached_context;
 use workman_core::plan::{Advice, WorkerKind};
 use workman_core::policy::Backoff;
-use workman_core::worker;
-use workman_core::worker::{Completer, Outcome, WorkContext, WorkError, Worker};
+use workman_core::worker::{Body, Completer, Invocation, Outcome, States, WorkContext, WorkError, Worker};
+use workman_core::{Payload, StopReason, worker};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -70,6 +76,31 @@ fn a_completer_says_what_a_worker_may_say_and_its_drop_is_a_failed_attempt() {
     assert_eq!(failure(1), ("no".into(), Advice::Never));
     assert_eq!(failure(2).1, Advice::After(MINUTE));
     assert_eq!(failure(3), ("plain".into(), Advice::ByPolicy));
+}
+
+type Heard = Arc<Mutex<Vec<(StopReason, bool)>>>;
+
+#[worker]
+async fn waits(done: Completer<u8>, #[state] heard: Heard) {
+    let asked = done.context().clone();
+    done.on_stop(|_| panic!("on purpose"));
+    done.on_stop(move |reason| heard.lock().unwrap_or_else(PoisonError::into_inner).push((reason, asked.is_stopped())));
+    std::future::pending().await
+}
+
+#[test]
+fn a_runtime_that_goes_away_under_a_completer_is_heard_like_a_stop() {
+    let heard = Heard::default();
+    let mut states = States::default();
+    states.insert(Arc::clone(&heard));
+    let input = Payload::encode(&BTreeMap::<String, u8>::new()).unwrap();
+    let context = detached_context(waits::NAME, input.clone());
+    let invocation = Invocation { context, input, prerequisites: Vec::new(), states: Arc::new(states) };
+    let Ok(Body::Async(mut body)) = (waits::DEF.start)(invocation) else { panic!("it starts") };
+    assert!(body.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(heard.lock().unwrap().len(), 0);
+    drop(body);
+    assert_eq!(*heard.lock().unwrap(), [(StopReason::RuntimeGone, true)]);
 }
 
 #[worker]

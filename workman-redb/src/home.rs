@@ -152,7 +152,7 @@ impl Home {
         let upgraded = Format { version: FORMAT, ..format };
         self.write(database, |tables| {
             if let Some(Row::Meta(meta)) = tables.get(RowKey::Meta)? {
-                let finished = count(tables, &IndexRange::finished())?;
+                let finished = count_finished(tables)?;
                 tables.put(Row::Meta(Meta { finished, ..meta }))?;
             }
             tables.put_format(upgraded)
@@ -219,12 +219,16 @@ impl Home {
 /// How many entries are read at a time while they are counted.
 const STRIDE: usize = 4_096;
 
-/// How many entries lie in a stretch of the index.
-fn count(rows: &impl Rows, range: &IndexRange) -> Result<u64, StoreError> {
-    let (mut count, mut range) = (0, range.clone());
+/// How many works there are of what `Meta::finished` counts.
+fn count_finished(rows: &impl Rows) -> Result<u64, StoreError> {
+    let (mut count, mut range) = (0, IndexRange::finished());
     loop {
         let keys = rows.scan(&range, STRIDE)?;
-        count += keys.len() as u64;
+        for key in &keys {
+            if let Some(Row::Record(record)) = rows.get(RowKey::Record(key.id()))? {
+                count += u64::from(record.counts_as_finished());
+            }
+        }
         match keys.last() {
             Some(last) if keys.len() == STRIDE => range = range.after(Some(last.clone())),
             _ => return Ok(count),

@@ -118,7 +118,10 @@ fn reads_as_it_did(format: &str) -> Dump {
 fn e1_a_file_of_format_1_is_upgraded_when_it_is_opened_and_reads_as_it_did() {
     assert_eq!(stored_format_of_copy("format-1"), 1);
     let opened = reads_as_it_did("format-1");
-    assert!(opened.meta.finished > 0, "what had finished was counted");
+    assert_eq!(
+        opened.meta.finished, 0,
+        "all that had finished is kept for as long as its request and its manager said"
+    );
     assert!(opened.lanes.iter().all(|lane| lane.urgency == Urgency::Ordinary));
     let ordinary = |record: &WorkRecord| record.urgency == Urgency::Ordinary && record.terms.timeout.is_none();
     assert!(opened.records.values().all(ordinary), "nobody asked for what did not exist");

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use futures::channel::oneshot;
+use futures::stream::{self, Stream, StreamExt};
 use workman_core::plan::End;
-use workman_core::{StopReason, WorkContext, WorkState, Worker, worker};
+use workman_core::{Completer, StopReason, WorkContext, WorkError, WorkState, Worker, worker};
 use workman_testing::{Signal, TestDriver, TestWorker};
 
 /// Long enough to be seen to wait, short enough for a test.
@@ -184,4 +185,43 @@ fn a_worker_alone_gets_what_the_test_chooses() {
     assert!(message.contains("worker `adds` can't be started"), "{message}");
     let message = message_of(|| drop(TestWorker::<waits_for_nobody>::new(waits_for_nobody::request()).run()));
     assert!(message.contains("waits for something that never happens"), "{message}");
+}
+
+#[worker]
+async fn settles(done: Completer<u32>, cx: &WorkContext, number: u32) {
+    if number == 0 {
+        cx.until_stopped().await;
+        return;
+    }
+    thread::spawn(move || done.succeed(number));
+}
+
+#[worker]
+fn counts(to: u32, cx: WorkContext) -> impl Stream<Item = Result<u32, WorkError>> {
+    let from = cx.checkpoint().unwrap_or_default().unwrap_or(0);
+    stream::iter(from + 1..=to).then(move |number| {
+        let cx = cx.clone();
+        async move {
+            cx.sleep(Duration::from_secs(1)).await?;
+            Ok(number)
+        }
+    })
+}
+
+#[test]
+fn workers_that_do_not_just_return_run_alone_and_are_faked_too() {
+    assert_eq!(TestWorker::<settles>::new(settles::request(8)).output(), 8);
+    let (seconds, reason) = (Duration::from_secs(2), StopReason::CancelledByApp);
+    let stopped = TestWorker::<settles>::new(settles::request(0)).stop_after(seconds, reason).run();
+    assert_eq!(stopped, End::Interrupted { reason }, "it dropped its completer when it was stopped");
+    assert_eq!(TestWorker::<counts>::new(counts::request(3)).checkpoint(&2).output(), 3);
+    let stopped = TestWorker::<counts>::new(counts::request(3)).stop_after(seconds, reason).run();
+    assert_eq!(stopped, End::Interrupted { reason });
+
+    let test = TestDriver::new();
+    test.stub::<settles>([Ok(1)]);
+    test.stub::<counts>([Ok(2)]);
+    let (settled, counted) = (test.enqueue(settles::request(8)), test.enqueue(counts::request(3)));
+    test.run_until_idle();
+    assert_eq!((test.output::<u32>(settled), test.output::<u32>(counted)), (1, 2));
 }

@@ -244,8 +244,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_for_good_is_never_waited_for() {
-        let mut limits = Limits::default();
-        limits.retention = Duration::MAX;
+        let limits = Limits { retention: Duration::MAX, ..Limits::default() };
         let mut keeper = Keeper::new(&limits);
         assert!(keeper.command(at(SECOND)).is_some());
         keeper.on_finished(1, at(SECOND).store);

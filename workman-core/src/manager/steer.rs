@@ -7,7 +7,7 @@ use super::{EnqueueError, WorkManager, enqueue};
 use crate::id::WorkId;
 use crate::plan::{Applied, Cancel, Command, Prune, Refusal, Retention, UpdateResult};
 use crate::query::WorkSelector;
-use crate::request::{PeriodicRequest, Request, RequestDraft};
+use crate::request::{ErasedRequest, PeriodicRequest, Request, RequestDraft};
 use crate::store::{StoreError, StoreErrorKind, UnitResult};
 
 impl WorkManager {
@@ -161,7 +161,7 @@ impl WorkManager {
     }
 }
 
-/// A request that can change stored work: [`Request`] and [`PeriodicRequest`].
+/// A request that can change stored work: [`Request`], [`PeriodicRequest`] and [`ErasedRequest`].
 pub trait Updatable: sealed::Sealed {
     #[doc(hidden)]
     fn into_draft(self) -> Draft;
@@ -183,13 +183,20 @@ impl Updatable for PeriodicRequest {
     }
 }
 
+impl Updatable for ErasedRequest {
+    fn into_draft(self) -> Draft {
+        Draft(self.draft)
+    }
+}
+
 mod sealed {
-    use crate::request::{PeriodicRequest, Request};
+    use crate::request::{ErasedRequest, PeriodicRequest, Request};
 
     pub trait Sealed {}
 
     impl<P, O> Sealed for Request<P, O> {}
     impl Sealed for PeriodicRequest {}
+    impl Sealed for ErasedRequest {}
 }
 
 /// Why work was not updated, or not certainly.

@@ -139,7 +139,7 @@ impl<'a> Draft<'a> {
         }
         let rows = RowsPresent { notes: false, ..record.rows };
         let finished = WorkRecord { rows, ..record.standing_at(Standing::Finished { how, at: self.now }) };
-        self.meta.finished += 1;
+        self.meta.finished += u64::from(finished.counts_as_finished());
         let until = self.now + record.terms.retention;
         self.first_until = Some(self.first_until.map_or(until, |first| first.min(until)));
         self.put(finished);
@@ -229,8 +229,8 @@ impl<'a> Draft<'a> {
     /// The work goes, with all its rows.
     pub(super) fn delete(&mut self, id: WorkId) -> Result<(), Halt> {
         let Some(record) = self.work(id)? else { return Ok(()) };
-        let finished = u64::from(record.state().is_finished());
-        self.meta.finished = self.meta.finished.saturating_sub(finished);
+        let counted = u64::from(record.counts_as_finished());
+        self.meta.finished = self.meta.finished.saturating_sub(counted);
         self.records.remove(&id);
         self.deleted.insert(id);
         self.write(Write::Delete(id));

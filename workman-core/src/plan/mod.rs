@@ -53,6 +53,9 @@ pub const RESCUE_LIMIT: usize = 1_000;
 /// The most works of a selection that one commit ends.
 pub const SELECT_LIMIT: usize = 1_000;
 
+/// The most finished works that one commit of a pruning looks at.
+pub const PRUNE_LIMIT: usize = 1_000;
+
 /// The most numbers of one kind that one plan uses.
 pub const NUMBERS_A_PLAN: u64 = 65_536;
 

@@ -3,20 +3,15 @@
 //! Nothing goes that unfinished work depends on directly (DEP-6 would make that an error later, and its output may be wanted),
 //! nor work whose end is still on its way to its dependents, since they are found through it.
 
-use std::time::Duration;
-
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, Plan, Prune, Retention};
+use super::{Applied, PRUNE_LIMIT, Plan, Prune, Retention};
 use crate::id::WorkId;
 use crate::record::{Standing, WorkRecord};
 use crate::store::index::standing_key;
 use crate::time::Timestamp;
 
-/// How many finished works one commit looks at.
-const CHUNK: usize = 1_000;
-
-/// At the least.
+/// How many finished works one commit looks at, at the least.
 const LEAST_CHUNK: usize = 16;
 
 /// How many dependents of each are loaded at first: most works have few.
@@ -43,9 +38,17 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
     let (mut young, mut next) = (None, list.next.clone());
     for id in &list.ids {
         let Some(record) = draft.work(*id)?.cloned() else { continue };
-        if let Some(at) = stays_until(&draft, &record, prune.keep) {
-            (young, next) = (Some(at), None);
-            break;
+        match stays_until(&draft, &record, prune.keep) {
+            Stays::No => {}
+            Stays::Alone(at) => {
+                young.get_or_insert(at);
+                continue;
+            }
+            Stays::WithAllBehind(at) => {
+                young.get_or_insert(at);
+                next = None;
+                break;
+            }
         }
         if record.seq >= before || draft.has_cascade(*id)? {
             continue;
@@ -68,10 +71,7 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
     }
     let next_due = match (prune.keep, young) {
         (_, Some(at)) => Some(at),
-        (Retention::Recent { age, count }, None) => {
-            let age = if is_surplus(&draft, count) { Duration::ZERO } else { age };
-            list.next_due.map(|until| until + age)
-        }
+        (Retention::Recent { age, .. }, None) => list.next_due.map(|until| until + age),
         (Retention::Nothing, None) => None,
     };
     let stored = draft.meta.finished;
@@ -83,9 +83,9 @@ fn look_limit(draft: &Draft<'_>, keep: Retention) -> usize {
     match keep {
         Retention::Recent { count, .. } if is_surplus(draft, count) => {
             let surplus = usize::try_from(draft.meta.finished).map_or(usize::MAX, |finished| finished - count);
-            surplus.clamp(LEAST_CHUNK, CHUNK)
+            surplus.clamp(LEAST_CHUNK, PRUNE_LIMIT)
         }
-        _ => CHUNK,
+        _ => PRUNE_LIMIT,
     }
 }
 
@@ -94,13 +94,28 @@ fn is_surplus(draft: &Draft<'_>, count: usize) -> bool {
     usize::try_from(draft.meta.finished).map_or(true, |finished| finished > count)
 }
 
-/// Until when the work, and all that come after it in the index, are kept; `None` if it may go now.
-fn stays_until(draft: &Draft<'_>, record: &WorkRecord, keep: Retention) -> Option<Timestamp> {
+/// Whether a work stays, and until when.
+enum Stays {
+    No,
+    /// It asked to be kept, so that only its age counts.
+    Alone(Timestamp),
+    WithAllBehind(Timestamp),
+}
+
+fn stays_until(draft: &Draft<'_>, record: &WorkRecord, keep: Retention) -> Stays {
     let (Retention::Recent { age, count }, Standing::Finished { at, .. }) = (keep, &record.standing) else {
-        return None;
+        return Stays::No;
     };
     let until = *at + record.terms.retention + age;
-    (until > draft.now && !is_surplus(draft, count)).then_some(until)
+    if until <= draft.now {
+        Stays::No
+    } else if !is_surplus(draft, count) {
+        Stays::WithAllBehind(until)
+    } else if record.counts_as_finished() {
+        Stays::No
+    } else {
+        Stays::Alone(until)
+    }
 }
 
 fn first_dependents(record: &WorkRecord) -> Option<Want> {

@@ -14,16 +14,16 @@ use crate::id::WorkId;
 /// use workman_core::{ErasedRequest, worker};
 ///
 /// #[worker]
-/// fn read(path: String) -> String {
+/// fn load(path: String) -> String {
 ///     path
 /// }
 ///
 /// #[worker]
-/// fn count(#[prerequisite] text: String) -> usize {
+/// fn measure(#[prerequisite] text: String) -> usize {
 ///     text.len()
 /// }
 ///
-/// let requests: Vec<ErasedRequest> = vec![read::request("a".into()).erased(), count::request().erased()];
+/// let requests: Vec<ErasedRequest> = vec![load::request("a".into()).erased(), measure::request().erased()];
 /// # let _ = requests;
 /// ```
 #[derive(Clone)]

@@ -134,6 +134,30 @@ impl<O> Request<Nothing, O> {
     ///
     /// The worker's arguments are read from what comes out, so what it takes may come from either side, and it still fits any
     /// place in a chain.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use workman_core::{InputMerger, worker};
+    /// use workman_testing::TestDriver;
+    ///
+    /// #[worker]
+    /// fn size(width: u32) -> BTreeMap<String, u32> {
+    ///     BTreeMap::from([("width".to_owned(), width)])
+    /// }
+    ///
+    /// #[worker]
+    /// fn area(width: u32, height: u32) -> u32 {
+    ///     width * height
+    /// }
+    ///
+    /// let test = TestDriver::new();
+    /// let area = area::request(1, 7).input_merger(InputMerger::Overwriting);
+    /// let chain = test.manager().begin_with(size::request(6)).then(area);
+    /// let chain = test.block_on(chain.enqueue())?;
+    /// test.run_until_idle();
+    /// assert_eq!(test.output::<u32>(chain.ids[1]), 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn input_merger(mut self, merger: InputMerger) -> Self {
         if let Ok(input) = &mut self.draft.input {
             input.takes = InputShape::Merged(merger);
@@ -193,15 +217,14 @@ impl PeriodicRequest {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use workman_core::record::Schedule;
-    /// use workman_core::{Timestamp, worker};
+    /// use workman_core::{Schedule, Timestamp, worker};
     ///
     /// #[worker]
-    /// fn clean_up() {}
+    /// fn rotate_logs() {}
     ///
-    /// let minutes = |n| Duration::from_secs(60 * n);
+    /// let minutes = |n: u64| Duration::from_secs(60 * n);
     /// let hourly = Schedule::every(minutes(60)).flex(minutes(15));
-    /// let request = clean_up::periodic(hourly).initial_delay(minutes(10));
+    /// let request = rotate_logs::periodic(hourly).initial_delay(minutes(10));
     /// let at = Timestamp::from_millis(0);
     /// assert_eq!(request.next_runs_from(at, 3), [at + minutes(55), at + minutes(115), at + minutes(175)]);
     /// ```

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn seeing_the_same_loss_again_does_not_restart_its_time() {
+    fn con_2_seeing_the_same_loss_again_does_not_restart_its_time() {
         let mut dwell = Dwell::new(LENGTH, Conditions::IDEAL);
         dwell.observe(LOST, ms(10_000));
         dwell.observe(Conditions { network: None, ..LOST }, ms(14_999));

@@ -57,7 +57,7 @@ pub enum IndexKey {
         /// The work.
         id: WorkId,
     },
-    /// Finished work, by the time until which it is kept.
+    /// Finished work, by its end plus the time for which its request asked to be kept. What the manager adds is not in here.
     Finished {
         /// The time.
         until: Timestamp,

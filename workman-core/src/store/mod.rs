@@ -102,8 +102,8 @@ pub trait Store: Send + Sync + 'static {
     /// Who may use the store beside this process.
     fn ownership(&self) -> Ownership;
 
-    /// A number that is the same for all handles of one open store in this process, and another for every other. One that wraps
-    /// a store, or is a handle of one, says what that says.
+    /// A number that is the same for all handles of one open store in this process, and another for every other. One that
+    /// wraps a store, and is not the only handle of it, says what that says.
     fn identity(&self) -> usize {
         std::ptr::from_ref(self).cast::<()>().addr()
     }

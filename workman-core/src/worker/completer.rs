@@ -190,7 +190,7 @@ impl Callbacks<'_> {
 impl Drop for Callbacks<'_> {
     fn drop(&mut self) {
         if self.over || thread::panicking() {
-            return;
+            return self.attempt.forget_on_stop();
         }
         self.attempt.stop(StopReason::RuntimeGone);
         if let Some((reason, callbacks)) = self.attempt.take_on_stop() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -127,12 +128,15 @@ impl Attempt {
 
     /// The attempt is over: whatever still holds the context can say nothing any more.
     pub(crate) fn end(&self) {
-        let mut shared = self.lock();
-        shared.over = true;
-        // They may hold this attempt, so they must not outlive it; and they are the program's, so they go outside of the lock.
-        let uncalled = std::mem::take(&mut shared.on_stop);
-        drop(shared);
-        drop(uncalled);
+        self.lock().over = true;
+        self.forget_on_stop();
+    }
+
+    /// Nothing is called any more. What would have been may hold this attempt, so it must not lie here for ever.
+    pub(super) fn forget_on_stop(&self) {
+        let uncalled = std::mem::take(&mut self.lock().on_stop);
+        // It is the program's: what it does when it is dropped is no business of whoever ends the attempt.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(uncalled)));
     }
 
     /// Calls this when the run is to stop, at once if it already is, and never once it is over.

@@ -24,11 +24,11 @@
 //! use workman_testing::TestWorker;
 //!
 //! #[worker]
-//! async fn remind(cx: &WorkContext, text: String) -> Result<String, WorkError> {
+//! async fn echo_later(cx: &WorkContext, text: String) -> Result<String, WorkError> {
 //!     cx.sleep(Duration::from_secs(60)).await?;
 //!     Ok(text)
 //! }
-//! # assert_eq!(TestWorker::<remind>::new(remind::request("tea".into())).output(), "tea");
+//! # assert_eq!(TestWorker::<echo_later>::new(echo_later::request("tea".into())).output(), "tea");
 //! ```
 //! One with a [`Completer`] starts something that calls back; see there.
 //!
@@ -41,7 +41,7 @@
 //!
 //! /// Adds up numbers, and says each sum on the way.
 //! #[worker]
-//! fn add_up(numbers: Vec<u64>, cx: WorkContext) -> impl Stream<Item = Result<u64, WorkError>> {
+//! fn running_total(numbers: Vec<u64>, cx: WorkContext) -> impl Stream<Item = Result<u64, WorkError>> {
 //!     let mut sum = 0_u64;
 //!     stream::iter(numbers).map(move |number| {
 //!         sum = sum.checked_add(number).ok_or("too much")?;
@@ -50,7 +50,7 @@
 //!     })
 //! }
 //!
-//! assert_eq!(TestWorker::<add_up>::new(add_up::request(vec![1, 2, 39])).output(), 42);
+//! assert_eq!(TestWorker::<running_total>::new(running_total::request(vec![1, 2, 39])).output(), 42);
 //! ```
 
 mod completer;

@@ -1,4 +1,4 @@
-//! Failed attempts, stops and what follows them (sections 7, 8, A and E of the upstream suite).
+//! Failed attempts, stops and what follows them.
 
 use workman_core::{Backoff, ConstraintKind, StopReason, WorkSelector, WorkState};
 
@@ -6,9 +6,9 @@ use crate::bench::{CHARGING, DAY, HOUR, MINUTE, fails, flaky, held, millis, on_b
 
 use WorkState::{Enqueued as Waits, Failed, Running, Succeeded};
 
-/// WorkerWrapperTest 2, 3, with row 2 of what is changed: runs and failed attempts are counted apart.
+/// WorkerWrapperTest 2, 3, with D2: runs and failed attempts are counted apart.
 #[test]
-fn bo_1_every_start_is_a_run_and_only_a_failed_attempt_is_a_failure() {
+fn bo_5_every_start_is_a_run_and_only_a_failed_attempt_is_a_failure() {
     on_both_stores(|test| {
         let good = test.enqueue(say::request("good".into()));
         let bad = test.enqueue(fails::request("bad".into()));
@@ -43,7 +43,7 @@ fn bo_2_work_that_backs_off_does_not_run_before_its_time_whatever_happens() {
     });
 }
 
-/// WorkerWrapperTestKt 5 and reference BO-4: the worker sees how many attempts failed before this one.
+/// WorkerWrapperTestKt 5 and BO-4: the worker sees how many attempts failed before this one.
 #[test]
 fn bo_4_the_first_attempt_has_the_number_zero() {
     on_both_stores(|test| {
@@ -55,7 +55,7 @@ fn bo_4_the_first_attempt_has_the_number_zero() {
 }
 
 /// WorkerWrapperTestKt 3, WorkerWrapperTest 36, ConstraintTrackingWorkerTest: a stop by the system gives the attempt back without a
-/// failure and without a backoff (row 2 of what is changed), and the work says why it was stopped.
+/// failure and without a backoff (D2), and the work says why it was stopped.
 #[test]
 fn bo_6_and_con_1_a_lost_constraint_is_no_failed_attempt_and_has_no_backoff() {
     on_both_stores(|test| {
@@ -113,7 +113,7 @@ fn can_2_a_cancelled_run_is_told_and_says_why() {
     });
 }
 
-/// WorkManagerImplTest 58, ForceStopRunnableTest `test_UnfinishedWork_getsScheduled`, with rows 1 and 2 of what is changed: what was
+/// WorkManagerImplTest 58, ForceStopRunnableTest `test_UnfinishedWork_getsScheduled`, with D1 and D2: what was
 /// running when the process died runs again, and only its deaths are counted.
 #[test]
 fn rec_1_what_ran_when_the_process_died_runs_again() {
@@ -130,7 +130,7 @@ fn rec_1_what_ran_when_the_process_died_runs_again() {
     });
 }
 
-/// Row 2 of what is changed: attempts have an end, unless a request says otherwise.
+/// D2: attempts have an end, unless a request says otherwise.
 #[test]
 fn bo_3_attempts_end_where_the_request_says() {
     on_both_stores(|test| {
@@ -143,7 +143,7 @@ fn bo_3_attempts_end_where_the_request_says() {
     });
 }
 
-/// `setBackoffForSystemInterruptions` and reference BO-6: work that asked for it backs off after a lost constraint, in one count with
+/// `setBackoffForSystemInterruptions` and BO-6: work that asked for it backs off after a lost constraint, in one count with
 /// its failures; the program's own stops cost nothing.
 #[test]
 fn bo_6_work_that_asked_for_it_backs_off_after_an_interruption_by_the_system() {
@@ -168,7 +168,7 @@ fn bo_6_work_that_asked_for_it_backs_off_after_an_interruption_by_the_system() {
     });
 }
 
-/// Reference SM-10: the flag does not bring cancelled work back.
+/// SM-10: the flag does not bring cancelled work back.
 #[test]
 fn sm_10_a_stop_after_a_cancellation_does_not_bring_the_work_back() {
     on_both_stores(|test| {
@@ -182,5 +182,16 @@ fn sm_10_a_stop_after_a_cancellation_does_not_bring_the_work_back() {
         test.advance(HOUR);
         let info = test.info(id);
         assert_eq!((info.state, info.stop_reason), (WorkState::Cancelled, Some(StopReason::CancelledByApp)));
+    });
+}
+
+/// BO-8: the delay before the first run plays no part in a retry.
+#[test]
+fn bo_8_the_initial_delay_plays_no_part_in_a_retry() {
+    on_both_stores(|test| {
+        let once = test.enqueue(flaky::request("once".into(), 9).initial_delay(DAY));
+        let again = test.enqueue_periodic(flaky::periodic("again".into(), 9, 9 * DAY).initial_delay(DAY));
+        test.advance(DAY);
+        assert_eq!([once, again].map(|id| (test.info(id).failures, test.due_in(id))), [(1, secs(30)); 2]);
     });
 }

@@ -56,7 +56,8 @@ impl Bench {
             Kind::Redb => TestDriver::new().store(RedbHome::new()),
         };
         let (diary, gates) = (Diary::default(), Gates::default());
-        let driver = driver.state(diary.clone()).state(gates.clone());
+        let clock = driver.clock().clone();
+        let driver = driver.state(diary.clone()).state(gates.clone()).state(clock);
         Bench { driver, kind, diary, gates }
     }
 

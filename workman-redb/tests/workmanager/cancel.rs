@@ -1,4 +1,4 @@
-//! Cancel and prune (sections 1 and 2 of the upstream suite).
+//! Cancel and prune.
 
 use workman_core::{Request, StopReason, WorkId, WorkQuery, WorkSelector, WorkState};
 
@@ -25,7 +25,7 @@ fn can_1_a_work_is_cancelled_by_its_id_and_no_other() {
     });
 }
 
-/// Reference CAN-4: what is unknown or finished is none, and no error.
+/// CAN-4: what is unknown or finished is none, and no error.
 #[test]
 fn can_4_cancelling_what_is_unknown_or_over_does_nothing() {
     on_both_stores(|test| {
@@ -47,7 +47,7 @@ fn can_4_cancelling_what_is_unknown_or_over_does_nothing() {
     });
 }
 
-/// WorkManagerImplTest 47 and reference DEP-3: dependents go too, all the way; what is finished stays.
+/// WorkManagerImplTest 47 and DEP-3: dependents go too, all the way; what is finished stays.
 #[test]
 fn can_1_and_dep_3_dependents_are_cancelled_with_it_and_what_is_finished_stays() {
     on_both_stores(|test| {
@@ -135,7 +135,7 @@ fn can_1_everything_is_cancelled_but_for_what_is_finished() {
     });
 }
 
-/// Reference SM-4 and CAN-3: the success of a worker that does not hear the stop never wins.
+/// SM-4 and CAN-3: the success of a worker that does not hear the stop never wins.
 #[test]
 fn sm_4_and_can_3_a_result_after_the_cancellation_is_ignored() {
     on_both_stores(|test| {
@@ -178,7 +178,7 @@ fn prune(test: &Bench) -> usize {
     test.wait(test.manager().prune())
 }
 
-/// WorkManagerImplTest 56 (and reference REC-6): prune ignores how long results are to be kept, and spares only what unfinished
+/// WorkManagerImplTest 56 (and REC-6): prune ignores how long results are to be kept, and spares only what unfinished
 /// work waits for.
 #[test]
 fn rec_6_and_data_6_prune_deletes_all_finished_work_that_nothing_unfinished_waits_for() {
@@ -207,7 +207,7 @@ fn rec_6_and_data_6_prune_deletes_all_finished_work_that_nothing_unfinished_wait
     });
 }
 
-/// Reference UNQ-5: a name whose last work failed takes new work again after a prune.
+/// UNQ-5: a name whose last work failed takes new work again after a prune.
 #[test]
 fn unq_5_a_poisoned_name_is_free_again_after_a_prune() {
     on_both_stores(|test| {
@@ -222,7 +222,7 @@ fn unq_5_a_poisoned_name_is_free_again_after_a_prune() {
         assert_eq!((third.how, test.state_of(third.id)), (workman_core::Enqueued::Inserted, Succeeded));
     });
 }
-/// WorkManagerImplTest 59: finished work goes a day after its end (row 11 of what is changed: after its end, not its enqueue, and
+/// WorkManagerImplTest 59: finished work goes a day after its end (D11: after its end, not its enqueue, and
 /// while the process lives), and unfinished work never does.
 #[test]
 fn rec_6_finished_work_goes_a_day_after_its_end_and_unfinished_work_never() {
@@ -239,5 +239,38 @@ fn rec_6_finished_work_goes_a_day_after_its_end_and_unfinished_work_never() {
         assert!(test.find(keeps).is_some(), "it asked for a day more");
         test.advance(DAY);
         assert_eq!((test.find(keeps), test.state_of(waits)), (None, Waits));
+    });
+}
+
+/// REC-6 and DATA-6: what has finished stays beyond its time while unfinished work waits for it, and goes after that.
+#[test]
+fn rec_6_and_data_6_finished_work_stays_while_unfinished_work_waits_for_it() {
+    on_both_stores(|test| {
+        let chain = test.manager().begin_with(say::request("a".into())).then(say::request("b".into()));
+        let ids = test.chain(chain.then(join::request("c".into()).initial_delay(3 * DAY)));
+        test.advance(2 * DAY);
+        assert_eq!(
+            (test.find(ids[0]), test.states(&ids[1..])),
+            (None, vec![Succeeded, Waits]),
+            "only what is waited for"
+        );
+        test.advance(DAY);
+        assert_eq!(test.output::<String>(ids[2]), "b c");
+        test.advance(DAY + HOUR);
+        assert!(ids.iter().all(|id| test.find(*id).is_none()));
+    });
+}
+
+/// DEP-3: a dependent that has finished stays as it ended when what it waited for could be cancelled no more.
+#[test]
+fn dep_3_and_can_4_cancelling_finished_work_leaves_its_dependents() {
+    on_both_stores(|test| {
+        let ids = test.chain(test.manager().begin_with(say::request("a".into())).then(held::request("b".into())));
+        test.run_until_idle();
+        assert_eq!(test.cancel(WorkSelector::id(ids[0])), 0);
+        assert_eq!(test.states(&ids), [Succeeded, Running]);
+        test.open("b");
+        test.run_until_idle();
+        assert_eq!(test.states(&ids), [Succeeded; 2]);
     });
 }

@@ -1,4 +1,4 @@
-//! Chains and dependents (sections 1, 4, 7 and 12 of the upstream suite).
+//! Chains and dependents.
 
 use workman_core::{EnqueueError, Nothing, Refusal, Request, WorkGraph, WorkId, WorkQuery, WorkSelector, WorkState};
 
@@ -46,7 +46,7 @@ fn dep_1_a_chain_is_stored_in_one_commit_and_runs_in_its_order() {
 
 /// WorkContinuationImplTest 6: to enqueue a chain again, with the same requests, changes nothing.
 #[test]
-fn dep_5_a_chain_that_is_enqueued_again_is_the_same_works() {
+fn unq_8_a_chain_that_is_enqueued_again_is_the_same_works() {
     on_both_stores(|test| {
         let (first, second) = (say::request("a".into()), say::request("b".into()));
         let chain = || test.manager().begin_with(first.clone()).then(second.clone());
@@ -140,7 +140,7 @@ fn obs_2_a_chain_tells_all_of_its_works() {
     });
 }
 
-/// WorkManagerImplTest 8, 10 and reference DEP-5: new work behind an enqueued chain looks at the states as they are now.
+/// WorkManagerImplTest 8, 10 and DEP-5: new work behind an enqueued chain looks at the states as they are now.
 #[test]
 fn dep_5_what_goes_on_behind_an_enqueued_chain_is_born_as_that_stands_now() {
     on_both_stores(|test| {
@@ -170,7 +170,7 @@ fn dep_5_what_goes_on_behind_an_enqueued_chain_is_born_as_that_stands_now() {
     });
 }
 
-/// The neighbourhood of 8 and reference DEP-6, row 3 of what is changed: after a prune there is nothing to go on from, and that is
+/// The neighbourhood of 8 and DEP-6, D3: after a prune there is nothing to go on from, and that is
 /// an error.
 #[test]
 fn dep_6_a_prerequisite_that_is_gone_is_an_error_and_nothing_is_stored() {
@@ -189,7 +189,7 @@ fn dep_6_a_prerequisite_that_is_gone_is_an_error_and_nothing_is_stored() {
     });
 }
 
-/// Reference DEP-10: periodic work has no place in a chain. The types forbid it; a graph behind stored work finds it out.
+/// DEP-10: periodic work has no place in a chain. The types forbid it; a graph behind stored work finds it out.
 #[test]
 fn dep_10_periodic_work_is_nobodys_prerequisite() {
     on_both_stores(|test| {
@@ -241,7 +241,7 @@ fn dep_1_a_dependent_is_enqueued_when_it_is_unblocked_and_its_delay_counts_from_
     });
 }
 
-/// Reference DEP-1: the last prerequisite unblocks, not the first.
+/// DEP-1: the last prerequisite unblocks, not the first.
 #[test]
 fn dep_1_a_work_is_unblocked_by_the_last_of_its_prerequisites() {
     on_both_stores(|test| {
@@ -274,7 +274,7 @@ fn dep_2_a_failure_fails_all_dependents_but_those_that_were_cancelled() {
     });
 }
 
-/// Reference DEP-2, BO: a failed attempt that is tried again takes nobody along; the last one does.
+/// DEP-2, BO: a failed attempt that is tried again takes nobody along; the last one does.
 #[test]
 fn dep_2_dependents_wait_while_attempts_are_left() {
     on_both_stores(|test| {

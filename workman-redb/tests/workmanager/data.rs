@@ -1,4 +1,4 @@
-//! Inputs, outputs and the two mergers (sections 7 and D of the upstream suite).
+//! Inputs, outputs and the two mergers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,13 +17,13 @@ use WorkState::{Enqueued as Waits, Failed, Succeeded};
 
 /// Gives any JSON.
 #[worker]
-async fn give(value: Value) -> Value {
+pub(crate) async fn give(value: Value) -> Value {
     value
 }
 
 /// Gives its whole input, as it was merged. What it is told is only a part of that.
 #[worker]
-async fn echo(own: Option<Value>, cx: &WorkContext) -> Result<Value, WorkError> {
+pub(crate) async fn echo(own: Option<Value>, cx: &WorkContext) -> Result<Value, WorkError> {
     let _ = own;
     Ok(cx.input()?)
 }
@@ -50,8 +50,8 @@ fn merged(test: &Bench, merger: InputMerger, values: &[Value]) -> Value {
     output
 }
 
-/// OverwritingInputMergerTest and reference DATA-2: a single input is as it was; of several the last that has a key counts, and the
-/// order is that of declaration (row 7 of what is changed).
+/// OverwritingInputMergerTest and DATA-2: a single input is as it was; of several the last that has a key counts, and the
+/// order is that of declaration (D7).
 #[test]
 fn data_2_of_one_key_the_last_value_counts_in_the_order_of_declaration() {
     on_both_stores(|test| {
@@ -85,7 +85,7 @@ fn data_3_values_of_one_key_are_joined_in_order() {
     });
 }
 
-/// Reference DATA-3: values of different types under one key can't be merged. Row 9 of what is changed: the work does not fail, it is
+/// DATA-3: values of different types under one key can't be merged. D9: the work does not fail, it is
 /// parked with the reason.
 #[test]
 fn data_3_and_data_5_values_of_different_types_park_the_work_with_the_key() {
@@ -111,7 +111,7 @@ fn data_1_and_data_3_outputs_of_all_prerequisites_are_merged() {
     });
 }
 
-/// Reference DATA-1: the own input comes first, and only direct prerequisites count.
+/// DATA-1: the own input comes first, and only direct prerequisites count.
 #[test]
 fn data_1_the_own_input_comes_first_and_only_direct_prerequisites_count() {
     on_both_stores(|test| {
@@ -135,7 +135,7 @@ fn data_1_the_own_input_comes_first_and_only_direct_prerequisites_count() {
 /// OneTimeWorkRequestTest: there the overwriting merger is the default. Here outputs are taken by type, and a request that says
 /// nothing merges nothing.
 #[test]
-fn data_1_a_request_that_names_no_merger_merges_nothing() {
+fn a_request_that_names_no_merger_merges_nothing() {
     on_both_stores(|test| {
         let chain = test.manager().begin_with(give::request(json!({"numbers": [9]}))).then(sum::request(vec![1]));
         let ids = test.chain(chain);
@@ -160,7 +160,7 @@ fn all() -> All {
 
 /// DataTest, serialization and typed getters: every kind of value comes back as it was, through the store and a crash.
 #[test]
-fn data_5_every_kind_of_value_comes_back_as_it_was() {
+fn every_kind_of_value_comes_back_as_it_was() {
     on_both_stores(|test| {
         let id = test.enqueue(gives_back::request(all()).initial_delay(HOUR));
         test.crash_and_restart();
@@ -172,7 +172,7 @@ fn data_5_every_kind_of_value_comes_back_as_it_was() {
 
 /// DataTest, equality and hash: equal inputs are equal however they were made, and a value of another kind is another.
 #[test]
-fn data_5_equal_inputs_are_equal_and_other_ones_are_not() {
+fn equal_inputs_are_equal_and_other_ones_are_not() {
     on_both_stores(|test| {
         let stored = |value: Value| {
             let id = test.enqueue(give::request(value).initial_delay(HOUR));
@@ -192,7 +192,7 @@ fn data_5_equal_inputs_are_equal_and_other_ones_are_not() {
     });
 }
 
-/// DataTest `testSerializePastMaxSize`: the limit is checked when it is enqueued, exactly (row 7: 1 MiB here), and names worker and
+/// DataTest `testSerializePastMaxSize`: the limit is checked when it is enqueued, exactly (D7: 1 MiB here), and names worker and
 /// size; an output beyond it is a failed attempt that says so.
 #[test]
 fn data_4_the_limit_is_checked_at_the_enqueue_and_at_the_end_of_the_run() {
@@ -226,7 +226,7 @@ fn grows(to: usize) -> String {
     "x".repeat(to)
 }
 
-/// Reference DATA-4, row 7 of what is changed: what is too large only after a merge parks the work with its size; nothing fails.
+/// DATA-4, D7: what is too large only after a merge parks the work with its size; nothing fails.
 #[test]
 fn data_4_outputs_that_are_too_large_together_park_the_work_with_their_size() {
     on_both_stores(|test| {
@@ -246,9 +246,9 @@ fn data_4_outputs_that_are_too_large_together_park_the_work_with_their_size() {
     });
 }
 
-/// DataTest `testDataExtensions` and reference DATA-5, row 9 of what is changed: a value of another kind is an error and no default.
+/// DataTest `testDataExtensions` and DATA-5, D9: a value of another kind is an error and no default.
 #[test]
-fn data_5_a_value_of_another_kind_is_an_error_and_no_default() {
+fn a_value_of_another_kind_is_an_error_and_no_default() {
     on_both_stores(|test| {
         let id = test.enqueue(give::request(json!({"one": 1, "three": "Three"})).initial_delay(HOUR));
         let input = test.info(id).input;
@@ -261,9 +261,9 @@ fn data_5_a_value_of_another_kind_is_an_error_and_no_default() {
     });
 }
 
-/// Row 7 of what is changed and reference 1.10: what would not decode again is refused by worker and argument.
+/// The limits of data: what would not decode again is refused by worker and argument.
 #[test]
-fn data_5_what_would_not_decode_again_is_refused_by_its_name() {
+fn what_would_not_decode_again_is_refused_by_its_name() {
     on_both_stores(|test| {
         for nonsense in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             match test.try_enqueue(half::request(nonsense)) {

@@ -1,4 +1,4 @@
-//! What observers are shown (sections 2, F and H of the upstream suite).
+//! What observers are shown.
 
 use futures::{FutureExt, StreamExt};
 use workman_core::{
@@ -169,7 +169,7 @@ async fn says_how_far(cx: &WorkContext) -> Result<u32, WorkError> {
     Ok(7)
 }
 
-/// CoroutineWorkerTest `testProgressUpdates` and reference SM-9: progress is shown while it runs, and gone when it ends.
+/// CoroutineWorkerTest `testProgressUpdates` and SM-9: progress is shown while it runs, and gone when it ends.
 #[test]
 fn sm_9_progress_is_shown_while_it_runs_and_gone_when_it_ends() {
     on_both_stores(|test| {
@@ -206,5 +206,25 @@ fn sm_9_progress_after_the_end_is_refused() {
         assert!(context.set_progress(&1_u32).is_err());
         test.advance(MINUTE);
         assert_eq!(test.info(id), before);
+    });
+}
+
+/// A query of several lists is watched like any other: works come and go as they match.
+#[test]
+fn obs_1_a_watched_query_shows_what_matches_now() {
+    on_both_stores(|test| {
+        let query = WorkQuery::tag("tag").state(Waits).state(Running);
+        let mut watch = test.manager().watch(query);
+        assert_eq!(states(next(&test, &mut watch)), Some(vec![]));
+        let first = test.enqueue(held::request("1".into()).tag("tag").initial_delay(MINUTE));
+        let other = test.enqueue(say::request("other".into()).initial_delay(DAY));
+        assert_eq!(states(next(&test, &mut watch)), Some(vec![Waits]));
+        test.cancel(WorkSelector::id(other));
+        assert_eq!(next(&test, &mut watch), None);
+        test.advance(MINUTE);
+        assert_eq!(states(next(&test, &mut watch)), Some(vec![Running]));
+        test.open("1");
+        assert_eq!(states(next(&test, &mut watch)), Some(vec![]), "a finished one matches no more");
+        assert_eq!(test.state_of(first), Succeeded);
     });
 }

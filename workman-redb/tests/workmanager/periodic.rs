@@ -1,4 +1,4 @@
-//! Periodic work (sections 7, 7b, A and C of the upstream suite).
+//! Periodic work.
 
 use std::sync::{Arc, Mutex};
 
@@ -27,7 +27,7 @@ fn per_5_a_success_ends_the_period_and_the_next_begins_with_attempt_zero() {
     });
 }
 
-/// WorkerWrapperTest 20, 47 and reference SM-7: a failed period does not end the series, whether the worker gave up or panicked.
+/// WorkerWrapperTest 20, 47 and SM-7: a failed period does not end the series, whether the worker gave up or panicked.
 #[test]
 fn sm_7_a_failed_period_does_not_end_the_series() {
     on_both_stores(|test| {
@@ -69,7 +69,9 @@ fn sm_2_a_period_does_not_run_twice() {
         test.enqueue(say::request("other".into()));
         test.enqueue_unique_periodic("n", Keep, say::periodic("y".into(), DAY));
         test.run_until_idle();
-        assert_eq!((test.diary(), test.info(id).periods), (vec!["x".into(), "other".into(), "y".to_owned()], 1));
+        let mut said = test.diary();
+        said.sort();
+        assert_eq!((said, test.info(id).periods), (vec!["other".into(), "x".into(), "y".to_owned()], 1));
         test.advance(millis(1));
         assert_eq!((test.diary(), test.info(id).periods), (vec!["x".to_owned()], 2));
     });
@@ -104,7 +106,7 @@ fn per_2_the_initial_delay_counts_for_the_first_run_only() {
     });
 }
 
-/// TestSchedulerTest `testWorker_withPeriodicWorkerFlex_shouldRun`: the driver there ignores the flex. Row 15 of what is changed: this
+/// TestSchedulerTest `testWorker_withPeriodicWorkerFlex_shouldRun`: the driver there ignores the flex. D15: this
 /// one is the production planner, so the first run is in the last part of the period.
 #[test]
 fn per_2_and_per_4_with_flex_the_first_run_is_in_the_last_part_of_its_period() {
@@ -117,7 +119,7 @@ fn per_2_and_per_4_with_flex_the_first_run_is_in_the_last_part_of_its_period() {
     });
 }
 
-/// Reference PER-3: what was missed is made up for once.
+/// PER-3: what was missed is made up for once.
 #[test]
 fn per_3_missed_periods_are_made_up_for_by_one_run() {
     on_both_stores(|test| {
@@ -152,7 +154,7 @@ fn bo_6_a_stopped_run_of_a_period_is_given_back_within_the_period() {
     });
 }
 
-/// Reference PER-8: a period has no output and shows no end.
+/// PER-8: a period has no output and shows no end.
 #[test]
 fn per_8_a_period_shows_no_output() {
     on_both_stores(|test| {
@@ -172,7 +174,7 @@ async fn long(cx: &WorkContext, #[state] diary: Diary) -> Result<(), WorkError> 
     Ok(())
 }
 
-/// Reference SM-8 and PER-3: a run that takes longer than the interval is never joined by another.
+/// SM-8 and PER-3: a run that takes longer than the interval is never joined by another.
 #[test]
 fn sm_8_a_run_that_takes_longer_than_its_interval_has_no_second_beside_it() {
     on_both_stores(|test| {
@@ -264,7 +266,7 @@ fn per_6_and_nrt_1_an_override_puts_off_the_next_run_once() {
     });
 }
 
-/// TestSchedulerTest `testOverrideWorker_firstRun_initialDelayMet_doesntRun` and reference PER-6: it takes the place of delay and flex;
+/// TestSchedulerTest `testOverrideWorker_firstRun_initialDelayMet_doesntRun` and PER-6: it takes the place of delay and flex;
 /// one in the past means now.
 #[test]
 fn per_6_an_override_takes_the_place_of_delay_and_flex_and_one_in_the_past_means_now() {
@@ -339,5 +341,67 @@ fn per_7_an_override_that_was_cleared_during_the_run_leaves_no_trace() {
         let info = test.info(id);
         assert_eq!((info.periods, info.failures, info.generation), (1, 0, 2));
         assert_eq!(info.next_run, Some(start + 114 * HOUR));
+    });
+}
+
+/// WorkerWrapperTest 29 and 30 with a success: an override that is given during the run is for the run after it.
+#[test]
+fn per_6_an_override_given_during_a_run_that_succeeds_is_for_the_run_after_it() {
+    on_both_stores(|test| {
+        let start = test.now();
+        let id = test.enqueue_periodic(held::periodic("x".into(), HOUR));
+        test.run_until_idle();
+        let again = held::periodic("x".into(), HOUR).next_schedule_time_override(start + 34 * HOUR).with_id(id);
+        assert_eq!(test.wait(test.manager().update(again)), UpdateResult::AppliedForNextRun);
+        test.open("x");
+        test.run_until_idle();
+        let info = test.info(id);
+        assert_eq!((info.periods, info.failures, info.next_run), (1, 0, Some(start + 34 * HOUR)));
+        test.crash_and_restart();
+        test.advance(34 * HOUR);
+        assert_eq!((test.info(id).periods, test.due_in(id)), (2, HOUR), "and then the period counts again");
+    });
+}
+
+/// PER-6: an override outlives a stop of the run during which it was given, and a run that was put off and stopped is due at once
+/// again.
+#[test]
+fn per_6_and_bo_6_an_override_and_a_stop() {
+    on_both_stores(|test| {
+        let start = test.now();
+        let request = |at| held::periodic("x".into(), DAY).next_schedule_time_override(at);
+        let id = test.enqueue_periodic(request(start + 2 * HOUR));
+        test.advance(2 * HOUR);
+        assert_eq!(test.state_of(id), Running);
+        test.restart();
+        test.run_until_idle();
+        assert_eq!((test.state_of(id), test.info(id).periods), (Running, 0), "given back, and due at once");
+        test.wait(test.manager().update(request(start + 9 * HOUR).with_id(id)));
+        test.restart();
+        test.run_until_idle();
+        assert_eq!(test.info(id).next_run, Some(start + 9 * HOUR));
+    });
+}
+
+/// D18: attempts belong to their period. One that needed retries keeps to its regular time, and one whose next attempt would come at
+/// that time or later has failed.
+#[test]
+fn per_5_retries_do_not_push_the_series_out() {
+    on_both_stores(|test| {
+        let retried = test.enqueue_periodic(flaky::periodic("retried".into(), 1, HOUR));
+        test.advance(30 * secs(1));
+        assert_eq!((test.info(retried).periods, test.due_in(retried)), (1, HOUR - secs(30)));
+        let backing_off = |delay| flaky::periodic("x".into(), 9, HOUR).backoff(Backoff::linear(delay));
+        let in_time = test.enqueue_periodic(backing_off(HOUR - millis(1)));
+        let too_late = test.enqueue_periodic(backing_off(HOUR));
+        test.run_until_idle();
+        assert_eq!((test.info(in_time).periods, test.info(in_time).failures), (0, 1));
+        assert_eq!((test.info(too_late).periods, test.info(too_late).failures, test.due_in(too_late)), (1, 0, HOUR));
+        test.advance(HOUR - millis(1));
+        assert_eq!(
+            (test.info(in_time).periods, test.due_in(in_time)),
+            (1, millis(1)),
+            "its next wait would be too long"
+        );
     });
 }

@@ -1,4 +1,4 @@
-//! Queries and snapshots: sections B3 and 1 of the upstream suite.
+//! Queries and snapshots.
 
 use workman_core::{ExistingWorkPolicy, Request, WorkId, WorkQuery, WorkSelector, WorkState};
 
@@ -63,7 +63,7 @@ fn three(test: &Bench) -> [WorkId; 3] {
 
 /// RawWorkInfoDaoTest, one criterion each: OR inside of it.
 #[test]
-fn obs_2_a_list_in_a_query_means_any_of_it() {
+fn a_list_in_a_query_means_any_of_it() {
     on_both_stores(|test| {
         let [a, b, c] = three(&test);
         assert_eq!(ids(&test, WorkQuery::unique("name")), [b]);
@@ -81,7 +81,7 @@ fn obs_2_a_list_in_a_query_means_any_of_it() {
 
 /// RawWorkInfoDaoTest, several criteria: AND between them. Every pair, and all four.
 #[test]
-fn obs_2_several_lists_in_a_query_must_all_be_met() {
+fn several_lists_in_a_query_must_all_be_met() {
     on_both_stores(|test| {
         let [a, b, c] = three(&test);
         assert_eq!(ids(&test, WorkQuery::ids([a, b]).tagged("held")), [a]);
@@ -99,7 +99,7 @@ fn obs_2_several_lists_in_a_query_must_all_be_met() {
 /// RawWorkInfoDaoTest `invalidWorkQuery`: a query that asks for nothing is an error there. Here it means all works, and has a name
 /// of its own.
 #[test]
-fn obs_2_a_query_that_asks_for_nothing_means_all_works() {
+fn a_query_that_asks_for_nothing_means_all_works() {
     on_both_stores(|test| {
         assert_eq!(ids(&test, WorkQuery::all()), []);
         let three = three(&test);
@@ -108,7 +108,7 @@ fn obs_2_a_query_that_asks_for_nothing_means_all_works() {
     });
 }
 
-/// Reference OBS-3 and WorkSpecDaoTest `testWorkSpecsForInserting`: whatever its state and its time, what is stored is found, also
+/// OBS-3 and WorkSpecDaoTest `testWorkSpecsForInserting`: whatever its state and its time, what is stored is found, also
 /// by the next process.
 #[test]
 fn obs_3_finished_and_distant_work_is_found_after_a_restart() {

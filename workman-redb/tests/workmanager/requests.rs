@@ -1,4 +1,4 @@
-//! Requests and what they become: sections 1 and C of the upstream suite.
+//! Requests and what they become.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn refusal(test: &Bench, request: workman_core::Request<workman_core::Nothing, S
 
 /// WorkManagerImplTest 4, 14, 43: the worker's name is always a tag, and each tag counts once.
 #[test]
-fn unq_8_the_workers_name_is_a_tag_beside_those_of_the_request() {
+fn the_workers_name_is_a_tag_beside_those_of_the_request() {
     on_both_stores(|test| {
         let plain = test.enqueue(say::request("plain".into()));
         assert_eq!(tags(&test.info(plain)), ["say"]);
@@ -70,7 +70,7 @@ fn obs_5_many_works_in_one_call_are_stored_together_and_none_is_refused() {
 
 /// WorkManagerImplTest 11, 38: every constraint comes back from the store, and none leaks down a chain.
 #[test]
-fn con_1_constraints_come_back_from_the_store_and_do_not_leak_down_a_chain() {
+fn constraints_come_back_from_the_store_and_do_not_leak_down_a_chain() {
     on_both_stores(|test| {
         let all = Constraints::new()
             .requires_charging()
@@ -152,7 +152,7 @@ fn nrt_4_an_initial_delay_is_kept_to_the_millisecond() {
 /// WorkTest `testBuild_initialDelayMaxLong` and `initialDelayTooLarge`: what reaches the last moment is refused, by the name of its
 /// field; a millisecond less is not. The same for the other lengths of time.
 #[test]
-fn nrt_4_and_obs_5_what_reaches_the_end_of_time_is_refused_by_the_name_of_its_field() {
+fn what_reaches_the_end_of_time_is_refused_by_the_name_of_its_field() {
     on_both_stores(|test| {
         let left = millis(Timestamp::MAX.since(test.now()).as_millis() as u64);
         for delay in [Duration::MAX, millis(i64::MAX as u64), left] {
@@ -202,7 +202,7 @@ fn android(test: Bench) -> Bench {
 /// PeriodicWorkTest and PeriodicWorkRequestTest, all cases on interval and flex: what is in range is kept, what is below is raised and
 /// what is above is cut with `WorkManagerLimits::android()`.
 #[test]
-fn per_1_with_androids_limits_interval_and_flex_are_raised_and_cut() {
+fn with_androids_limits_interval_and_flex_are_raised_and_cut() {
     on_both_stores(|test| {
         let test = android(test);
         let stored = |schedule: Schedule| {
@@ -250,7 +250,7 @@ fn per_1_without_limits_any_interval_is_kept_and_nonsense_is_refused() {
 
 /// WorkTest `lessThanMinBackoffDuration` and the clamped backoff of WorkSpecTest, with Android's limits.
 #[test]
-fn bo_2_with_androids_limits_a_backoff_is_at_least_ten_seconds() {
+fn with_androids_limits_a_backoff_is_at_least_ten_seconds() {
     on_both_stores(|test| {
         let test = android(test);
         let delays = |backoff: Backoff| {
@@ -269,7 +269,7 @@ fn bo_2_with_androids_limits_a_backoff_is_at_least_ten_seconds() {
 /// PeriodicWorkTest `testBuild_backoffAndIdleMode`: for work of both kinds. Without a backoff of its own an idle machine may be asked
 /// for.
 #[test]
-fn bo_2_and_con_3_a_backoff_and_an_idle_machine_do_not_go_together() {
+fn a_backoff_and_an_idle_machine_do_not_go_together() {
     on_both_stores(|test| {
         let idle = Constraints::new().requires_device_idle();
         let once = say::request("x".into()).backoff(Backoff::exponential(secs(20))).constraints(idle);
@@ -286,7 +286,7 @@ fn bo_2_and_con_3_a_backoff_and_an_idle_machine_do_not_go_together() {
 /// WorkRequestTest and WorkTest, all cases on expedited work: network and storage constraints only, and no delay. Periodic work
 /// has no `expedited` at all: that does not compile.
 #[test]
-fn sch_6_expedited_work_waits_for_network_and_storage_only_and_not_for_later() {
+fn expedited_work_waits_for_network_and_storage_only_and_not_for_later() {
     on_both_stores(|test| {
         let expedited = |constraints| {
             let request = say::request("x".into()).expedited(OutOfQuotaPolicy::DropWorkRequest);
@@ -336,7 +336,7 @@ async fn trace(cx: &WorkContext, #[state] diary: Diary) {
 
 /// WorkerWrapperTest 46: a trace tag has 127 characters at the most; without one it is the worker's name.
 #[test]
-fn obs_4_a_trace_tag_is_cut_to_127_characters() {
+fn a_trace_tag_is_cut_to_127_characters() {
     on_both_stores(|test| {
         let asked = ["t".repeat(256), "ä".repeat(256), "short".to_owned(), "u".repeat(127)];
         for tag in &asked {
@@ -350,10 +350,10 @@ fn obs_4_a_trace_tag_is_cut_to_127_characters() {
     });
 }
 
-/// WorkRequestTest and the reference's build checks: what makes no sense is refused before anything is stored, and the error
+/// The checks of `build()`: what makes no sense is refused before anything is stored, and the error
 /// says what is meant.
 #[test]
-fn obs_5_a_request_that_makes_no_sense_is_refused_with_its_field() {
+fn a_request_that_makes_no_sense_is_refused_with_its_field() {
     on_both_stores(|test| {
         let no_attempts = refusal(&test, say::request("x".into()).max_attempts(0));
         assert!(matches!(no_attempts, RequestError::NoAttempts { .. }), "{no_attempts}");
@@ -380,7 +380,7 @@ fn measure(width: u32, heights: Vec<i64>, name: Option<String>) -> (u32, i64, Op
 
 /// WorkerWrapperTest 33: a worker gets the input of its request, and one without inputs an empty one.
 #[test]
-fn data_1_a_worker_gets_the_input_that_was_stored() {
+fn a_worker_gets_the_input_that_was_stored() {
     on_both_stores(|test| {
         let id = test.enqueue(measure::request(3, vec![i64::MIN, i64::MAX], None).initial_delay(HOUR));
         let empty = test.enqueue(nothing::request().initial_delay(HOUR));

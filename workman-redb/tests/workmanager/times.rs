@@ -1,9 +1,12 @@
-//! When work is due: `calculateNextRunTime` and the times in `WorkInfo` (sections B1, 1 and 1b of the upstream suite).
+//! When work is due: `calculateNextRunTime` and the times in `WorkInfo`.
 
 use workman_core::record::Schedule;
-use workman_core::{Backoff, WorkState};
+use workman_core::{Backoff, Builder, Clock, WorkContext, WorkSelector, WorkState, worker};
+use workman_testing::VirtualClock;
 
-use crate::bench::{DAY, HOUR, MINUTE, flaky, held, millis, on_both_stores, say, secs, slow};
+use crate::bench::{DAY, Diary, HOUR, MINUTE, flaky, held, millis, on_both_stores, say, secs, slow};
+
+use WorkState::Enqueued as Waits;
 
 /// WorkManagerImplTest 16, 17: work is due from its enqueue on, not from the making of its request.
 #[test]
@@ -29,7 +32,7 @@ fn nrt_4_a_delay_counts_from_the_enqueue_and_not_from_the_making_of_the_request(
 #[test]
 fn nrt_4_the_next_run_is_told_while_work_is_enqueued_and_only_then() {
     on_both_stores(|test| {
-        let test = test.shaped(|driver| driver.shape(workman_core::Builder::enqueue_only));
+        let test = test.shaped(|driver| driver.shape(Builder::enqueue_only));
         let now = test.now();
         let plain = test.enqueue(say::request("plain".into()));
         let delayed = test.enqueue(say::request("delayed".into()).initial_delay(secs(2)));
@@ -38,7 +41,7 @@ fn nrt_4_the_next_run_is_told_while_work_is_enqueued_and_only_then() {
         assert_eq!(test.info(plain).next_run, Some(now), "it may lie in the past");
         assert_eq!(test.info(delayed).next_run, Some(now + secs(2)));
         assert_eq!(test.info(chain[1]).next_run, None, "blocked");
-        test.cancel(workman_core::WorkSelector::All);
+        test.cancel(WorkSelector::All);
         assert_eq!([plain, delayed].map(|id| test.info(id).next_run), [None, None]);
     });
 }
@@ -57,7 +60,7 @@ fn nrt_4_running_and_finished_work_has_no_next_run() {
 
 /// WorkManagerImplTest 40: interval, flex and delay come back.
 #[test]
-fn per_1_interval_and_flex_come_back_from_the_store() {
+fn interval_and_flex_come_back_from_the_store() {
     on_both_stores(|test| {
         let schedule = Schedule::every(60 * MINUTE).flex(30 * MINUTE);
         let id = test.enqueue_periodic(say::periodic("x".into(), schedule).initial_delay(millis(1_234)));
@@ -98,7 +101,7 @@ fn per_3_and_per_4_later_runs_are_one_interval_after_the_end_of_the_run_before()
     on_both_stores(|test| {
         let schedule = Schedule::every(HOUR).flex(15 * MINUTE);
         let id = test.enqueue_periodic(slow::periodic("x".into(), 120, schedule).initial_delay(10 * MINUTE));
-        assert_eq!(test.due_in(id), 55 * MINUTE, "the reference's own example");
+        assert_eq!(test.due_in(id), 55 * MINUTE, "the delay, and the part of the period before the flex");
         test.advance(57 * MINUTE);
         assert_eq!((test.diary(), test.due_in(id)), (vec!["x".to_owned()], HOUR));
         test.advance(HOUR + 2 * MINUTE);
@@ -119,12 +122,70 @@ fn bo_2_attempts_are_repeated_at_the_exact_delays_of_their_policy() {
                 delay.as_secs()
             };
             let delays = (0..count).map(delay).collect();
-            test.cancel(workman_core::WorkSelector::id(id));
+            test.cancel(WorkSelector::id(id));
             delays
         };
         assert_eq!(delays(Backoff::exponential(secs(10)), 5), [10, 20, 40, 80, 160]);
         assert_eq!(delays(Backoff::linear(secs(10)), 5), [10, 20, 30, 40, 50]);
         assert_eq!(delays(Backoff::exponential(5 * HOUR + millis(1)), 2), [18_000, 18_000]);
         assert_eq!(delays(Backoff::exponential(HOUR), 40)[3..], [18_000; 37], "no overflow");
+    });
+}
+
+/// The preview of a periodic request tells the runs that come, and so does the snapshot at each of them.
+#[test]
+fn per_2_and_per_3_and_per_6_the_preview_tells_the_runs_that_come() {
+    on_both_stores(|test| {
+        let start = test.now();
+        let every = |schedule: Schedule| notes_time::periodic(schedule);
+        let flexible = Schedule::every(HOUR).flex(15 * MINUTE);
+        for request in [
+            every(Schedule::every(HOUR)),
+            every(flexible),
+            every(flexible).initial_delay(10 * MINUTE),
+            every(flexible).initial_delay(10 * MINUTE).next_schedule_time_override(start + 100 * HOUR),
+            every(Schedule::every(MINUTE)).next_schedule_time_override(start),
+        ] {
+            let test = test.another();
+            let told = request.next_runs_from(test.now(), 4);
+            let id = test.enqueue_periodic(request);
+            for (run, due) in told.iter().enumerate() {
+                let info = test.info(id);
+                if info.state == Waits {
+                    assert_eq!(info.next_runs(4 - run), told[run..]);
+                }
+                test.advance(due.since(test.now()));
+                assert_eq!(test.info(id).periods, run as u64 + 1);
+            }
+            let ran: Vec<String> = told.iter().map(ToString::to_string).collect();
+            assert_eq!(test.diary(), ran);
+        }
+    });
+}
+
+/// Writes down when it runs.
+#[worker]
+async fn notes_time(cx: &WorkContext, #[state] diary: Diary, #[state] clock: VirtualClock) {
+    let _ = cx;
+    diary.write(clock.wall().to_string());
+}
+
+/// The preview of backoffs tells the waits that come, with the jitter of the work's own id.
+#[test]
+fn bo_2_the_preview_of_backoffs_tells_the_waits_that_come() {
+    on_both_stores(|test| {
+        let jitter = Backoff::exponential(secs(10)).jitter(50);
+        for backoff in [Backoff::default(), Backoff::linear(millis(1_234)), jitter, jitter.ceiling(secs(33))] {
+            let request = flaky::request("x".into(), 99).backoff(backoff);
+            let told = request.backoff_delays(6);
+            let id = test.enqueue(request);
+            test.run_until_idle();
+            for delay in told {
+                assert_eq!(test.due_in(id), delay, "{backoff:?}");
+                assert!(delay <= backoff.delay_after(u32::MAX));
+                test.advance(delay);
+            }
+            test.cancel(WorkSelector::id(id));
+        }
     });
 }

@@ -1,13 +1,15 @@
-//! Unique work: each policy against each state of the name (sections 1, 1b, 4 and 11 of the upstream suite).
+//! Unique work: each policy against each state of the name.
 
 use std::sync::{Arc, Mutex};
 
+use serde_json::{Value, json};
 use workman_core::{
-    Chain, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Nothing, Refusal, Request,
-    StopReason, WorkError, WorkGraph, WorkId, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
+    Chain, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, Nothing, Refusal,
+    Request, StopReason, WorkError, WorkGraph, WorkId, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
 };
 
 use crate::bench::{Bench, DAY, Diary, HOUR, MINUTE, fails, held, join, on_both_stores, say, secs, slow, tell};
+use crate::data::{echo, give};
 
 use ExistingPeriodicWorkPolicy::{CancelAndReenqueue, Update};
 use ExistingWorkPolicy::{Append, AppendOrReplace, Keep, Replace};
@@ -54,8 +56,11 @@ fn unq_7_replace_deletes_all_of_the_old_and_the_name_is_the_new_chains() {
                 Running => test.enqueue_unique("name", Keep, held::request("old".into())).id,
                 _ => ended(&test, "name", state),
             };
+            test.run_until_idle();
+            let commits = test.commits();
             let (how, new) = two_steps(&test, Replace);
             assert_eq!(how, Enqueued::Replaced(vec![old]), "{state}");
+            assert_eq!(test.commits(), commits + 1, "old and new change places at once");
             assert_eq!((test.find(old), test.named("name")), (None, new.clone()), "{state}");
             assert_eq!(test.states(&new), [Waits, Blocked]);
         }
@@ -77,7 +82,9 @@ fn unq_6_and_unq_7_replace_stops_what_runs_and_drops_its_result() {
         test.run_until_idle();
         test.open("old");
         test.run_until_idle();
-        assert_eq!(test.diary(), ["old".to_owned(), format!("old stopped: {}", StopReason::Replaced), "new".into()]);
+        let mut said = test.diary();
+        said.sort();
+        assert_eq!(said, ["new".into(), "old".to_owned(), format!("old stopped: {}", StopReason::Replaced)]);
         assert_eq!(test.named("name"), [new.id]);
     });
 }
@@ -117,7 +124,7 @@ fn unq_1_keep_replaces_what_is_finished() {
     });
 }
 
-/// Reference UNQ-1: what is enqueued holds the name for what is blocked behind it.
+/// UNQ-1: what is enqueued holds the name for what is blocked behind it.
 #[test]
 fn unq_1_keep_names_the_enqueued_holder_and_keeps_the_blocked_work_behind_it() {
     on_both_stores(|test| {
@@ -187,7 +194,7 @@ fn unq_10_update_keeps_the_stored_id_and_the_place_in_the_series() {
     });
 }
 
-/// WorkManagerImplTest 28 and the reference's UNQ-10: nothing there, or one cancelled work, is as if the name were free.
+/// WorkManagerImplTest 28 and UNQ-10: nothing there, or one cancelled work, is as if the name were free.
 #[test]
 fn unq_10_update_of_a_free_name_or_a_cancelled_work_enqueues() {
     on_both_stores(|test| {
@@ -202,7 +209,7 @@ fn unq_10_update_of_a_free_name_or_a_cancelled_work_enqueues() {
     });
 }
 
-/// WorkManagerImplTest 29 and the reference's UNQ-10: one-time work, or a chain, can't become periodic by an update.
+/// WorkManagerImplTest 29 and UNQ-10: one-time work, or a chain, can't become periodic by an update.
 #[test]
 fn unq_10_update_of_a_name_that_one_time_work_holds_is_refused() {
     on_both_stores(|test| {
@@ -222,7 +229,7 @@ fn unq_10_update_of_a_name_that_one_time_work_holds_is_refused() {
 
 /// WorkManagerImplTest 31: a list of works is appended side by side.
 #[test]
-fn unq_3_a_list_that_is_appended_waits_side_by_side_and_gets_the_outputs_of_the_old() {
+fn a_list_that_is_appended_waits_side_by_side() {
     on_both_stores(|test| {
         let old = test.enqueue_unique("name", Append, slow::request("old".into(), 60));
         assert_eq!(old.how, Enqueued::Inserted);
@@ -242,7 +249,7 @@ fn unq_3_a_list_that_is_appended_waits_side_by_side_and_gets_the_outputs_of_the_
 
 /// WorkManagerImplTest 32: new work waits for the leaves only, and its second step for its first.
 #[test]
-fn unq_3_append_waits_for_the_leaves_only() {
+fn what_is_appended_waits_for_the_leaves_only() {
     on_both_stores(|test| {
         let manager = test.manager();
         let old = manager.begin_unique("name", Keep, slow::request("1".into(), 60)).then(say::request("2".into()));
@@ -266,7 +273,7 @@ fn unq_3_append_waits_for_the_leaves_only() {
     });
 }
 
-/// The reference's table of 2.6: appended to what has succeeded, new work runs at once and has edges to it; appended to what
+/// The table of policies: appended to what has succeeded, new work runs at once and has edges to it; appended to what
 /// failed or was cancelled, it is born in that state, and so is all that comes later.
 #[test]
 fn unq_2_and_unq_5_what_is_appended_is_born_in_the_state_of_the_leaves() {
@@ -285,7 +292,7 @@ fn unq_2_and_unq_5_what_is_appended_is_born_in_the_state_of_the_leaves() {
     });
 }
 
-/// Reference UNQ-2: failed beats cancelled beats blocked.
+/// UNQ-2: failed beats cancelled beats blocked.
 #[test]
 fn unq_2_where_leaves_disagree_failed_beats_cancelled_beats_blocked() {
     on_both_stores(|test| {
@@ -325,7 +332,7 @@ fn unq_4_append_or_replace_starts_over_where_a_leaf_ended_badly() {
     });
 }
 
-/// The neighbourhood of 34, and row 6 of what is changed: all of the name goes, a leaf that runs is stopped first.
+/// The neighbourhood of 34, and D6: all of the name goes, a leaf that runs is stopped first.
 #[test]
 fn unq_4_append_or_replace_stops_a_leaf_that_still_runs_before_it_goes() {
     on_both_stores(|test| {
@@ -345,7 +352,7 @@ fn unq_4_append_or_replace_stops_a_leaf_that_still_runs_before_it_goes() {
 
 /// WorkManagerImplTest 35: while nothing ended badly it appends.
 #[test]
-fn unq_4_append_or_replace_appends_while_nothing_ended_badly() {
+fn append_or_replace_appends_while_nothing_ended_badly() {
     on_both_stores(|test| {
         for state in [Waits, Succeeded] {
             let test = test.another();
@@ -358,23 +365,29 @@ fn unq_4_append_or_replace_appends_while_nothing_ended_badly() {
     });
 }
 
-/// Reference UNQ-3: a worker that takes outputs gets those of the work that it was appended to.
+/// UNQ-3: the outputs of the leaves that have succeeded are merged into the input of what is appended, also when they did so
+/// before it came.
 #[test]
 fn unq_3_appended_work_takes_the_outputs_of_the_leaves() {
     on_both_stores(|test| {
-        let first = test.chain(test.manager().begin_unique("name", Append, say::request("one".into())));
+        let leaves = [give::request(json!({"k": 1})), give::request(json!({"k": 2}))];
+        let first = test.chain(test.manager().begin_unique("name", Append, leaves));
         test.run_until_idle();
-        assert_eq!(test.states(&first), [Succeeded]);
-        let chain = test.manager().begin_unique("name", Append, say::request("two".into()));
-        let second = test.chain(chain.then(join::request("end".into())));
+        assert_eq!(test.states(&first), [Succeeded; 2]);
+        let merges = || echo::request(None).input_merger(InputMerger::ArrayCreating);
+        let second = test.enqueue_unique("name", Append, merges());
+        assert_eq!(second.how, Enqueued::Appended(first));
+        let third = test.enqueue_unique("name", AppendOrReplace, merges());
         test.run_until_idle();
-        assert_eq!(test.output::<String>(second[1]), "two end");
+        assert_eq!(test.output::<Value>(second.id), json!({"k": [1, 2], "own": [null]}));
+        assert_eq!(test.output::<Value>(third.id), json!({"k": [1, 2], "own": [null, null]}));
     });
 }
 
-/// Test drivers A1 and A2, `testWorkerUnique`: of two requests under a name with REPLACE the second is the one that runs.
+/// TestSchedulerTest and TestSchedulerRealExecutorTest, `testWorkerUnique`: of two requests under a name with REPLACE the second is the
+/// one that runs.
 #[test]
-fn unq_7_of_two_replacing_requests_the_second_runs_when_its_delay_is_over() {
+fn of_two_replacing_requests_the_second_runs_when_its_delay_is_over() {
     on_both_stores(|test| {
         let first = test.enqueue_unique("name", Replace, later("1")).id;
         let second = test.enqueue_unique("name", Replace, later("2")).id;
@@ -385,7 +398,7 @@ fn unq_7_of_two_replacing_requests_the_second_runs_when_its_delay_is_over() {
     });
 }
 
-/// Reference UNQ-8: the same request twice is one work; with other contents it is refused.
+/// UNQ-8: the same request twice is one work; with other contents it is refused.
 #[test]
 fn unq_8_the_same_request_twice_is_one_work_under_every_policy() {
     on_both_stores(|test| {
@@ -403,7 +416,7 @@ fn unq_8_the_same_request_twice_is_one_work_under_every_policy() {
     });
 }
 
-/// What a worker needs to enqueue under its own name.
+/// What a worker needs to enqueue under its own name. It takes it out, since a manager that is state of its own never ends.
 #[derive(Clone, Default)]
 struct Inside(Arc<Mutex<Option<WorkManager>>>);
 
@@ -424,7 +437,7 @@ async fn succeeded_by(
     #[state] inside: Inside,
     #[state] diary: Diary,
 ) -> Result<String, WorkError> {
-    let manager = inside.0.lock().unwrap().clone();
+    let manager = inside.0.lock().unwrap().take();
     let policy = match &*policy {
         "replace" => Replace,
         "keep" => Keep,
@@ -438,7 +451,7 @@ async fn succeeded_by(
     if fails { Err(WorkError::permanent("failed")) } else { Ok(name) }
 }
 
-/// Reference UNQ-6 and row 6 of what is changed: a worker that replaces its own name is stopped, its row goes and its answer is
+/// UNQ-6 and D6: a worker that replaces its own name is stopped, its row goes and its answer is
 /// dropped; the new work runs.
 #[test]
 fn unq_6_a_worker_that_replaces_its_own_name_is_stopped_and_its_answer_is_dropped() {
@@ -456,10 +469,10 @@ fn unq_6_a_worker_that_replaces_its_own_name_is_stopped_and_its_answer_is_droppe
     });
 }
 
-/// Reference UNQ-1, DEP-8: with KEEP a worker keeps itself; what it appends runs after it, and shares its fate if it fails. With
+/// UNQ-1, DEP-8: with KEEP a worker keeps itself; what it appends runs after it, and shares its fate if it fails. With
 /// APPEND_OR_REPLACE the name is free for the next.
 #[test]
-fn unq_2_and_unq_5_what_a_worker_appends_to_its_own_name_shares_its_fate() {
+fn dep_2_what_a_worker_appends_to_its_own_name_shares_its_fate() {
     on_both_stores(|test| {
         for (policy, fails, states) in [
             ("keep", false, vec![Succeeded]),
@@ -479,7 +492,7 @@ fn unq_2_and_unq_5_what_a_worker_appends_to_its_own_name_shares_its_fate() {
     });
 }
 
-/// Reference UNQ-1: a name that blocked work alone holds counts as free. Here it waits for work of no name, which stays.
+/// UNQ-1: a name that blocked work alone holds counts as free. Here it waits for work of no name, which stays.
 #[test]
 fn unq_1_a_name_that_only_blocked_work_holds_counts_as_free() {
     on_both_stores(|test| {
@@ -499,9 +512,9 @@ fn unq_1_a_name_that_only_blocked_work_holds_counts_as_free() {
     });
 }
 
-/// Reference 2.6, later steps of a chain: what goes on behind a chain has its name, and its policy is not asked again.
+/// Policies count for the head of a chain: what goes on behind a chain has its name, and its policy is not asked again.
 #[test]
-fn unq_3_what_goes_on_behind_a_named_chain_has_its_name_and_asks_no_policy() {
+fn what_goes_on_behind_a_named_chain_has_its_name_and_asks_no_policy() {
     on_both_stores(|test| {
         let chain = test.manager().begin_unique("name", Replace, later("1")).then(join::request("2".into()));
         let stored = test.wait(chain.enqueue());
@@ -518,7 +531,7 @@ fn unq_3_what_goes_on_behind_a_named_chain_has_its_name_and_asks_no_policy() {
 
 /// The neighbourhood of 22: a chain behind one that was dropped is no chain: nothing of it is stored.
 #[test]
-fn unq_1_what_goes_on_behind_a_dropped_chain_is_refused() {
+fn dep_6_what_goes_on_behind_a_dropped_chain_is_refused() {
     on_both_stores(|test| {
         let old = test.enqueue_unique("name", Keep, later("old")).id;
         let dropped = test.manager().begin_unique("name", Keep, later("new"));
@@ -533,7 +546,7 @@ fn unq_1_what_goes_on_behind_a_dropped_chain_is_refused() {
 
 /// The typed side of the policies: `Kept` gives a handle only when the worker is the same.
 #[test]
-fn unq_1_a_kept_holder_is_a_typed_handle_only_if_it_is_the_same_worker() {
+fn a_kept_holder_is_a_typed_handle_only_if_it_is_the_same_worker() {
     on_both_stores(|test| {
         let manager = test.manager();
         let old = test.wait(manager.enqueue_unique("name", Keep, later("old"))).handle.unwrap();
@@ -541,5 +554,40 @@ fn unq_1_a_kept_holder_is_a_typed_handle_only_if_it_is_the_same_worker() {
         assert_eq!((same.how, same.handle.unwrap().id()), (Enqueued::Kept(old.id()), old.id()));
         let other = test.wait(manager.enqueue_unique("name", Keep, tell::request("new".into())));
         assert_eq!((other.how, other.handle.is_none()), (Enqueued::Kept(old.id()), true));
+    });
+}
+
+/// UNQ-4: what was hung behind the old work without its name is cancelled with it, and stays as that.
+#[test]
+fn unq_4_what_depends_on_replaced_work_without_its_name_is_cancelled() {
+    on_both_stores(|test| {
+        for policy in [Replace, AppendOrReplace] {
+            let test = test.another();
+            let old = test.wait(test.manager().enqueue_unique("name", Keep, later("old"))).handle.unwrap();
+            let behind = test.chain(old.then(join::request("behind".into())).then(join::request("further".into())));
+            if policy == AppendOrReplace {
+                test.cancel(WorkSelector::id(old.id()));
+            }
+            let new = test.enqueue_unique("name", policy, later("new"));
+            assert_eq!((new.how, test.find(old.id())), (Enqueued::Replaced(vec![old.id()]), None));
+            assert_eq!(test.states(&behind), [Cancelled; 2]);
+            assert_eq!(test.wait(test.manager().prune()), 2);
+        }
+    });
+}
+
+/// The neighbourhood of 32: a leaf is what nothing of its own name waits for, whatever else waits for it.
+#[test]
+fn what_hangs_behind_a_name_without_being_of_it_makes_no_difference_to_its_leaves() {
+    on_both_stores(|test| {
+        let old =
+            test.wait(test.manager().enqueue_unique("name", Keep, slow::request("old".into(), 60))).handle.unwrap();
+        let behind = test.chain(old.then(join::request("behind".into())));
+        let new = test.enqueue_unique("name", Append, say::request("new".into()));
+        assert_eq!(new.how, Enqueued::Appended(vec![old.id()]));
+        test.run_until_idle();
+        assert_eq!(test.states(&[behind[0], new.id]), [Blocked; 2]);
+        test.advance(MINUTE);
+        assert_eq!(test.states(&[behind[0], new.id]), [Succeeded; 2]);
     });
 }

@@ -1,12 +1,12 @@
-//! Updates of stored work (section 10 of the upstream suite).
+//! Updates of stored work.
 
 use workman_core::{
     Backoff, ConstraintKind, Constraints, ExistingWorkPolicy, Nothing, Refusal, Request, Updatable, UpdateError,
-    UpdateResult, WorkContext, WorkId, WorkSelector, WorkState, worker,
+    UpdateResult, WorkContext, WorkId, WorkQuery, WorkSelector, WorkState, worker,
 };
 
 use crate::bench::{
-    Bench, CHARGING, DAY, Diary, HOUR, MINUTE, fails, flaky, held, join, millis, on_both_stores, say, tell,
+    Bench, CHARGING, DAY, Diary, Gates, HOUR, MINUTE, fails, flaky, held, join, millis, on_both_stores, say, tell,
 };
 
 use UpdateResult::{AppliedForNextRun, AppliedImmediately, NotApplied};
@@ -100,7 +100,7 @@ fn upd_1_an_unknown_work_can_not_be_updated() {
     });
 }
 
-/// Reference UPD-1: finished work is left as it is.
+/// UPD-1: finished work is left as it is.
 #[test]
 fn upd_1_finished_work_is_left_as_it_is() {
     on_both_stores(|test| {
@@ -136,8 +136,8 @@ fn upd_2_tags_and_everything_else_that_a_request_says_are_replaced() {
             (0, Constraints::NONE),
             "what it does not say is as in a new one"
         );
-        assert_eq!(test.query(workman_core::WorkQuery::tag("previous")), []);
-        assert_eq!(test.query(workman_core::WorkQuery::tag("test")), [info]);
+        assert_eq!(test.query(WorkQuery::tag("previous")), []);
+        assert_eq!(test.query(WorkQuery::tag("test")), [info]);
     });
 }
 
@@ -213,7 +213,7 @@ fn upd_1_what_runs_once_can_not_become_periodic_nor_the_other_way_round() {
     });
 }
 
-/// WorkUpdateTest 16 and reference UPD-5: the place in the series stays, so a shorter interval may make it due at once.
+/// WorkUpdateTest 16 and UPD-5: the place in the series stays, so a shorter interval may make it due at once.
 #[test]
 fn upd_5_the_place_in_the_series_stays() {
     on_both_stores(|test| {
@@ -249,7 +249,7 @@ fn upd_2_failed_attempts_stay() {
     });
 }
 
-/// Reference BO-1, UPD-2: an update that allows fewer attempts than have failed leaves one more.
+/// BO-1, UPD-2: an update that allows fewer attempts than have failed leaves one more.
 #[test]
 fn upd_2_attempts_are_spent_by_the_terms_of_the_last_update() {
     on_both_stores(|test| {
@@ -316,7 +316,7 @@ fn per_6_and_per_7_the_last_override_counts_and_clearing_falls_back_to_the_perio
 
 /// WorkUpdateTest 23: an override beats the backoff, and the failed attempts stay.
 #[test]
-fn nrt_1_an_override_beats_the_backoff_and_the_failed_attempts_stay() {
+fn nrt_1_and_bo_8_an_override_beats_the_backoff_and_the_failed_attempts_stay() {
     on_both_stores(|test| {
         let start = test.now();
         let request = || flaky::periodic("x".into(), 1, 10 * DAY).backoff(Backoff::linear(3 * HOUR));
@@ -330,5 +330,58 @@ fn nrt_1_an_override_beats_the_backoff_and_the_failed_attempts_stay() {
         update(&test, request().next_schedule_time_override(start).with_id(id));
         test.run_until_idle();
         assert_eq!((test.diary(), test.info(id).periods), (vec!["x 1".to_owned()], 1));
+    });
+}
+
+/// Waits at its gate, and then writes its tags down.
+#[worker]
+async fn tagged(cx: &WorkContext, #[state] gates: Gates, #[state] diary: Diary) {
+    gates.get("tagged").wait().await;
+    diary.write(cx.tags().collect::<Vec<_>>().join(" "));
+}
+
+/// UPD-4 for tags: whoever looks sees the new ones at once, and the run that is under way keeps its own.
+#[test]
+fn upd_4_a_run_keeps_its_tags_and_whoever_looks_sees_the_new_ones() {
+    on_both_stores(|test| {
+        let id = test.enqueue_periodic(tagged::periodic(HOUR).tag("old"));
+        test.run_until_idle();
+        assert_eq!(update(&test, tagged::periodic(HOUR).tag("new").with_id(id)), AppliedForNextRun);
+        let found = |tag: &str| test.query(WorkQuery::tag(tag)).len();
+        assert_eq!((found("old"), found("new"), test.state_of(id)), (0, 1, Running));
+        test.open("tagged");
+        test.advance(HOUR);
+        assert_eq!(test.diary(), ["old", "new"]);
+    });
+}
+
+/// UPD-6 at the leaf: blocked work is updated in place, and stays behind what it waits for; its delay counts from its release.
+#[test]
+fn upd_6_and_dep_1_blocked_work_is_updated_and_waits_on() {
+    on_both_stores(|test| {
+        let ids = test.chain(test.manager().begin_with(held::request("gate".into())).then(say::request("old".into())));
+        test.run_until_idle();
+        assert_eq!(update(&test, tell::request("new".into()).initial_delay(HOUR).with_id(ids[1])), AppliedImmediately);
+        assert_eq!((test.states(&ids), test.info(ids[1]).open_prerequisites), (vec![Running, Blocked], 1));
+        test.advance(2 * HOUR);
+        test.open("gate");
+        test.run_until_idle();
+        assert_eq!((test.state_of(ids[1]), test.due_in(ids[1])), (Waits, HOUR));
+        test.advance(HOUR);
+        assert_eq!(test.diary(), ["gate", "tell new"]);
+    });
+}
+
+/// UPD-1: an update that is refused changes nothing, and what is wrong with the request is told as at an enqueue.
+#[test]
+fn upd_1_an_update_that_makes_no_sense_is_refused_and_changes_nothing() {
+    on_both_stores(|test| {
+        let id = test.enqueue(say::request("x".into()).initial_delay(DAY));
+        let before = test.info(id);
+        let no_attempts = test.refused(test.manager().update(say::request("x".into()).max_attempts(0).with_id(id)));
+        assert!(no_attempts.to_string().contains("0 attempts"), "{no_attempts}");
+        let tag = test.refused(test.manager().update(say::request("x".into()).tag("").with_id(id)));
+        assert!(tag.to_string().contains("is empty"), "{tag}");
+        assert_eq!(test.info(id), before);
     });
 }

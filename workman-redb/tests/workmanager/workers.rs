@@ -1,4 +1,4 @@
-//! Workers: how they are called, how they end, what they are told (sections 7, 8, 9, 13, A4, E, F, I and K of the upstream suite).
+//! Workers: how they are called, how they end, what they are told.
 
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
@@ -37,7 +37,7 @@ fn panics_in_a_thread(text: String) -> u32 {
     panic!("{text}")
 }
 
-/// WorkerWrapperTest 39, with rows 8 and 17 of what is changed: a panic is contained, is a failed attempt that is tried again,
+/// WorkerWrapperTest 39, with D8 and D17: a panic is contained, is a failed attempt that is tried again,
 /// and its text is kept. With one attempt it is WorkManager's rule.
 #[test]
 fn sm_6_a_panic_is_a_failed_attempt_with_its_text() {
@@ -61,7 +61,7 @@ fn sm_6_a_panic_is_a_failed_attempt_with_its_text() {
     });
 }
 
-/// WorkerWrapperTest 8, 42, with row 9 of what is changed: work of an unknown worker waits for it, visibly, and fails nobody.
+/// WorkerWrapperTest 8, 42, with D9: work of an unknown worker waits for it, visibly, and fails nobody.
 #[test]
 fn rec_5_work_of_an_unknown_worker_waits_for_it_and_counts_no_attempt() {
     on_both_stores(|test| {
@@ -95,7 +95,7 @@ fn measures_number(value: u64) -> u64 {
     value
 }
 
-/// WorkerWrapperTest 43, with row 9 of what is changed: what can't begin is parked with its reason and counts no attempt.
+/// WorkerWrapperTest 43, with D9: what can't begin is parked with its reason and counts no attempt.
 #[test]
 fn sm_3_work_that_can_not_begin_is_parked_with_its_reason_and_counts_no_attempt() {
     on_both_stores(|test| {
@@ -161,7 +161,7 @@ fn can_6_a_stopped_worker_sees_the_reason_that_the_snapshot_tells() {
 
 /// Host StopReasonTest: every reason has WorkManager's code where it has one, and an unknown code is none, never a panic.
 #[test]
-fn can_6_stop_reasons_have_the_codes_of_workmanager() {
+fn stop_reasons_have_the_codes_of_workmanager() {
     let codes = [
         (StopReason::CancelledByApp, 1),
         (StopReason::Preempted, 2),
@@ -186,10 +186,10 @@ async fn fails_late(permanently: bool, #[state] gates: Gates) -> Result<(), Work
     if permanently { Err(WorkError::permanent("late")) } else { Err("late".into()) }
 }
 
-/// ConstraintTrackingWorkerTest `testSelfCancellingWorker` and reference SM-5: an end of the worker's own making, when nobody stopped
+/// ConstraintTrackingWorkerTest `testSelfCancellingWorker` and SM-5: an end of the worker's own making, when nobody stopped
 /// it or before it heard, counts as what it is.
 #[test]
-fn sm_5_an_end_that_is_no_answer_to_a_stop_counts_as_what_it_is() {
+fn an_end_that_is_no_answer_to_a_stop_counts_as_what_it_is() {
     on_both_stores(|test| {
         let for_good = test.enqueue(fails_late::request(true).constraints(CHARGING));
         let again = test.enqueue(fails_late::request(false).constraints(CHARGING));
@@ -204,7 +204,7 @@ fn sm_5_an_end_that_is_no_answer_to_a_stop_counts_as_what_it_is() {
 /// ControlledWorkerWrapperTest and WorkerWrapperTest 41: work that is cancelled, or loses its constraint, before its run begins never
 /// begins, and may run later.
 #[test]
-fn sm_2_what_is_stopped_before_it_begins_never_begins() {
+fn con_1_what_is_stopped_before_it_begins_never_begins() {
     on_both_stores(|test| {
         let cancelled = test.enqueue(say::request("cancelled".into()).initial_delay(HOUR));
         let constrained = test.enqueue(say::request("constrained".into()).initial_delay(HOUR).constraints(CHARGING));
@@ -248,9 +248,9 @@ async fn naps(seconds: u64, cx: &WorkContext) -> Result<(), WorkError> {
     Ok(())
 }
 
-/// ResultTest and reference 2.1: what each answer of a worker makes of its work.
+/// ResultTest: what each answer of a worker makes of its work.
 #[test]
-fn sm_1_each_answer_ends_the_work_as_it_says() {
+fn each_answer_ends_the_work_as_it_says() {
     on_both_stores(|test| {
         let good = test.enqueue(answers::request("success".into()));
         let bad = test.enqueue(answers::request("failure".into()));
@@ -279,7 +279,7 @@ async fn answers(how: String) -> Result<u32, WorkError> {
 
 /// TestWorkerBuilderTest: a worker alone, with a chosen attempt, and the id of its request.
 #[test]
-fn tst_5_a_worker_alone_gets_its_request_and_what_the_test_chooses() {
+fn a_worker_alone_gets_its_request_and_what_the_test_chooses() {
     let request = tells::request("x".into()).tag("test");
     let id = request.id();
     assert_eq!(TestWorker::<tells>::new(request).attempt(2).output(), format!("{id} tells 2 x"));
@@ -311,7 +311,7 @@ async fn introduces_itself(cx: &WorkContext, #[state] diary: Diary) {
 
 /// DefaultWorkerFactoryTest: a worker is told which work it runs.
 #[test]
-fn data_1_a_worker_is_told_which_work_it_runs() {
+fn a_worker_is_told_which_work_it_runs() {
     on_both_stores(|test| {
         let id = test.enqueue(introduces_itself::request().tag("b").tag("a"));
         test.run_until_idle();
@@ -354,7 +354,7 @@ fn sm_1_nothing_makes_finished_work_run_again() {
     });
 }
 
-/// WorkSpecDaoTest on scheduled works and reference SCH-3, row 13 of what is changed: what waits, is blocked or is over holds no slot.
+/// WorkSpecDaoTest on scheduled works and SCH-3, D13: what waits, is blocked or is over holds no slot.
 #[test]
 fn sch_3_only_what_runs_holds_a_slot() {
     on_both_stores(|test| {
@@ -380,7 +380,7 @@ fn sch_3_only_what_runs_holds_a_slot() {
 
 /// TestSchedulerTest `multipleSetInitialDelayMetMultiThreaded_noDeadLock`: many callers at once are all served.
 #[test]
-fn obs_4_many_callers_at_once_are_all_served() {
+fn many_callers_at_once_are_all_served() {
     on_both_stores(|test| {
         let mut watch = test.manager().watch(WorkQuery::tag("say"));
         let manager = test.manager();
@@ -418,7 +418,7 @@ fn rec_1_a_start_changes_nothing_that_did_not_run() {
 }
 
 /// GreedySchedulerTimeoutTest: an attempt that takes too long is stopped with that reason and is tried again. There it is a limit of
-/// 90 minutes for all work, here each request's own; row 2 of what is changed: it is a failed attempt.
+/// 90 minutes for all work, here each request's own; D2: it is a failed attempt.
 #[test]
 fn sch_4_an_attempt_that_takes_too_long_is_stopped_and_is_a_failed_one() {
     on_both_stores(|test| {
@@ -435,5 +435,24 @@ fn sch_4_an_attempt_that_takes_too_long_is_stopped_and_is_a_failed_one() {
         test.advance(2 * HOUR);
         assert_eq!(test.states(&[id, patient]), [Failed, Running], "attempts that take too long are spent too");
         assert!(test.info(id).last_error().unwrap().to_string().contains("5400s"));
+    });
+}
+
+/// WorkerWrapperTest 40: a stop after the end is none: the work keeps its end, and no reason is shown.
+#[test]
+fn sm_10_a_stop_after_the_end_changes_nothing() {
+    on_both_stores(|test| {
+        let id = test.enqueue(held::request("x".into()).constraints(CHARGING));
+        test.run_until_idle();
+        test.open("x");
+        test.lose(ConstraintKind::Charging);
+        test.run_until_idle();
+        assert_eq!((test.state_of(id), test.info(id).stop_reason), (Succeeded, None), "before the dwell time is over");
+        let before = test.info(id);
+        test.advance(MINUTE);
+        assert_eq!(test.cancel(WorkSelector::All), 0);
+        test.restart();
+        assert_eq!(test.info(id), before);
+        assert_eq!(test.diary(), ["x"]);
     });
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, future};
-use workman_core::plan::{Applied, Claimed, Command, Enqueued};
+use workman_core::plan::{Applied, Claimed, Command, Enqueued, Retention, UpdateResult};
 use workman_core::query::{Page, PageRequest};
 use workman_core::record::AttemptEnd;
 use workman_core::store::{Change, ChangeFeed, Ownership, Unit, UnitResult};
@@ -58,10 +58,17 @@ enum Fault {
     StaysOpen,
     KeepsStreamsOpen,
     SaysRejectedWhenClosed,
+    IgnoresUrgency,
+    PrunesTheYoung,
+    PrunesOnePage,
+    IgnoresUpdates,
+    IgnoresPruning,
+    ForgetsTimeouts,
+    ForgetsCancellations,
 }
 
 /// The fault, and the clause whose tests must find it.
-const FAULTS: [(Fault, &str); 40] = [
+const FAULTS: [(Fault, &str); 47] = [
     (Fault::DropsLastUnit, "c01"),
     (Fault::SplitsCalls, "c01"),
     (Fault::ForgetsAtOpening, "c02"),
@@ -102,6 +109,13 @@ const FAULTS: [(Fault, &str); 40] = [
     (Fault::StaysOpen, "c20"),
     (Fault::KeepsStreamsOpen, "c20"),
     (Fault::SaysRejectedWhenClosed, "c20"),
+    (Fault::IgnoresUrgency, "c10_expedited"),
+    (Fault::PrunesTheYoung, "c12_finished"),
+    (Fault::PrunesOnePage, "c12_finished"),
+    (Fault::IgnoresUpdates, "c13_an_update_in_place"),
+    (Fault::IgnoresPruning, "c14_pruned"),
+    (Fault::ForgetsTimeouts, "c15_every_wish"),
+    (Fault::ForgetsCancellations, "c16_a_page_says"),
 ];
 
 struct Broken {
@@ -203,6 +217,28 @@ impl Broken {
                 .iter()
                 .map(|_| Ok(Applied::Enqueued { how: Enqueued::Inserted, claimed: Vec::new() }))
                 .collect()),
+            Fault::IgnoresUrgency => {
+                for unit in &mut units {
+                    if let Command::Enqueue(enqueue) = &mut unit.command {
+                        enqueue.works.iter_mut().for_each(|work| work.terms.expedited = None);
+                    }
+                }
+                self.inner(units)
+            }
+            Fault::PrunesTheYoung => {
+                for unit in &mut units {
+                    if let Command::Prune(prune) = &mut unit.command {
+                        prune.keep = Retention::Nothing;
+                    }
+                }
+                self.inner(units)
+            }
+            Fault::IgnoresUpdates if matches!(units[0].command, Command::Update(_)) => {
+                Ok(vec![Ok(Applied::Updated(UpdateResult::AppliedImmediately))])
+            }
+            Fault::IgnoresPruning if matches!(units[0].command, Command::Prune(_)) => {
+                Ok(vec![Ok(Applied::Pruned { count: 1, stored: 0, before: 0, next: None, next_due: None })])
+            }
             Fault::OverfillsClaims => {
                 for unit in &mut units {
                     if let Command::Claim(claim) = &mut unit.command {
@@ -245,6 +281,7 @@ impl Broken {
                 }
                 (Fault::CountsRefusedUnits, Ok(Applied::Cancelled { before, .. })) => *before += memory.refused,
                 (Fault::RepeatsEpochs, Ok(Applied::Attached { epoch, .. })) => *epoch = 0,
+                (Fault::PrunesOnePage, Ok(Applied::Pruned { next, .. })) => *next = None,
                 _ => {}
             }
         }
@@ -297,6 +334,7 @@ impl Broken {
         let memory = self.memory();
         match self.fault {
             Fault::EndsAfterOnePage => page.next = None,
+            Fault::ForgetsCancellations => page.last_cancel_all = None,
             Fault::ShowsOldWorks => page.works.retain(|work| memory.before.contains(&work.id)),
             Fault::ForgetsParked if request.query == WorkQuery::parked() => page.works.clear(),
             Fault::KeepsOldTags => {
@@ -338,6 +376,7 @@ fn bend_work(fault: Fault, memory: &Memory, work: &mut WorkInfo) {
                 }
             }
         }
+        Fault::ForgetsTimeouts => work.timeout = None,
         Fault::TouchesBystanders => work.interruptions += memory.settled,
         Fault::TakesWallTime => work.created = memory.walls.get(&work.id).copied().unwrap_or(work.created),
         _ => {}

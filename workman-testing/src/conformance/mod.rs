@@ -31,6 +31,7 @@ mod bench;
 #[cfg(test)]
 mod broken;
 mod commits;
+mod finished;
 mod loading;
 mod numbers;
 mod ownership;
@@ -40,6 +41,7 @@ use workman_core::Store;
 use workman_core::store::embedded::Dump;
 
 pub use commits::*;
+pub use finished::*;
 pub use loading::*;
 pub use numbers::*;
 pub use ownership::*;
@@ -133,6 +135,7 @@ macro_rules! __each_store_clause {
             c10_sequence_numbers_are_handed_out_once_and_grow
             c10_refused_units_use_no_numbers
             c10_a_pair_of_worker_and_constraints_has_one_lane
+            c10_expedited_work_has_a_lane_of_its_own
             c10_epochs_are_handed_out_once_across_openings
             c11_a_plan_walks_as_far_as_it_must
             c11_a_plan_sees_the_state_inside_the_commit
@@ -141,18 +144,24 @@ macro_rules! __each_store_clause {
             c12_a_claim_takes_no_more_than_there_is_room_for
             c12_due_work_comes_when_it_is_due
             c12_selections_go_on_where_they_ended
+            c12_finished_work_comes_by_the_time_that_it_asked_for
+            c12_finished_work_comes_in_pages_that_say_where_to_go_on
             c12_a_closed_lane_is_never_read
             c13_every_move_moves_the_indexes
             c13_an_update_moves_the_labels
+            c13_an_update_in_place_moves_tags_and_lane_and_no_edge
             c14_deleted_work_is_found_nowhere
             c14_a_deleted_id_begins_anew
+            c14_pruned_work_is_found_nowhere
             c15_what_was_written_comes_back
+            c15_every_wish_of_a_request_comes_back
             c15_what_workers_said_comes_back
             c15_bystanders_never_change
             c16_a_query_shows_what_was_acknowledged_before
             c16_pages_are_no_longer_than_asked_and_reach_everything_once
             c16_pages_reach_what_did_not_move_while_others_move
             c16_queries_are_or_inside_a_list_and_and_across
+            c16_a_page_says_when_everything_was_last_cancelled
             c17_every_commit_is_announced_once_in_order
             c17_a_commit_is_announced_after_it_can_be_seen
             c17_a_subscriber_misses_nothing_from_its_subscription_on

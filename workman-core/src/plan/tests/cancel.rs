@@ -100,3 +100,30 @@ fn sm_1_a_cancelled_periodic_work_ends_its_series() {
     house.advance(24 * HOUR);
     assert!(house.claim(epoch, 5).is_empty());
 }
+
+#[test]
+fn can_5_the_wall_time_of_the_last_cancellation_of_everything_is_kept() {
+    let mut house = House::new();
+    let last = |house: &House| stored_meta(&house.shelf).unwrap().last_cancel_all;
+    house.enqueue([work(1).tag("t").name("n")]);
+    for selector in [WorkSelector::Id(id(1)), WorkSelector::tag("t"), WorkSelector::unique("n")] {
+        house.cancel(selector);
+        assert_eq!(last(&house), None, "one of many is not everything");
+    }
+    house.advance(HOUR);
+    house.cancel(WorkSelector::All);
+    assert_eq!(last(&house), Some(house.now), "also if there was nothing left");
+    assert_eq!(house.hints, [Hint::CancelledAll]);
+    let at = house.now;
+    house.advance(HOUR);
+    let go_on = Cancel { selector: WorkSelector::All, before: Some(1), after: None };
+    house.done(&Command::Cancel(go_on));
+    assert_eq!(last(&house), Some(at), "a selection that goes on is the same one");
+    // The wall clock is set back by half an hour; store time stands still and does not say that.
+    let wall = Timestamp::from_millis(house.now.as_millis() - 1_800_000);
+    let mut transaction = Transaction::begin(&house.shelf, house.incarnation).unwrap();
+    let unit = Unit { command: cancel(WorkSelector::All), wall };
+    assert!(transaction.run_unit(&mut house.shelf, &unit).unwrap().is_ok());
+    transaction.finish(&mut house.shelf, house.commits + 1).unwrap();
+    assert_eq!(last(&house), Some(wall));
+}

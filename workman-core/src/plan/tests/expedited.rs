@@ -3,6 +3,7 @@
 use super::super::{Offer, PROMOTE_LIMIT, Room, Want};
 use super::*;
 use crate::policy::EXPEDITED_WINDOW;
+use crate::store::index::Suspects;
 use OutOfQuotaPolicy::{DropWorkRequest as DROP, RunAsNonExpeditedWorkRequest as FALL_BACK};
 
 const BUDGET: Duration = Duration::from_secs(600);
@@ -317,4 +318,53 @@ fn nothing_is_loaded_for_expedited_work_that_has_no_slot() {
     let view = Snapshot { meta: crate::record::Meta { incarnation: house.incarnation, ..meta }, ..Snapshot::default() };
     let Ok(Step::Load(scope)) = plan(&view, &command, house.now) else { panic!("a claim looks at what is due") };
     assert!(scope.iter().all(|want| matches!(want, Want::Due { .. })), "{scope:?}");
+}
+
+#[test]
+fn what_is_read_beyond_the_budget_is_bounded_over_all_lanes() {
+    for (lanes, each) in [(1, 256), (3, 85), (300, 1)] {
+        let mut house = House::new();
+        let epoch = spent(&mut house);
+        house.enqueue((1..=lanes).map(|number| work(number).worker(&number.to_string()).expedited(FALL_BACK)));
+        let mut claim = claim(&house, epoch, 0, 1);
+        let spender = house.record(9_999).lane;
+        let used = |open: &OpenLane| open.urgency == Urgency::Expedited && open.lane.0 > spender.0;
+        claim.lanes.retain(used);
+        let limit = |want: &Want| match want {
+            Want::Ready { suspects: Suspects::None, limit, .. } => Some(*limit),
+            _ => None,
+        };
+        let scopes = house.scopes(&Command::Claim(claim));
+        let limits: Vec<usize> = scopes[0].iter().filter_map(limit).collect();
+        assert_eq!(limits, vec![each; usize::try_from(lanes).unwrap()]);
+    }
+}
+
+#[test]
+fn due_work_without_a_slot_of_its_kind_lines_up_and_keeps_its_hope() {
+    let mut house = House::new();
+    let epoch = spent(&mut house);
+    house.enqueue([work(1).delay(MINUTE).expedited(DROP)]);
+    house.advance(MINUTE);
+    let no_slot = Claim { blocking_room: 5.into(), ..claim(&house, epoch, 0, 0) };
+    let (works, drained, _, again) = house.claim_with(no_slot);
+    assert!(works.is_empty() && drained.is_empty() && !again);
+    let record = house.record(1);
+    assert!(matches!(record.standing, Standing::Ready { .. }));
+    assert_eq!(record.urgency, Urgency::Expedited);
+}
+
+#[test]
+fn an_offer_looks_into_a_few_lanes_that_its_manager_does_not_know_and_no_more() {
+    for (newer, taken) in [(16, true), (17, false)] {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1)]);
+        let known = house.dump().meta.next_lane;
+        house.enqueue((0..newer).map(|number| work(100 + number).worker(&number.to_string()).priority(-1)));
+        assert_eq!(house.dump().meta.next_lane, known + u32::try_from(newer).unwrap());
+        house.claim(epoch, 1);
+        let wanted = if taken { vec![200] } else { vec![] };
+        assert_eq!(offered(&mut house, epoch, vec![work(200)], known), wanted);
+    }
 }

@@ -37,7 +37,7 @@ fn a_sound_store_breaks_none() {
 fn every_fault_is_noticed() {
     type Break = fn(&mut Dump);
     let faults: [(&str, Break); 24] = [
-        ("counts 2 finished works, and has 3", |dump| dump.meta.finished = 2),
+        ("counts 2 finished works that nobody asked to keep, and has 3", |dump| dump.meta.finished = 2),
         ("the index lacks Running", |dump| {
             let key = key(dump, |key| matches!(key, IndexKey::Running { .. }));
             dump.index.remove(&key);

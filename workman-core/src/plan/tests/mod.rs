@@ -190,7 +190,7 @@ impl House {
         let before = std::mem::replace(&mut self.seen, now.clone());
         let wrong = super::invariants::check(&now);
         assert!(wrong.is_empty(), "{}: after {command:?}:\n{}", self.label, wrong.join("\n"));
-        let finished = now.records.values().filter(|record| record.state().is_finished()).count() as u64;
+        let finished = now.records.values().filter(|record| record.counts_as_finished()).count() as u64;
         assert_eq!(now.meta.finished, finished, "{}: finished works are miscounted after {command:?}", self.label);
         for (id, record) in &now.records {
             let Some(before) = before.records.get(id).filter(|before| before.seq == record.seq) else { continue };
@@ -360,7 +360,7 @@ fn numbers(works: &[Claimed]) -> Vec<u128> {
 
 fn work(number: u128) -> NewWork {
     let spec = WorkSpec::new("worker", payload(&number.to_string()));
-    let terms = Terms { retention: 24 * HOUR, ..Terms::default() };
+    let terms = Terms::default();
     NewWork::new(id(number), spec, terms)
 }
 

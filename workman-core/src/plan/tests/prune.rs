@@ -61,7 +61,7 @@ fn everything_that_finished_goes_whatever_it_asked_for_and_nothing_else() {
     house.cancel(WorkSelector::Id(id(3)));
     house.cancel(WorkSelector::Id(id(4)));
     house.run(epoch, 6);
-    assert_eq!(meta(&house).finished, 4);
+    assert_eq!(meta(&house).finished, 3, "1 asked to be kept");
     assert_eq!(prune(&mut house, Retention::Nothing), (4, 1, None));
     assert_eq!((ids(&house), meta(&house).finished), (vec![5, 6], 0));
     let rows: Vec<&RowKey> =
@@ -104,7 +104,7 @@ fn work_stays_for_what_it_asked_for_and_the_manager_s_time_on_top_to_the_millise
     house.settle(&claimed, success());
     let at = house.now + HOUR + DAY;
     let until = house.now + HOUR;
-    assert!(house.hints.contains(&Hint::Finished { stored: 1, until }), "{:?}", house.hints);
+    assert!(house.hints.contains(&Hint::Finished { stored: 0, until }), "{:?}", house.hints);
     assert_eq!(prune(&mut house, recent(DAY, 100)), (0, 1, Some(at)), "it says when there will be more to do");
     house.advance(HOUR);
     assert_eq!(prune(&mut house, recent(DAY, 100)), (0, 1, Some(at)));
@@ -127,12 +127,17 @@ fn of_too_many_the_oldest_go_and_those_that_asked_to_be_kept_stay() {
         house.advance(MINUTE);
     }
     let (count, _, next_due) = prune(&mut house, recent(DAY, 3));
-    assert_eq!((count, ids(&house)), (3, vec![4, 5, 50, 51]), "six had finished");
-    assert_eq!(next_due, Some(house.now + DAY - 2 * MINUTE), "4 is the next, a day after it finished");
+    assert_eq!((count, ids(&house)), (2, vec![3, 4, 5, 50, 51]), "of five, since 50 does not count");
+    assert_eq!(next_due, Some(house.now + DAY - 3 * MINUTE), "3 is the next, a day after it finished");
     let (count, _, next_due) = prune(&mut house, recent(DAY, 0));
-    assert_eq!((count, ids(&house)), (2, vec![50, 51]));
-    assert_eq!(next_due, Some(house.now + 54 * MINUTE), "one too many, and it goes as soon as its hour is over");
+    assert_eq!((count, ids(&house)), (3, vec![50, 51]));
+    assert_eq!(next_due, Some(house.now + 54 * MINUTE + DAY), "its hour, and the manager's day on top");
     house.advance(54 * MINUTE);
+    let at = Some(house.now + DAY);
+    assert_eq!(prune(&mut house, recent(DAY, 0)), (0, 1, at));
+    finish(&mut house, epoch, [6]);
+    assert_eq!((prune(&mut house, recent(DAY, 0)), ids(&house)), ((1, 1, at), vec![50, 51]), "it goes past 50 to 6");
+    house.advance(DAY);
     assert_eq!(prune(&mut house, recent(DAY, 0)), (1, 1, None));
 }
 
@@ -231,4 +236,21 @@ fn finished_works_are_counted_whatever_becomes_of_them() {
     assert_eq!(meta(&house).finished, 4);
     assert_eq!(prune(&mut house, Retention::Nothing).0, 3);
     assert_eq!(meta(&house).finished, 1, "1 is waited for by 9");
+}
+
+#[test]
+fn a_few_too_many_are_found_without_looking_at_many_works() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    finish(&mut house, epoch, 1..=40);
+    for (count, limit) in [(40, 1_000), (39, 16), (24, 16), (20, 20), (0, 40)] {
+        let scopes = house.scopes(&Command::Prune(Prune { keep: recent(DAY, count), before: None, after: None }));
+        let limit_of = |want: &super::super::Want| match want {
+            super::super::Want::Finished { limit, .. } => Some(*limit),
+            _ => None,
+        };
+        let limits: Vec<usize> = scopes[0].iter().filter_map(limit_of).collect();
+        assert_eq!(limits, [limit], "{count} are to stay");
+    }
+    assert_eq!(prune(&mut house, recent(DAY, 5)).0, 35);
 }

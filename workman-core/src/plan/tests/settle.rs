@@ -42,7 +42,7 @@ fn a_commit_that_finishes_works_hints_at_the_first_that_may_be_forgotten() {
     house.cancel(WorkSelector::Id(id(4)));
     assert_eq!(house.hints, [finished(1, house.now)]);
     house.cancel(WorkSelector::tag("t"));
-    assert_eq!(house.hints, [finished(4, house.now + HOUR)]);
+    assert_eq!(house.hints, [finished(1, house.now + HOUR)]);
 }
 
 #[test]
@@ -460,4 +460,109 @@ fn a_new_period_forgets_progress_and_checkpoint() {
     house.settle(&claimed, success());
     assert_eq!(notes(&house, 1), None);
     assert!(!house.record(1).rows.notes);
+}
+
+/// Claims and interrupts work 1; answers in how many seconds it may run again.
+fn interrupt(house: &mut House, epoch: u64, reason: StopReason) -> u64 {
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, End::Interrupted { reason });
+    house.due_in(1)
+}
+
+fn backs_off(work: NewWork) -> NewWork {
+    work.terms(|terms| terms.on_interruption = OnInterruption::BackOff)
+}
+
+#[test]
+fn bo_6_an_interruption_by_the_system_is_backed_off_if_the_request_asked_for_it_and_no_other_is() {
+    let of_the_system = [
+        StopReason::Preempted,
+        StopReason::Quota,
+        StopReason::ConstraintBatteryNotLow,
+        StopReason::ConstraintCharging,
+        StopReason::ConstraintConnectivity,
+        StopReason::ConstraintDeviceIdle,
+        StopReason::ConstraintStorageNotLow,
+    ];
+    let own = [StopReason::Shutdown, StopReason::RuntimeGone, StopReason::StoreUnavailable];
+    for (reason, waits) in of_the_system.map(|r| (r, true)).into_iter().chain(own.map(|r| (r, false))) {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([backs_off(work(1))]);
+        assert_eq!(interrupt(&mut house, epoch, reason), if waits { 30 } else { 0 }, "{reason}");
+        assert_eq!((house.record(1).failures, house.record(1).interruptions), (0, 1), "{reason}: no failure");
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1)]);
+        assert_eq!(interrupt(&mut house, epoch, reason), 0, "{reason}: nobody asked for it");
+    }
+}
+
+#[test]
+fn bo_6_interruptions_back_off_further_each_time_and_behind_failures() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([backs_off(work(1)).backoff(Backoff::linear(MINUTE)).attempts(2)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, failure(Advice::ByPolicy));
+    for minutes in 2..5 {
+        house.advance(HOUR);
+        assert_eq!(interrupt(&mut house, epoch, StopReason::ConstraintConnectivity), minutes * 60);
+    }
+    house.update(backs_off(work(1)).backoff(Backoff::linear(MINUTE)).tag("t"));
+    assert_eq!(house.due_in(1), 4 * 60, "an update leaves that wait alone");
+}
+
+#[test]
+fn bo_6_and_per_5_an_interrupted_period_waits_no_longer_than_until_the_next_would_be_due() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([backs_off(work(1).every(HOUR)).backoff(Backoff::linear(40 * MINUTE))]);
+    assert_eq!(interrupt(&mut house, epoch, StopReason::Preempted), 40 * 60);
+    house.advance(40 * MINUTE);
+    assert_eq!(interrupt(&mut house, epoch, StopReason::Preempted), 20 * 60, "not 80 minutes");
+    house.advance(50 * HOUR);
+    assert_eq!(interrupt(&mut house, epoch, StopReason::Preempted), 0);
+    let Standing::Ready { since } = house.record(1).standing else { panic!("it is ready") };
+    assert_eq!(since, house.now, "and not since the past");
+    assert_eq!(house.record(1).period.unwrap().count, 0, "nothing was completed");
+}
+
+#[test]
+fn bo_3_jitter_shortens_each_delay_by_a_part_that_follows_from_work_and_attempt() {
+    let backoff = Backoff::linear(100 * MINUTE).ceiling(100 * MINUTE).jitter(50);
+    let delays = |number: u128| {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([NewWork { id: id(number), ..work(1) }.backoff(backoff)]);
+        let mut delays = Vec::new();
+        for failures in 1..=6 {
+            let claimed = house.run(epoch, number);
+            house.settle(&claimed, failure(Advice::ByPolicy));
+            assert_eq!(house.due_in(number), backoff.delay_of(id(number), failures).as_secs());
+            delays.push(house.due_in(number));
+            house.advance(2 * HOUR);
+        }
+        delays
+    };
+    let all: Vec<Vec<u64>> = (1..=20).map(|number| delays(number * 0x9e37_79b9)).collect();
+    assert_eq!(all[0], delays(0x9e37_79b9), "the same work waits as long each time it is asked");
+    let flat: Vec<u64> = all.iter().flatten().copied().collect();
+    assert!(flat.iter().all(|delay| (3_000..=6_000).contains(delay)), "from half of it to all of it: {flat:?}");
+    let distinct: BTreeSet<u64> = flat.iter().copied().collect();
+    assert!(distinct.len() > 100, "what failed together is tried apart: {flat:?}");
+    assert!(flat.iter().any(|delay| *delay < 3_300) && flat.iter().any(|delay| *delay > 5_700), "{flat:?}");
+}
+
+#[test]
+fn bo_8_an_initial_delay_plays_no_part_once_an_attempt_has_failed() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).delay(HOUR)]);
+    house.advance(HOUR);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, failure(Advice::ByPolicy));
+    assert_eq!(house.due_in(1), 30);
+    house.update(work(1).delay(100 * HOUR));
+    assert_eq!(house.due_in(1), 30, "not even a new one");
 }

@@ -58,9 +58,10 @@ impl Walker {
         if self.dice.roll(8) == 0 {
             new = new.terms(|terms| terms.on_interruption = OnInterruption::BackOff);
         }
-        let policies = [OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest, OutOfQuotaPolicy::DropWorkRequest];
-        if let Some(policy) = policies.get(usize::try_from(self.dice.roll(12)).unwrap()) {
-            new = new.terms(|terms| terms.expedited = Some(*policy));
+        match self.dice.roll(8) {
+            0 => new = new.expedited(OutOfQuotaPolicy::DropWorkRequest),
+            1 => new = new.expedited(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
+            _ => {}
         }
         new
     }

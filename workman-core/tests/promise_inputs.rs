@@ -1,0 +1,204 @@
+//! Inputs that are put together when a work starts: its own, and the outputs of what it waited for, merged.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+#[path = "promise_support/mod.rs"]
+mod support;
+
+use serde_json::{Value, json};
+use support::{Bystanders, MINUTE, RedbHome, secs};
+use workman_core::policy::InputMerger;
+use workman_core::record::ParkReason;
+use workman_core::worker::Registry;
+use workman_core::{Limits, Nothing, Request, WorkContext, WorkError, WorkId, WorkState, worker};
+use workman_testing::TestDriver;
+
+/// A step of a chain whose data has no shape that the compiler knows. The later it stands the sooner it ends.
+#[worker]
+async fn gives(cx: &WorkContext, value: String, takes: u64) -> Result<Value, WorkError> {
+    cx.sleep(secs(takes)).await?;
+    Ok(value.parse()?)
+}
+
+fn give(value: &Value) -> Request<Nothing, Value> {
+    gives::request(value.to_string(), 0)
+}
+
+/// What its run was given.
+#[worker]
+fn shows(cx: &WorkContext, #[default] own: Value) -> Result<Value, WorkError> {
+    let input: Value = cx.input()?;
+    assert_eq!(own, input.get("own").cloned().unwrap_or_default());
+    Ok(input)
+}
+
+/// Runs `shows` after steps that give these values, and answers its id.
+fn after(test: &TestDriver, merger: InputMerger, own: &Value, given: &[Value]) -> WorkId {
+    let count = given.len() as u64;
+    let steps: Vec<_> =
+        given.iter().zip((0..count).rev()).map(|(value, takes)| gives::request(value.to_string(), takes)).collect();
+    let merged = shows::request(own.clone()).input_merger(merger);
+    let id = merged.id();
+    test.block_on(test.manager().begin_with(steps).then(merged).enqueue()).unwrap();
+    test.advance(secs(count));
+    id
+}
+
+fn merged(test: &TestDriver, merger: InputMerger, own: &Value, given: &[Value]) -> Value {
+    test.output(after(test, merger, own, given))
+}
+
+fn on_each_store(name: &str, check: impl Fn(&TestDriver)) {
+    for test in [TestDriver::new(), TestDriver::new().store(RedbHome::new(name))] {
+        let bystanders = Bystanders::of(&test);
+        check(&test);
+        bystanders.are_untouched(&test);
+    }
+}
+
+/// There the order of siblings is undefined; semantics, line 7, defines it.
+#[test]
+fn data_1_and_data_2_the_own_input_comes_first_and_of_prerequisites_the_last_declared_wins() {
+    on_each_store("overwriting", |test| {
+        let overwriting = InputMerger::Overwriting;
+        let given = [json!({"own": 2, "a": [1]}), json!({"a": "second", "b": null}), json!({"b": {"c": 1.5}})];
+        let all = json!({"own": 2, "a": "second", "b": {"c": 1.5}});
+        assert_eq!(merged(test, overwriting, &json!(1), &given), all);
+        assert_eq!(merged(test, overwriting, &json!("value"), &[json!({})]), json!({"own": "value"}));
+    });
+}
+
+#[test]
+fn data_3_arrays_are_created_in_order_and_null_counts_as_a_string() {
+    on_each_store("arrays", |test| {
+        let arrays = |own: Value, given: &[Value]| merged(test, InputMerger::ArrayCreating, &own, given);
+        assert_eq!(arrays(json!(3), &[json!({})]), json!({"own": [3]}), "a scalar alone");
+        let given = [json!({"own": [0, 1, 2]}), json!({"own": [0, 1, 2]})];
+        assert_eq!(arrays(json!([]), &given), json!({"own": [0, 1, 2, 0, 1, 2]}));
+        assert_eq!(arrays(json!([0, 1, 2]), &[json!({"own": 3})]), json!({"own": [0, 1, 2, 3]}));
+        let given =
+            [json!({"own": ["b", "c"]}), json!({"own": null}), json!({"key": "value1"}), json!({"key": "value2"})];
+        assert_eq!(arrays(json!(null), &given), json!({"own": [null, "b", "c", null], "key": ["value1", "value2"]}));
+    });
+}
+
+fn parked_because(test: &TestDriver, id: WorkId) -> String {
+    let info = test.info(id);
+    assert_eq!((info.state, info.failures, info.attempts.len()), (WorkState::Enqueued, 0, 0));
+    assert!(matches!(info.parked, Some(ParkReason::Undecodable { .. })), "{:?}", info.parked);
+    test.explain(id).to_string()
+}
+
+/// There it fails for good (semantics, line 9): here it waits, and says what is wrong.
+#[test]
+fn data_3_values_of_different_types_park_the_work_with_key_and_types() {
+    on_each_store("types", |test| {
+        let id = after(test, InputMerger::ArrayCreating, &json!([1]), &[json!({"own": 2}), json!({"own": "3"})]);
+        let why = parked_because(test, id);
+        assert!(why.starts_with("work of worker \"shows\" is parked"), "{why}");
+        let mixed =
+            "the values under the key `own` are of different types and can't be put into one array: number and string";
+        assert!(why.contains(mixed), "{why}");
+    });
+}
+
+#[test]
+fn an_output_that_is_no_object_parks_the_work_and_names_the_prerequisite() {
+    on_each_store("objects", |test| {
+        for merger in [InputMerger::Overwriting, InputMerger::ArrayCreating] {
+            let id = after(test, merger, &json!(1), &[json!({}), json!([1])]);
+            let culprit = test.info(id).prerequisites[1];
+            let why = parked_because(test, id);
+            assert!(why.contains(&format!("the output of prerequisite 2 ({culprit}): only a JSON object")), "{why}");
+        }
+    });
+}
+
+#[test]
+fn no_output_and_null_add_nothing() {
+    on_each_store("nothing", |test| {
+        let steps = [give(&json!({"own": 2})).discard_output(), give(&json!(null)).discard_output()];
+        let last = shows::request(json!(1)).input_merger(InputMerger::Overwriting);
+        let id = last.id();
+        test.block_on(test.manager().begin_with(steps).then(last).enqueue()).unwrap();
+        test.run_until_idle();
+        assert_eq!(test.output::<Value>(id), json!({"own": 1}));
+        assert_eq!(merged(test, InputMerger::Overwriting, &json!(1), &[json!(null)]), json!({"own": 1}));
+        let alone = test.enqueue(shows::request(json!(1)).input_merger(InputMerger::ArrayCreating));
+        test.run_until_idle();
+        assert_eq!(test.output::<Value>(alone), json!({"own": [1]}), "a work without prerequisites");
+    });
+}
+
+/// There 10 KiB; here `Limits::prerequisites`, and the work waits for a greater limit instead of failing.
+#[test]
+fn data_4_what_is_merged_has_a_limit_and_the_refusal_names_size_and_worker() {
+    let with_limit = |limit| {
+        let mut limits = TestDriver::default_limits();
+        limits.prerequisites = limit;
+        TestDriver::new().limits(limits)
+    };
+    let (own, given) = (json!("a".repeat(100)), [json!({"key": "b".repeat(100)})]);
+    let size = json!({"key": given[0]["key"], "own": own}).to_string().len();
+    let test = with_limit(size);
+    assert_eq!(merged(&test, InputMerger::Overwriting, &own, &given)["own"], own);
+    let test = with_limit(size - 1);
+    let id = after(&test, InputMerger::Overwriting, &own, &given);
+    let info = test.info(id);
+    let limit = size as u64 - 1;
+    assert_eq!(info.parked, Some(ParkReason::TooLarge { size: size as u64, limit }));
+    let why = test.explain(id).to_string();
+    assert!(why.starts_with("work of worker \"shows\" is parked: "), "{why}");
+    assert!(why.contains(&format!("{size} bytes")) && why.contains(&format!("the limit is {limit}")), "{why}");
+    assert_eq!(Limits::default().prerequisites, 64 << 20);
+}
+
+/// DATA-6: what the prerequisite gave is read when the work starts.
+#[test]
+fn data_6_outputs_are_read_when_the_run_begins() {
+    on_each_store("late", |test| {
+        let first = gives::request(json!({"own": 2}).to_string(), 60);
+        let last = shows::request(json!(1)).input_merger(InputMerger::Overwriting).initial_delay(MINUTE);
+        let id = last.id();
+        test.block_on(test.manager().begin_with(first).then(last).enqueue()).unwrap();
+        test.advance(MINUTE);
+        test.crash_and_restart();
+        test.advance(MINUTE);
+        assert_eq!(test.output::<Value>(id), json!({"own": 2}));
+    });
+}
+
+#[worker]
+fn takes_number(own: u32) -> u32 {
+    own
+}
+
+#[worker]
+fn takes_text(own: String) -> String {
+    own
+}
+
+/// A build is asked with what is merged, not with the input alone.
+#[test]
+fn a_later_build_that_reads_what_is_merged_frees_the_work() {
+    let build = |add: fn(&mut Registry)| {
+        let mut registry = Registry::new();
+        registry.add::<gives>();
+        add(&mut registry);
+        registry
+    };
+    let test = TestDriver::new();
+    test.next_build(build(|registry| _ = registry.add::<takes_number>()));
+    let last = takes_number::request(1).input_merger(InputMerger::Overwriting);
+    let id = last.id();
+    test.block_on(test.manager().begin_with(give(&json!({"own": "text"}))).then(last).enqueue()).unwrap();
+    test.run_until_idle();
+    assert!(parked_because(&test, id).contains("argument `own`"));
+    test.restart();
+    test.run_until_idle();
+    assert!(test.info(id).parked.is_some(), "its own input is a number, but what is merged is none");
+    test.next_build(build(|registry| _ = registry.add_as::<takes_text>("takes_number")));
+    test.restart();
+    test.run_until_idle();
+    assert_eq!(test.output::<String>(id), "text");
+}

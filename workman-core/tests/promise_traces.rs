@@ -1,0 +1,126 @@
+//! What a subscriber of `tracing` sees of runs. Alone in its program: what one thread subscribes to, the others of a program know.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+use workman_core::policy::InputMerger;
+use workman_core::{WorkContext, worker};
+use workman_testing::TestDriver;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Name and fields of a span, and what was said in it.
+type Span = (String, Vec<String>);
+
+/// What was seen.
+#[derive(Clone, Default)]
+struct Traces {
+    spans: Arc<Mutex<Vec<Span>>>,
+    inside: Arc<Mutex<Vec<u64>>>,
+    entered: Arc<Mutex<BTreeSet<u64>>>,
+}
+
+struct Fields(String);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        match field.name() {
+            "message" => self.0 = format!("{value:?}{}", self.0),
+            name => self.0 += &format!(" {name}={value:?}"),
+        }
+    }
+}
+
+impl Subscriber for Traces {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut fields = Fields(span.metadata().name().to_owned());
+        span.record(&mut fields);
+        let mut spans = self.spans.lock().unwrap();
+        spans.push((fields.0, Vec::new()));
+        Id::from_u64(spans.len() as u64)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields(String::new());
+        event.record(&mut fields);
+        if let Some(span) = self.inside.lock().unwrap().last() {
+            self.spans.lock().unwrap()[*span as usize - 1].1.push(fields.0);
+        }
+    }
+
+    fn enter(&self, span: &Id) {
+        self.inside.lock().unwrap().push(span.into_u64());
+        self.entered.lock().unwrap().insert(span.into_u64());
+    }
+
+    fn exit(&self, _: &Id) {
+        self.inside.lock().unwrap().pop();
+    }
+}
+
+#[worker]
+async fn says(cx: &WorkContext, first: u32) -> Result<(), String> {
+    tracing::info!("said before");
+    cx.sleep(secs(1)).await.map_err(|stopped| stopped.to_string())?;
+    tracing::info!("said after");
+    if cx.attempt() == first { Ok(()) } else { Err("not yet".into()) }
+}
+
+#[worker]
+fn says_blocking() {}
+
+#[worker]
+async fn gives_text() -> String {
+    "text".to_owned()
+}
+
+/// One span for each attempt, with what is logged inside, also if it ends before its body begins.
+#[test]
+fn each_attempt_has_one_span_with_its_tag_worker_id_and_number() {
+    let traces = Traces::default();
+    let (twice, array, parked, blocking) = tracing::subscriber::with_default(traces.clone(), || {
+        let test = TestDriver::new();
+        let twice = test.enqueue(says::request(1).trace_tag("morning"));
+        test.advance(secs(32));
+        let merging = says::request(0).input_merger(InputMerger::Overwriting);
+        let chain = test.manager().begin_with(gives_text::request()).then(merging);
+        let ids = test.block_on(chain.enqueue()).unwrap().ids;
+        test.run_until_idle();
+        assert!(test.info(ids[1]).parked.is_some());
+        let blocking = test.enqueue(says_blocking::request());
+        test.run_until_idle();
+        (twice, ids[0], ids[1], blocking)
+    });
+    let spans = traces.spans.lock().unwrap().clone();
+    let names: Vec<&str> = spans.iter().map(|(name, _)| name.as_str()).collect();
+    let wanted = [
+        format!("work trace_tag=morning worker=says id={twice} attempt=0"),
+        format!("work trace_tag=morning worker=says id={twice} attempt=1"),
+        format!("work trace_tag=gives_text worker=gives_text id={array} attempt=0"),
+        format!("work trace_tag=says worker=says id={parked} attempt=0"),
+        format!("work trace_tag=says_blocking worker=says_blocking id={blocking} attempt=0"),
+    ];
+    assert_eq!(names, wanted);
+    assert_eq!(traces.entered.lock().unwrap().len(), wanted.len(), "also on a thread for blocking code");
+    let said = ["said before", "said after"];
+    assert_eq!([&spans[0].1, &spans[1].1], [&said, &said]);
+    let [parked] = spans[3].1.as_slice() else { panic!("{:?}", spans[3]) };
+    assert!(parked.starts_with("can't begin worker=says why=input does not decode"), "{parked}");
+}

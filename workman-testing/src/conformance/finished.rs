@@ -1,0 +1,248 @@
+//! C10 to C16 for what outlives a first run: expedited lanes, updates in place, finished work and its pruning.
+
+use std::time::Duration;
+
+use workman_core::plan::{Applied, Cancel, Command, NewWork, NextScheduleTime, Prune, Retention};
+use workman_core::policy::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
+use workman_core::query::{PageRequest, WorkSelector};
+use workman_core::record::{InputShape, Lane, Schedule, Urgency};
+use workman_core::{Constraints, ExpeditedState, Timestamp, UpdateResult, WorkId, WorkInfo, WorkQuery, WorkState};
+
+use super::StoreFactory;
+use super::bench::{Bench, Wishes, cancel, id, settle, success, work, works};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn expedited(work: NewWork) -> NewWork {
+    work.terms(|terms| terms.expedited = Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest))
+}
+
+/// The same worker and constraints with and without urgency are two lanes, each found again, and each claimed for itself.
+pub fn c10_expedited_work_has_a_lane_of_its_own<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    bench.enqueue([work(1), expedited(work(2))]);
+    let bench = bench.reopen();
+    bench.enqueue([work(3), expedited(work(4))]);
+    let (epoch, lanes) = bench.attach();
+    let of = |urgency| lanes.iter().filter(|lane| lane.urgency == urgency).cloned().collect::<Vec<Lane>>();
+    assert_eq!(lanes.len(), 2, "C10: worker, constraints and urgency have one lane: {lanes:?}");
+    for (urgency, numbers) in [(Urgency::Expedited, [2, 4]), (Urgency::Ordinary, [1, 3])] {
+        let (claimed, _) = bench.claim_in(epoch, &of(urgency), 9);
+        let mut ids: Vec<WorkId> = claimed.iter().map(|claimed| claimed.record.id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, numbers.map(id), "C12: a claim in the {urgency:?} lane");
+    }
+    bench.check();
+}
+
+/// Prunes until all was looked at. Answers how many went, in how many commands, and when there is more to do.
+fn prune<F: StoreFactory>(bench: &Bench<'_, F>, keep: Retention) -> (usize, usize, Option<Timestamp>) {
+    let (mut total, mut commands, mut before, mut after) = (0, 0, None, None);
+    loop {
+        commands += 1;
+        assert!(commands < 1_000, "C12: a list of finished work never ends");
+        match bench.done(Command::Prune(Prune { keep, before, after })) {
+            Applied::Pruned { count, before: bound, next: Some(next), .. } => {
+                total += count;
+                (before, after) = (Some(bound), Some(next));
+            }
+            Applied::Pruned { count, next_due, .. } => return (total + count, commands, next_due),
+            other => panic!("a prune was answered with {other:?}"),
+        }
+    }
+}
+
+/// Ends these works, each with success, in this order.
+fn finish<F: StoreFactory>(bench: &Bench<'_, F>, works: impl IntoIterator<Item = NewWork>) {
+    let (epoch, _) = bench.attach();
+    for work in works {
+        bench.enqueue([work.priority(100)]);
+        let claimed = bench.claim_one(epoch);
+        bench.done(settle(&claimed, success("null")));
+    }
+}
+
+/// The list of finished work is ordered by the time until which each asked to be kept, ends there, and says what comes next.
+pub fn c12_finished_work_comes_by_the_time_that_it_asked_for<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    if !bench.is_exclusive() {
+        return;
+    }
+    let start = bench.wall();
+    let kept = |number: u128, minutes: u32| work(number).terms(|terms| terms.retention = MINUTE * minutes);
+    finish(&bench, [kept(1, 30), kept(2, 10), kept(3, 20), kept(4, 10)]);
+    let keep = Retention::Recent { age: Duration::ZERO, count: usize::MAX };
+    for (minute, left) in [(10, vec![1, 3]), (20, vec![1]), (30, vec![])] {
+        bench.set_wall(start + MINUTE * minute - Duration::from_millis(1));
+        let (count, _, next_due) = prune(&bench, keep);
+        assert_eq!(count, 0, "C12: finished work was listed before its time");
+        assert_eq!(next_due, Some(start + MINUTE * minute), "C12: a list says when the first behind it is due");
+        bench.advance(Duration::from_millis(1));
+        prune(&bench, keep);
+        assert_eq!(bench.find_ids(WorkQuery::all()), left.into_iter().map(id).collect::<Vec<_>>(), "minute {minute}");
+    }
+    bench.check();
+}
+
+/// More finished work than one command looks at is reached, once, page by page; and the oldest goes first.
+pub fn c12_finished_work_comes_in_pages_that_say_where_to_go_on<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    bench.enqueue(works(1..=2_300));
+    bench.enqueue([work(5_000)]);
+    let (mut before, mut after) = (None, None);
+    loop {
+        let selector = WorkSelector::tag("worker");
+        let command = Command::Cancel(Cancel { selector, before, after });
+        let Applied::Cancelled { before: bound, next, .. } = bench.done(command) else { panic!("C12: a cancellation") };
+        if next.is_none() {
+            break;
+        }
+        (before, after) = (Some(bound), next);
+    }
+    bench.enqueue([work(6_000)]);
+    let (count, commands, _) = prune(&bench, Retention::Nothing);
+    assert_eq!(count, 2_301, "C12: every finished work is listed once");
+    assert!(commands >= 3, "C12: a page holds no more than its limit");
+    assert_eq!(bench.find_ids(WorkQuery::all()), [id(6_000)]);
+    bench.check();
+}
+
+/// Nothing is left of pruned work, not even in the count of the store; and what something unfinished waits for is there.
+pub fn c14_pruned_work_is_found_nowhere<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    finish(&bench, [work(1).tags(["a"]).name("n"), work(2).tags(["a"])]);
+    bench.enqueue([work(3).after([2, 1]).delay(MINUTE), work(4)]);
+    bench.done(cancel(WorkSelector::Id(id(4))));
+    assert_eq!(prune(&bench, Retention::Nothing).0, 1, "C14: only what nobody waits for goes");
+    bench.done(cancel(WorkSelector::Id(id(3))));
+    assert_eq!(prune(&bench, Retention::Nothing).0, 3);
+    let queries = [WorkQuery::id(id(1)), WorkQuery::tag("a"), WorkQuery::unique("n"), WorkQuery::all()];
+    for query in queries {
+        assert_eq!(bench.find(query.clone()), [], "C14: a pruned work is found by {query:?}");
+    }
+    bench.check();
+    let bench = bench.reopen();
+    bench.enqueue([work(1)]);
+    let info = bench.stored(id(1));
+    assert!(info.output.is_none() && info.attempts.is_empty() && info.runs == 0, "C14: rows stayed: {info:?}");
+    let answer = bench.done(cancel(WorkSelector::Id(id(1))));
+    assert!(matches!(answer, Applied::Cancelled { count: 1, .. }), "C14: an edge stayed: {answer:?}");
+    bench.check();
+}
+
+/// A new spec moves the entries under the tags, a new worker the lane; name and edges stay.
+pub fn c13_an_update_in_place_moves_tags_and_lane_and_no_edge<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    bench.enqueue([work(1).tags(["a", "b"]).name("n").delay(MINUTE), work(2).after([1]).tags(["child"])]);
+    let changed = |number| work(number).tags(["b", "c"]).worker("other");
+    let answer = bench.done(Command::Update(Box::new(changed(1))));
+    assert_eq!(answer, Applied::Updated(UpdateResult::AppliedImmediately));
+    bench.done(Command::Update(Box::new(changed(2))));
+    let bench = bench.die();
+    let found = [("a", vec![]), ("b", vec![1, 2]), ("c", vec![1, 2]), ("child", vec![]), ("worker", vec![])];
+    for (label, numbers) in found {
+        let ids: Vec<WorkId> = numbers.into_iter().map(id).collect();
+        assert_eq!(
+            bench.find_ids(WorkQuery::tag(label)),
+            ids,
+            "C13: after an update the tag {label} finds something else"
+        );
+    }
+    assert_eq!(bench.find_ids(WorkQuery::unique("n")), [id(1)], "C13: the name stays");
+    assert_eq!(bench.stored(id(2)).prerequisites, [id(1)], "C13: the edges stay");
+    let (epoch, lanes) = bench.attach();
+    let old: Vec<Lane> = lanes.iter().filter(|lane| &*lane.worker == "worker").cloned().collect();
+    assert!(bench.claim_in(epoch, &old, 5).0.is_empty(), "C13: an updated work stands in its old lane");
+    let claimed = bench.claim_one(epoch);
+    assert_eq!((claimed.record.id, &*claimed.spec.worker), (id(1), "other"), "C13: an update replaces the spec");
+    bench.done(settle(&claimed, success("null")));
+    assert_eq!(bench.claim_one(epoch).record.id, id(2), "C13: the edges stay");
+    bench.check();
+}
+
+/// Whatever a request may say beside its input is there after the process died.
+pub fn c15_every_wish_of_a_request_comes_back<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let odd = Duration::new(3, 141_592_653);
+    let once = expedited(work(1)).spec(|spec| {
+        spec.trace_tag = Some("☃ spans".into());
+        spec.constraints = Constraints::new().requires_storage_not_low();
+        spec.prerequisites.shape = InputShape::Merged(InputMerger::ArrayCreating);
+    });
+    let once = once.terms(|terms| {
+        terms.backoff = Backoff::linear(odd).ceiling(2 * odd).jitter(99);
+        terms.max_attempts = Some(u32::MAX);
+        terms.timeout = Some(odd);
+        terms.on_interruption = OnInterruption::BackOff;
+        terms.retention = 5 * odd;
+    });
+    let schedule = Schedule::every(60 * MINUTE).flex(odd);
+    let periodic = work(2).terms(|terms| (terms.schedule, terms.initial_delay) = (schedule, odd));
+    let at = bench.wall() + 90 * MINUTE;
+    let periodic = NewWork { next_schedule_time: NextScheduleTime::At(at), ..periodic };
+    bench.enqueue([once.clone(), periodic.clone()]);
+    let written = [bench.stored(id(1)), bench.stored(id(2))];
+    for (work, info) in [&once, &periodic].into_iter().zip(&written) {
+        assert_wishes(work, info);
+    }
+    assert_eq!(written[0].expedited.map(|expedited| expedited.state), Some(ExpeditedState::Granted), "C15: urgency");
+    if bench.is_exclusive() {
+        assert_eq!(
+            (written[1].next_run, written[1].next_run_override),
+            (Some(at), Some(at)),
+            "C15: an override changed"
+        );
+    }
+    let bench = bench.die();
+    assert_eq!([bench.stored(id(1)), bench.stored(id(2))], written, "C15: something changed with the opening");
+    bench.check();
+}
+
+fn assert_wishes(work: &NewWork, info: &WorkInfo) {
+    let terms = &work.terms;
+    assert_eq!(
+        (info.schedule, info.initial_delay, info.keep_results_for_at_least),
+        (terms.schedule, terms.initial_delay, terms.retention),
+        "C15: times changed"
+    );
+    assert_eq!(
+        (info.backoff, info.max_attempts, info.on_interruption, info.timeout),
+        (terms.backoff, terms.max_attempts, terms.on_interruption, terms.timeout),
+        "C15: what is said about attempts changed"
+    );
+    assert_eq!(
+        info.expedited.map(|expedited| expedited.policy),
+        terms.expedited,
+        "C15: the out-of-quota policy changed"
+    );
+    assert_eq!(
+        (&info.trace_tag, info.takes),
+        (&work.spec.trace_tag, work.spec.prerequisites.shape),
+        "C15: a wish changed"
+    );
+}
+
+/// That stands on every page, whatever it is about, and after the store was opened again.
+pub fn c16_a_page_says_when_everything_was_last_cancelled<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let said = |bench: &Bench<'_, F>| {
+        let queries = [WorkQuery::all(), WorkQuery::id(id(99)), WorkQuery::tag("nobody")];
+        queries.map(|query| bench.page(PageRequest { query, after: None, limit: 1 }).last_cancel_all)
+    };
+    bench.enqueue([work(1), work(2)]);
+    bench.done(cancel(WorkSelector::Id(id(1))));
+    assert_eq!(said(&bench), [None; 3], "C16: nobody has cancelled everything");
+    bench.done(cancel(WorkSelector::All));
+    assert_eq!(bench.state(id(2)), WorkState::Cancelled);
+    let first = said(&bench);
+    assert!(first[0].is_some() && first == [first[0]; 3], "C16: every page says it: {first:?}");
+    bench.advance(MINUTE);
+    bench.done(cancel(WorkSelector::All));
+    let second = said(&bench);
+    if bench.is_exclusive() {
+        assert_eq!((first[0], second[0]), (Some(bench.wall() - MINUTE), Some(bench.wall())), "C16: by the wall clock");
+    }
+    let bench = bench.reopen();
+    assert_eq!(said(&bench), second, "C16: it outlives the opening");
+    bench.check();
+}
