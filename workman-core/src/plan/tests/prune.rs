@@ -1,6 +1,6 @@
 //! Pruning: which finished work goes, in which order, and what it costs.
 
-use super::super::{Prune, Retention, Want};
+use super::super::{Prune, Retention};
 use super::*;
 use crate::record::Meta;
 
@@ -139,22 +139,6 @@ fn of_too_many_the_oldest_go_and_those_that_asked_to_be_kept_stay() {
     assert_eq!((prune(&mut house, recent(DAY, 0)), ids(&house)), ((1, 1, at), vec![50, 51]), "it goes past 50 to 6");
     house.advance(DAY);
     assert_eq!(prune(&mut house, recent(DAY, 0)), (1, 1, None));
-}
-
-#[test]
-fn of_too_many_only_those_are_looked_at_that_are_too_many_though_never_a_handful() {
-    let mut house = House::new();
-    let epoch = house.attach();
-    finish(&mut house, epoch, 1..=40);
-    for (count, looked_at) in [(10, 30), (23, 17), (24, 16), (39, 16), (40, 1_000)] {
-        let keep = recent(DAY, count);
-        let scopes = house.scopes(&Command::Prune(Prune { keep, before: None, after: None }));
-        let limits = scopes.iter().flatten().filter_map(|want| match want {
-            Want::Finished { limit, .. } => Some(*limit),
-            _ => None,
-        });
-        assert_eq!(limits.collect::<Vec<_>>(), [looked_at], "{count} of 40 are to stay");
-    }
 }
 
 #[test]
