@@ -53,7 +53,7 @@ fn per_3_the_next_period_begins_one_interval_after_the_completion_and_missed_one
 }
 
 #[test]
-fn per_5_a_period_that_ends_counts_once_and_sets_the_failures_back() {
+fn per_5_a_period_that_ends_counts_once_and_sets_the_failures_and_interruptions_back() {
     for last in [success(), failure(Advice::Never)] {
         let mut house = House::new();
         let epoch = house.attach();
@@ -66,9 +66,12 @@ fn per_5_a_period_that_ends_counts_once_and_sets_the_failures_back() {
             house.advance(MINUTE);
         }
         let claimed = house.run(epoch, 1);
+        house.settle(&claimed, interrupted());
+        assert_eq!(house.record(1).interruptions, 1);
+        let claimed = house.run(epoch, 1);
         house.settle(&claimed, last.clone());
         let record = house.record(1);
-        assert_eq!((record.failures, record.period.unwrap().count), (0, 1), "{last:?}");
+        assert_eq!((record.failures, record.interruptions, record.period.unwrap().count), (0, 0, 1), "{last:?}");
         assert_eq!((record.state(), house.due_in(1)), (WorkState::Enqueued, 58 * 60), "at its regular time");
     }
 }
@@ -136,6 +139,27 @@ fn per_6_a_retry_after_an_overridden_run_waits_for_its_backoff_and_ends_with_its
         let record = house.record(1);
         assert_eq!((record.failures, record.period.unwrap().next_run, due_at(&house, start)), (failures, None, due));
         house.advance(Duration::from_secs(house.due_in(1)));
+    }
+}
+
+#[test]
+fn per_6_and_upd_5_an_update_behind_an_overridden_run_keeps_counting_from_its_time() {
+    let mut house = House::new();
+    let start = house.now;
+    let epoch = house.attach();
+    let hourly = || work(1).every(HOUR).delay(20 * MINUTE).backoff(Backoff::linear(MINUTE));
+    house.enqueue([hourly().at(start + 14 * HOUR)]);
+    for (count, run_at) in [(0, 14 * HOUR), (1, 17 * HOUR)] {
+        house.now = start + run_at;
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, failure(Advice::ByPolicy));
+        house.update(hourly());
+        let period = house.record(1).period.unwrap();
+        assert_eq!((period.count, period.due), (count, start + run_at), "the period is due when it ran");
+        house.advance(MINUTE);
+        success_of(&mut house, epoch);
+        assert_eq!(due_at(&house, start), (run_at + HOUR).as_secs(), "one interval after the run");
+        house.update(hourly().at(start + 17 * HOUR));
     }
 }
 
