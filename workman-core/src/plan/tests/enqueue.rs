@@ -80,7 +80,12 @@ fn dep_10_periodic_work_is_no_prerequisite() {
     let mut house = House::new();
     house.enqueue([work(1).every(HOUR)]);
     let refusal = house.refused(&enqueue([work(2).after([1])]));
-    assert_eq!(refusal, Refusal::PeriodicPrerequisite { work: id(2), prerequisite: id(1) });
+    let refused =
+        |name| Refusal::PeriodicPrerequisite { work: id(2), worker: "worker".into(), prerequisite: id(1), name };
+    assert_eq!(refusal, refused(None));
+    let mut house = House::new();
+    house.enqueue([work(1).every(HOUR).name("n")]);
+    assert_eq!(house.refused(&unique(work(2).name("n"), APPEND)), refused(Some("n".into())));
 }
 
 #[test]
