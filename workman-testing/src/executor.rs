@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use workman_core::Runtime;
-use workman_core::runtime::own_waits;
+use workman_core::runtime::{completer_waits, own_waits};
 
 use crate::baton::{Baton, Job, Pause, Stuck, ThreadSetup};
 
@@ -43,10 +43,34 @@ struct State {
 struct Task {
     kind: Kind,
     waker: Arc<TaskWaker>,
-    /// Whether its last poll waited for workman.
-    waits_for_workman: bool,
+    /// What its last poll waited for.
+    waits_for: WaitsFor,
+    /// Whether it was given real time since its last poll, in vain.
+    had_its_time: bool,
     /// Whether it asks its context again and again without ever waiting.
     spins: bool,
+}
+
+/// What a task that is not ready waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitsFor {
+    /// Virtual time, a stop, another work, or the test.
+    Workman,
+    /// Whoever holds the completer of its attempt.
+    Completer,
+    /// Something else, if anybody holds its waker.
+    World,
+}
+
+/// What can only come from outside, in real time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// Nothing.
+    Nothing,
+    /// Completers and nothing else: a timeout or a stop can end these waits too, and the test may hold them itself.
+    Completers,
+    /// A socket, a thread, a channel.
+    World,
 }
 
 enum Kind {
@@ -149,7 +173,7 @@ impl Executor {
         let id = TaskId(state.next_task);
         state.next_task += 1;
         let waker = Arc::new(TaskWaker { id, executor: Arc::clone(self) });
-        let task = Task { kind: kind(&waker), waker, waits_for_workman: false, spins: false };
+        let task = Task { kind: kind(&waker), waker, waits_for: WaitsFor::World, had_its_time: false, spins: false };
         state.tasks.insert(id, task);
         drop(state);
         self.wake(id);
@@ -164,10 +188,31 @@ impl Executor {
         Ok(true)
     }
 
+    /// Runs engines until none of them is ready, and no worker.
+    pub(crate) fn run_engines(&self) {
+        while let Some((id, future, waker)) = self.take_engine() {
+            self.poll(id, future, waker);
+        }
+    }
+
+    /// An engine that is ready, to be polled.
+    fn take_engine(&self) -> Option<(TaskId, BoxFuture<'static, ()>, Arc<TaskWaker>)> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let is_engine = |id: &TaskId| matches!(state.tasks.get(id).map(|task| &task.kind), Some(Kind::Engine(Some(_))));
+        let at = state.queue.iter().position(is_engine)?;
+        let id = state.queue.remove(at);
+        state.queued.remove(&id);
+        self.ready.store(state.queue.len() as u64, Ordering::Release);
+        let task = state.tasks.get_mut(&id)?;
+        let Kind::Engine(future) = &mut task.kind else { return None };
+        Some((id, future.take()?, Arc::clone(&task.waker)))
+    }
+
     fn run(&self, id: TaskId, patience: Duration) -> Result<(), Stuck> {
         let mut state = self.lock();
         let Some(task) = state.tasks.get_mut(&id) else { return Ok(()) };
-        task.spins = false;
+        (task.spins, task.had_its_time) = (false, false);
         match &mut task.kind {
             Kind::Engine(future) | Kind::Async(future) => {
                 let (Some(future), waker) = (future.take(), Arc::clone(&task.waker)) else { return Ok(()) };
@@ -186,10 +231,14 @@ impl Executor {
     }
 
     fn poll(&self, id: TaskId, mut future: BoxFuture<'static, ()>, waker: Arc<TaskWaker>) {
-        let waits = own_waits();
+        let (own, completers) = (own_waits(), completer_waits());
         let waker = Waker::from(waker);
         let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
-        let waits_for_workman = own_waits() != waits;
+        let waits_for = match (own_waits() != own, completer_waits() != completers) {
+            (true, _) => WaitsFor::Workman,
+            (false, true) => WaitsFor::Completer,
+            (false, false) => WaitsFor::World,
+        };
         let mut state = self.lock();
         let Some(task) = state.tasks.get_mut(&id) else { return };
         if polled.is_ready() {
@@ -198,7 +247,7 @@ impl Executor {
             drop((task, future));
             return;
         }
-        task.waits_for_workman = waits_for_workman;
+        task.waits_for = waits_for;
         if let Kind::Engine(place) | Kind::Async(place) = &mut task.kind {
             *place = Some(future);
         }
@@ -213,12 +262,13 @@ impl Executor {
                 drop(state);
                 drop(task);
             }
-            Pause::Waits { for_workman } => task.waits_for_workman = for_workman,
+            Pause::Waits { for_workman: true } => task.waits_for = WaitsFor::Workman,
+            Pause::Waits { for_workman: false } => task.waits_for = WaitsFor::World,
             Pause::Yields => {
                 drop(state);
                 self.wake(id);
             }
-            Pause::Spins => (task.spins, task.waits_for_workman) = (true, true),
+            Pause::Spins => (task.spins, task.waits_for) = (true, WaitsFor::Workman),
         }
     }
 
@@ -230,12 +280,28 @@ impl Executor {
         spinners.into_iter().for_each(|id| self.wake(id));
     }
 
-    /// Whether a worker waits for something outside: it waits for nothing of workman's, and somebody holds its waker.
-    pub(crate) fn waits_for_the_world(&self) -> bool {
-        self.lock().tasks.values().any(|task| {
-            let is_worker = !matches!(task.kind, Kind::Engine(_));
-            is_worker && !task.waits_for_workman && Arc::strong_count(&task.waker) > task.own_wakers()
-        })
+    /// What workers wait for that were not given real time for it yet.
+    pub(crate) fn awaited(&self) -> Awaited {
+        let state = self.lock();
+        let mut awaited = Awaited::Nothing;
+        for task in state.tasks.values().filter(|task| !task.had_its_time && task.waits_outside()) {
+            if task.waits_for == WaitsFor::World {
+                return Awaited::World;
+            }
+            awaited = Awaited::Completers;
+        }
+        awaited
+    }
+
+    /// Those who wait for something outside have had their time; they get more when they were woken, or see
+    /// [`grant_time`](Self::grant_time).
+    pub(crate) fn end_time(&self) {
+        self.lock().tasks.values_mut().filter(|task| task.waits_outside()).for_each(|task| task.had_its_time = true);
+    }
+
+    /// The test has done something: who waits for something outside may be served now.
+    pub(crate) fn grant_time(&self) {
+        self.lock().tasks.values_mut().for_each(|task| task.had_its_time = false);
     }
 
     /// Waits, in real time, until something is ready. Says whether something is.
@@ -262,6 +328,12 @@ impl Task {
     /// that waits those of its baton and of its thread.
     fn own_wakers(&self) -> usize {
         if matches!(self.kind, Kind::Blocking(_)) { 3 } else { 2 }
+    }
+
+    /// Whether a worker waits for something outside: it waits for nothing of workman's, and somebody holds its waker.
+    fn waits_outside(&self) -> bool {
+        let is_worker = !matches!(self.kind, Kind::Engine(_));
+        is_worker && self.waits_for != WaitsFor::Workman && Arc::strong_count(&self.waker) > self.own_wakers()
     }
 }
 
