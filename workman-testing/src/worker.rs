@@ -139,13 +139,14 @@ impl<W: Worker> TestWorker<W> {
     /// use workman_testing::TestWorker;
     ///
     /// #[worker]
-    /// fn ask(#[state] callbacks: Arc<Mutex<Vec<Completer<u32>>>>, done: Completer<u32>) {
+    /// fn subscribe(#[state] callbacks: Arc<Mutex<Vec<Completer<u32>>>>, done: Completer<u32>) {
     ///     callbacks.lock().unwrap().push(done);               // nobody ever calls back
     /// }
     ///
     /// let reason = StopReason::CancelledByApp;
-    /// let ask = TestWorker::<ask>::new(ask::request()).state(Arc::<Mutex<Vec<Completer<u32>>>>::default());
-    /// assert_eq!(ask.nobody_outside().stop_after(Duration::from_secs(5), reason).run(), End::Interrupted { reason });
+    /// let callbacks: Arc<Mutex<Vec<Completer<u32>>>> = Arc::default();
+    /// let worker = TestWorker::<subscribe>::new(subscribe::request()).state(callbacks.clone()).nobody_outside();
+    /// assert_eq!(worker.stop_after(Duration::from_secs(5), reason).run(), End::Interrupted { reason });
     /// ```
     pub fn nobody_outside(mut self) -> Self {
         self.nobody_outside = true;

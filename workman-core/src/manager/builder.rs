@@ -80,8 +80,8 @@ impl Builder {
     ///
     /// # A manager as its own state
     /// The manager keeps its states until it ends, and it ends when its last clone is dropped. So a state that holds a clone of
-    /// this very manager, in an `Arc<OnceLock<WorkManager>>` say, keeps it running for ever, and with it the store open: then
-    /// only [`shutdown`](WorkManager::shutdown) ends its work, and only emptying that state frees the store. A
+    /// this very manager, in an `Arc<OnceLock<WorkManager>>` say, keeps it running for ever, and its store open: only
+    /// [`shutdown`](WorkManager::shutdown) ends the work then, and even that does not close the store in this process. A
     /// [`WorkHandle`](crate::WorkHandle) counts as a clone. What belongs after a work is better said when that is enqueued, as
     /// a prerequisite. A worker that must enqueue what it finds gets a `Weak`, and the program keeps the `Arc`:
     /// ```
@@ -109,7 +109,7 @@ impl Builder {
     /// let manager = Arc::new(builder.start()?);
     /// let _ = slot.set(Arc::downgrade(&manager));             // work of an earlier process may have run already
     /// manager.enqueue(unpack::request()).await?.output().await?;
-    /// assert_eq!(manager.query(WorkQuery::worker::<index>()).await?.len(), 1);
+    /// assert_eq!(manager.query(WorkQuery::tag("index")).await?.len(), 1);
     /// drop(manager);                                          // the last: the manager ends
     /// assert!(slot.get().and_then(Weak::upgrade).is_none());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
