@@ -116,7 +116,7 @@ impl TestDriver {
             }
             self.run_tasks();
             self.executor.wake_spinners();
-            if self.executor.awaited() == Awaited::Completers && self.waits_outside() {
+            if self.executor.awaited() == Awaited::Completers && !self.has_crashed() && self.waits_outside() {
                 continue;
             }
             if !self.executor.take_main() && !self.clock.step(end) {
@@ -170,6 +170,9 @@ impl TestDriver {
     #[track_caller]
     fn waits_outside(&self) -> bool {
         let awaited = self.executor.awaited();
+        if !self.executor.is_quiet() {
+            return true;
+        }
         if self.nobody_outside || awaited == Awaited::Nothing {
             return false;
         }

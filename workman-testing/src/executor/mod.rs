@@ -3,17 +3,21 @@
 //! It knows no work and no policy. Its tasks are the engine of a manager, the futures of async workers and the threads of
 //! blocking ones; all of them belong to one *process*, and a crash drops the tasks of the process with it.
 
+mod outside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use workman_core::Runtime;
-use workman_core::runtime::{completer_waits, own_waits};
 
 use crate::baton::{Baton, Job, Pause, Stuck, ThreadSetup};
+
+pub(crate) use outside::Awaited;
+use outside::WaitsFor;
 
 /// A task of the executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,28 +53,6 @@ struct Task {
     had_its_time: bool,
     /// Whether it asks its context again and again without ever waiting.
     spins: bool,
-}
-
-/// What a task that is not ready waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WaitsFor {
-    /// Virtual time, a stop, another work, or the test.
-    Workman,
-    /// Whoever holds the completer of its attempt.
-    Completer,
-    /// Something else, if anybody holds its waker.
-    World,
-}
-
-/// What can only come from outside, in real time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Awaited {
-    /// Nothing.
-    Nothing,
-    /// Completers and nothing else: a timeout or a stop can end these waits too, and the test may hold them itself.
-    Completers,
-    /// A socket, a thread, a channel.
-    World,
 }
 
 enum Kind {
@@ -231,14 +213,8 @@ impl Executor {
     }
 
     fn poll(&self, id: TaskId, mut future: BoxFuture<'static, ()>, waker: Arc<TaskWaker>) {
-        let (own, completers) = (own_waits(), completer_waits());
         let waker = Waker::from(waker);
-        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
-        let waits_for = match (own_waits() != own, completer_waits() != completers) {
-            (true, _) => WaitsFor::Workman,
-            (false, true) => WaitsFor::Completer,
-            (false, false) => WaitsFor::World,
-        };
+        let (polled, waits_for) = WaitsFor::poll(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
         let mut state = self.lock();
         let Some(task) = state.tasks.get_mut(&id) else { return };
         if polled.is_ready() {
@@ -278,82 +254,6 @@ impl Executor {
         let spinners: Vec<TaskId> = state.tasks.iter().filter(|(_, task)| task.spins).map(|(id, _)| *id).collect();
         drop(state);
         spinners.into_iter().for_each(|id| self.wake(id));
-    }
-
-    /// What workers wait for that were not given real time for it yet.
-    pub(crate) fn awaited(&self) -> Awaited {
-        let state = self.lock();
-        let mut awaited = Awaited::Nothing;
-        for task in state.tasks.values().filter(|task| !task.had_its_time && task.waits_outside()) {
-            if task.waits_for == WaitsFor::World {
-                return Awaited::World;
-            }
-            awaited = Awaited::Completers;
-        }
-        awaited
-    }
-
-    /// Those who wait for something outside have had their time; they get more when they were woken, or see
-    /// [`grant_time`](Self::grant_time).
-    pub(crate) fn end_time(&self) {
-        self.lock().tasks.values_mut().filter(|task| task.waits_outside()).for_each(|task| task.had_its_time = true);
-    }
-
-    /// The test has done something: who waits for something outside may be served now.
-    pub(crate) fn grant_time(&self) {
-        self.lock().tasks.values_mut().for_each(|task| task.had_its_time = false);
-    }
-
-    /// Waits, in real time, until something is ready. Says whether something is.
-    pub(crate) fn wait_for_the_world(&self, patience: Duration) -> bool {
-        let state = self.lock();
-        let nothing = |state: &mut State| state.queue.is_empty() && !state.main_woken;
-        let waited = self.woken.wait_timeout_while(state, patience, nothing);
-        !nothing(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
-    }
-
-    /// A waker for the future that a test waits for.
-    pub(crate) fn main(self: &Arc<Self>) -> MainFuture {
-        MainFuture { waker: Arc::new(TaskWaker { id: MAIN, executor: Arc::clone(self) }), waits_for_workman: false }
-    }
-
-    /// Whether the test's own future was woken since the last call.
-    pub(crate) fn take_main(&self) -> bool {
-        std::mem::take(&mut self.lock().main_woken)
-    }
-}
-
-impl Task {
-    /// Wakers that are always held: the task's own; with an async worker that of the handle that can abort it, with a blocking one
-    /// that waits those of its baton and of its thread.
-    fn own_wakers(&self) -> usize {
-        if matches!(self.kind, Kind::Blocking(_)) { 3 } else { 2 }
-    }
-
-    /// Whether a worker waits for something outside: it waits for nothing of workman's, and somebody holds its waker.
-    fn waits_outside(&self) -> bool {
-        let is_worker = !matches!(self.kind, Kind::Engine(_));
-        is_worker && self.waits_for != WaitsFor::Workman && Arc::strong_count(&self.waker) > self.own_wakers()
-    }
-}
-
-/// What the executor knows of the future that a test waits for.
-pub(crate) struct MainFuture {
-    waker: Arc<TaskWaker>,
-    waits_for_workman: bool,
-}
-
-impl MainFuture {
-    pub(crate) fn poll<T>(&mut self, future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {
-        let waits = own_waits();
-        let waker = Waker::from(Arc::clone(&self.waker));
-        let polled = future.poll(&mut Context::from_waker(&waker));
-        self.waits_for_workman = own_waits() != waits;
-        polled
-    }
-
-    pub(crate) fn waits_for_the_world(&self) -> bool {
-        !self.waits_for_workman && Arc::strong_count(&self.waker) > 1
     }
 }
 
