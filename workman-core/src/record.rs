@@ -491,6 +491,15 @@ impl ErrorText {
         ErrorText { panicked: true, ..Self::new(message) }
     }
 
+    /// The text of an attempt that took longer than this. An attempt that takes too long is a failed one, or work that hangs
+    /// would be run for ever.
+    #[must_use]
+    pub fn timed_out(limit: Duration, own: Option<ErrorText>) -> Self {
+        let sources = own.into_iter().flat_map(|own| std::iter::once(own.message).chain(own.sources)).collect();
+        let message = format!("did not end within {limit:?}, the timeout of an attempt");
+        ErrorText { sources, ..Self::new(message) }
+    }
+
     /// The text of an error and its sources.
     #[must_use]
     pub fn of(error: &(dyn std::error::Error + 'static)) -> Self {

@@ -9,16 +9,16 @@ use crate::limits::{Limits, WorkManagerLimits};
 use crate::plan::{NextScheduleTime, UniquePolicy};
 use crate::policy::{Backoff, BackoffPolicy, ExistingPeriodicWorkPolicy};
 use crate::record::{Schedule, Terms};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, in_whole_millis};
 
 impl RequestDraft {
     /// Durations become whole milliseconds here, so that every store keeps the same.
     pub(super) fn checked_terms(&self, limits: &Limits, now: Timestamp) -> Result<Terms, RequestError> {
         let terms = Terms {
-            initial_delay: whole_millis(self.terms.initial_delay),
+            initial_delay: in_whole_millis(self.terms.initial_delay),
             backoff: self.raised_backoff(&limits.minimums),
-            timeout: self.terms.timeout.map(whole_millis),
-            retention: whole_millis(self.terms.retention),
+            timeout: self.terms.timeout.map(in_whole_millis),
+            retention: in_whole_millis(self.terms.retention),
             schedule: self.checked_schedule(&limits.minimums)?,
             ..self.terms.clone()
         };
@@ -64,7 +64,7 @@ impl RequestDraft {
 
     /// A flex that is all of the period stays all of it.
     fn raised_period(&self, interval: Duration, flex: Duration, minimums: &WorkManagerLimits) -> (Duration, Duration) {
-        let asked = (whole_millis(interval), whole_millis(flex));
+        let asked = (in_whole_millis(interval), in_whole_millis(flex));
         let interval = asked.0.max(minimums.interval);
         let flex = match asked.1 {
             flex if flex == asked.0 => interval,
@@ -139,14 +139,8 @@ impl RequestDraft {
     }
 }
 
-/// Rounded up, so that no delay gets shorter.
-pub(super) fn whole_millis(length: Duration) -> Duration {
-    let whole = length.as_nanos().div_ceil(1_000_000);
-    Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX))
-}
-
 pub(super) fn whole_backoff(backoff: Backoff) -> Backoff {
-    let delay = whole_millis(backoff.first_delay());
+    let delay = in_whole_millis(backoff.first_delay());
     let rounded = Backoff::new(backoff.policy(), delay).jitter(backoff.jitter_percent());
-    rounded.ceiling(whole_millis(backoff.max_delay()))
+    rounded.ceiling(in_whole_millis(backoff.max_delay()))
 }

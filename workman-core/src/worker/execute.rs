@@ -11,7 +11,7 @@ use futures::future::{AbortRegistration, Abortable};
 use tracing::{Instrument, Span};
 
 use super::context::{Attempt, FromWorker};
-use super::{Body, Current, Invocation, RegisteredWorker, States, Unstartable, WorkContext};
+use super::{Body, Current, Invocation, OwnWaits, RegisteredWorker, States, Unstartable, WorkContext};
 use crate::data::Payload;
 use crate::data::merge::{self, MergeError};
 use crate::id::WorkId;
@@ -111,6 +111,7 @@ async fn prepare(
     claimed: Claimed,
     attempt: Arc<Attempt>,
 ) -> Result<Body, End> {
+    attempt.set_own_waits(OwnWaits::ask(worker.def, &claimed, limits));
     let Prerequisites { shape, ids } = &claimed.spec.prerequisites;
     let given = Given::read(&*store, &claimed.spec.input, *shape, ids, limits.prerequisites).await;
     let given = given.inspect_err(|end| {
