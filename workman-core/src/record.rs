@@ -378,7 +378,10 @@ impl fmt::Display for ParkReason {
             ParkReason::Undecodable { message } => write!(f, "input does not decode: {message}"),
             ParkReason::Poisoned { deaths } => write!(f, "poisoned: the process died {deaths} times while it ran"),
             ParkReason::TooLarge { size, limit } => {
-                write!(f, "what it takes from its prerequisites has {size} bytes, the limit is {limit}")
+                write!(
+                    f,
+                    "what it takes from its prerequisites has {size} bytes, the limit is {limit}; see `Limits::prerequisites`"
+                )
             }
         }
     }

@@ -176,7 +176,7 @@ fn way_out(why: &ParkReason) -> &'static str {
     match why {
         ParkReason::Undecodable { .. } => "a build that reads it tries again by itself, or say `retry`",
         ParkReason::Poisoned { .. } => "say `retry` when it does no harm any more",
-        ParkReason::TooLarge { .. } => "raise `Limits::prerequisites` and say `retry`",
+        ParkReason::TooLarge { .. } => "a manager that starts with a greater one tries again by itself",
     }
 }
 
