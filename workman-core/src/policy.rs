@@ -54,13 +54,13 @@ impl Backoff {
         Backoff { policy, delay, ceiling: Self::DEFAULT_CEILING, jitter: 0 }
     }
 
-    /// Shortens each delay by a random part of up to `percent` of it (100 at the most), so that what failed together is not
+    /// Shortens each delay by a random part of up to `percent` of it (a request with more than 100 is refused), so that what failed together is not
     /// tried again together. 50 is what is called equal jitter and 100 full jitter in
     /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>. The part follows from the id of the
     /// work and the attempt, so it is the same whenever it is computed.
     #[must_use]
     pub const fn jitter(mut self, percent: u8) -> Self {
-        self.jitter = if percent > 100 { 100 } else { percent };
+        self.jitter = percent;
         self
     }
 
