@@ -276,6 +276,8 @@ pub enum End {
         limit: Duration,
         /// What is to be done.
         advice: Advice,
+        /// What it said of its own when it was told to stop.
+        error: Option<ErrorText>,
     },
     /// It asks to be run again later; no failed attempt.
     Snoozed {
@@ -286,6 +288,14 @@ pub enum End {
     Interrupted {
         /// Why.
         reason: StopReason,
+    },
+    /// It was stopped, and its worker's own backoff function has said how long the work waits if it has to wait for that; no
+    /// failed attempt.
+    HeldBack {
+        /// Why.
+        reason: StopReason,
+        /// How long.
+        delay: Duration,
     },
     /// It could not even begin; no attempt at all.
     Unrunnable {

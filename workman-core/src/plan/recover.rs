@@ -39,7 +39,7 @@ pub(super) fn detach(view: &Snapshot, epoch: u64, now: Timestamp) -> Result<Plan
     let mut draft = Draft::new(view, now);
     for id in &held.ids {
         if let Some(record) = draft.work(*id)?.cloned() {
-            interrupt(&mut draft, &record, StopReason::Shutdown)?;
+            interrupt(&mut draft, &record, StopReason::Shutdown, None)?;
         }
     }
     let again = held.next.is_some();
