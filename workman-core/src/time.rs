@@ -116,6 +116,12 @@ fn whole_millis(length: Duration) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
+/// Rounded up, so that no delay gets shorter, and every store keeps the same.
+pub(crate) fn in_whole_millis(length: Duration) -> Duration {
+    let whole = length.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX))
+}
+
 /// Days since 1970-01-01 to year, month, day: the proleptic Gregorian calendar by Howard Hinnant's
 /// `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>).
 fn civil_from_days(days: i64) -> (i64, i64, i64) {

@@ -470,3 +470,22 @@ fn more_edges_than_may_be_are_counted_before_they_are_made() {
     let error = test.block_on(test.manager().begin_with(wide()).then(wide()).enqueue()).unwrap_err();
     assert!(matches!(error, EnqueueError::TooManyEdges { count: 81_000_000, .. }), "{error}");
 }
+
+/// The work of the name has succeeded, a step behind it still waits, and the program starts again and says its name.
+#[test]
+fn unq_1_and_data_6_a_name_that_is_taken_anew_leaves_the_output_that_others_wait_for() {
+    for policy in [ExistingWorkPolicy::Keep, ExistingWorkPolicy::Replace] {
+        on_both_stores("kept-output", |test| {
+            let first = test.enqueue_unique("daily", policy, plain("a")).id;
+            test.run_until_idle();
+            let handle = test.block_on(test.manager().handle(whatever::worker(), first)).unwrap();
+            let behind = handle.then(twice::request().initial_delay(HOUR));
+            let behind = test.block_on(behind.enqueue()).unwrap().ids[0];
+            let second = test.enqueue_unique("daily", policy, plain("b")).id;
+            test.run_until_idle();
+            assert_eq!(test.query(WorkQuery::unique("daily")).len(), 1, "the name is the new work's");
+            test.advance(HOUR);
+            assert_eq!((test.output::<String>(second), test.output::<String>(behind)), ("b".into(), "aa".into()));
+        });
+    }
+}

@@ -75,7 +75,7 @@ fn a_name_that_holds_nothing_but_pruned_work_is_free() {
     assert_eq!(test.query(WorkQuery::unique("n")), []);
     let fresh = test.enqueue_unique("n", ExistingWorkPolicy::Append, quick("fresh"));
     test.run_until_idle();
-    assert_eq!((fresh.how, test.state_of(fresh.id)), (workman_core::Enqueued::Inserted, WorkState::Succeeded));
+    assert_eq!((fresh.how, test.state_of(fresh.id)), (Enqueued::Inserted, WorkState::Succeeded));
 }
 
 /// UNQ-5: WorkManager's rule, kept; the way out is `prune`, or `AppendOrReplace` in the first place.

@@ -223,7 +223,7 @@ fn way_out(why: &ParkReason) -> &'static str {
             "a build that reads it tries again by itself; `update` gives it another input, and `retry` tries again now"
         }
         ParkReason::Poisoned { .. } => "say `retry` when it does no harm any more",
-        ParkReason::TooLarge { .. } => "raise `Limits::prerequisites` and say `retry`",
+        ParkReason::TooLarge { .. } => "a manager that starts with a greater one tries again by itself",
     }
 }
 

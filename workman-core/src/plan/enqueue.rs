@@ -28,7 +28,7 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
         Enqueued::Kept(_) | Enqueued::Updated(_) => {
             return Ok(draft.done(Applied::Enqueued { how, claimed: Vec::new() }));
         }
-        Enqueued::Appended(after) => new.iter().map(|work| unique::behind(work, after)).collect(),
+        Enqueued::Appended(after) => unique::behind(&new, after),
         Enqueued::Inserted | Enqueued::Replaced(_) => Vec::new(),
     };
     let new: Vec<&NewWork> = if appended.is_empty() { new } else { appended.iter().collect() };
@@ -110,11 +110,7 @@ fn updates_itself(view: &Snapshot, enqueue: &Enqueue, record: &WorkRecord, work:
 /// Whether the stored spec is what this enqueue would store. Works that were appended have got prerequisites since.
 fn is_same(stored: &WorkSpec, wanted: &WorkSpec, enqueue: &Enqueue) -> bool {
     let may_be_appended = enqueue.unique.as_ref().is_some_and(unique::appends);
-    if !may_be_appended || !wanted.prerequisites.ids.is_empty() {
-        return stored == wanted;
-    }
-    let prerequisites = wanted.prerequisites.clone();
-    WorkSpec { prerequisites, ..stored.clone() } == *wanted
+    stored == wanted || (may_be_appended && unique::is_appended(stored, wanted))
 }
 
 fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork]) -> Result<(), Halt> {

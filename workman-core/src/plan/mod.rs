@@ -276,6 +276,8 @@ pub enum End {
         limit: Duration,
         /// What is to be done.
         advice: Advice,
+        /// What it said of its own when it was told to stop.
+        error: Option<ErrorText>,
     },
     /// It asks to be run again later; no failed attempt.
     Snoozed {
@@ -286,6 +288,14 @@ pub enum End {
     Interrupted {
         /// Why.
         reason: StopReason,
+    },
+    /// It was stopped, and its worker's own backoff function has said how long the work waits if it has to wait for that; no
+    /// failed attempt.
+    HeldBack {
+        /// Why.
+        reason: StopReason,
+        /// How long.
+        delay: Duration,
     },
     /// It could not even begin; no attempt at all.
     Unrunnable {
@@ -610,6 +620,22 @@ pub enum Refusal {
         /// One of its works.
         id: WorkId,
     },
+    /// So many works hold a name that it can't be taken from all of them in one commit.
+    TooManyMembers {
+        /// The name.
+        name: Arc<str>,
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Work that takes the outputs of its prerequisites one by one can't wait for others that its request did not name.
+    TypedHead {
+        /// The name.
+        name: Arc<str>,
+        /// The work.
+        work: WorkId,
+    },
     /// New work would have to wait for too many works of its name at once.
     TooManyLeaves {
         /// The name.
@@ -684,6 +710,14 @@ impl fmt::Display for Refusal {
                     "the unique name \"{name}\" belongs to work that is not periodic ({id}); use `Replace`, or another name"
                 )
             }
+            Refusal::TooManyMembers { name, count, limit } => write!(
+                f,
+                "{count} works hold the unique name \"{name}\", and it can be taken from {limit} at the most in one commit; cancel them by their name, prune what has finished, and enqueue again"
+            ),
+            Refusal::TypedHead { name, work } => write!(
+                f,
+                "work {work} takes the outputs of its prerequisites one by one, so it can't be appended to the works of the unique name \"{name}\" as well; begin with a work that takes nothing, or merges its inputs"
+            ),
             Refusal::TooManyLeaves { name, count, limit } => write!(
                 f,
                 "{count} works of the unique name \"{name}\" have nothing behind them, and new work can be appended to {limit} at the most; put a joining work behind them"

@@ -210,8 +210,8 @@ mod tests {
     use super::*;
     use crate::plan::WorkerKind;
     use crate::policy::{Backoff, OnDeath};
-    use crate::request::terms::whole_millis;
     use crate::request::{Nothing, PeriodicRequest, Request, Takes};
+    use crate::time::in_whole_millis;
     use crate::worker::{Defaults, Unstartable};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -282,7 +282,7 @@ mod tests {
         let work = work(once().initial_delay(odd).backoff(Backoff::linear(odd).ceiling(odd))).unwrap();
         let two = Duration::from_millis(2);
         assert_eq!((work.terms.initial_delay, work.terms.backoff), (two, Backoff::linear(two).ceiling(two)));
-        assert_eq!(whole_millis(Duration::MAX), Duration::from_millis(u64::MAX));
+        assert_eq!(in_whole_millis(Duration::MAX), Duration::from_millis(u64::MAX));
         let work = every(odd).into_draft().new_work(&Limits::default(), NOW, Vec::new(), None).unwrap();
         assert_eq!(work.terms.schedule, Schedule::every(two));
     }

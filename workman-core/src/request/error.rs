@@ -84,6 +84,20 @@ pub enum RequestError {
         /// The worker.
         worker: Arc<str>,
     },
+    /// The delay of the backoff or its ceiling is zero, so work that fails would be tried again without a pause.
+    NoBackoff {
+        /// The worker.
+        worker: Arc<str>,
+        /// Which of them: `delay` or `ceiling`.
+        field: &'static str,
+    },
+    /// The jitter of the backoff is more than all of the delay.
+    Jitter {
+        /// The worker.
+        worker: Arc<str>,
+        /// The jitter.
+        percent: u8,
+    },
     /// A backoff of its own and the constraint that the machine is idle don't go together.
     BackoffWhenIdle {
         /// The worker.
@@ -101,7 +115,8 @@ pub enum RequestError {
         /// The worker.
         worker: Arc<str>,
     },
-    /// The next run of periodic work is set to [`Timestamp::MAX`](crate::time::Timestamp::MAX), which never comes.
+    /// The next run of periodic work is set to less than an interval before [`Timestamp::MAX`](crate::time::Timestamp::MAX),
+    /// and that period would never end.
     OverrideNever {
         /// The worker.
         worker: Arc<str>,
@@ -184,6 +199,8 @@ impl fmt::Display for RequestError {
             | RequestError::Flex { worker, .. }
             | RequestError::TooLong { worker, .. }
             | RequestError::NoTimeout { worker }
+            | RequestError::NoBackoff { worker, .. }
+            | RequestError::Jitter { worker, .. }
             | RequestError::BackoffWhenIdle { worker }
             | RequestError::ExpeditedConstraint { worker, .. }
             | RequestError::ExpeditedDelay { worker }
@@ -209,6 +226,12 @@ impl RequestError {
             RequestError::NoTimeout { .. } => {
                 "has a `timeout` of zero; leave it out, and an attempt may take as long as it likes".into()
             }
+            RequestError::NoBackoff { field, .. } => {
+                format!("has a `backoff` with a {field} of zero; it must be longer, or failing work would never pause")
+            }
+            RequestError::Jitter { percent, .. } => {
+                format!("has a `backoff` with a `jitter` of {percent} percent; it is 100 at the most")
+            }
             RequestError::BackoffWhenIdle { .. } => {
                 "has a `backoff` of its own and requires an idle machine; leave out one of them".into()
             }
@@ -221,7 +244,7 @@ impl RequestError {
                 "is expedited and has an `initial_delay`: expedited work can't be delayed; leave out the delay, or give it a `priority` instead".into()
             }
             RequestError::OverrideNever { .. } => {
-                "has its `next_schedule_time_override` at the last moment that there is, which never comes; to end the series, cancel it".into()
+                "has its `next_schedule_time_override` less than an interval before the last moment that there is, which never comes; to end the series, cancel it".into()
             }
             RequestError::OverrideReplaced { .. } => {
                 "has a `next_schedule_time_override` and replaces what holds its name; use `Update` or `Keep`".into()
