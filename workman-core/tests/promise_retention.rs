@@ -5,8 +5,9 @@
 #[path = "promise_support/mod.rs"]
 mod support;
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,10 +16,12 @@ use futures::stream::BoxStream;
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
 use workman_core::plan::Command;
 use workman_core::query::{Page, PageRequest};
-use workman_core::store::{Change, Ownership, Unit, UnitResult};
+use workman_core::store::embedded::{Row, RowKey, Rows, RowsMut, Transaction, page};
+use workman_core::store::index::{IndexKey, IndexRange};
+use workman_core::store::{Change, ChangeFeed, Ownership, StoreErrorKind, Unit, UnitResult};
 use workman_core::{
-    Builder, Clock, Limits, MemoryStore, OutputError, Store, StoreError, Timestamp, WorkGraph, WorkId, WorkQuery,
-    WorkState, worker,
+    ActionError, Builder, Clock, HealthStatus, Limits, MemoryStore, OutputError, Store, StoreError, Timestamp,
+    WorkGraph, WorkId, WorkQuery, WorkState, worker,
 };
 use workman_testing::{StoreHome, TestDriver, VirtualClock};
 
@@ -358,4 +361,140 @@ fn a_store_that_fails_delays_the_deletion_and_nothing_else() {
     test.fail_at(test.commits() + 1, workman_testing::Fault::Rejected);
     test.advance(secs(1) + 2 * MINUTE);
     assert!(test.find(id).is_none());
+}
+
+/// A store in memory in which the records of some works can't be read.
+struct Damaged {
+    shelf: Arc<Shelf>,
+    feed: ChangeFeed,
+}
+
+#[derive(Default)]
+struct Shelf {
+    data: Mutex<Data>,
+    damaged: Mutex<BTreeSet<WorkId>>,
+}
+
+#[derive(Clone, Default)]
+struct Data {
+    rows: BTreeMap<RowKey, Row>,
+    index: BTreeSet<IndexKey>,
+    damaged: BTreeSet<WorkId>,
+    commit: u64,
+}
+
+impl Rows for Data {
+    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
+        match key {
+            RowKey::Record(id) if self.damaged.contains(&id) => {
+                Err(StoreError::new(StoreErrorKind::Corrupted, format!("the record of {id} is damaged")))
+            }
+            _ => Ok(self.rows.get(&key).cloned()),
+        }
+    }
+
+    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
+        let keys = self.index.range(&range.first..=&range.last);
+        let behind = keys.filter(|key| range.after.as_ref().is_none_or(|after| *key > after));
+        Ok(behind.take(limit).cloned().collect())
+    }
+}
+
+impl RowsMut for Data {
+    fn put(&mut self, row: Row) -> Result<(), StoreError> {
+        self.rows.insert(row.key(), row);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
+        self.rows.remove(&key);
+        Ok(())
+    }
+
+    fn link(&mut self, key: &IndexKey) -> Result<(), StoreError> {
+        self.index.insert(key.clone());
+        Ok(())
+    }
+
+    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
+        self.index.remove(key);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Damaged {
+    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+        let mut stored = self.shelf.data.lock().unwrap();
+        let mut data = Data { damaged: self.shelf.damaged.lock().unwrap().clone(), ..stored.clone() };
+        let mut transaction = Transaction::begin(&data, 1)?;
+        let answers = units.iter().map(|unit| transaction.run_unit(&mut data, unit)).collect::<Result<_, _>>()?;
+        data.commit += 1;
+        let commit = data.commit;
+        if let Some(change) = transaction.finish(&mut data, commit)? {
+            *stored = data;
+            self.feed.announce(&change);
+        }
+        Ok(answers)
+    }
+    async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
+        let data = self.shelf.data.lock().unwrap();
+        page(&*data, &request, data.commit)
+    }
+    fn changes(&self) -> BoxStream<'static, Change> {
+        self.feed.subscribe()
+    }
+    fn ownership(&self) -> Ownership {
+        Ownership::Exclusive
+    }
+    async fn close(&self) {}
+}
+
+struct DamagedHome(Arc<Shelf>);
+
+impl StoreHome for DamagedHome {
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(Damaged { shelf: Arc::clone(&self.0), feed: ChangeFeed::new() })
+    }
+}
+
+/// Finished works, of which some are damaged.
+fn damaged(places: &[usize]) -> (TestDriver, Arc<Shelf>, Vec<WorkId>) {
+    let shelf = Arc::new(Shelf::default());
+    let test = TestDriver::new().store(DamagedHome(Arc::clone(&shelf)));
+    let ids: Vec<WorkId> = (0..50).map(|number| finish(&test, number)).collect();
+    shelf.damaged.lock().unwrap().extend(places.iter().map(|place| ids[*place]));
+    (test, shelf, ids)
+}
+
+#[test]
+fn a_damaged_work_does_not_end_retention_for_the_others() {
+    let (test, shelf, ids) = damaged(&[0, 20, 21]);
+    test.advance(DAY + 2 * MINUTE);
+    let left: Vec<usize> = (0..ids.len()).filter(|place| shelf.has(ids[*place])).collect();
+    assert_eq!(left, [0, 20, 21]);
+    let HealthStatus::Degraded { error, .. } = test.manager().health() else { panic!("nobody was told") };
+    assert!(error.contains(&ids[21].to_string()), "{error}");
+    let later = finish(&test, 50);
+    test.advance(DAY + 2 * MINUTE);
+    assert!(!shelf.has(later), "nor for those that come later");
+    shelf.damaged.lock().unwrap().clear();
+    assert_eq!(test.block_on(test.manager().prune()).unwrap(), 3, "what is readable again goes like any other");
+}
+
+#[test]
+fn prune_leaves_what_is_damaged_and_says_so() {
+    let (test, shelf, ids) = damaged(&[7, 30]);
+    let error = test.block_on(test.manager().prune()).unwrap_err();
+    let said = error.to_string();
+    let ActionError::Damaged { works, done, .. } = error else { panic!("{said}") };
+    assert_eq!((works, done), (vec![ids[7], ids[30]], 48));
+    assert!(said.contains(&ids[7].to_string()) && said.contains("48"), "{said}");
+    assert_eq!(ids.iter().filter(|id| shelf.has(**id)).count(), 2);
+}
+
+impl Shelf {
+    fn has(&self, id: WorkId) -> bool {
+        self.data.lock().unwrap().rows.contains_key(&RowKey::Record(id))
+    }
 }
