@@ -158,7 +158,8 @@ impl Default for Backoff {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ExistingWorkPolicy {
-    /// The old work stays and the new request is dropped, if any old work is enqueued or running.
+    /// The old work stays and the new request is dropped, if any old work is enqueued or running. If none is, all of the old is
+    /// deleted and the new takes the name.
     Keep,
     /// The old work is stopped and deleted, and the new takes the name.
     Replace,
@@ -175,7 +176,8 @@ pub enum ExistingWorkPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ExistingPeriodicWorkPolicy {
-    /// The old work stays as it is.
+    /// The old work stays as it is and the new request is dropped, if the old is enqueued or running. Old work that has finished
+    /// (a schedule ends by being cancelled) is deleted, and the new takes the name.
     Keep,
     /// The old work keeps its id, its place in the period and its counters, and takes everything else from the request.
     /// The policy to use at every start of a program.

@@ -22,7 +22,7 @@ pub const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 ///
 /// Times inside a store are *store time*: the wall clock plus one persisted offset that keeps it from ever running
 /// backwards. As long as nobody sets the clock back the two are the same. All arithmetic saturates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -83,6 +83,13 @@ impl From<SystemTime> for Timestamp {
             Ok(after) => Timestamp(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
             Err(before) => Timestamp::default() - before.duration(),
         }
+    }
+}
+
+/// The number, and what it means.
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timestamp({}, {self})", self.0)
     }
 }
 
@@ -180,5 +187,7 @@ mod tests {
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp::from_millis(951_782_400_123).to_string(), "2000-02-29T00:00:00.123Z");
         assert_eq!(Timestamp::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+        assert_eq!(format!("{:?}", Timestamp::from_millis(1)), "Timestamp(1, 1970-01-01T00:00:00.001Z)");
+        assert!(format!("{:?} {:?}", Timestamp::MIN, Timestamp::MAX).contains("Timestamp(9223372036854775807, "));
     }
 }

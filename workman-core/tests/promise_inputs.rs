@@ -110,6 +110,11 @@ fn data_3_values_of_different_types_park_the_work_with_key_and_types() {
         let mixed =
             "the values under the key `own` are of different types and can't be put into one array: number and string";
         assert!(why.contains(mixed), "{why}");
+        let [first, second] = [0, 1].map(|at| test.info(id).prerequisites[at]);
+        assert!(why.contains("the number in its input"), "{why}");
+        assert!(!why.contains(&first.to_string()), "it gave a number as well: {why}");
+        assert!(why.contains(&format!("the string in the output of prerequisite 2 ({second})")), "{why}");
+        assert!(why.contains("`update` this one"), "{why}");
     });
 }
 

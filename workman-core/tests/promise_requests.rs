@@ -396,6 +396,34 @@ fn unq_1_the_handle_of_a_kept_holder_is_typed_if_the_worker_is_the_same_by_any_o
     assert_eq!(kept.handle.map(|handle| handle.id()), Some(greeter.id), "under the name that it has here");
 }
 
+/// What a log may show: everything that was asked for, and never the input.
+#[test]
+fn debug_shows_what_was_asked_for_and_never_the_input() {
+    let request = || once().tag("mine").initial_delay(MINUTE).priority(3).timeout(secs(5));
+    let shown = format!("{:?}", request());
+    for part in ["\"greet\"", "initial_delay: 60s", "priority: 3", "timeout: Some(5s)", "[\"mine\"]", "schedule: Once"]
+    {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let periodic = format!("{:?}", tick::periodic(HOUR).tag("clock"));
+    assert!(periodic.contains("interval: 3600s") && periodic.contains("[\"clock\"]"), "{periodic}");
+
+    let test = TestDriver::new();
+    let manager = test.manager();
+    let shown = format!("{manager:?}");
+    assert!(shown.starts_with("WorkManager { role: Runs, workers: "), "{shown}");
+    let keep = workman_core::ExistingWorkPolicy::Keep;
+    let chain = manager.begin_unique("trip", keep, request()).then([tick::request(), tick::request()]);
+    let chain = format!("{chain:?}");
+    assert!(chain.contains("name: Some(\"trip\"), steps: 2, workers: [\"greet\", \"tick\", \"tick\"]"), "{chain}");
+    let many: Vec<_> = (0..100).map(|_| tick::request()).collect();
+    let many = format!("{:?}", manager.begin_with(many));
+    assert_eq!(many.matches("tick").count(), 16, "{many}");
+    for shown in [shown, chain, format!("{:?}", request())] {
+        assert!(!shown.contains("Ada"), "{shown}");
+    }
+}
+
 #[test]
 fn a_backoff_of_nothing_and_a_jitter_of_more_than_everything_are_refused_by_name() {
     let test = TestDriver::new();

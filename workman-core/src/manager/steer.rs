@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use super::refused::counted;
 use super::{EnqueueError, WorkManager, enqueue};
 use crate::id::WorkId;
 use crate::plan::{Applied, Cancel, Command, Prune, Refusal, Retention, UpdateResult};
@@ -206,8 +207,9 @@ pub enum UpdateError {
     /// The request is not in order; to enqueue it would be refused just so.
     Request(EnqueueError),
     /// The planner said no: no work has the id ([`Refusal::NotFound`]), one-time work can't become periodic nor the other way
-    /// round ([`Refusal::OtherSchedule`]), or the new worker takes other outputs than the work's prerequisites give
-    /// ([`Refusal::OtherShape`]).
+    /// round ([`Refusal::OtherSchedule`]), or the new worker takes from more or fewer prerequisites than the work has
+    /// ([`Refusal::OtherShape`]). Types are not compared, since what is stored has none: work whose new worker takes another type
+    /// than its prerequisites give is parked when it is to start.
     Refused(Refusal),
     /// The store failed. [`is_indeterminate`](Self::is_indeterminate) says whether the work may be updated all the same; to say
     /// it again is safe.
@@ -268,7 +270,9 @@ impl fmt::Display for ActionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ActionError::Refused(refusal) => refusal.fmt(f),
-            ActionError::Store { error, done } => write!(f, "the store failed after {done} works: {error}"),
+            ActionError::Store { error, done } => {
+                write!(f, "the store failed after {}: {error}", counted(*done, "work"))
+            }
         }
     }
 }

@@ -203,15 +203,25 @@ fn merged(
         InputMerger::Overwriting => merge::overwriting(&objects),
         InputMerger::ArrayCreating => merge::array_creating(&objects),
     };
+    let origin = |place: usize| match place.checked_sub(1).map(|at| prerequisites.get(at)) {
+        None => "its input".to_owned(),
+        Some(Some(id)) => format!("the output of prerequisite {place} ({id})"),
+        Some(None) => format!("the output of prerequisite {place}"),
+    };
     merged.map_err(|error| {
-        undecodable(match error {
-            MergeError::NoObject { place: 0, .. } => format!("its input: {error}"),
-            MergeError::NoObject { place, .. } => match prerequisites.get(place - 1) {
-                Some(id) => format!("the output of prerequisite {place} ({id}): {error}"),
-                None => format!("the output of prerequisite {place}: {error}"),
-            },
-            MergeError::Mixed { .. } => format!("its input with the outputs of its prerequisites: {error}"),
-        })
+        let what = match &error {
+            MergeError::NoObject { place, .. } => format!("{}: {error}", origin(*place)),
+            MergeError::Mixed { one, other, .. } => format!(
+                "its input with the outputs of its prerequisites: {error}, the {} in {}, the {} in {}",
+                one.kind,
+                origin(one.place),
+                other.kind,
+                origin(other.place)
+            ),
+        };
+        undecodable(format!(
+            "{what}; fix the worker that gives it for works to come, and `update` this one, to another merger or none"
+        ))
     })
 }
 

@@ -531,7 +531,11 @@ fn bo_6_and_per_5_an_interrupted_period_waits_no_longer_than_until_the_next_woul
     house.advance(40 * MINUTE);
     assert_eq!(interrupt(&mut house, epoch, StopReason::Preempted), 20 * 60, "not 80 minutes");
     house.advance(50 * HOUR);
-    assert_eq!(interrupt(&mut house, epoch, StopReason::Preempted), 0);
+    assert_eq!(interrupt(&mut house, epoch, StopReason::Preempted), 3_600, "a period that is late is that of now");
+    house.advance(HOUR);
+    let claimed = house.run(epoch, 1);
+    house.advance(2 * HOUR);
+    house.settle(&claimed, End::Interrupted { reason: StopReason::Preempted });
     let Standing::Ready { since } = house.record(1).standing else { panic!("it is ready") };
     assert_eq!(since, house.now, "and not since the past");
     assert_eq!(house.record(1).period.unwrap().count, 0, "nothing was completed");
