@@ -107,7 +107,7 @@ fn dep_8_a_worker_that_appends_to_its_own_name_and_awaits_that_is_refused() {
             heard.starts_with(&format!("deadlock: work {id} of worker \"{worker}\" waits for the output of ")),
             "{heard}"
         );
-        let appended = test.query(workman_core::WorkQuery::tag("step"));
+        let appended = test.query(WorkQuery::tag("step"));
         assert_eq!(appended.iter().map(|info| info.state).collect::<Vec<_>>(), [WorkState::Succeeded]);
         bystanders.are_untouched(&test);
     }
