@@ -14,9 +14,12 @@ mod system;
 
 pub use system::SystemClock;
 
-/// No sleep is trusted for longer than this: monotonic clocks stand still while a machine is suspended, so a
-/// sleeper looks at the wall clock again at least this often.
+/// No sleep until something shall happen is trusted for longer than this: monotonic clocks stand still while a machine is
+/// suspended, so a sleeper looks at the wall clock again at least this often.
 pub const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The same for what nobody waits for: the deletion of finished work. After a suspend it comes later by this much at the most.
+pub const LONGEST_REST: Duration = Duration::from_secs(3_600);
 
 /// A moment, in whole milliseconds since the Unix epoch (UTC).
 ///
@@ -149,7 +152,7 @@ pub trait Clock: Send + Sync + 'static {
     fn monotonic(&self) -> Duration;
 
     /// Resolves after `length` of monotonic time; dropping the future cancels the wake-up. Callers never pass more
-    /// than [`LONGEST_SLEEP`] and look at the clock again afterwards.
+    /// than [`LONGEST_REST`] and look at the clock again afterwards.
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()>;
 }
 

@@ -7,9 +7,11 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
-use workman_core::plan::{CASCADE_LIMIT, HISTORY_LIMIT, PROMOTE_LIMIT, PRUNE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT};
+use workman_core::plan::{
+    CASCADE_LIMIT, HISTORY_LIMIT, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT,
+};
 use workman_core::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS};
-use workman_core::time::LONGEST_SLEEP;
+use workman_core::time::{LONGEST_REST, LONGEST_SLEEP};
 use workman_core::{Backoff, Limits, MissingSensor, OnDeath, WorkManagerLimits, WorkState};
 
 use sources::{read, rust_files};
@@ -73,8 +75,10 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("RESCUE_LIMIT", RESCUE_LIMIT.to_string()),
         ("SELECT_LIMIT", SELECT_LIMIT.to_string()),
         ("PRUNE_LIMIT", PRUNE_LIMIT.to_string()),
+        ("PRUNE_GRACE", seconds(PRUNE_GRACE)),
         ("HISTORY_LIMIT", HISTORY_LIMIT.to_string()),
         ("LONGEST_SLEEP", seconds(LONGEST_SLEEP)),
+        ("LONGEST_REST", seconds(LONGEST_REST)),
         ("MissingSensor::default()", format!("{:?}", MissingSensor::default())),
     ]
 }

@@ -5,11 +5,25 @@
 #[path = "promise_support/mod.rs"]
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
-use workman_core::{Builder, Limits, WorkId, WorkQuery, WorkState, worker};
-use workman_testing::TestDriver;
+use workman_core::plan::Command;
+use workman_core::query::{Page, PageRequest};
+use workman_core::store::embedded::{Row, RowKey, Rows, RowsMut, Transaction, page};
+use workman_core::store::index::{IndexKey, IndexRange};
+use workman_core::store::{Change, ChangeFeed, Ownership, StoreErrorKind, Unit, UnitResult};
+use workman_core::{
+    ActionError, Builder, Clock, HealthStatus, Limits, MemoryStore, OutputError, Store, StoreError, Timestamp,
+    WorkGraph, WorkId, WorkQuery, WorkState, worker,
+};
+use workman_testing::{StoreHome, TestDriver, VirtualClock};
 
 #[worker]
 fn answers(number: u32) -> u32 {
@@ -59,14 +73,17 @@ fn rec_6_what_asked_to_be_kept_longer_is() {
 }
 
 #[test]
-fn rec_6_of_too_many_the_oldest_go_at_once() {
+fn rec_6_of_too_many_the_oldest_go_after_a_minute() {
     let test = TestDriver::new().limits(limits(|limits| limits.retained = 2));
     let ids: Vec<WorkId> = (0..5).map(|number| finish(&test, number)).collect();
+    assert_eq!(stored(&test, &ids), [true; 5], "somebody may still want to read them");
+    test.advance(MINUTE);
     assert_eq!(stored(&test, &ids), [false, false, false, true, true]);
     let kept = test.enqueue(answers::request(9).keep_results_for_at_least(DAY));
-    test.run_until_idle();
+    test.advance(2 * MINUTE);
     assert_eq!(stored(&test, &[ids[3], ids[4], kept]), [true, true, true], "what asked to be kept crowds out nothing");
     finish(&test, 6);
+    test.advance(2 * MINUTE);
     assert_eq!(stored(&test, &[ids[3], ids[4], kept]), [false, true, true], "and is passed over");
 }
 
@@ -76,9 +93,169 @@ fn works_that_finish_together_are_counted_together() {
     let requests: Vec<_> = (0..500).map(answers::request).collect();
     let chain = test.manager().begin_with(requests);
     let ids = test.block_on(chain.enqueue()).unwrap().ids;
-    test.run_until_idle();
+    test.advance(2 * MINUTE);
     let left = stored(&test, &ids).into_iter().filter(|stored| *stored).count();
     assert_eq!(left, 3);
+}
+
+#[test]
+fn all_that_one_call_may_enqueue_can_be_read_when_it_has_finished() {
+    let test = TestDriver::new();
+    let works = u32::try_from(Limits::default().works).unwrap();
+    let retained = Limits::default().retained;
+    let manager = test.manager();
+    let handles = test.block_on(manager.enqueue_all((0..works).map(answers::request))).unwrap();
+    test.run_until_idle();
+    for (number, handle) in (0..).zip(&handles) {
+        assert_eq!(test.block_on(handle.output()).unwrap(), number);
+    }
+    test.advance(2 * MINUTE);
+    let left = handles.iter().filter(|handle| test.block_on(handle.output()).is_ok()).count();
+    assert_eq!(left, retained, "a minute was time enough");
+}
+
+#[test]
+fn who_waits_when_the_work_ends_gets_its_output_however_little_is_kept() {
+    for change in [|limits: &mut Limits| limits.retained = 0, |limits: &mut Limits| limits.retention = Duration::ZERO] {
+        let test = TestDriver::new().limits(limits(change));
+        let manager = test.manager();
+        let handle = test.block_on(manager.enqueue(answers::request(5))).unwrap();
+        assert_eq!(test.block_on(handle.output()).unwrap(), 5);
+        test.advance(MINUTE - secs(1));
+        assert_eq!(test.block_on(handle.output()).unwrap(), 5);
+        test.advance(secs(1) + MINUTE);
+        assert!(matches!(test.block_on(handle.output()), Err(OutputError::Gone)));
+    }
+}
+
+/// Counts timers.
+struct Counting(VirtualClock, Arc<AtomicU64>);
+
+impl Clock for Counting {
+    fn wall(&self) -> Timestamp {
+        self.0.wall()
+    }
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+    fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.sleep(length)
+    }
+}
+
+#[test]
+fn g15_finished_work_alone_wakes_nobody_within_the_hour() {
+    let test = TestDriver::new();
+    let sleeps = Arc::new(AtomicU64::new(0));
+    let (clock, count) = (test.clock().clone(), Arc::clone(&sleeps));
+    let test = test.shape(move |builder| builder.clock(Counting(clock.clone(), Arc::clone(&count))));
+    let id = test.enqueue(answers::request(1));
+    test.advance(5 * MINUTE);
+    let wakes = |length| {
+        let before = sleeps.load(Ordering::SeqCst);
+        test.advance(length);
+        sleeps.load(Ordering::SeqCst) - before
+    };
+    assert!(wakes(HOUR) <= 1);
+    assert!(wakes(22 * HOUR) <= 22);
+    assert_eq!(stored(&test, &[id]), [true]);
+    test.advance(HOUR);
+    assert_eq!(stored(&test, &[id]), [false]);
+    assert_eq!(wakes(DAY), 0, "nothing is stored any more");
+}
+
+#[test]
+fn after_a_suspend_old_work_goes_within_the_hour() {
+    let test = TestDriver::new();
+    let id = finish(&test, 1);
+    test.advance(MINUTE);
+    test.clock().suspend(2 * DAY);
+    test.advance(HOUR);
+    assert_eq!(stored(&test, &[id]), [false]);
+}
+
+/// How many commits it takes to finish so many works one by one.
+fn commits_of(test: &TestDriver, works: u32, pause: Duration) -> u64 {
+    let before = test.commits();
+    for number in 0..works {
+        finish(test, number);
+        test.advance(pause);
+    }
+    test.commits() - before
+}
+
+#[test]
+fn a_finish_beyond_the_count_costs_no_commit_of_its_own() {
+    let full = TestDriver::new().limits(limits(|limits| limits.retained = 10));
+    let plain = TestDriver::new();
+    commits_of(&full, 30, secs(20));
+    let (full, plain) = (commits_of(&full, 60, secs(20)), commits_of(&plain, 60, secs(20)));
+    assert!(full < plain + plain / 4, "60 works cost {plain} commits, and {full} once enough are kept");
+}
+
+/// A store that counts the transactions that look for what to delete.
+struct Looking(MemoryStore, Arc<AtomicU64>);
+
+#[async_trait]
+impl Store for Looking {
+    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+        let looks = units.iter().filter(|unit| matches!(unit.command, Command::Prune(_))).count();
+        self.1.fetch_add(looks.try_into().unwrap(), Ordering::SeqCst);
+        self.0.transact(units).await
+    }
+    async fn query(&self, page: PageRequest) -> Result<Page, StoreError> {
+        self.0.query(page).await
+    }
+    fn changes(&self) -> BoxStream<'static, Change> {
+        self.0.changes()
+    }
+    fn ownership(&self) -> Ownership {
+        self.0.ownership()
+    }
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+struct LookingHome(MemoryStore, Arc<AtomicU64>);
+
+impl StoreHome for LookingHome {
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(Looking(self.0.reopen(), Arc::clone(&self.1)))
+    }
+}
+
+#[worker]
+fn sum(#[prerequisites] numbers: Vec<u32>) -> u32 {
+    numbers.iter().sum()
+}
+
+#[test]
+fn retention_does_not_walk_over_awaited_works_at_each_end() {
+    const AWAITED: u32 = 3_200;
+    let looks = Arc::new(AtomicU64::new(0));
+    let test = TestDriver::new()
+        .store(LookingHome(MemoryStore::new(), Arc::clone(&looks)))
+        .limits(limits(|limits| limits.retained = AWAITED as usize + 20));
+    let manager = test.manager();
+    let mut graph = WorkGraph::new();
+    let end = graph.add(sum::request());
+    for number in 0..AWAITED {
+        let node = graph.add(answers::request(number));
+        graph.edge(node, end);
+    }
+    let last = graph.add(answers::request(0).initial_delay(300 * DAY));
+    graph.edge(last, end);
+    test.block_on(manager.enqueue_graph(graph)).unwrap();
+    test.advance(HOUR);
+    let before = looks.load(Ordering::SeqCst);
+    let ids: Vec<WorkId> = (0..320).map(|number| finish(&test, number)).collect();
+    test.advance(2 * MINUTE);
+    let left = stored(&test, &ids).into_iter().filter(|stored| *stored).count();
+    assert_eq!(left, 20);
+    let looks = looks.load(Ordering::SeqCst) - before;
+    assert!(looks <= 30, "{looks} looks at {AWAITED} awaited works for 300 that could go");
 }
 
 fn old_work_goes_at_the_next_start(end: impl Fn(&TestDriver)) {
@@ -131,8 +308,8 @@ fn data_6_and_rec_6_what_unfinished_work_waits_for_stays_and_is_not_looked_at_ag
         test.run_until_idle();
         id
     });
-    assert_eq!(stored(&test, &others), [false, true], "after a pass that left too much there is none for a minute");
-    test.advance(MINUTE);
+    assert_eq!(stored(&test, &others), [true, true]);
+    test.advance(2 * MINUTE);
     assert_eq!(stored(&test, &others), [false, false]);
     test.advance(3 * DAY);
     assert!(stored(&test, &ids).iter().all(|stored| !stored), "its dependents are over, and so is its time");
@@ -184,4 +361,140 @@ fn a_store_that_fails_delays_the_deletion_and_nothing_else() {
     test.fail_at(test.commits() + 1, workman_testing::Fault::Rejected);
     test.advance(secs(1) + 2 * MINUTE);
     assert!(test.find(id).is_none());
+}
+
+/// A store in memory in which the records of some works can't be read.
+struct Damaged {
+    shelf: Arc<Shelf>,
+    feed: ChangeFeed,
+}
+
+#[derive(Default)]
+struct Shelf {
+    data: Mutex<Data>,
+    damaged: Mutex<BTreeSet<WorkId>>,
+}
+
+#[derive(Clone, Default)]
+struct Data {
+    rows: BTreeMap<RowKey, Row>,
+    index: BTreeSet<IndexKey>,
+    damaged: BTreeSet<WorkId>,
+    commit: u64,
+}
+
+impl Rows for Data {
+    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
+        match key {
+            RowKey::Record(id) if self.damaged.contains(&id) => {
+                Err(StoreError::new(StoreErrorKind::Corrupted, format!("the record of {id} is damaged")))
+            }
+            _ => Ok(self.rows.get(&key).cloned()),
+        }
+    }
+
+    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
+        let keys = self.index.range(&range.first..=&range.last);
+        let behind = keys.filter(|key| range.after.as_ref().is_none_or(|after| *key > after));
+        Ok(behind.take(limit).cloned().collect())
+    }
+}
+
+impl RowsMut for Data {
+    fn put(&mut self, row: Row) -> Result<(), StoreError> {
+        self.rows.insert(row.key(), row);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
+        self.rows.remove(&key);
+        Ok(())
+    }
+
+    fn link(&mut self, key: &IndexKey) -> Result<(), StoreError> {
+        self.index.insert(key.clone());
+        Ok(())
+    }
+
+    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
+        self.index.remove(key);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Damaged {
+    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+        let mut stored = self.shelf.data.lock().unwrap();
+        let mut data = Data { damaged: self.shelf.damaged.lock().unwrap().clone(), ..stored.clone() };
+        let mut transaction = Transaction::begin(&data, 1)?;
+        let answers = units.iter().map(|unit| transaction.run_unit(&mut data, unit)).collect::<Result<_, _>>()?;
+        data.commit += 1;
+        let commit = data.commit;
+        if let Some(change) = transaction.finish(&mut data, commit)? {
+            *stored = data;
+            self.feed.announce(&change);
+        }
+        Ok(answers)
+    }
+    async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
+        let data = self.shelf.data.lock().unwrap();
+        page(&*data, &request, data.commit)
+    }
+    fn changes(&self) -> BoxStream<'static, Change> {
+        self.feed.subscribe()
+    }
+    fn ownership(&self) -> Ownership {
+        Ownership::Exclusive
+    }
+    async fn close(&self) {}
+}
+
+struct DamagedHome(Arc<Shelf>);
+
+impl StoreHome for DamagedHome {
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(Damaged { shelf: Arc::clone(&self.0), feed: ChangeFeed::new() })
+    }
+}
+
+/// Finished works, of which some are damaged.
+fn damaged(places: &[usize]) -> (TestDriver, Arc<Shelf>, Vec<WorkId>) {
+    let shelf = Arc::new(Shelf::default());
+    let test = TestDriver::new().store(DamagedHome(Arc::clone(&shelf)));
+    let ids: Vec<WorkId> = (0..50).map(|number| finish(&test, number)).collect();
+    shelf.damaged.lock().unwrap().extend(places.iter().map(|place| ids[*place]));
+    (test, shelf, ids)
+}
+
+#[test]
+fn a_damaged_work_does_not_end_retention_for_the_others() {
+    let (test, shelf, ids) = damaged(&[0, 20, 21]);
+    test.advance(DAY + 2 * MINUTE);
+    let left: Vec<usize> = (0..ids.len()).filter(|place| shelf.has(ids[*place])).collect();
+    assert_eq!(left, [0, 20, 21]);
+    let HealthStatus::Degraded { error, .. } = test.manager().health() else { panic!("nobody was told") };
+    assert!(error.contains(&ids[21].to_string()), "{error}");
+    let later = finish(&test, 50);
+    test.advance(DAY + 2 * MINUTE);
+    assert!(!shelf.has(later), "nor for those that come later");
+    shelf.damaged.lock().unwrap().clear();
+    assert_eq!(test.block_on(test.manager().prune()).unwrap(), 3, "what is readable again goes like any other");
+}
+
+#[test]
+fn prune_leaves_what_is_damaged_and_says_so() {
+    let (test, shelf, ids) = damaged(&[7, 30]);
+    let error = test.block_on(test.manager().prune()).unwrap_err();
+    let said = error.to_string();
+    let ActionError::Damaged { works, done, .. } = error else { panic!("{said}") };
+    assert_eq!((works, done), (vec![ids[7], ids[30]], 48));
+    assert!(said.contains(&ids[7].to_string()) && said.contains("48"), "{said}");
+    assert_eq!(ids.iter().filter(|id| shelf.has(**id)).count(), 2);
+}
+
+impl Shelf {
+    fn has(&self, id: WorkId) -> bool {
+        self.data.lock().unwrap().rows.contains_key(&RowKey::Record(id))
+    }
 }

@@ -14,6 +14,7 @@ mod slots;
 mod undecodable;
 mod verdict;
 mod wake;
+mod walk;
 mod write;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use retention::{Keeper, Moment};
 use slots::Taken;
 pub(crate) use slots::{Reservation, Slots};
 pub(crate) use undecodable::retry as retry_undecodable;
+pub(crate) use walk::{Progress, Walk};
 
 /// How far the manager is on its way out.
 enum Phase {

@@ -1,18 +1,25 @@
-//! When finished work is deleted: what is old a while after it is, and what is too much at once, in bounded commits.
+//! When finished work is deleted: what is old a while after it is, and what is too much, in bounded commits.
 //!
 //! Which work goes is the planner's business; this says when it is asked. A pass goes through all that may go, one command in each
-//! commit until it is through.
+//! commit until it is through. It begins when something is due, or rides on a commit that happens anyway once that is worth it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::walk::{Progress, Walk};
+use crate::id::WorkId;
 use crate::limits::Limits;
-use crate::plan::{Prune, Retention};
+use crate::plan::{PRUNE_GRACE, Prune, Retention};
+use crate::store::StoreError;
 use crate::store::index::IndexKey;
-use crate::time::Timestamp;
+use crate::time::{LONGEST_REST, Timestamp};
 
-/// The least time from the end of a pass to the next one, unless too much is stored: what is old may wait a little. It also
-/// keeps passes apart when too much is stored and none of it can go.
+/// The least time from the end of a pass to the next one, unless that rides: what is old may wait a little. It also keeps
+/// passes apart when too much is stored and none of it can go.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// A pass for what is too much rides as soon as that is this part of what shall be kept.
+const WORTH_A_PASS: usize = 100;
 
 /// Says when to prune.
 pub(super) struct Keeper {
@@ -21,19 +28,21 @@ pub(super) struct Keeper {
     pass: Option<Pass>,
     /// Finished works that are stored, as far as is known.
     stored: u64,
-    /// Whether the last pass left more than shall be kept: that is waited for, or was asked to be kept.
+    /// Whether the last pass left more than shall be kept: that is too young, or waited for.
     stuck: bool,
     /// When something has been kept long enough, in store time.
     due: Option<Timestamp>,
     /// No pass for what is due begins before, on the monotonic clock.
     rests_until: Duration,
+    /// No pass rides before: the last one met damage, and to find a way around it takes time.
+    rides_from: Duration,
+    /// Damaged works that somebody was told of.
+    reported: BTreeSet<WorkId>,
 }
 
-/// A pass under way: where its next command begins.
-#[derive(Clone, Default)]
+/// A pass under way.
 struct Pass {
-    after: Option<IndexKey>,
-    deleted: usize,
+    walk: Walk,
     /// The first of what finished since it began.
     due: Option<Timestamp>,
 }
@@ -46,6 +55,13 @@ pub(super) struct Pruned {
     pub(super) next_due: Option<Timestamp>,
 }
 
+/// A finished work that can't be read, and stays where it lies.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    pub(super) id: WorkId,
+    pub(super) error: Option<StoreError>,
+}
+
 /// The moment by both clocks.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
@@ -53,37 +69,52 @@ pub(super) struct Moment {
     pub(super) monotonic: Duration,
 }
 
+/// What a pass can ride on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    /// Ends of runs, which are written now anyway.
+    Ends,
+    Nothing,
+}
+
 impl Keeper {
     /// Nobody knows yet what is stored, so the first pass is due at once.
     pub(super) fn new(limits: &Limits) -> Self {
         Keeper {
-            age: limits.retention,
+            age: limits.retention.max(PRUNE_GRACE),
             count: limits.retained,
             pass: None,
             stored: 0,
             stuck: false,
             due: Some(Timestamp::MIN),
             rests_until: Duration::ZERO,
+            rides_from: Duration::ZERO,
+            reported: BTreeSet::new(),
         }
     }
 
     /// The next command, if there is something to do now.
-    pub(super) fn command(&mut self, now: Moment) -> Option<Prune> {
-        if self.pass.is_none() && self.is_pass_due(now) {
-            self.pass = Some(Pass::default());
+    pub(super) fn command(&mut self, now: Moment, company: Company) -> Option<Prune> {
+        if self.pass.is_none() && (self.is_due(now) || (company == Company::Ends && self.may_ride(now))) {
+            let keep = Retention::Recent { age: self.age, count: self.count, grace: PRUNE_GRACE };
+            // What finishes meanwhile comes later in the index, and is looked at by the same pass.
+            self.pass = Some(Pass { walk: Walk::new(keep, None), due: None });
         }
-        let keep = Retention::Recent { age: self.age, count: self.count };
-        // What finishes meanwhile comes later in the index, and is looked at by the same pass.
-        self.pass.clone().map(|Pass { after, .. }| Prune { keep, before: None, after })
+        self.pass.as_ref().map(|pass| pass.walk.command())
     }
 
-    fn is_pass_due(&self, now: Moment) -> bool {
-        let too_many = self.is_too_much(self.stored) && !self.stuck;
-        too_many || (now.monotonic >= self.rests_until && self.due.is_some_and(|due| due <= now.store))
+    fn is_due(&self, now: Moment) -> bool {
+        now.monotonic >= self.rests_until && self.due.is_some_and(|due| due <= now.store)
     }
 
-    fn is_too_much(&self, stored: u64) -> bool {
-        usize::try_from(stored).map_or(true, |stored| stored > self.count)
+    /// Whether so much is too much that a pass is worth it, before that is due.
+    fn may_ride(&self, now: Moment) -> bool {
+        let worth_it = self.surplus() >= (self.count / WORTH_A_PASS).max(1);
+        worth_it && !self.stuck && now.monotonic >= self.rides_from
+    }
+
+    fn surplus(&self) -> usize {
+        usize::try_from(self.stored).unwrap_or(usize::MAX).saturating_sub(self.count)
     }
 
     /// How long until there is something to do. With nothing stored there never is.
@@ -95,9 +126,9 @@ impl Keeper {
     /// Works have finished; the first of them asked to be kept until then.
     pub(super) fn on_finished(&mut self, stored: u64, until: Timestamp) {
         self.stored = stored;
-        let too_much = self.is_too_much(stored);
+        let too_much = self.surplus() > 0;
         self.stuck &= too_much;
-        let due = if too_much { Some(until) } else { ever(until + self.age) };
+        let due = ever(until + if too_much { PRUNE_GRACE } else { self.age });
         self.due = earlier(self.due, due);
         if let Some(pass) = &mut self.pass {
             pass.due = earlier(pass.due, due);
@@ -112,27 +143,42 @@ impl Keeper {
         }
     }
 
-    pub(super) fn on_pruned(&mut self, answer: Pruned, now: Moment) {
+    /// Answers the work that turned out to be damaged, unless that was said before.
+    pub(super) fn on_pruned(&mut self, answer: Pruned, now: Moment) -> Option<Damaged> {
         self.stored = answer.stored;
-        let Some(mut pass) = self.pass.take() else { return };
-        pass.deleted += answer.count;
-        if answer.next.is_some() {
-            self.pass = Some(Pass { after: answer.next, ..pass });
-            return;
+        let mut pass = self.pass.take()?;
+        let known = pass.walk.damaged.len();
+        let progress = pass.walk.on_pruned(answer.count, answer.next);
+        let news = pass.walk.damaged.get(known).copied().filter(|id| self.reported.insert(*id));
+        let news = news.map(|id| Damaged { id, error: pass.walk.error.clone() });
+        match progress {
+            Progress::GoesOn => self.pass = Some(pass),
+            Progress::Over => self.end(&pass, answer.next_due, now),
         }
-        self.stuck = self.is_too_much(answer.stored);
-        self.rests_until = now.monotonic.saturating_add(PAUSE);
-        // What depends on deleted work, or on much, may go once that has gone: there is another look.
-        let again = (pass.deleted > 0 && answer.stored > 0).then_some(now.store);
-        self.due = [answer.next_due.and_then(ever), pass.due, again].into_iter().fold(None, earlier);
+        news
     }
 
-    /// The store can't read something that the pass needs.
-    pub(super) fn give_up(&mut self, now: Moment) {
-        self.pass = None;
-        self.stuck = true;
+    fn end(&mut self, pass: &Pass, next_due: Option<Timestamp>, now: Moment) {
+        self.stuck = self.surplus() > 0;
         self.rests_until = now.monotonic.saturating_add(PAUSE);
-        self.due = Some(now.store);
+        if pass.walk.error.is_some() {
+            self.rides_from = self.rests_until;
+        }
+        // What depends on deleted work, or on much, may go once that has gone: there is another look.
+        let again = (pass.walk.deleted > 0 && self.stored > 0).then_some(now.store);
+        self.due = [next_due.and_then(ever), pass.due, again].into_iter().fold(None, earlier);
+    }
+
+    /// The store can't read something that the pass needs. It goes around that, or gives up for a while and says so.
+    pub(super) fn on_damage(&mut self, error: &StoreError, now: Moment) -> Progress {
+        let progress = self.pass.as_mut().map_or(Progress::Over, |pass| pass.walk.on_damage(error));
+        if progress == Progress::Over {
+            self.pass = None;
+            self.rests_until = now.monotonic.saturating_add(LONGEST_REST);
+            self.rides_from = self.rests_until;
+            self.due = Some(now.store);
+        }
+        progress
     }
 }
 
@@ -148,7 +194,8 @@ fn ever(at: Timestamp) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::WorkId;
+    use crate::plan::Stride;
+    use crate::store::StoreErrorKind;
 
     const HOUR: Duration = Duration::from_secs(3_600);
     const SECOND: Duration = Duration::from_secs(1);
@@ -163,6 +210,20 @@ mod tests {
         Moment { store: Timestamp::from_millis(0) + passed, monotonic: passed }
     }
 
+    /// What it does by itself.
+    fn next(keeper: &mut Keeper, passed: Duration) -> Option<Prune> {
+        keeper.command(at(passed), Company::Nothing)
+    }
+
+    /// What it does when ends are written anyway.
+    fn rides(keeper: &mut Keeper, passed: Duration) -> bool {
+        keeper.command(at(passed), Company::Ends).is_some()
+    }
+
+    fn corrupted() -> StoreError {
+        StoreError::new(StoreErrorKind::Corrupted, "a row is damaged")
+    }
+
     fn pruned(count: usize, stored: u64, next_due: Option<Timestamp>) -> Pruned {
         Pruned { count, stored, next: None, next_due }
     }
@@ -170,7 +231,7 @@ mod tests {
     /// A keeper that has had its first pass, at the beginning of time.
     fn rested(count: usize, stored: u64, next_due: Option<Timestamp>) -> Keeper {
         let mut keeper = keeper(count);
-        assert!(keeper.command(at(Duration::ZERO)).is_some(), "nobody knows yet what is stored");
+        assert!(next(&mut keeper, Duration::ZERO).is_some(), "nobody knows yet what is stored");
         keeper.on_pruned(pruned(0, stored, next_due), at(Duration::ZERO));
         keeper
     }
@@ -179,15 +240,15 @@ mod tests {
     fn with_nothing_stored_there_is_nothing_to_wait_for() {
         let mut keeper = rested(10, 0, None);
         assert_eq!(keeper.next_wake(at(SECOND)), None);
-        assert!(keeper.command(at(1_000 * HOUR)).is_none());
+        assert!(next(&mut keeper, 1_000 * HOUR).is_none());
     }
 
     #[test]
     fn what_is_old_enough_is_pruned_then_and_not_before() {
         let mut keeper = rested(10, 1, Some(at(2 * HOUR).store));
         assert_eq!(keeper.next_wake(at(HOUR)), Some(HOUR));
-        assert!(keeper.command(at(2 * HOUR - SECOND)).is_none());
-        assert!(keeper.command(at(2 * HOUR)).is_some());
+        assert!(next(&mut keeper, 2 * HOUR - SECOND).is_none());
+        assert!(next(&mut keeper, 2 * HOUR).is_some());
     }
 
     #[test]
@@ -199,37 +260,60 @@ mod tests {
     }
 
     #[test]
-    fn too_much_is_pruned_at_once_but_not_again_and_again_if_none_of_it_may_go() {
+    fn too_much_goes_with_the_next_end_or_after_its_grace() {
         let mut keeper = rested(10, 0, None);
         keeper.on_finished(10, at(SECOND).store);
-        assert!(keeper.command(at(SECOND)).is_none());
+        assert!(!rides(&mut keeper, SECOND));
+        keeper.on_finished(11, at(HOUR / 2).store);
+        assert!(next(&mut keeper, HOUR / 2).is_none(), "that is no reason for a commit");
+        assert_eq!(keeper.next_wake(at(HOUR / 2)), Some(PRUNE_GRACE));
+        assert!(rides(&mut keeper, HOUR / 2));
+        keeper.on_pruned(pruned(1, 10, Some(at(4 * HOUR).store)), at(HOUR / 2));
+        assert!(next(&mut keeper, HOUR).is_some(), "what depended on the one that went may go too");
+        keeper.on_pruned(pruned(0, 10, Some(at(4 * HOUR).store)), at(HOUR));
+        keeper.on_finished(11, at(3 * HOUR).store);
+        assert!(next(&mut keeper, 3 * HOUR + PRUNE_GRACE).is_some());
+    }
+
+    #[test]
+    fn of_many_that_are_kept_a_hundredth_is_worth_a_ride() {
+        let mut keeper = rested(10_000, 10_000, None);
+        keeper.on_finished(10_099, at(HOUR).store);
+        assert!(!rides(&mut keeper, HOUR));
+        keeper.on_finished(10_100, at(HOUR).store);
+        assert!(rides(&mut keeper, HOUR));
+    }
+
+    #[test]
+    fn too_much_of_which_nothing_may_go_is_not_looked_at_again_and_again() {
+        let mut keeper = rested(10, 0, None);
         keeper.on_finished(11, at(SECOND).store);
-        assert!(keeper.command(at(SECOND)).is_some());
+        assert!(rides(&mut keeper, SECOND));
         keeper.on_pruned(pruned(0, 11, None), at(SECOND));
-        assert!(keeper.command(at(HOUR)).is_none(), "nothing has happened since");
+        assert!(!rides(&mut keeper, HOUR), "nothing has happened since");
         assert_eq!(keeper.next_wake(at(HOUR)), None);
         keeper.on_finished(12, at(2 * SECOND).store);
-        assert!(keeper.command(at(2 * SECOND)).is_none());
-        assert_eq!(keeper.next_wake(at(2 * SECOND)), Some(PAUSE - SECOND));
-        assert!(keeper.command(at(SECOND + PAUSE)).is_some());
-        keeper.on_pruned(pruned(9, 3, None), at(SECOND + PAUSE));
-        keeper.on_finished(11, at(SECOND + PAUSE).store);
-        assert!(keeper.command(at(SECOND + PAUSE)).is_some(), "now it may go again");
+        assert!(!rides(&mut keeper, 2 * SECOND));
+        assert_eq!(keeper.next_wake(at(2 * SECOND)), Some(PRUNE_GRACE));
+        assert!(next(&mut keeper, 2 * SECOND + PRUNE_GRACE).is_some());
+        keeper.on_pruned(pruned(9, 3, None), at(2 * SECOND + PRUNE_GRACE));
+        keeper.on_finished(11, at(HOUR).store);
+        assert!(rides(&mut keeper, HOUR), "now it may go again");
     }
 
     #[test]
     fn a_pass_goes_on_where_it_was_until_it_is_through() {
         let mut keeper = keeper(10);
-        let next = Some(IndexKey::Blocked { seq: 1, id: WorkId::from_u128(1) });
-        assert_eq!(keeper.command(at(SECOND)).unwrap().after, None);
-        keeper.on_pruned(Pruned { next: next.clone(), ..pruned(256, 500, None) }, at(SECOND));
-        let second = keeper.command(at(SECOND)).unwrap();
-        assert_eq!((second.before, second.after), (None, next));
+        let key = Some(IndexKey::Blocked { seq: 1, id: WorkId::from_u128(1) });
+        assert_eq!(next(&mut keeper, SECOND).unwrap().after, None);
+        keeper.on_pruned(Pruned { next: key.clone(), ..pruned(256, 500, None) }, at(SECOND));
+        let second = next(&mut keeper, SECOND).unwrap();
+        assert_eq!((second.before, second.after), (None, key));
         keeper.on_finished(245, at(HOUR).store);
         keeper.on_pruned(pruned(244, 1, None), at(SECOND));
-        assert!(keeper.command(at(SECOND)).is_none());
+        assert!(next(&mut keeper, SECOND).is_none());
         assert_eq!(keeper.next_wake(at(SECOND)), Some(PAUSE), "something may have been freed by what went");
-        assert!(keeper.command(at(SECOND + PAUSE)).is_some());
+        assert!(next(&mut keeper, SECOND + PAUSE).is_some());
         keeper.on_pruned(pruned(0, 1, Some(at(2 * HOUR).store)), at(SECOND + PAUSE));
         assert_eq!(keeper.next_wake(at(HOUR)), Some(HOUR));
     }
@@ -237,34 +321,60 @@ mod tests {
     #[test]
     fn passes_for_what_is_old_are_a_minute_apart() {
         let mut keeper = rested(10, 1, Some(at(SECOND).store));
-        assert!(keeper.command(at(SECOND)).is_none());
+        assert!(next(&mut keeper, SECOND).is_none());
         assert_eq!(keeper.next_wake(at(SECOND)), Some(PAUSE - SECOND));
-        assert!(keeper.command(at(PAUSE)).is_some());
+        assert!(next(&mut keeper, PAUSE).is_some());
     }
 
     #[test]
     fn what_is_kept_for_good_is_never_waited_for() {
         let limits = Limits { retention: Duration::MAX, ..Limits::default() };
         let mut keeper = Keeper::new(&limits);
-        assert!(keeper.command(at(SECOND)).is_some());
+        assert!(next(&mut keeper, SECOND).is_some());
         keeper.on_finished(1, at(SECOND).store);
         keeper.on_pruned(pruned(0, 1, Some(Timestamp::MAX)), at(SECOND));
         assert_eq!(keeper.next_wake(at(SECOND)), None);
     }
 
     #[test]
-    fn a_damaged_row_is_left_alone_for_a_while() {
+    fn a_pass_goes_around_damage_and_says_so_once() {
         let mut keeper = keeper(0);
-        assert!(keeper.command(at(SECOND)).is_some());
-        keeper.give_up(at(SECOND));
-        assert!(keeper.command(at(SECOND)).is_none());
-        assert_eq!(keeper.next_wake(at(SECOND)), Some(PAUSE));
+        let key = IndexKey::Finished { until: Timestamp::MIN, seq: 1, id: WorkId::from_u128(1) };
+        for said in [true, false] {
+            let now = at(keeper.rests_until);
+            assert!(next(&mut keeper, now.monotonic).is_some());
+            while next(&mut keeper, now.monotonic).unwrap().stride != Stride::PastOne {
+                assert_eq!(keeper.on_damage(&corrupted(), now), Progress::GoesOn);
+            }
+            let news = keeper.on_pruned(Pruned { next: Some(key.clone()), ..pruned(0, 9, None) }, now);
+            assert_eq!(news.map(|news| news.id), said.then(|| WorkId::from_u128(1)));
+            assert_eq!(next(&mut keeper, now.monotonic).unwrap().after, Some(key.clone()), "it goes on behind it");
+            keeper.on_pruned(pruned(9, 1, None), now);
+            assert!(!rides(&mut keeper, now.monotonic + SECOND), "to go around it takes time");
+        }
+    }
+
+    #[test]
+    fn a_list_that_can_not_be_read_is_left_alone_for_an_hour() {
+        let mut keeper = keeper(0);
+        assert!(next(&mut keeper, SECOND).is_some());
+        while keeper.on_damage(&corrupted(), at(SECOND)) == Progress::GoesOn {}
+        assert!(next(&mut keeper, SECOND).is_none());
+        assert_eq!(keeper.next_wake(at(SECOND)), Some(LONGEST_REST));
+        assert!(next(&mut keeper, SECOND + LONGEST_REST).is_some());
+    }
+
+    #[test]
+    fn nothing_is_kept_for_less_than_the_grace() {
+        let mut keeper = Keeper::new(&Limits { retention: Duration::ZERO, ..Limits::default() });
+        let keep = next(&mut keeper, SECOND).unwrap().keep;
+        assert_eq!(keep, Retention::Recent { age: PRUNE_GRACE, count: 10_000, grace: PRUNE_GRACE });
     }
 
     #[test]
     fn lost_hints_are_made_up_for_by_a_pass() {
         let mut keeper = rested(10, 0, None);
         keeper.look_at_everything();
-        assert!(keeper.command(at(PAUSE)).is_some());
+        assert!(next(&mut keeper, PAUSE).is_some());
     }
 }

@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::{Control, Dispatcher, Sensed};
 use crate::store::Change;
-use crate::time::LONGEST_SLEEP;
+use crate::time::{LONGEST_REST, LONGEST_SLEEP};
 use crate::worker::FromWorker;
 
 impl Dispatcher {
@@ -60,7 +60,8 @@ impl Dispatcher {
         }
     }
 
-    /// How long until something may have to be done, capped because monotonic clocks stand still in suspend.
+    /// How long until something may have to be done, capped because monotonic clocks stand still in suspend. Nobody waits for
+    /// finished work to be deleted, so that is no reason to look at the clock every minute.
     fn next_wake(&self) -> Option<Duration> {
         let now = self.core.clock.monotonic();
         let until = |at: Duration| at.saturating_sub(now);
@@ -75,8 +76,8 @@ impl Dispatcher {
         let due = due.map(|due| due.since(self.core.store_now()));
         let moments = [self.write_notes_at, self.attempts.next_deadline(), self.dwell_at];
         let prune = self.keeper.next_wake(self.moment()).filter(|_| runs);
-        let wake = moments.into_iter().flatten().map(until).chain(due).chain(prune).min()?;
-        Some(wake.min(LONGEST_SLEEP))
+        let wake = moments.into_iter().flatten().map(until).chain(due).min().map(|wake| wake.min(LONGEST_SLEEP));
+        wake.into_iter().chain(prune.map(|prune| prune.min(LONGEST_REST))).min()
     }
 }
 

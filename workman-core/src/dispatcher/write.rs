@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::retention::Pruned;
-use super::{Dispatcher, Moment, verdict};
+use super::retention::{Company, Damaged, Pruned};
+use super::{Dispatcher, Moment, Progress, verdict};
 use crate::id::WorkId;
 use crate::plan::{Applied, Claim, Claimed, Command, Note, Prune, Refusal, Room, SuspectsAllowed};
 use crate::record::Lane;
@@ -63,7 +63,8 @@ impl Dispatcher {
     /// Old work goes when there is time for that: not before the first claim, and not while the manager leaves.
     fn prune(&mut self) -> Option<Prune> {
         let now = self.moment();
-        if self.runs() && self.warm { self.keeper.command(now) } else { None }
+        let company = if self.ends.is_empty() { Company::Nothing } else { Company::Ends };
+        if self.runs() && self.warm { self.keeper.command(now, company) } else { None }
     }
 
     pub(super) fn moment(&self) -> Moment {
@@ -143,18 +144,29 @@ impl Dispatcher {
         for unit in units {
             match self.core.store.transact(vec![unit.clone()]).await {
                 Ok(answers) => self.on_answers(vec![unit], answers),
+                Err(error)
+                    if error.kind() == StoreErrorKind::Corrupted && matches!(unit.command, Command::Prune(_)) =>
+                {
+                    self.on_damaged_prune(&error);
+                }
                 Err(error) if error.kind() == StoreErrorKind::Corrupted => {
                     tracing::error!(command = ?unit.command, %error, "can't be written, since a row that it needs is damaged");
                     self.core.health.failed(&error);
                     self.forget(&unit.command);
-                    match unit.command {
-                        Command::Claim(_) => self.failed(vec![unit], &error),
-                        Command::Prune(_) => self.keeper.give_up(self.moment()),
-                        _ => {}
+                    if let Command::Claim(_) = unit.command {
+                        self.failed(vec![unit], &error);
                     }
                 }
                 Err(error) => self.failed(vec![unit], &error),
             }
+        }
+    }
+
+    /// A pass finds a way around what is damaged, step by step, and only the end of that is news.
+    fn on_damaged_prune(&mut self, error: &StoreError) {
+        if self.keeper.on_damage(error, self.moment()) == Progress::Over {
+            tracing::error!(%error, "finished work can't be deleted, since what lists it is damaged; it is tried again later");
+            self.core.health.failed(error);
         }
     }
 
@@ -203,7 +215,12 @@ impl Dispatcher {
             (Command::Drain, Ok(Applied::Drained { again })) => self.cascade = again,
             (Command::Prune(_), Ok(Applied::Pruned { count, stored, next, next_due, .. })) => {
                 let now = self.moment();
-                self.keeper.on_pruned(Pruned { count, stored, next, next_due }, now);
+                if let Some(Damaged { id, error }) =
+                    self.keeper.on_pruned(Pruned { count, stored, next, next_due }, now)
+                {
+                    tracing::error!(%id, ?error, "finished work is damaged and stays; the others go");
+                    error.iter().for_each(|error| self.core.health.failed(error));
+                }
             }
             (Command::Note(_), Ok(_)) => {}
             (Command::Note(note), Err(_)) => {

@@ -5,8 +5,9 @@ use std::fmt;
 
 use super::refused::counted;
 use super::{EnqueueError, WorkManager, enqueue};
+use crate::dispatcher::{Progress, Walk};
 use crate::id::WorkId;
-use crate::plan::{Applied, Cancel, Command, Prune, Refusal, Retention, UpdateResult};
+use crate::plan::{Applied, Cancel, Command, Refusal, Retention, UpdateResult};
 use crate::query::WorkSelector;
 use crate::request::{ErasedRequest, PeriodicRequest, Request, RequestDraft};
 use crate::store::{StoreError, StoreErrorKind, UnitResult};
@@ -105,7 +106,9 @@ impl WorkManager {
             Ok(Applied::Updated(result)) => Ok(result),
             Ok(other) => Err(UpdateError::Store(broken(&other))),
             Err(ActionError::Refused(refusal)) => Err(UpdateError::Refused(refusal)),
-            Err(ActionError::Store { error, .. }) => Err(UpdateError::Store(error)),
+            Err(ActionError::Store { error, .. } | ActionError::Damaged { error, .. }) => {
+                Err(UpdateError::Store(error))
+            }
         }
     }
 
@@ -117,34 +120,47 @@ impl WorkManager {
     /// asked for its output any more. Works are deleted in bounded commits, so they may be seen in part.
     ///
     /// # Errors
-    /// [`ActionError`], which says how many were deleted before it.
+    /// [`ActionError`], which says how many were deleted before it. What is damaged stays: the others are deleted all the same,
+    /// and [`ActionError::Damaged`] says at the end what is left. Where not even the list of finished works can be read, it is
+    /// [`ActionError::Store`].
     pub async fn prune(&self) -> Result<usize, ActionError> {
         let (mut total, mut before) = (0, None);
         loop {
-            let (deleted, bound) = self.prune_pass(before, total).await?;
-            total += deleted;
+            let walk = self.prune_pass(before, total).await?;
+            total += walk.deleted;
             // Work with very many dependents goes after them, and those may have gone in this pass.
-            if deleted == 0 {
-                return Ok(total);
+            if walk.deleted > 0 {
+                before = walk.before;
+                continue;
             }
-            before = Some(bound);
+            return match walk.error.filter(|_| !walk.damaged.is_empty()) {
+                Some(error) => Err(ActionError::Damaged { error, works: walk.damaged, done: total }),
+                None => Ok(total),
+            };
         }
     }
 
     /// Goes once through the finished works that were born before `before`, or before now.
-    async fn prune_pass(&self, mut before: Option<u64>, done: usize) -> Result<(usize, u64), ActionError> {
-        let (mut total, mut after) = (0, None);
+    async fn prune_pass(&self, before: Option<u64>, done: usize) -> Result<Walk, ActionError> {
+        let mut walk = Walk::new(Retention::Nothing, before);
         loop {
-            let command = Command::Prune(Prune { keep: Retention::Nothing, before, after });
-            match self.act(command, done + total).await? {
-                Applied::Pruned { count, before: bound, next, .. } => {
-                    total += count;
-                    if next.is_none() {
-                        return Ok((total, bound));
-                    }
-                    (before, after) = (Some(bound), next);
+            let done = done + walk.deleted;
+            let progress = match self.act(Command::Prune(walk.command()), done).await {
+                Ok(Applied::Pruned { count, before, next, .. }) => {
+                    walk.before = Some(before);
+                    walk.on_pruned(count, next)
                 }
-                other => return Err(ActionError::answered(&other, done + total)),
+                Ok(other) => return Err(ActionError::answered(&other, done)),
+                Err(ActionError::Store { error, .. }) if error.kind() == StoreErrorKind::Corrupted => {
+                    match walk.on_damage(&error) {
+                        Progress::Over => return Err(ActionError::Store { error, done }),
+                        Progress::GoesOn => Progress::GoesOn,
+                    }
+                }
+                Err(error) => return Err(error),
+            };
+            if progress == Progress::Over {
+                return Ok(walk);
             }
         }
     }
@@ -258,6 +274,15 @@ pub enum ActionError {
         /// Works that were done before.
         done: usize,
     },
+    /// Works that the store can't read were left as they are; all others are done.
+    Damaged {
+        /// What the store said to the last of them.
+        error: StoreError,
+        /// The works. A store that is full of them names the first 64, and what comes behind those is not done.
+        works: Vec<WorkId>,
+        /// Works that were done.
+        done: usize,
+    },
 }
 
 impl ActionError {
@@ -273,6 +298,11 @@ impl fmt::Display for ActionError {
             ActionError::Store { error, done } => {
                 write!(f, "the store failed after {}: {error}", counted(*done, "work"))
             }
+            ActionError::Damaged { error, works, done } => {
+                let works: Vec<String> = works.iter().map(WorkId::to_string).collect();
+                let done = counted(*done, "work");
+                write!(f, "{done} went, and damaged ones were left ({}): {error}", works.join(", "))
+            }
         }
     }
 }
@@ -282,7 +312,7 @@ impl Error for ActionError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             ActionError::Refused(refusal) => refusal.source(),
-            ActionError::Store { error, .. } => error.source(),
+            ActionError::Store { error, .. } | ActionError::Damaged { error, .. } => error.source(),
         }
     }
 }

@@ -56,6 +56,9 @@ pub const SELECT_LIMIT: usize = 1_000;
 /// The most finished works that one commit of a pruning looks at.
 pub const PRUNE_LIMIT: usize = 1_000;
 
+/// How long finished work is kept at the least, however little is to be kept: whoever waits for it gets to read its output.
+pub const PRUNE_GRACE: Duration = Duration::from_secs(60);
+
 /// The most numbers of one kind that one plan uses.
 pub const NUMBERS_A_PLAN: u64 = 65_536;
 
@@ -346,6 +349,20 @@ pub struct Prune {
     pub before: Option<u64>,
     /// Where the command before ended.
     pub after: Option<IndexKey>,
+    /// How far this command goes.
+    pub stride: Stride,
+}
+
+/// How many finished works one command of a pruning looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stride {
+    /// As many as a commit may.
+    #[default]
+    Full,
+    /// So many at the most, and one at the least: something behind `after` can't be read.
+    AtMost(usize),
+    /// None: it goes past the next one, of which nothing is loaded, since that is what can't be read.
+    PastOne,
 }
 
 /// Which finished work stays.
@@ -353,12 +370,15 @@ pub struct Prune {
 pub enum Retention {
     /// None.
     Nothing,
-    /// What asked for it, and of the rest what finished less than `age` ago, `count` works at the most.
+    /// What asked for it, and of the rest what finished less than `age` ago, `count` works at the most beside those that finished
+    /// less than `grace` ago.
     Recent {
         /// How long.
         age: Duration,
         /// How many.
         count: usize,
+        /// How long each is spared, however many there are.
+        grace: Duration,
     },
 }
 
@@ -516,7 +536,7 @@ pub enum Applied {
         stored: u64,
         /// Only works born before this number are meant.
         before: u64,
-        /// Where to go on; `None` when all has been looked at.
+        /// Where to go on; `None` when all has been looked at. After [`Stride::PastOne`] it is the entry of the work that was left.
         next: Option<IndexKey>,
         /// When the next finished work has been kept long enough, once all has been looked at.
         next_due: Option<Timestamp>,

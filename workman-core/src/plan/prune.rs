@@ -5,7 +5,7 @@
 
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, PRUNE_LIMIT, Plan, Prune, Retention};
+use super::{Applied, PRUNE_LIMIT, Plan, Prune, Retention, Stride};
 use crate::id::WorkId;
 use crate::record::{Standing, WorkRecord};
 use crate::store::index::standing_key;
@@ -21,31 +21,31 @@ const FIRST_DEPENDENTS: usize = 16;
 /// the deletion of one work would have no bound.
 const MORE_DEPENDENTS: usize = 4_096;
 
-/// How many works with more than a few dependents one commit looks at.
+/// Of how many works with more than a few dependents one commit looks at all of those.
 const WIDE_LIMIT: usize = 2;
 
 pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Plan, Halt> {
     let mut draft = Draft::new(view, now);
     let before = prune.before.unwrap_or(view.meta.next_seq);
-    let until = match prune.keep {
-        Retention::Nothing => Timestamp::MAX,
-        Retention::Recent { .. } => now,
-    };
-    let limit = look_limit(&draft, prune.keep);
-    let list = view.list(Want::Finished { until, after: prune.after.clone(), limit })?;
+    if prune.stride == Stride::PastOne {
+        let next = view.list(Want::FinishedEntry { after: prune.after.clone() })?.next.clone();
+        let stored = draft.meta.finished;
+        return Ok(draft.done(Applied::Pruned { count: 0, stored, before, next, next_due: None }));
+    }
+    let list = view.list(wanted(&draft, prune))?;
     view.require(list.ids.iter().filter_map(|id| first_dependents(view.works.get(id)?.as_ref()?)))?;
     let (mut count, mut wide) = (0, 0);
-    let (mut young, mut next) = (None, list.next.clone());
+    let (mut young, mut next): (Option<Timestamp>, _) = (None, list.next.clone());
     for id in &list.ids {
         let Some(record) = draft.work(*id)?.cloned() else { continue };
         match stays_until(&draft, &record, prune.keep) {
             Stays::No => {}
             Stays::Alone(at) => {
-                young.get_or_insert(at);
+                young = Some(young.map_or(at, |first| first.min(at)));
                 continue;
             }
             Stays::WithAllBehind(at) => {
-                young.get_or_insert(at);
+                young = Some(young.map_or(at, |first| first.min(at)));
                 next = None;
                 break;
             }
@@ -53,7 +53,7 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
         if record.seq >= before || draft.has_cascade(*id)? {
             continue;
         }
-        wide += usize::from(is_wide(&draft, &record)?);
+        wide += usize::from(needs_a_longer_look(&draft, &record)?);
         let awaited = is_awaited(&draft, &record)?;
         if !awaited {
             draft.delete(*id)?;
@@ -73,20 +73,28 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
     Ok(draft.done(Applied::Pruned { count, stored, before, next, next_due }))
 }
 
-/// How many works to look at. Where works finish all the time, there are a few too many again and again.
-fn look_limit(draft: &Draft<'_>, keep: Retention) -> usize {
-    match keep {
-        Retention::Recent { count, .. } if is_surplus(draft, count) => {
-            let surplus = usize::try_from(draft.meta.finished).map_or(usize::MAX, |finished| finished - count);
-            surplus.clamp(LEAST_CHUNK, PRUNE_LIMIT)
-        }
-        _ => PRUNE_LIMIT,
-    }
+/// The works to look at.
+fn wanted(draft: &Draft<'_>, prune: &Prune) -> Want {
+    let (until, limit) = match prune.keep {
+        Retention::Nothing => (Timestamp::MAX, PRUNE_LIMIT),
+        Retention::Recent { age, count, .. } => match surplus(draft, count) {
+            0 => (draft.now - age, PRUNE_LIMIT),
+            // The one behind the surplus says that the rest stays. Where works finish all the time, only a few go at a time.
+            surplus if prune.after.is_none() => (draft.now, surplus.saturating_add(1).clamp(LEAST_CHUNK, PRUNE_LIMIT)),
+            // What lies in front is waited for: the others are reached in long steps.
+            _ => (draft.now, PRUNE_LIMIT),
+        },
+    };
+    let limit = match prune.stride {
+        Stride::AtMost(most) => limit.min(most.max(1)),
+        Stride::Full | Stride::PastOne => limit,
+    };
+    Want::Finished { until, after: prune.after.clone(), limit }
 }
 
-/// Whether more finished works are stored than shall be.
-fn is_surplus(draft: &Draft<'_>, count: usize) -> bool {
-    usize::try_from(draft.meta.finished).map_or(true, |finished| finished > count)
+/// How many more finished works are stored than shall be.
+fn surplus(draft: &Draft<'_>, count: usize) -> usize {
+    usize::try_from(draft.meta.finished).unwrap_or(usize::MAX).saturating_sub(count)
 }
 
 /// Whether a work stays, and until when.
@@ -98,18 +106,21 @@ enum Stays {
 }
 
 fn stays_until(draft: &Draft<'_>, record: &WorkRecord, keep: Retention) -> Stays {
-    let (Retention::Recent { age, count }, Standing::Finished { at, .. }) = (keep, &record.standing) else {
+    let (Retention::Recent { age, count, grace }, Standing::Finished { at, .. }) = (keep, &record.standing) else {
         return Stays::No;
     };
     let until = *at + record.terms.retention + age;
+    let spared = until.min(*at + grace);
     if until <= draft.now {
         Stays::No
-    } else if !is_surplus(draft, count) {
+    } else if surplus(draft, count) == 0 {
         Stays::WithAllBehind(until)
-    } else if record.counts_as_finished() {
+    } else if !record.counts_as_finished() {
+        Stays::Alone(until)
+    } else if spared <= draft.now {
         Stays::No
     } else {
-        Stays::Alone(until)
+        Stays::WithAllBehind(spared)
     }
 }
 
@@ -119,20 +130,39 @@ pub(super) fn first_dependents(record: &WorkRecord) -> Option<Want> {
     record.rows.dependents.then_some(want)
 }
 
-/// Whether more depends on it directly than most works have.
-fn is_wide(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
-    first_dependents(record).map_or(Ok(false), |want| Ok(draft.view.list(want)?.next.is_some()))
+/// The works that depend on one directly.
+enum Dependents<'a> {
+    Few(&'a [WorkId]),
+    /// The first of them.
+    Many(&'a [WorkId]),
+}
+
+fn dependents<'a>(draft: &Draft<'a>, record: &WorkRecord) -> Result<Dependents<'a>, Halt> {
+    let Some(want) = first_dependents(record) else { return Ok(Dependents::Few(&[])) };
+    let list = draft.view.list(want)?;
+    Ok(if list.next.is_some() { Dependents::Many(&list.ids) } else { Dependents::Few(&list.ids) })
 }
 
 /// Whether something unfinished depends on this work directly, or so much that it goes later anyway.
 pub(super) fn is_awaited(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
-    let Some(want) = first_dependents(record) else { return Ok(false) };
-    let few = draft.view.list(want)?;
-    if few.next.is_none() {
-        return is_any_unfinished(draft, &few.ids);
+    match dependents(draft, record)? {
+        Dependents::Many(_) if needs_a_longer_look(draft, record)? => are_many_awaited(draft, record.id),
+        Dependents::Few(ids) | Dependents::Many(ids) => is_any_unfinished(draft, ids),
     }
-    let many = draft.view.list(Want::Dependents { of: record.id, after: None, limit: MORE_DEPENDENTS })?;
-    Ok(many.next.is_some() || is_any_unfinished(draft, &many.ids)?)
+}
+
+/// Whether its first dependents do not say that it is awaited, and there are more.
+fn needs_a_longer_look(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
+    match dependents(draft, record)? {
+        Dependents::Few(_) => Ok(false),
+        Dependents::Many(first) => Ok(!is_any_unfinished(draft, first)?),
+    }
+}
+
+/// Whether something unfinished depends on this work, or so much that it goes later anyway.
+fn are_many_awaited(draft: &Draft<'_>, of: WorkId) -> Result<bool, Halt> {
+    let list = draft.view.list(Want::Dependents { of, after: None, limit: MORE_DEPENDENTS })?;
+    Ok(list.next.is_some() || is_any_unfinished(draft, &list.ids)?)
 }
 
 /// Dependents that this very plan deletes have finished.

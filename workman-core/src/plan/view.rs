@@ -106,6 +106,11 @@ pub enum Want {
         /// How many at the most.
         limit: usize,
     },
+    /// The entry of the first finished work behind this one, without its record.
+    FinishedEntry {
+        /// This one.
+        after: Option<IndexKey>,
+    },
     /// All cascades, in line.
     Cascades,
 }

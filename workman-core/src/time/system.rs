@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::BoxFuture;
 
-use super::{Clock, LONGEST_SLEEP, Timestamp};
+use super::{Clock, LONGEST_REST, Timestamp};
 
 /// The machine's wall clock and monotonic clock.
 ///
@@ -48,7 +48,7 @@ impl Clock for SystemClock {
     }
 
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
-        let deadline = Instant::now() + length.min(LONGEST_SLEEP);
+        let deadline = Instant::now() + length.min(LONGEST_REST);
         Box::pin(Sleep { deadline, entry: None, timer: Arc::clone(&self.timer) })
     }
 }

@@ -9,7 +9,7 @@ use workman_core::data::{Codec, Payload};
 use workman_core::id::WorkId;
 use workman_core::plan::{
     Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, NextScheduleTime, Note, OpenLane, Prune,
-    Retention, Room, Settle, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
+    Retention, Room, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
 };
 use workman_core::policy::{
     Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OnInterruption, OutOfQuotaPolicy,
@@ -206,9 +206,13 @@ impl Workload {
     fn prune(&mut self) -> Command {
         let keep = match self.random.below(3) {
             0 => Retention::Nothing,
-            _ => Retention::Recent { age: Duration::from_secs(20), count: self.random.below(30) },
+            _ => Retention::Recent {
+                age: Duration::from_secs(20),
+                count: self.random.below(30),
+                grace: Duration::from_secs(5),
+            },
         };
-        Command::Prune(Prune { keep, before: None, after: None })
+        Command::Prune(Prune { keep, before: None, after: None, stride: Stride::Full })
     }
 
     fn work(&mut self, prerequisites: Vec<WorkId>, name: Option<Arc<str>>, schedule: Schedule) -> NewWork {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use workman_core::plan::{Applied, Cancel, Command, NewWork, NextScheduleTime, Prune, Retention};
+use workman_core::plan::{Applied, Cancel, Command, NewWork, NextScheduleTime, Prune, Retention, Stride};
 use workman_core::policy::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
 use workman_core::query::{PageRequest, WorkSelector};
 use workman_core::record::{InputShape, Lane, Schedule, Urgency};
@@ -41,7 +41,7 @@ fn prune<F: StoreFactory>(bench: &Bench<'_, F>, keep: Retention) -> (usize, usiz
     loop {
         commands += 1;
         assert!(commands < 1_000, "C12: a list of finished work never ends");
-        match bench.done(Command::Prune(Prune { keep, before, after })) {
+        match bench.done(Command::Prune(Prune { keep, before, after, stride: Stride::Full })) {
             Applied::Pruned { count, before: bound, next: Some(next), .. } => {
                 total += count;
                 (before, after) = (Some(bound), Some(next));
@@ -71,7 +71,7 @@ pub fn c12_finished_work_comes_by_the_time_that_it_asked_for<F: StoreFactory>(fa
     let start = bench.wall();
     let kept = |number: u128, minutes: u32| work(number).terms(|terms| terms.retention = MINUTE * minutes);
     finish(&bench, [kept(1, 30), kept(2, 10), kept(3, 20), kept(4, 10)]);
-    let keep = Retention::Recent { age: Duration::ZERO, count: usize::MAX };
+    let keep = Retention::Recent { age: Duration::ZERO, count: usize::MAX, grace: Duration::ZERO };
     for (minute, left) in [(10, vec![1, 3]), (20, vec![1]), (30, vec![])] {
         bench.set_wall(start + MINUTE * minute - Duration::from_millis(1));
         let (count, _, next_due) = prune(&bench, keep);

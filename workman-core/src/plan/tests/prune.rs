@@ -1,9 +1,11 @@
 //! Pruning: which finished work goes, in which order, and what it costs.
 
-use super::super::{Prune, Retention};
+use super::super::{Prune, Retention, Stride};
 use super::*;
 use crate::record::Meta;
+use crate::store::index::standing_key;
 
+const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Prunes until all was looked at. Answers how many works went, in how many commands, and when there is more to do.
@@ -11,7 +13,7 @@ fn prune(house: &mut House, keep: Retention) -> (usize, usize, Option<Timestamp>
     let (mut total, mut commands, mut before, mut after) = (0, 0, None, None);
     loop {
         commands += 1;
-        let command = Command::Prune(Prune { keep, before, after });
+        let command = Command::Prune(Prune { keep, before, after, stride: Stride::Full });
         let Applied::Pruned { count, before: bound, next, next_due, .. } = house.done(&command) else { panic!() };
         total += count;
         match next {
@@ -22,7 +24,7 @@ fn prune(house: &mut House, keep: Retention) -> (usize, usize, Option<Timestamp>
 }
 
 fn recent(age: Duration, count: usize) -> Retention {
-    Retention::Recent { age, count }
+    Retention::Recent { age, count, grace: Duration::ZERO }
 }
 
 fn meta(house: &House) -> Meta {
@@ -142,13 +144,76 @@ fn of_too_many_the_oldest_go_and_those_that_asked_to_be_kept_stay() {
 }
 
 #[test]
+fn of_too_many_those_stay_that_finished_less_than_the_grace_ago_to_the_millisecond() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    let keep = |count| Retention::Recent { age: DAY, count, grace: MINUTE };
+    let start = house.now;
+    for number in 1..=4 {
+        finish(&mut house, epoch, [number]);
+        house.advance(20 * SECOND);
+    }
+    house.advance(40 * SECOND - Duration::from_millis(1));
+    assert_eq!(prune(&mut house, keep(2)), (2, 1, Some(start + DAY + 40 * SECOND)), "2 was enough");
+    assert_eq!(prune(&mut house, keep(0)), (1, 1, Some(start + 2 * MINUTE)), "3 has had its minute, 4 has not");
+    house.advance(Duration::from_millis(1));
+    assert_eq!((prune(&mut house, keep(0)), ids(&house)), ((1, 1, None), vec![]));
+}
+
+#[test]
+fn what_has_its_time_behind_it_is_found_without_looking_at_the_rest() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    finish(&mut house, epoch, 1..=3);
+    let first = house.now;
+    house.advance(HOUR);
+    finish(&mut house, epoch, 4..=6);
+    house.advance(DAY - HOUR);
+    let command = Prune { keep: recent(DAY, 100), before: None, after: None, stride: Stride::Full };
+    let until = first;
+    let wanted = super::super::Want::Finished { until, after: None, limit: 1_000 };
+    assert_eq!(house.scopes(&Command::Prune(command))[0], Scope::from([wanted]), "only what ended until then");
+    assert_eq!(prune(&mut house, recent(DAY, 100)), (3, 1, Some(first + HOUR + DAY)));
+}
+
+#[test]
+fn a_stride_bounds_what_is_looked_at_and_one_goes_past_a_work_unseen() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    finish(&mut house, epoch, 1..=5);
+    let command = |after, stride| Command::Prune(Prune { keep: Retention::Nothing, before: None, after, stride });
+    let Applied::Pruned { count: 2, next, .. } = house.done(&command(None, Stride::AtMost(2))) else { panic!() };
+    let scopes = house.scopes(&command(next.clone(), Stride::PastOne));
+    assert!(!scopes.iter().flatten().any(|want| matches!(want, super::super::Want::Work(_))), "{scopes:?}");
+    let Applied::Pruned { count: 0, next, stored: 3, .. } = house.done(&command(next, Stride::PastOne)) else {
+        panic!()
+    };
+    assert_eq!(next.as_ref().map(IndexKey::id), Some(id(3)));
+    house.done(&command(next, Stride::Full));
+    assert_eq!(ids(&house), [3]);
+    let none = house.done(&command(Some(standing_key(&house.record(3))), Stride::PastOne));
+    assert!(matches!(none, Applied::Pruned { next: None, .. }), "there is nothing behind it");
+}
+
+#[test]
+fn a_long_way_past_works_that_are_waited_for_is_gone_in_long_steps() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    finish(&mut house, epoch, 1..=150);
+    house.enqueue([work(1_000).after(1..=75).delay(HOUR), work(1_001).after(76..=150).delay(HOUR)]);
+    finish(&mut house, epoch, 901..=902);
+    let (count, commands, _) = prune(&mut house, recent(DAY, 150));
+    assert_eq!((count, commands), (2, 2));
+}
+
+#[test]
 fn work_that_was_born_after_the_first_command_is_not_meant() {
     let mut house = House::new();
     let epoch = house.attach();
     finish(&mut house, epoch, [1]);
     let before = Some(meta(&house).next_seq);
     finish(&mut house, epoch, [2]);
-    let command = Command::Prune(Prune { keep: Retention::Nothing, before, after: None });
+    let command = Command::Prune(Prune { keep: Retention::Nothing, before, after: None, stride: Stride::Full });
     assert!(matches!(house.done(&command), Applied::Pruned { count: 1, next: None, .. }));
     assert_eq!(ids(&house), [2]);
 }
@@ -227,8 +292,9 @@ fn a_few_too_many_are_found_without_looking_at_many_works() {
     let mut house = House::new();
     let epoch = house.attach();
     finish(&mut house, epoch, 1..=40);
-    for (count, limit) in [(40, 1_000), (39, 16), (24, 16), (20, 20), (0, 40)] {
-        let scopes = house.scopes(&Command::Prune(Prune { keep: recent(DAY, count), before: None, after: None }));
+    for (count, limit) in [(40, 1_000), (39, 16), (25, 16), (20, 21), (0, 41)] {
+        let prune = Prune { keep: recent(DAY, count), before: None, after: None, stride: Stride::Full };
+        let scopes = house.scopes(&Command::Prune(prune));
         let limit_of = |want: &super::super::Want| match want {
             super::super::Want::Finished { limit, .. } => Some(*limit),
             _ => None,

@@ -1,6 +1,6 @@
 //! A seeded walk through all commands: the invariants hold after each, and every move is legal.
 
-use super::super::{Prune, Retention};
+use super::super::{Prune, Retention, Stride};
 use super::*;
 use crate::policy::{OnInterruption, OutOfQuotaPolicy};
 use crate::record::ParkReason;
@@ -149,9 +149,13 @@ impl Walker {
     fn prune(&mut self) {
         let keep = match self.dice.roll(3) {
             0 => Retention::Nothing,
-            _ => Retention::Recent { age: self.dice.seconds(900), count: usize::try_from(self.dice.roll(40)).unwrap() },
+            _ => Retention::Recent {
+                age: self.dice.seconds(900),
+                count: usize::try_from(self.dice.roll(40)).unwrap(),
+                grace: self.dice.seconds(90),
+            },
         };
-        self.house.done(&Command::Prune(Prune { keep, before: None, after: None }));
+        self.house.done(&Command::Prune(Prune { keep, before: None, after: None, stride: Stride::Full }));
     }
 
     fn claim(&mut self) {

@@ -63,6 +63,13 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
             load_selected(rows, want, selector, *before, after.as_ref(), *limit, view)
         }
         Want::Finished { until, after, limit } => load_finished(rows, want, *until, after.as_ref(), *limit, view),
+        Want::FinishedEntry { after } => {
+            let keys = rows.scan(&IndexRange::finished().after(after.clone()), 1)?;
+            let list =
+                List { ids: keys.iter().map(IndexKey::id).collect(), next: keys.last().cloned(), next_due: None };
+            view.lists.insert(want.clone(), list);
+            Ok(())
+        }
         Want::Cascades => load_cascades(rows, view),
     }
 }
