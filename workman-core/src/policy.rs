@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::id::WorkId;
-use crate::time;
 
 /// How the delay grows from one failed attempt to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,8 +53,8 @@ impl Backoff {
         Backoff { policy, delay, ceiling: Self::DEFAULT_CEILING, jitter: 0 }
     }
 
-    /// Shortens each delay by a random part of up to `percent` of it (a request with more than 100 is refused), so that what failed together is not
-    /// tried again together. 50 is what is called equal jitter and 100 full jitter in
+    /// Shortens each delay by a random part of up to `percent` of it, so that what failed together is not tried again
+    /// together. A request with more than 100 is refused. 50 is what is called equal jitter and 100 full jitter in
     /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>. The part follows from the id of the
     /// work and the attempt, so it is the same whenever it is computed.
     #[must_use]
@@ -117,9 +116,9 @@ impl Backoff {
         self.less_jitter(self.delay_after(failures), id, failures)
     }
 
-    /// The wait of this work where its worker's own function says this much.
+    /// The wait of this work where its worker's own function says this much, in whole milliseconds as all that is stored.
     pub(crate) fn own_delay_of(&self, id: WorkId, failures: u32, said: Duration) -> Duration {
-        self.less_jitter(time::in_whole_millis(said.min(self.ceiling)), id, failures)
+        self.less_jitter(said.min(self.ceiling), id, failures)
     }
 
     fn less_jitter(&self, delay: Duration, id: WorkId, failures: u32) -> Duration {

@@ -11,8 +11,8 @@ use futures::stream::{self, Stream};
 use support::{Bystanders, MINUTE};
 use workman_core::runtime::block_on;
 use workman_core::{
-    Completer, Enqueued, ExistingWorkPolicy, MemoryStore, OutputError, ThreadRuntime, WorkContext, WorkError, WorkId,
-    WorkManager, WorkState, worker,
+    Completer, Enqueued, ExistingWorkPolicy, Explanation, MemoryStore, OutputError, ThreadRuntime, WorkContext,
+    WorkError, WorkId, WorkManager, WorkQuery, WorkState, worker,
 };
 use workman_testing::TestDriver;
 
@@ -107,7 +107,7 @@ fn dep_8_a_worker_that_appends_to_its_own_name_and_awaits_that_is_refused() {
             heard.starts_with(&format!("deadlock: work {id} of worker \"{worker}\" waits for the output of ")),
             "{heard}"
         );
-        let appended = test.query(workman_core::WorkQuery::tag("step"));
+        let appended = test.query(WorkQuery::tag("step"));
         assert_eq!(appended.iter().map(|info| info.state).collect::<Vec<_>>(), [WorkState::Succeeded]);
         bystanders.are_untouched(&test);
     }
@@ -209,4 +209,37 @@ fn a_second_manager_on_the_same_store_sees_the_same_circle() {
     let work = block_on(runs.enqueue(awaits_elsewhere::request())).unwrap();
     let heard = block_on(work.output()).unwrap();
     assert!(heard.starts_with("deadlock"), "{heard}");
+}
+
+#[worker]
+async fn child() -> u32 {
+    3
+}
+
+#[worker]
+async fn parent(#[state] desk: Desk) -> Result<u32, WorkError> {
+    let manager = desk.take();
+    let child = manager.enqueue(child::request()).await?;
+    desk.give(manager);
+    Ok(child.output().await?)
+}
+
+#[test]
+fn work_that_a_worker_awaits_while_it_holds_the_last_slot_is_said_to_have_none() {
+    let desk = Desk::default();
+    let mut limits = TestDriver::default_limits();
+    limits.async_slots = 1;
+    let test = TestDriver::new().limits(limits).state(desk.clone());
+    desk.give(test.manager());
+    let parent = test.enqueue(parent::request().timeout(MINUTE).max_attempts(1));
+    test.run_until_idle();
+    let child = test.query(WorkQuery::tag("child")).remove(0).id;
+    assert_eq!((test.state_of(parent), test.explain(child)), (WorkState::Running, Explanation::NoSlot));
+    test.advance(2 * MINUTE);
+    assert_eq!(
+        (test.state_of(parent), test.output::<u32>(child)),
+        (WorkState::Failed, 3),
+        "the timeout frees the slot"
+    );
+    drop(desk.take());
 }

@@ -245,7 +245,7 @@ fn wait(test: &TestDriver, id: WorkId) -> u64 {
 }
 
 #[test]
-fn bo_2_a_backoff_function_of_the_worker_is_asked_after_each_failed_attempt_timeouts_included() {
+fn bo_2_a_backoff_function_of_the_worker_counts_after_each_failed_attempt_timeouts_included() {
     let test = TestDriver::new();
     let id = test.enqueue(grows::request(1));
     test.run_until_idle();

@@ -101,7 +101,7 @@ use attr::Options;
 /// | `permanent = MailError::is_permanent` | which errors fail work for good: a `fn(&E) -> bool` |
 /// | `on_death = fail`, `on_death = park` | what a death of the process does to running work |
 /// | `backoff = Backoff::linear(Duration::from_secs(10))` | how long work waits after a failed attempt: a constant expression |
-/// | `backoff_fn = my_backoff` | the same by a function of your own, `fn(failed_attempts: u32) -> Duration`; `backoff` has the ceiling then |
+/// | `backoff_fn = my_backoff` | the same by a function of your own, `fn(failed_attempts: u32) -> Duration`; `backoff` has the ceiling and the jitter then |
 /// | `timeout = Duration::from_secs(60)` | how long an attempt may take; one that takes longer is a failed attempt |
 /// | `priority = 5` | which ready work runs first: an `i8` |
 /// | `constraints = Constraints::new().requires_charging()` | when work may run: a constant expression |

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The least that a request may ask for. What is less is raised to it, with a warning in the log, as Android does.
 ///
 /// There are none unless `Limits::minimums` says so, and then only nonsense is refused: a period of no length, a flex longer than
-/// its interval. With [`android`](Self::android) that is raised or cut too.
+/// its interval, a backoff of zero. With [`android`](Self::android) that is raised or cut too.
 ///
 /// ```
 /// use std::time::Duration;

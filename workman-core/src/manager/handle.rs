@@ -87,6 +87,13 @@ impl<O: DeserializeOwned> WorkHandle<O> {
     /// A worker that waits for its own work here, or for work that comes after its own, is told so instead of waiting for
     /// ever. That is seen where the worker itself waits, in its call or its future; not in another thread or task.
     ///
+    /// A worker that waits here keeps its slot. If workers that wait hold all slots of a kind (`Limits::async_slots`,
+    /// `Limits::blocking_slots`) and the works that they wait for need slots of that kind too, none of them ever runs, and nobody
+    /// is told: `explain` says of the awaited work that it is ready and has no slot
+    /// ([`Explanation::NoSlot`](crate::manager::Explanation::NoSlot)). Work that needs the output of other work does better as its
+    /// dependent: [`then`](Self::then), or a chain. It takes the output with `#[prerequisite]` and no slot before that is there.
+    /// Where a worker must wait nevertheless, its work and the awaited one are of different kinds, or it has a timeout.
+    ///
     /// # Errors
     /// See [`OutputError`].
     pub async fn output(&self) -> Result<O, OutputError> {

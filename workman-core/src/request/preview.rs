@@ -18,7 +18,7 @@ impl RequestDraft {
         // Where the function panics, the wait is what it would be without it, as after a run.
         let asked = |failures| own.and_then(|delay_after| catch_unwind(|| delay_after(failures)).ok());
         let delay = |failures| match asked(failures) {
-            Some(said) => backoff.own_delay_of(self.id, failures, said),
+            Some(said) => backoff.own_delay_of(self.id, failures, in_whole_millis(said)),
             None => backoff.delay_of(self.id, failures),
         };
         (1..=u32::MAX).take(count).map(delay).collect()

@@ -7,6 +7,7 @@ use super::WorkerDef;
 use crate::limits::Limits;
 use crate::plan::Claimed;
 use crate::policy::{BackoffPolicy, OnInterruption};
+use crate::time::in_whole_millis;
 
 /// How long the work waits after this run, where that is for its worker's own function to say.
 ///
@@ -28,7 +29,10 @@ impl OwnWaits {
             return OwnWaits::default();
         };
         let wait_after = |failures: u32| match catch_unwind(|| backoff_fn(failures)) {
-            Ok(said) => Some(backoff.own_delay_of(record.id, failures, said.max(limits.minimums.backoff))),
+            Ok(said) => {
+                let said = in_whole_millis(said).max(limits.minimums.backoff);
+                Some(backoff.own_delay_of(record.id, failures, said))
+            }
             Err(_) => {
                 let worker = &*claimed.spec.worker;
                 tracing::error!(worker, failures, "the worker's backoff function panicked; the wait doubles instead");

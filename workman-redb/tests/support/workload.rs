@@ -293,6 +293,9 @@ impl Workload {
             4 => End::Failed { error, advice: Advice::ByPolicy },
             5 => End::Failed { error, advice: Advice::Never },
             6 => End::Snoozed { delay: Duration::from_millis(self.random.below(3000) as u64) },
+            7 if fence % 2 == 0 => {
+                End::HeldBack { reason: StopReason::ConstraintConnectivity, delay: Duration::from_millis(700) }
+            }
             7 => End::Interrupted { reason: StopReason::ConstraintConnectivity },
             _ => End::Unrunnable { why: ParkReason::Undecodable { message: "argument `to` is missing".into() } },
         };
