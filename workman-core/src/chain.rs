@@ -25,6 +25,9 @@ pub use shape::{Bodies, Drafts};
 
 use link::Link;
 
+/// How many works of a chain `Debug` names.
+const SHOWN_WORKERS: usize = 16;
+
 /// Works that come after each other. Nothing is stored before [`enqueue`](Self::enqueue), and then all of it at once.
 ///
 /// A clone shares what is there already, so a chain may go on in several ways from one point and come together again:
@@ -42,6 +45,8 @@ pub struct Chain<S> {
 struct Body {
     naming: Naming,
     tip: Option<Arc<Link>>,
+    /// How many steps come after each other in it, those aside that are stored already.
+    steps: usize,
     /// What is wrong with it; `enqueue` says so.
     problem: Option<EnqueueError>,
 }
@@ -54,14 +59,17 @@ impl<S> Clone for Chain<S> {
 
 impl<S> fmt::Debug for Chain<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let last = self.body.tip.as_ref().map_or(0, |tip| tip.last().len());
-        f.debug_struct("Chain").field("last_step", &last).field("problem", &self.body.problem).finish_non_exhaustive()
+        let Body { naming, tip, steps, problem } = &self.body;
+        let workers = tip.as_ref().map(|tip| tip.workers(SHOWN_WORKERS)).unwrap_or_default();
+        let mut shown = f.debug_struct("Chain");
+        shown.field("name", &naming.name()).field("steps", steps).field("workers", &workers).field("problem", problem);
+        shown.finish_non_exhaustive()
     }
 }
 
 impl Chain<Start> {
     pub(crate) fn new(manager: WorkManager) -> Self {
-        Chain { manager, body: Body { naming: Naming::None, tip: None, problem: None }, shape: PhantomData }
+        Chain { manager, body: Body { naming: Naming::None, tip: None, steps: 0, problem: None }, shape: PhantomData }
     }
 
     pub(crate) fn unique(mut self, name: Arc<str>, policy: ExistingWorkPolicy) -> Self {
@@ -75,15 +83,16 @@ impl<S> Chain<S> {
     /// side (`[a, b]` or a `Vec`), or a tuple of requests of different workers.
     pub fn then<N: Step<S>>(self, step: N) -> Chain<N::Shape> {
         let Drafts(drafts) = step.into_drafts();
-        let Chain { manager, body: Body { naming, tip, problem }, .. } = self;
-        let problem = problem.or_else(|| drafts.is_empty().then_some(EnqueueError::Empty));
-        let body = Body { naming, tip: Some(Link::step(tip, drafts)), problem };
+        let Chain { manager, body: Body { naming, tip, steps, problem }, .. } = self;
+        let step = steps + 1;
+        let problem = problem.or_else(|| drafts.is_empty().then_some(EnqueueError::EmptyStep { step }));
+        let body = Body { naming, tip: Some(Link::step(tip, drafts)), steps: step, problem };
         Chain { manager, body, shape: PhantomData }
     }
 
     /// Goes on behind works that are stored.
     fn behind(manager: WorkManager, naming: Naming, stored: Arc<Link>) -> Self {
-        Chain { manager, body: Body { naming, tip: Some(stored), problem: None }, shape: PhantomData }
+        Chain { manager, body: Body { naming, tip: Some(stored), steps: 0, problem: None }, shape: PhantomData }
     }
 }
 
@@ -94,7 +103,7 @@ impl<S: Shape> Chain<S> {
     /// # Errors
     /// See [`EnqueueError`]. Nothing of the chain is stored then, unless the error is indeterminate.
     pub async fn enqueue(self) -> Result<EnqueuedChain<S>, EnqueueError> {
-        let Body { naming, tip, problem } = self.body;
+        let Body { naming, tip, problem, .. } = self.body;
         let (Some(tip), None) = (tip, &problem) else {
             return Err(problem.unwrap_or(EnqueueError::Empty));
         };
@@ -150,12 +159,13 @@ impl WorkManager {
     /// ```
     pub fn combine<B: Branches>(&self, branches: B) -> Chain<B::Shape> {
         let Bodies(bodies) = branches.into_bodies();
-        let mut joint = Body { naming: Naming::None, tip: None, problem: None };
+        let mut joint = Body { naming: Naming::None, tip: None, steps: 0, problem: None };
         if bodies.is_empty() {
             joint.problem = Some(EnqueueError::Empty);
         }
         let mut tips = Vec::with_capacity(bodies.len());
-        for Body { naming, tip, problem } in bodies {
+        for Body { naming, tip, steps, problem } in bodies {
+            joint.steps = joint.steps.max(steps);
             joint.problem = joint.problem.or(problem);
             match joint.naming.joined_with(naming) {
                 Ok(naming) => joint.naming = naming,

@@ -108,6 +108,8 @@ pub enum ExpeditedState {
     FellBack,
     /// It has run already, and retries are never expedited.
     Used,
+    /// The budget was spent before it ran, so it was cancelled, as it asked for.
+    Dropped,
 }
 
 impl fmt::Display for ExpeditedState {
@@ -116,6 +118,7 @@ impl fmt::Display for ExpeditedState {
             ExpeditedState::Granted => "expedited",
             ExpeditedState::FellBack => "ordinary, since the budget of expedited work was spent",
             ExpeditedState::Used => "ordinary, since only the first run is expedited",
+            ExpeditedState::Dropped => "dropped, since the budget of expedited work was spent",
         })
     }
 }

@@ -12,7 +12,8 @@ pub use minimums::WorkManagerLimits;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Encoded input or output of one work.
+    /// Encoded input or output of one work. Payloads are JSON, in which a `Vec<u8>` is a list of numbers of about four bytes each:
+    /// give the path of a file, or bytes as text.
     pub payload: usize,
     /// Encoded progress or checkpoint of one work.
     pub progress: usize,
@@ -30,9 +31,10 @@ pub struct Limits {
     pub edges: usize,
     /// Outputs of all prerequisites of one work together, read when it starts.
     pub prerequisites: usize,
-    /// Async workers running at once.
+    /// Async workers running at once. With 0 none ever runs here: their work waits, and `explain` says that there is no slot.
+    /// Expedited work has slots of its own (`expedited_slots`).
     pub async_slots: usize,
-    /// Blocking workers running at once.
+    /// Blocking workers running at once. With 0 none ever runs here, as with `async_slots`.
     pub blocking_slots: usize,
     /// How long a stopped worker may take to end before it is dropped (async) or abandoned (blocking).
     pub grace: Duration,
@@ -46,7 +48,8 @@ pub struct Limits {
     /// [`PRUNE_GRACE`](crate::plan::PRUNE_GRACE) (a minute) ago: that is long enough to read all outputs of one call, of which there may
     /// be more ([`works`](Self::works)).
     pub retained: usize,
-    /// How long expedited work may run in all within 24 hours ([`EXPEDITED_WINDOW`](crate::policy::EXPEDITED_WINDOW)).
+    /// How long expedited work may run in all within 24 hours ([`EXPEDITED_WINDOW`](crate::policy::EXPEDITED_WINDOW)). A run
+    /// counts once it is over; one that died with its process does not.
     pub expedited_budget: Duration,
     /// Slots of each kind (async, blocking) that are kept free for expedited work, beside the others.
     pub expedited_slots: usize,

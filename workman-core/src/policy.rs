@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::id::WorkId;
+use crate::time;
 
 /// How the delay grows from one failed attempt to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,8 +12,8 @@ pub enum BackoffPolicy {
     Linear,
     /// The delay doubled for each failed attempt after the first.
     Exponential,
-    /// What the worker's own function says (`#[worker(backoff_fn = ..)]`), asked after each failed attempt. Where that function
-    /// can't be asked, for the wait of a suspect and in a build that lacks it, exponential.
+    /// What the worker's own function says (`#[worker(backoff_fn = ..)]`) for each failed attempt, no more than the ceiling and
+    /// less the jitter. Where that function can't be asked, for the wait of a suspect and in a build that lacks it, exponential.
     Custom,
 }
 
@@ -53,13 +54,13 @@ impl Backoff {
         Backoff { policy, delay, ceiling: Self::DEFAULT_CEILING, jitter: 0 }
     }
 
-    /// Shortens each delay by a random part of up to `percent` of it (100 at the most), so that what failed together is not
+    /// Shortens each delay by a random part of up to `percent` of it (a request with more than 100 is refused), so that what failed together is not
     /// tried again together. 50 is what is called equal jitter and 100 full jitter in
     /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>. The part follows from the id of the
     /// work and the attempt, so it is the same whenever it is computed.
     #[must_use]
     pub const fn jitter(mut self, percent: u8) -> Self {
-        self.jitter = if percent > 100 { 100 } else { percent };
+        self.jitter = percent;
         self
     }
 
@@ -113,8 +114,16 @@ impl Backoff {
     /// The wait of this work after its `failures`-th failed attempt, in whole milliseconds.
     #[must_use]
     pub fn delay_of(&self, id: WorkId, failures: u32) -> Duration {
-        let delay = self.delay_after(failures);
-        let most = delay.as_millis() * u128::from(self.jitter) / 100;
+        self.less_jitter(self.delay_after(failures), id, failures)
+    }
+
+    /// The wait of this work where its worker's own function says this much.
+    pub(crate) fn own_delay_of(&self, id: WorkId, failures: u32, said: Duration) -> Duration {
+        self.less_jitter(time::in_whole_millis(said.min(self.ceiling)), id, failures)
+    }
+
+    fn less_jitter(&self, delay: Duration, id: WorkId, failures: u32) -> Duration {
+        let most = delay.as_millis() * u128::from(self.jitter.min(100)) / 100;
         let part = u128::from(mix(id, failures)) * most / u128::from(u64::MAX);
         delay.saturating_sub(Duration::from_millis(u64::try_from(part).unwrap_or(u64::MAX)))
     }
@@ -150,7 +159,8 @@ impl Default for Backoff {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ExistingWorkPolicy {
-    /// The old work stays and the new request is dropped, if any old work is enqueued or running.
+    /// The old work stays and the new request is dropped, if any old work is enqueued or running. If none is, all of the old is
+    /// deleted and the new takes the name.
     Keep,
     /// The old work is stopped and deleted, and the new takes the name.
     Replace,
@@ -167,7 +177,8 @@ pub enum ExistingWorkPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ExistingPeriodicWorkPolicy {
-    /// The old work stays as it is.
+    /// The old work stays as it is and the new request is dropped, if the old is enqueued or running. Old work that has finished
+    /// (a schedule ends by being cancelled) is deleted, and the new takes the name.
     Keep,
     /// The old work keeps its id, its place in the period and its counters, and takes everything else from the request.
     /// The policy to use at every start of a program.

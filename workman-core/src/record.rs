@@ -378,7 +378,10 @@ impl fmt::Display for ParkReason {
             ParkReason::Undecodable { message } => write!(f, "input does not decode: {message}"),
             ParkReason::Poisoned { deaths } => write!(f, "poisoned: the process died {deaths} times while it ran"),
             ParkReason::TooLarge { size, limit } => {
-                write!(f, "what it takes from its prerequisites has {size} bytes, the limit is {limit}")
+                write!(
+                    f,
+                    "what it takes from its prerequisites has {size} bytes, the limit is {limit}; see `Limits::prerequisites`"
+                )
             }
         }
     }
@@ -489,6 +492,15 @@ impl ErrorText {
     /// The message of a panic.
     pub fn panic(message: impl Into<String>) -> Self {
         ErrorText { panicked: true, ..Self::new(message) }
+    }
+
+    /// The text of an attempt that took longer than this. An attempt that takes too long is a failed one, or work that hangs
+    /// would be run for ever.
+    #[must_use]
+    pub fn timed_out(limit: Duration, own: Option<ErrorText>) -> Self {
+        let sources = own.into_iter().flat_map(|own| std::iter::once(own.message).chain(own.sources)).collect();
+        let message = format!("did not end within {limit:?}, the timeout of an attempt");
+        ErrorText { sources, ..Self::new(message) }
     }
 
     /// The text of an error and its sources.

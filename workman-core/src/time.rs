@@ -25,7 +25,7 @@ pub const LONGEST_REST: Duration = Duration::from_secs(3_600);
 ///
 /// Times inside a store are *store time*: the wall clock plus one persisted offset that keeps it from ever running
 /// backwards. As long as nobody sets the clock back the two are the same. All arithmetic saturates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -89,6 +89,13 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+/// The number, and what it means.
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timestamp({}, {self})", self.0)
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let days = self.0.div_euclid(86_400_000);
@@ -110,6 +117,12 @@ fn whole_millis(length: Duration) -> i64 {
     let ms = length.as_millis();
     let ms = if length.subsec_nanos().is_multiple_of(1_000_000) { ms } else { ms + 1 };
     i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+/// Rounded up, so that no delay gets shorter, and every store keeps the same.
+pub(crate) fn in_whole_millis(length: Duration) -> Duration {
+    let whole = length.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX))
 }
 
 /// Days since 1970-01-01 to year, month, day: the proleptic Gregorian calendar by Howard Hinnant's
@@ -177,5 +190,7 @@ mod tests {
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp::from_millis(951_782_400_123).to_string(), "2000-02-29T00:00:00.123Z");
         assert_eq!(Timestamp::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+        assert_eq!(format!("{:?}", Timestamp::from_millis(1)), "Timestamp(1, 1970-01-01T00:00:00.001Z)");
+        assert!(format!("{:?} {:?}", Timestamp::MIN, Timestamp::MAX).contains("Timestamp(9223372036854775807, "));
     }
 }

@@ -14,7 +14,7 @@ use support::{Bystanders, HOUR};
 use workman_core::worker::Registry;
 use workman_core::{
     Conditions, ConstraintKind, Constraints, EnqueueError, ExistingWorkPolicy, Explanation, ManualSensor,
-    MissingSensor, Nothing, PeriodicRequest, Request, StartError, WorkState, worker,
+    MissingSensor, Nothing, OutOfQuotaPolicy, PeriodicRequest, Request, StartError, Timestamp, WorkState, worker,
 };
 use workman_testing::TestDriver;
 
@@ -59,16 +59,38 @@ fn data_4_bad_requests_are_refused_by_name_and_nothing_is_stored() {
         "the input of worker `store_text` has 2097163 bytes, the limit is 1048576: store large data elsewhere and pass where \
          it is, or raise `Limits::payload`",
     );
-    refused(blur::request(f64::NAN), "the argument `radius` of worker `blur` can't be encoded: NaN is no JSON number");
+    refused(
+        blur::request(f64::NAN),
+        "the argument `radius` of worker `blur` can't be encoded: NaN is no JSON number; an `Option` has `None` for it",
+    );
     refused(
         text(1).tag("line\nbreak"),
-        "the tag \"line\\nbreak\" of a request for worker `store_text` has the control character '\\n'",
+        "the tag \"line\\nbreak\" of a request for worker `store_text` has the control character '\\n'; \
+         it must read well in one line",
     );
-    refused(text(1).tag(""), "the tag \"\" of a request for worker `store_text` is empty");
+    refused(
+        text(1).tag(""),
+        "the tag \"\" of a request for worker `store_text` is empty; leave it out, or say what it is for",
+    );
     assert!(matches!(
         TestDriver::new().try_enqueue(text(1).max_attempts(0)),
         Err(EnqueueError::Request(workman_core::RequestError::NoAttempts { .. }))
     ));
+}
+
+/// What is refused is told what to do instead.
+#[test]
+fn expedited_work_with_a_charger_or_a_delay_and_a_series_that_never_goes_on_are_told_the_way_out() {
+    let policy = OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest;
+    let said = |request: Request<Nothing, ()>| TestDriver::new().try_enqueue(request).unwrap_err().to_string();
+    let charging = tick::request().constraints(Constraints::new().requires_charging());
+    assert!(said(charging.expedited(policy)).ends_with("leave out the constraint, or give it a `priority` instead"));
+    let delayed = tick::request().initial_delay(HOUR).expedited(policy);
+    assert!(said(delayed).ends_with("leave out the delay, or give it a `priority` instead"));
+    let test = TestDriver::new();
+    let never = tick::periodic(HOUR).next_schedule_time_override(Timestamp::MAX);
+    let error = test.block_on(test.manager().enqueue_periodic(never)).unwrap_err();
+    assert!(error.to_string().ends_with("to end the series, cancel it"), "{error}");
 }
 
 #[cfg(unix)]
@@ -90,10 +112,19 @@ fn per_1_and_obs_5_a_zero_period_and_an_empty_chain_are_refused() {
     assert!(matches!(error, EnqueueError::Request(workman_core::RequestError::NoInterval { .. })), "{error}");
 
     let nobody = Vec::<Request<Nothing, ()>>::new();
-    let chains = [manager.begin_with(nobody.clone()), manager.begin_with(tick::request()).then(nobody)];
-    for chain in chains {
-        assert!(matches!(test.block_on(chain.enqueue()).err(), Some(EnqueueError::Empty)));
+    let chains = [manager.begin_with(nobody.clone()), manager.begin_with(tick::request()).then(nobody.clone())];
+    for (at, chain) in chains.into_iter().enumerate() {
+        let error = test.block_on(chain.enqueue()).unwrap_err();
+        assert!(matches!(error, EnqueueError::EmptyStep { step } if step == at + 1), "{error}");
+        assert!(error.to_string().starts_with(&format!("step {} of the chain is an empty list", at + 1)), "{error}");
     }
+    let branches = [manager.begin_with(tick::request()).then(tick::request()), manager.begin_with(tick::request())];
+    let joined = manager.combine(branches).then(nobody.clone());
+    assert!(matches!(test.block_on(joined.enqueue()), Err(EnqueueError::EmptyStep { step: 3 })));
+    let error = test.block_on(manager.enqueue_all(nobody)).unwrap_err();
+    assert_eq!(error.to_string(), "there is nothing to enqueue: the list is empty");
+    let error = test.block_on(manager.enqueue_unique("", ExistingWorkPolicy::Keep, tick::request())).unwrap_err();
+    assert!(error.to_string().starts_with("the unique name \"\" is empty"), "{error}");
     let name = "n".repeat(257);
     let error = test.block_on(manager.enqueue_unique(name, ExistingWorkPolicy::Keep, tick::request())).unwrap_err();
     assert!(error.to_string().ends_with("has 257 bytes, the limit is 256; see `Limits::name`"), "{error}");

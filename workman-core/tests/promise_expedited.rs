@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
 use workman_core::{
-    Backoff, Limits, OutOfQuotaPolicy, Request, StopReason, WorkContext, WorkError, WorkId, WorkSelector, WorkState,
-    worker,
+    Backoff, ExpeditedState, Limits, OutOfQuotaPolicy, Request, StopReason, WorkContext, WorkError, WorkId,
+    WorkSelector, WorkState, worker,
 };
 use workman_testing::TestDriver;
 
@@ -185,6 +185,9 @@ fn when_the_budget_is_spent_it_is_dropped_with_all_that_depends_on_it() {
     let infos: Vec<_> = ids.iter().map(|id| test.info(*id)).collect();
     assert!(infos.iter().all(|info| info.state == WorkState::Cancelled), "{infos:?}");
     assert_eq!((infos[0].stop_reason, infos[0].runs), (Some(StopReason::Quota), 0));
+    let expedited = infos[0].expedited.unwrap();
+    assert_eq!(expedited.state, ExpeditedState::Dropped, "it never went on as ordinary work");
+    assert_eq!(expedited.state.to_string(), "dropped, since the budget of expedited work was spent");
     bystanders.are_untouched(test);
 }
 

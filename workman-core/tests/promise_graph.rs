@@ -161,13 +161,19 @@ fn dep_7_a_graph_that_goes_in_circles_is_refused_by_name() {
     let nodes: Vec<GraphNode> = (0..4).map(|_| graph.add(whatever::request())).collect();
     graph.edge(nodes[0], nodes[1]).edge(nodes[1], nodes[2]).edge(nodes[2], nodes[3]).edge(nodes[3], nodes[1]);
     let error = refused(&test, graph);
-    let EnqueueError::Cycle(id) = error else { panic!("{error}") };
-    assert!(nodes[1..].iter().any(|node| node.id() == id), "the first node is in no circle");
+    let EnqueueError::Cycle { id, workers } = &error else { panic!("{error}") };
+    assert!(nodes[1..].iter().any(|node| node.id() == *id), "the first node is in no circle");
+    assert_eq!(workers.len(), 3);
+    let said = error.to_string();
+    assert!(
+        said.contains("waits for work of \"whatever\", which waits for work of \"whatever\", and so for itself"),
+        "{said}"
+    );
 
     let mut own = WorkGraph::new();
     let node = own.add(whatever::request());
     own.edge(node, node);
-    assert!(matches!(refused(&test, own), EnqueueError::Cycle(id) if id == node.id()));
+    assert!(matches!(refused(&test, own), EnqueueError::Cycle { id, .. } if id == node.id()));
 }
 
 #[test]
@@ -210,7 +216,7 @@ fn dep_5_and_dep_6_a_graph_goes_on_behind_stored_works() {
     let behind = wrong.add(twice::request());
     wrong.after_stored(to, behind.id()).after_stored(behind, to.id());
     let error = test.block_on(manager.enqueue_graph(wrong)).unwrap_err();
-    assert!(matches!(error, EnqueueError::Cycle(_)), "a work of the graph is not stored: {error}");
+    assert!(matches!(error, EnqueueError::Cycle { .. }), "a work of the graph is not stored: {error}");
     let mut missing = WorkGraph::new();
     let to = missing.add(whatever::request());
     missing.after_stored(to, whatever::request().id());

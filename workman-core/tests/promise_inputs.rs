@@ -5,13 +5,24 @@
 #[path = "promise_support/mod.rs"]
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
 use serde_json::{Value, json};
 use support::{Bystanders, MINUTE, RedbHome, secs};
+use workman_core::data::Payload;
 use workman_core::policy::InputMerger;
+use workman_core::query::{Page, PageRequest};
 use workman_core::record::ParkReason;
+use workman_core::store::{Change, Ownership, Unit, UnitResult};
 use workman_core::worker::Registry;
-use workman_core::{Limits, Nothing, Request, WorkContext, WorkError, WorkId, WorkState, worker};
-use workman_testing::TestDriver;
+use workman_core::{
+    Limits, MemoryStore, Nothing, Request, Store, StoreError, WorkContext, WorkError, WorkId, WorkInfo, WorkState,
+    worker,
+};
+use workman_testing::{StoreHome, TestDriver};
 
 /// A step of a chain whose data has no shape that the compiler knows. The later it stands the sooner it ends.
 #[worker]
@@ -99,6 +110,11 @@ fn data_3_values_of_different_types_park_the_work_with_key_and_types() {
         let mixed =
             "the values under the key `own` are of different types and can't be put into one array: number and string";
         assert!(why.contains(mixed), "{why}");
+        let [first, second] = [0, 1].map(|at| test.info(id).prerequisites[at]);
+        assert!(why.contains("the number in its input"), "{why}");
+        assert!(!why.contains(&first.to_string()), "it gave a number as well: {why}");
+        assert!(why.contains(&format!("the string in the output of prerequisite 2 ({second})")), "{why}");
+        assert!(why.contains("`update` this one"), "{why}");
     });
 }
 
@@ -201,4 +217,114 @@ fn a_later_build_that_reads_what_is_merged_frees_the_work() {
     test.restart();
     test.run_until_idle();
     assert_eq!(test.output::<String>(id), "text");
+}
+
+#[worker]
+fn big(size: usize) -> String {
+    "x".repeat(size)
+}
+
+#[worker]
+fn lengths(#[prerequisites] texts: Vec<String>) -> usize {
+    texts.iter().map(String::len).sum()
+}
+
+fn join_of(test: &TestDriver, count: usize, size: usize) -> WorkId {
+    let chain = test.manager().begin_with((0..count).map(|_| big::request(size)).collect::<Vec<_>>());
+    let ids = test.block_on(chain.then(lengths::request()).enqueue()).unwrap().ids;
+    test.run_until_idle();
+    ids[count]
+}
+
+/// A manager of each start has the limits that hold then.
+fn with_limits_of_now(prerequisites: &Arc<AtomicUsize>, payload: usize) -> TestDriver {
+    let prerequisites = Arc::clone(prerequisites);
+    TestDriver::new().shape(move |builder| {
+        let mut limits = TestDriver::default_limits();
+        limits.prerequisites = prerequisites.load(Ordering::SeqCst);
+        limits.payload = payload;
+        builder.limits(limits)
+    })
+}
+
+#[test]
+fn outputs_that_are_too_large_together_are_parked_with_their_whole_size() {
+    for payload in [100, 1 << 20] {
+        let test = with_limits_of_now(&Arc::new(AtomicUsize::new(1_000)), payload);
+        let info = test.info(join_of(&test, 600, 98));
+        assert_eq!(info.parked, Some(ParkReason::TooLarge { size: 600 * 100, limit: 1_000 }));
+        let why = info.parked.unwrap().to_string();
+        assert!(why.contains("60000 bytes, the limit is 1000; see `Limits::prerequisites`"), "{why}");
+    }
+}
+
+#[test]
+fn outputs_that_are_as_large_together_as_they_may_be_are_read_to_the_last() {
+    for payload in [100, 7_000, 1 << 20] {
+        let test = with_limits_of_now(&Arc::new(AtomicUsize::new(600 * 100)), payload);
+        assert_eq!(test.output::<usize>(join_of(&test, 600, 98)), 600 * 98);
+    }
+}
+
+#[test]
+fn work_parked_for_too_large_outputs_is_tried_again_when_the_limit_was_raised() {
+    let limit = Arc::new(AtomicUsize::new(10));
+    let test = with_limits_of_now(&limit, 1 << 20);
+    let bystanders = Bystanders::of(&test);
+    let id = join_of(&test, 2, 98);
+    for (raised_to, parked) in [(10, true), (199, true), (200, false)] {
+        limit.store(raised_to, Ordering::SeqCst);
+        test.restart();
+        test.run_until_idle();
+        assert_eq!(test.info(id).parked.is_some(), parked, "{raised_to}");
+    }
+    assert_eq!(test.output::<usize>(id), 2 * 98);
+    bystanders.are_untouched(&test);
+}
+
+/// A store that knows how many bytes of inputs and outputs its largest page had.
+struct Weighed(MemoryStore, Arc<AtomicUsize>);
+
+#[async_trait]
+impl Store for Weighed {
+    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+        self.0.transact(units).await
+    }
+
+    async fn query(&self, page: PageRequest) -> Result<Page, StoreError> {
+        let page = self.0.query(page).await?;
+        let weight = |info: &WorkInfo| info.input.len() + info.output.as_ref().map_or(0, Payload::len);
+        self.1.fetch_max(page.works.iter().map(weight).sum(), Ordering::SeqCst);
+        Ok(page)
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        self.0.changes()
+    }
+
+    fn ownership(&self) -> Ownership {
+        self.0.ownership()
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+struct Scales(Arc<AtomicUsize>);
+
+impl StoreHome for Scales {
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(Weighed(MemoryStore::new(), Arc::clone(&self.0)))
+    }
+}
+
+#[test]
+fn no_more_than_the_limit_is_read_at_a_time_before_it_is_known_to_be_kept() {
+    let heaviest = Arc::new(AtomicUsize::new(0));
+    let test = with_limits_of_now(&Arc::new(AtomicUsize::new(10_000)), 1_000).store(Scales(Arc::clone(&heaviest)));
+    let info = test.info(join_of(&test, 300, 900));
+    assert_eq!(info.parked, Some(ParkReason::TooLarge { size: 300 * 902, limit: 10_000 }));
+    let heaviest = heaviest.load(Ordering::SeqCst);
+    assert!((902..=10_000).contains(&heaviest), "{heaviest}");
 }

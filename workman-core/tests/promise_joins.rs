@@ -153,7 +153,7 @@ fn joins_of_joins_and_a_fan_out_behind_them() {
     let empty = manager.combine(none).then(plain("x"));
     assert!(matches!(test.block_on(empty.enqueue()), Err(EnqueueError::Empty)));
     let empty = manager.combine([one.then(Vec::<Request<Nothing, String>>::new())]).then(plain("x"));
-    assert!(matches!(test.block_on(empty.enqueue()), Err(EnqueueError::Empty)));
+    assert!(matches!(test.block_on(empty.enqueue()), Err(EnqueueError::EmptyStep { step: 2 })));
 }
 
 /// The union of what is before a request in all its places, in the order of declaration.
@@ -219,16 +219,18 @@ fn dep_7_works_that_wait_for_each_other_in_a_circle_are_refused_by_name() {
     ];
     for (chain, in_circle) in circles {
         let error = test.block_on(chain.enqueue()).unwrap_err();
-        let EnqueueError::Cycle(id) = error else { panic!("{error}") };
-        assert!(in_circle.contains(&id), "{error}");
-        assert!(error.to_string().contains(&id.to_string()), "{error}");
+        let EnqueueError::Cycle { id, .. } = &error else { panic!("{error}") };
+        assert!(in_circle.contains(id), "{error}");
+        let said = error.to_string();
+        assert!(said.contains(&format!("work {id} of worker \"whatever\" waits for")), "{said}");
+        assert!(said.ends_with("so make a new request where the worker is to run once more"), "{said}");
     }
     assert_eq!(test.query(WorkQuery::all()), [], "nothing of them is stored");
 
     let stored = test.block_on(begin(&a).enqueue()).unwrap();
     let error = test.block_on(stored.then(b.clone()).then(a.clone()).enqueue()).unwrap_err();
     let through = |id| [a.id(), b.id()].contains(&id);
-    assert!(matches!(error, EnqueueError::Cycle(id) if through(id)), "through a stored work: {error}");
+    assert!(matches!(error, EnqueueError::Cycle { id, .. } if through(id)), "through a stored work: {error}");
 }
 
 #[test]
@@ -332,11 +334,16 @@ fn joined_chains_are_of_one_name() {
     let manager = test.manager();
     use ExistingWorkPolicy::{Keep, Replace};
     let named = |name: &str, policy| manager.begin_unique(name.to_owned(), policy, plain(name));
+    let mut said = Vec::new();
     for other in [named("b", Keep), named("a", Replace)] {
         let chain = manager.combine([named("a", Keep), other]).then(plain("end"));
         let error = test.block_on(chain.enqueue()).unwrap_err();
         assert!(matches!(error, EnqueueError::TwoNames { .. }), "{error}");
+        said.push(error.to_string());
     }
+    assert!(said[0].starts_with("chains under the unique names \"a\" and \"b\" can't be joined"), "{said:?}");
+    let policies = "chains under the unique name \"a\" with two policies, `Keep` and `Replace`, can't be joined";
+    assert!(said[1].starts_with(policies), "{said:?}");
     let start = named("a", Keep);
     let branches = [start.clone().then(plain("x")), start.then(plain("y")), manager.begin_with(plain("z"))];
     let stored = test.block_on(manager.combine(branches).then(plain("end")).enqueue()).unwrap();
@@ -446,7 +453,7 @@ fn a_circle_of_ten_thousand_works_is_found_and_a_chain_of_a_million_steps_is_dro
             chain = chain.then(plain("on"));
         }
         let error = test.block_on(chain.clone().then(first.clone()).enqueue()).unwrap_err();
-        assert!(matches!(error, EnqueueError::Cycle(id) if id == first.id()), "{error}");
+        assert!(matches!(error, EnqueueError::Cycle { id, .. } if id == first.id()), "{error}");
         let step = plain("again");
         for _ in 0..1_000_000 {
             chain = chain.then(step.clone());
@@ -462,4 +469,23 @@ fn more_edges_than_may_be_are_counted_before_they_are_made() {
     let wide = || (0..9_000).map(|_| plain("x")).collect::<Vec<_>>();
     let error = test.block_on(test.manager().begin_with(wide()).then(wide()).enqueue()).unwrap_err();
     assert!(matches!(error, EnqueueError::TooManyEdges { count: 81_000_000, .. }), "{error}");
+}
+
+/// The work of the name has succeeded, a step behind it still waits, and the program starts again and says its name.
+#[test]
+fn unq_1_and_data_6_a_name_that_is_taken_anew_leaves_the_output_that_others_wait_for() {
+    for policy in [ExistingWorkPolicy::Keep, ExistingWorkPolicy::Replace] {
+        on_both_stores("kept-output", |test| {
+            let first = test.enqueue_unique("daily", policy, plain("a")).id;
+            test.run_until_idle();
+            let handle = test.block_on(test.manager().handle(whatever::worker(), first)).unwrap();
+            let behind = handle.then(twice::request().initial_delay(HOUR));
+            let behind = test.block_on(behind.enqueue()).unwrap().ids[0];
+            let second = test.enqueue_unique("daily", policy, plain("b")).id;
+            test.run_until_idle();
+            assert_eq!(test.query(WorkQuery::unique("daily")).len(), 1, "the name is the new work's");
+            test.advance(HOUR);
+            assert_eq!((test.output::<String>(second), test.output::<String>(behind)), ("b".into(), "aa".into()));
+        });
+    }
 }

@@ -395,3 +395,110 @@ fn unq_1_the_handle_of_a_kept_holder_is_typed_if_the_worker_is_the_same_by_any_o
     let kept = test.block_on(manager.enqueue_unique("y", keep, once())).unwrap();
     assert_eq!(kept.handle.map(|handle| handle.id()), Some(greeter.id), "under the name that it has here");
 }
+
+/// What a log may show: everything that was asked for, and never the input.
+#[test]
+fn debug_shows_what_was_asked_for_and_never_the_input() {
+    let request = || once().tag("mine").initial_delay(MINUTE).priority(3).timeout(secs(5));
+    let shown = format!("{:?}", request());
+    for part in ["\"greet\"", "initial_delay: 60s", "priority: 3", "timeout: Some(5s)", "[\"mine\"]", "schedule: Once"]
+    {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let periodic = format!("{:?}", tick::periodic(HOUR).tag("clock"));
+    assert!(periodic.contains("interval: 3600s") && periodic.contains("[\"clock\"]"), "{periodic}");
+
+    let test = TestDriver::new();
+    let manager = test.manager();
+    let shown = format!("{manager:?}");
+    assert!(shown.starts_with("WorkManager { role: Runs, workers: "), "{shown}");
+    let keep = workman_core::ExistingWorkPolicy::Keep;
+    let chain = manager.begin_unique("trip", keep, request()).then([tick::request(), tick::request()]);
+    let chain = format!("{chain:?}");
+    assert!(chain.contains("name: Some(\"trip\"), steps: 2, workers: [\"greet\", \"tick\", \"tick\"]"), "{chain}");
+    let many: Vec<_> = (0..100).map(|_| tick::request()).collect();
+    let many = format!("{:?}", manager.begin_with(many));
+    assert_eq!(many.matches("tick").count(), 16, "{many}");
+    for shown in [shown, chain, format!("{:?}", request())] {
+        assert!(!shown.contains("Ada"), "{shown}");
+    }
+}
+
+#[test]
+fn a_backoff_of_nothing_and_a_jitter_of_more_than_everything_are_refused_by_name() {
+    let test = TestDriver::new();
+    let refused = |backoff: Backoff| {
+        let error = test.try_enqueue(fails::request().unlimited_attempts().backoff(backoff)).unwrap_err();
+        error.to_string()
+    };
+    assert!(refused(Backoff::linear(Duration::ZERO)).contains("`backoff` with a delay of zero"));
+    assert!(refused(Backoff::exponential(Duration::ZERO)).contains("`backoff` with a delay of zero"));
+    assert!(refused(Backoff::linear(HOUR).ceiling(Duration::ZERO)).contains("`backoff` with a ceiling of zero"));
+    assert!(refused(Backoff::linear(HOUR).jitter(101)).contains("`jitter` of 101 percent"));
+    test.enqueue(fails::request().backoff(Backoff::linear(Duration::from_nanos(1)).jitter(100)));
+}
+
+fn at_once(_: u32) -> Duration {
+    Duration::ZERO
+}
+
+#[worker(backoff_fn = at_once)]
+fn eager() -> Result<(), String> {
+    Err("no".into())
+}
+
+/// BO-1 with Android's minimums.
+#[test]
+fn bo_1_androids_least_backoff_holds_for_a_backoff_function_and_a_ceiling_too() {
+    let mut limits = TestDriver::default_limits();
+    limits.minimums = WorkManagerLimits::android();
+    let test = TestDriver::new().limits(limits);
+    let low = fails::request().backoff(Backoff::linear(MINUTE).ceiling(secs(1)));
+    let from_nothing = fails::request().backoff(Backoff::linear(Duration::ZERO));
+    let ids = [test.enqueue(eager::request()), test.enqueue(low), test.enqueue(from_nothing)];
+    test.run_until_idle();
+    for id in ids {
+        let info = test.info(id);
+        assert_eq!(info.failures, 1);
+        assert_eq!(info.next_run, Some(info.attempts[0].ended + secs(10)));
+    }
+}
+
+fn hours(failures: u32) -> Duration {
+    failures * HOUR
+}
+
+#[worker(backoff_fn = hours, backoff = Backoff::linear(MINUTE).ceiling(secs(3 * 3600)).jitter(50))]
+async fn fails_by_the_hour() -> Result<(), String> {
+    Err("offline".into())
+}
+
+#[test]
+fn bo_2_and_bo_3_ceiling_and_jitter_count_for_a_backoff_function_in_the_preview_and_in_earnest() {
+    let test = TestDriver::new();
+    let requests: Vec<_> = (0..8).map(|_| fails_by_the_hour::request()).collect();
+    let previewed: Vec<_> = requests.iter().map(|request| request.backoff_delays(4)).collect();
+    for delays in &previewed {
+        let most = [HOUR, 2 * HOUR, 3 * HOUR, 3 * HOUR];
+        assert!(delays.iter().zip(most).all(|(delay, most)| *delay <= most && *delay >= most / 2), "{delays:?}");
+    }
+    assert!(previewed.iter().any(|delays| delays != &previewed[0]), "what failed together is not tried again together");
+    let ids: Vec<_> = requests.into_iter().map(|request| test.enqueue(request)).collect();
+    test.run_until_idle();
+    for (id, delays) in ids.into_iter().zip(previewed) {
+        let info = test.info(id);
+        assert_eq!(info.next_run, Some(info.attempts[0].ended + delays[0]));
+    }
+}
+
+#[test]
+fn per_6_an_override_after_which_no_period_can_end_is_refused_as_the_end_of_time_is() {
+    let test = TestDriver::new().state(Log::default());
+    let manager = test.manager();
+    let refused = |before: Duration| {
+        let request = logs_tick::periodic(HOUR).next_schedule_time_override(Timestamp::MAX - before);
+        test.block_on(manager.enqueue_periodic(request)).is_err()
+    };
+    assert!(refused(Duration::ZERO) && refused(Duration::from_millis(1)) && refused(HOUR));
+    assert!(!refused(HOUR + Duration::from_millis(1)));
+}

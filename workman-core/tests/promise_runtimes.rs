@@ -112,11 +112,11 @@ fn a_panic_is_a_failed_attempt_with_its_message_and_ends_nothing_else() {
     block_on(async {
         let later = manager.enqueue(panics_later::request()).await.unwrap();
         let at_once = manager.enqueue(panics_at_once::request()).await.unwrap();
-        let Err(OutputError::Failed { attempts: 2, last_error: Some(error) }) = later.output().await else {
+        let Err(OutputError::Failed { attempts: 2, last_error: Some(error), .. }) = later.output().await else {
             panic!("it should have failed twice");
         };
         assert_eq!((error.message.as_str(), error.panicked), ("attempt 1", true));
-        let Err(OutputError::Failed { attempts: 1, last_error: Some(error) }) = at_once.output().await else {
+        let Err(OutputError::Failed { attempts: 1, last_error: Some(error), .. }) = at_once.output().await else {
             panic!("it should have failed once");
         };
         assert!(error.panicked);

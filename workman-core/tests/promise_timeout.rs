@@ -5,8 +5,8 @@
 #[path = "promise_support/mod.rs"]
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use support::{Bystanders, HOUR, MINUTE, secs};
@@ -155,13 +155,26 @@ fn a_success_within_the_grace_period_counts() {
 }
 
 #[test]
-fn an_error_after_the_stop_is_the_timeout_and_not_the_error() {
+fn a_permanent_error_after_the_timeout_is_not_tried_again_and_its_text_is_kept() {
     let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
     let id = test.enqueue(despairs::request().timeout(MINUTE));
     test.advance(MINUTE);
     let info = test.info(id);
-    assert_eq!((info.state, info.failures), (WorkState::Enqueued, 1), "it said never again, but came too late");
+    assert_eq!((info.state, info.failures, info.stop_reason), (WorkState::Failed, 1, Some(StopReason::Timeout)));
     assert!(timed_out(&info.attempts[0].end), "{info:?}");
+    let AttemptEnd::Failed { error } = &info.attempts[0].end else { panic!("{info:?}") };
+    assert_eq!(error.sources, ["an error of its own"]);
+    bystanders.are_untouched(&test);
+}
+
+#[test]
+fn a_worker_that_only_says_that_it_was_stopped_adds_nothing_to_the_text_of_the_timeout() {
+    let test = TestDriver::new();
+    let id = test.enqueue(sleeps::request(HOUR).timeout(MINUTE));
+    test.advance(MINUTE);
+    let AttemptEnd::Failed { error } = test.info(id).attempts.remove(0).end else { panic!("it took too long") };
+    assert_eq!(error.to_string(), "did not end within 60s, the timeout of an attempt");
 }
 
 #[test]
@@ -253,4 +266,82 @@ fn what_a_request_says_beats_the_backoff_function_of_its_worker() {
     let id = test.enqueue(grows::request(9).backoff(Backoff::linear(secs(7))));
     test.run_until_idle();
     assert_eq!(wait(&test, id), 7);
+}
+
+/// A function that takes its time, until it is told to go on.
+static GO: LazyLock<Signal> = LazyLock::new(Signal::new);
+
+fn thinks(_: u32) -> Duration {
+    GO.wait_blocking();
+    HOUR
+}
+
+#[worker(backoff_fn = thinks)]
+fn fails_and_thinks() -> Result<(), WorkError> {
+    Err("no".into())
+}
+
+#[test]
+fn a_slow_backoff_function_does_not_hold_up_other_work() {
+    let test = TestDriver::new();
+    let slow = test.enqueue(fails_and_thinks::request());
+    test.run_until_idle();
+    let other = test.enqueue(sleeps::request(MINUTE));
+    test.advance(MINUTE);
+    assert_eq!((test.state_of(slow), test.state_of(other)), (WorkState::Running, WorkState::Succeeded));
+    GO.set();
+    test.run_until_idle();
+    assert_eq!((test.info(slow).failures, wait(&test, slow)), (1, 3600));
+}
+
+fn quarters(count: u32) -> Duration {
+    count * 15 * MINUTE
+}
+
+#[worker(backoff_fn = quarters, timeout = MINUTE)]
+fn hangs_in_quarters(#[state] go: Signal) {
+    go.wait_blocking();
+}
+
+#[test]
+fn bo_2_the_backoff_function_of_a_worker_that_was_given_up_counts_too() {
+    let go = Signal::new();
+    let test = TestDriver::new().state(go.clone());
+    let id = test.enqueue(hangs_in_quarters::request());
+    test.advance(MINUTE + GRACE);
+    assert_eq!((test.info(id).failures, wait(&test, id)), (1, 900));
+    go.set();
+}
+
+#[worker(backoff_fn = quarters)]
+async fn runs_in_quarters(cx: &WorkContext, fails: u32) -> Result<(), WorkError> {
+    if cx.attempt() < fails {
+        return Err(WorkError::retry_after(Duration::ZERO));
+    }
+    Ok(cx.sleep(HOUR).await?)
+}
+
+#[test]
+fn bo_6_an_interruption_by_the_system_waits_as_the_backoff_function_says_where_the_request_asks_for_a_wait() {
+    let test = TestDriver::new();
+    let bystanders = Bystanders::of(&test);
+    let charging = Constraints::new().requires_charging();
+    let asks = runs_in_quarters::request(1).constraints(charging).backoff_for_system_interruptions();
+    let (asks, does_not) = (test.enqueue(asks), test.enqueue(runs_in_quarters::request(1).constraints(charging)));
+    test.advance(MINUTE);
+    for interruptions in 1..3 {
+        test.lose(ConstraintKind::Charging);
+        test.advance(secs(5));
+        let info = test.info(asks);
+        assert_eq!((info.failures, info.interruptions), (1, interruptions));
+        let ended = info.attempts.last().unwrap().ended;
+        let due = ended + quarters(1 + interruptions);
+        assert_eq!(info.next_run, Some(due));
+        let info = test.info(does_not);
+        assert_eq!(info.next_run, Some(info.attempts.last().unwrap().ended));
+        test.meet(ConstraintKind::Charging);
+        test.advance(due.since(ended));
+        assert_eq!(test.state_of(asks), WorkState::Running);
+    }
+    bystanders.are_untouched(&test);
 }

@@ -107,7 +107,9 @@ impl<'a> Expansion<'a> {
         let arguments = self.parts().map(|(argument, constant)| self.constant(argument, &constant));
         let span = Span::mixed_site().located_at(self.worker.answer.span);
         let here = located(p, span);
-        let refuse = quote_spanned!(span=> #here::refuse_hidden_answer(#p::Probe::<#output>::HIDES_ANSWER));
+        let refuse = quote_spanned! {span=>
+            #here::refuse_hidden_answer(#p::Probe::<#output>::HIDES_ANSWER, #p::Probe::<#output>::HIDES_STREAM)
+        };
         quote! {
             #(#arguments)*
 

@@ -64,13 +64,17 @@ use attr::Options;
 /// `T`, `Result<T, E>`, `Outcome<T>` or `Result<Outcome<T>, E>`, read from the text of the signature. `E` is any error, a
 /// `String`, `anyhow::Error` or `WorkError`. A `Result` behind an alias needs `#[worker(output = T)]`.
 ///
+/// Arguments and outputs are stored as JSON, 1 MiB each unless `Limits::payload` says otherwise. A `Vec<u8>` is a list of numbers
+/// there and takes about four bytes for each of its own: pass the path of a file, or text that encodes the bytes, such as base64.
+///
 /// A worker with a `Completer<T>` gives `T` and returns `()` or `Result<(), E>`.
 ///
 /// A worker that returns a stream (`impl Stream<Item = T>`, `BoxStream<'static, T>` or
 /// `Pin<Box<dyn Stream<Item = T> + Send>>`, from a plain `fn` or an `async fn`) gives its last item. Each item is its progress
 /// at once. A plain `fn` is called on the runtime, so it must return quickly. An item may be a `Result<T, E>`: an error ends
 /// the stream as a failed attempt, and so does a stream without an item. When the run is to stop and no item is ready, the
-/// stream is dropped and the run is interrupted.
+/// stream is dropped and the run is interrupted. A stream is known by the type as it is written in the signature, so an alias of
+/// such a type, or a trait of your own that every stream has, can't be used: write one of the three types out.
 ///
 /// ```
 /// use futures::stream::{self, Stream};

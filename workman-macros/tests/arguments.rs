@@ -171,5 +171,8 @@ fn requests_and_periodic_requests_carry_the_inputs() {
 fn an_input_that_would_not_decode_again_is_refused_with_worker_and_argument() {
     let request = blur::with(Image { name: String::new(), scale: f64::NAN }, 1);
     let refusal = workman_core::__private::stored_input(request).unwrap_err().to_string();
-    assert_eq!(refusal, "the argument `image` of worker `blur` can't be encoded: at .scale: NaN is no JSON number");
+    assert_eq!(
+        refusal,
+        "the argument `image` of worker `blur` can't be encoded: at .scale: NaN is no JSON number; an `Option` has `None` for it"
+    );
 }

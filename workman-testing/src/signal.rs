@@ -9,7 +9,11 @@ use workman_core::runtime::{block_on, note_own_wait};
 /// Something that a test sets and workers wait for. Clones are the same signal.
 ///
 /// The driver knows that a worker that waits here waits for the test. A worker that waits for a channel of another crate
-/// looks like one that waits for the world outside, and gets a few seconds of real time before the test fails.
+/// looks like one that waits for the world outside, and gets a few seconds of real time before the test fails, unless the test
+/// says that there is [nobody outside](crate::TestDriver::nobody_outside).
+///
+/// A thread that is no worker may wait here too, say one that holds a completer. It goes on in real time: after
+/// [`set`](Self::set), [`run_until_idle`](crate::TestDriver::run_until_idle) waits for what it settles.
 ///
 /// ```
 /// use workman_testing::Signal;

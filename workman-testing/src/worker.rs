@@ -17,7 +17,7 @@ use workman_core::{Payload, Request, Runtime, StopReason, WorkId, Worker};
 
 use crate::baton::{Stuck, ThreadSetup};
 use crate::clock::VirtualClock;
-use crate::executor::Executor;
+use crate::executor::{Awaited, Executor};
 
 /// How long the worker may wait for the world outside, in real time.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -53,6 +53,10 @@ const FOR_EVER: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 /// let stopped = TestWorker::<count>::new(count::request(1000)).stop_after(Duration::from_secs(5), unplugged).run();
 /// assert_eq!(stopped, End::Interrupted { reason: unplugged });
 /// ```
+///
+/// A worker that waits for the world outside, a completer among it, gets five seconds of real time before the clock moves on; with
+/// [`nobody_outside`](Self::nobody_outside) it gets none. A worker that was stopped and does not end by itself is given up, as
+/// a manager does after the grace period.
 #[must_use = "a worker does nothing until it is run"]
 pub struct TestWorker<W> {
     id: WorkId,
@@ -62,6 +66,7 @@ pub struct TestWorker<W> {
     attempt: u32,
     checkpoint: Option<Payload>,
     stop: Option<(Duration, StopReason)>,
+    nobody_outside: bool,
     worker: PhantomData<fn() -> W>,
 }
 
@@ -82,6 +87,7 @@ impl<W: Worker> TestWorker<W> {
             attempt: 0,
             checkpoint: None,
             stop: None,
+            nobody_outside: false,
             worker: PhantomData,
         }
     }
@@ -123,10 +129,34 @@ impl<W: Worker> TestWorker<W> {
         self
     }
 
+    /// No other thread does anything for the worker, so the clock moves on at once when it waits for something outside.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use std::time::Duration;
+    /// use workman_core::plan::End;
+    /// use workman_core::{Completer, StopReason, worker};
+    /// use workman_testing::TestWorker;
+    ///
+    /// #[worker]
+    /// fn subscribe(#[state] callbacks: Arc<Mutex<Vec<Completer<u32>>>>, done: Completer<u32>) {
+    ///     callbacks.lock().unwrap().push(done);               // nobody ever calls back
+    /// }
+    ///
+    /// let reason = StopReason::CancelledByApp;
+    /// let callbacks: Arc<Mutex<Vec<Completer<u32>>>> = Arc::default();
+    /// let worker = TestWorker::<subscribe>::new(subscribe::request()).state(callbacks.clone()).nobody_outside();
+    /// assert_eq!(worker.stop_after(Duration::from_secs(5), reason).run(), End::Interrupted { reason });
+    /// ```
+    pub fn nobody_outside(mut self) -> Self {
+        self.nobody_outside = true;
+        self
+    }
+
     /// Runs the attempt, and answers how it ended, as a manager would see it.
     ///
     /// # Panics
-    /// If the worker panics, can't be started with this input, or never ends.
+    /// If the worker panics, can't be started with this input, or never ends and is not stopped.
     #[track_caller]
     pub fn run(self) -> End {
         let clock = VirtualClock::new();
@@ -154,12 +184,15 @@ impl<W: Worker> TestWorker<W> {
         executor.spawn_engine(stage.engine);
         let ended = Ended::default();
         spawn(&runtime, body, ended.clone());
-        let ran = drive(&executor, &clock, &ended);
+        let patience = if self.nobody_outside { Duration::ZERO } else { PATIENCE };
+        let ran = drive(&executor, &clock, &ended, patience);
         executor.end_process(PATIENCE);
-        match ran {
-            Some(Ok(end)) => (stage.verdict)(end),
-            Some(Err(panic)) => resume_unwind(panic),
-            None => panic!("worker `{}` waits for something that never happens", W::DEF.name),
+        match (ran, self.stop) {
+            (Ok(Some(Ok(end))), _) => (stage.verdict)(end),
+            (Ok(Some(Err(panic))), _) => resume_unwind(panic),
+            (Ok(None), Some((_, reason))) => End::Interrupted { reason },
+            (Ok(None), None) => panic!("worker `{}` waits for something that never happens", W::DEF.name),
+            (Err(Stuck), _) => panic!("worker `{}` holds its thread and waits for nothing of workman's", W::DEF.name),
         }
     }
 
@@ -179,10 +212,13 @@ impl<W: Worker> TestWorker<W> {
     }
 }
 
-/// The end of the attempt, once there is one.
-type Ended = Arc<Mutex<Option<Result<End, Box<dyn Any + Send>>>>>;
+/// How the attempt ended: by itself, or with a panic.
+type Ran = Result<End, Box<dyn Any + Send>>;
 
-fn take(ended: &Ended) -> Option<Result<End, Box<dyn Any + Send>>> {
+/// The end of the attempt, once there is one.
+type Ended = Arc<Mutex<Option<Ran>>>;
+
+fn take(ended: &Ended) -> Option<Ran> {
     ended.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
@@ -196,22 +232,26 @@ fn spawn(runtime: &impl Runtime, body: Body, ended: Ended) {
     }
 }
 
-/// Runs what is ready; when nothing is, lets time pass, or waits for the world outside.
-fn drive(executor: &Executor, clock: &VirtualClock, ended: &Ended) -> Option<Result<End, Box<dyn Any + Send>>> {
+/// Runs what is ready; when nothing is, waits for the world outside, and after so much real time lets virtual time pass. Answers
+/// `None` if nothing is left to wait for.
+fn drive(executor: &Executor, clock: &VirtualClock, ended: &Ended, patience: Duration) -> Result<Option<Ran>, Stuck> {
+    let mut last_turn = false;
     loop {
-        match executor.run_one(PATIENCE) {
-            Ok(true) => {}
-            Ok(false) => {
-                executor.wake_spinners();
-                let waited = executor.waits_for_the_world() && executor.wait_for_the_world(PATIENCE);
-                if !waited && !clock.step(FOR_EVER) {
-                    return take(ended);
+        if !executor.run_one(PATIENCE)? {
+            let outside = executor.awaited() != Awaited::Nothing;
+            if !(outside && executor.wait_for_the_world(patience)) {
+                executor.end_time();
+                // Who asks in a loop whether it is stopped has to hear of the last thing that happened.
+                let stepped = clock.step(FOR_EVER);
+                if !stepped && last_turn {
+                    return Ok(take(ended));
                 }
+                last_turn = !stepped;
+                executor.wake_spinners();
             }
-            Err(Stuck) => return None,
         }
         if let Some(end) = take(ended) {
-            return Some(end);
+            return Ok(Some(end));
         }
     }
 }

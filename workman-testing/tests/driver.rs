@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::stream::{self, Stream, StreamExt};
 use workman_core::plan::End;
-use workman_core::{Completer, StopReason, WorkContext, WorkError, WorkState, Worker, worker};
+use workman_core::{
+    Completer, ConstraintKind, Constraints, Network, NetworkType, StopReason, WorkContext, WorkError, WorkSelector,
+    WorkState, Worker, worker,
+};
 use workman_testing::{Signal, TestDriver, TestWorker};
 
 /// Long enough to be seen to wait, short enough for a test.
@@ -21,7 +24,7 @@ fn message_of(test: impl FnOnce()) -> String {
     panic.downcast_ref::<String>().cloned().unwrap_or_else(|| panic.downcast_ref::<&str>().unwrap().to_string())
 }
 
-type Inbox = std::sync::Arc<std::sync::Mutex<Option<oneshot::Receiver<u32>>>>;
+type Inbox = Arc<Mutex<Option<oneshot::Receiver<u32>>>>;
 
 #[worker]
 async fn waits_outside(#[state] inbox: Inbox) -> Result<u32, String> {
@@ -31,7 +34,7 @@ async fn waits_outside(#[state] inbox: Inbox) -> Result<u32, String> {
 
 fn with_inbox() -> (TestDriver, oneshot::Sender<u32>) {
     let (sender, receiver) = oneshot::channel();
-    let inbox: Inbox = std::sync::Arc::new(std::sync::Mutex::new(Some(receiver)));
+    let inbox: Inbox = Arc::new(Mutex::new(Some(receiver)));
     (TestDriver::new().patience(PATIENCE).state(inbox), sender)
 }
 
@@ -57,14 +60,14 @@ fn a_worker_that_waits_for_another_thread_gets_real_time() {
 }
 
 #[worker]
-fn blocks(#[state] gate: std::sync::Arc<std::sync::Mutex<mpsc::Receiver<()>>>) {
+fn blocks(#[state] gate: Arc<Mutex<mpsc::Receiver<()>>>) {
     let _ = gate.lock().unwrap().recv();
 }
 
 #[test]
 fn a_blocking_worker_that_does_not_give_its_thread_back_fails_the_test() {
     let (open, gate) = mpsc::channel();
-    let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
+    let gate = Arc::new(Mutex::new(gate));
     let test = TestDriver::new().patience(PATIENCE).state(gate);
     test.enqueue(blocks::request());
     let message = message_of(|| test.run_until_idle());
@@ -97,7 +100,7 @@ async fn waits_for_nobody() {
 #[test]
 fn workers_that_wait_for_the_test_or_for_workman_cost_no_real_time() {
     let go = Signal::new();
-    let start = std::sync::Arc::new(workman_core::SystemClock::new());
+    let start = Arc::new(workman_core::SystemClock::new());
     let test = TestDriver::new().patience(Duration::from_secs(20)).state(go.clone());
     let held = [test.enqueue(waits_for_the_test::request()), test.enqueue(blocks_for_the_test::request())];
     let others = [test.enqueue(waits_for_its_stop::request()), test.enqueue(waits_for_nobody::request())];
@@ -224,4 +227,241 @@ fn workers_that_do_not_just_return_run_alone_and_are_faked_too() {
     let (settled, counted) = (test.enqueue(settles::request(8)), test.enqueue(counts::request(3)));
     test.run_until_idle();
     assert_eq!((test.output::<u32>(settled), test.output::<u32>(counted)), (1, 2));
+}
+
+/// Where workers leave their completers for the test.
+type Desk = Arc<Mutex<Vec<Completer<u32>>>>;
+
+#[worker]
+fn leaves_it(#[state] desk: Desk, done: Completer<u32>) {
+    desk.lock().unwrap().push(done);
+}
+
+fn with_desk(test: TestDriver) -> (TestDriver, Desk) {
+    let desk = Desk::default();
+    (test.state(desk.clone()), desk)
+}
+
+/// Nobody outside, in so much real time that a test that takes it is seen to.
+fn alone() -> TestDriver {
+    TestDriver::new().patience(Duration::from_secs(60)).nobody_outside()
+}
+
+fn drivers() -> [TestDriver; 2] {
+    [alone(), TestDriver::new().patience(PATIENCE)]
+}
+
+const GRACE: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_callback_that_never_comes_ends_with_the_timeout_of_the_attempt() {
+    for test in drivers() {
+        let (test, desk) = with_desk(test);
+        let id = test.enqueue(leaves_it::request().timeout(Duration::from_secs(30)).max_attempts(1));
+        test.advance(Duration::from_secs(29));
+        assert_eq!((test.state_of(id), desk.lock().unwrap()[0].is_stopped()), (WorkState::Running, false));
+        test.advance(Duration::from_secs(1));
+        assert_eq!(desk.lock().unwrap()[0].stop_reason(), Some(StopReason::Timeout));
+        test.advance(GRACE);
+        assert_eq!(test.state_of(id), WorkState::Failed);
+        assert_eq!(test.info(id).stop_reason, Some(StopReason::Timeout));
+    }
+}
+
+#[test]
+fn a_completer_that_the_test_holds_is_settled_when_the_test_says_so() {
+    for test in drivers() {
+        let (test, desk) = with_desk(test);
+        let ids = [test.enqueue(leaves_it::request()), test.enqueue(leaves_it::request())];
+        test.run_until_idle();
+        test.advance(Duration::from_secs(3600));
+        assert_eq!(ids.map(|id| test.state_of(id)), [WorkState::Running; 2]);
+        for (number, id) in (1..).zip(ids) {
+            let at = desk.lock().unwrap().iter().position(|done| done.context().id() == id).unwrap();
+            desk.lock().unwrap().remove(at).succeed(number);
+        }
+        test.run_until_idle();
+        assert_eq!(ids.map(|id| test.output::<u32>(id)), [1, 2]);
+    }
+}
+
+#[test]
+fn a_completer_that_the_test_holds_hears_of_lost_constraints_and_of_its_cancellation() {
+    for test in drivers() {
+        let (test, desk) = with_desk(test);
+        let charging = Constraints::new().requires_charging();
+        let ids = [test.enqueue(leaves_it::request().constraints(charging)), test.enqueue(leaves_it::request())];
+        test.run_until_idle();
+        let told: Arc<Mutex<Vec<StopReason>>> = Arc::default();
+        for done in &*desk.lock().unwrap() {
+            let told = Arc::clone(&told);
+            done.on_stop(move |reason| told.lock().unwrap().push(reason));
+        }
+        test.lose(ConstraintKind::Charging);
+        test.advance(TestDriver::default_limits().dwell);
+        assert_eq!(*told.lock().unwrap(), [StopReason::ConstraintCharging]);
+        test.cancel(WorkSelector::id(ids[1]));
+        test.run_until_idle();
+        assert_eq!(*told.lock().unwrap(), [StopReason::ConstraintCharging, StopReason::CancelledByApp]);
+        test.advance(GRACE);
+        assert_eq!(ids.map(|id| test.state_of(id)), [WorkState::Enqueued, WorkState::Cancelled]);
+        assert_eq!(test.info(ids[0]).failures, 0, "an interruption is no failure");
+    }
+}
+
+#[worker]
+fn leaves_it_to_a_thread(#[state] go: Signal, done: Completer<u32>) {
+    thread::spawn(move || {
+        go.wait_blocking();
+        done.succeed(4);
+    });
+}
+
+#[test]
+fn a_thread_that_waits_for_the_test_and_settles_is_waited_for() {
+    let go = Signal::new();
+    let test = TestDriver::new().patience(Duration::from_secs(1)).state(go.clone());
+    let id = test.enqueue(leaves_it_to_a_thread::request());
+    test.run_until_idle();
+    assert_eq!(test.state_of(id), WorkState::Running);
+    go.set();
+    test.run_until_idle();
+    assert_eq!(test.output::<u32>(id), 4);
+}
+
+#[test]
+fn a_thread_that_settles_after_all_is_waited_for_with_block_on_or_by_joining_it() {
+    let go = Signal::new();
+    let (test, desk) = with_desk(alone().state(go.clone()));
+    let manager = test.manager();
+    let handle = test.block_on(manager.enqueue(leaves_it_to_a_thread::request())).unwrap();
+    let id = test.enqueue(leaves_it::request());
+    test.run_until_idle();
+    go.set();
+    assert_eq!(test.block_on(handle.output()).unwrap(), 4);
+
+    let done = desk.lock().unwrap().pop().unwrap();
+    thread::spawn(move || done.succeed(5)).join().unwrap();
+    test.run_until_idle();
+    assert_eq!(test.output::<u32>(id), 5);
+}
+
+/// Settled by a thread that ends when it hears of the stop, and not before.
+#[worker]
+fn ends_when_stopped(done: Completer<u32>) {
+    let stopped = Signal::new();
+    let hears = stopped.clone();
+    done.on_stop(move |_| hears.set());
+    thread::spawn(move || {
+        stopped.wait_blocking();
+        done.succeed(6);
+    });
+}
+
+#[test]
+fn a_thread_that_settles_when_it_hears_of_the_stop_is_heard_before_the_grace_period_passes() {
+    let test = TestDriver::new().patience(Duration::from_secs(1));
+    let charging = Constraints::new().requires_charging();
+    let id = test.enqueue(ends_when_stopped::request().constraints(charging));
+    test.run_until_idle();
+    test.lose(ConstraintKind::Charging);
+    test.advance(Duration::from_secs(3600));
+    assert_eq!(test.output::<u32>(id), 6, "it was done in the end");
+
+    let id = test.enqueue(ends_when_stopped::request());
+    test.run_until_idle();
+    test.shutdown(GRACE);
+    test.restart();
+    assert_eq!(test.output::<u32>(id), 6);
+}
+
+#[test]
+fn a_worker_alone_whose_callback_never_comes_hears_of_its_stop_and_is_given_up() {
+    let (seconds, reason) = (Duration::from_secs(5), StopReason::CancelledByApp);
+    let desk = Desk::default();
+    let worker = TestWorker::<leaves_it>::new(leaves_it::request()).state(desk.clone()).nobody_outside();
+    assert_eq!(worker.stop_after(seconds, reason).run(), End::Interrupted { reason });
+    assert_eq!(desk.lock().unwrap()[0].stop_reason(), Some(reason));
+    let worker = TestWorker::<leaves_it>::new(leaves_it::request()).state(desk.clone()).nobody_outside();
+    let message = message_of(|| drop(worker.run()));
+    assert!(message.contains("waits for something that never happens"), "{message}");
+}
+
+#[worker]
+fn asks_in_a_loop(cx: &WorkContext) -> Result<(), WorkError> {
+    while !cx.is_stopped() {}
+    cx.stopped()
+}
+
+#[test]
+fn a_worker_alone_that_asks_in_a_loop_hears_of_its_stop() {
+    let (seconds, reason) = (Duration::from_secs(5), StopReason::CancelledByApp);
+    let worker = TestWorker::<asks_in_a_loop>::new(asks_in_a_loop::request());
+    assert_eq!(worker.stop_after(seconds, reason).run(), End::Interrupted { reason });
+}
+
+type Numbers = Arc<Mutex<Option<futures::channel::mpsc::UnboundedReceiver<u32>>>>;
+
+#[worker]
+fn passes_on(#[state] numbers: Numbers) -> impl Stream<Item = u32> {
+    stream::iter(numbers.lock().unwrap().take()).flatten()
+}
+
+#[test]
+fn a_stream_that_waits_for_a_channel_of_the_test_runs_as_far_as_it_was_fed() {
+    let (feed, numbers) = futures::channel::mpsc::unbounded();
+    let test = alone().state(Numbers::new(Mutex::new(Some(numbers))));
+    let id = test.enqueue(passes_on::request());
+    test.advance(Duration::from_secs(3600));
+    feed.unbounded_send(1).unwrap();
+    test.run_until_idle();
+    assert_eq!(test.info(id).progress.unwrap().decode::<u32>().unwrap(), 1);
+    feed.unbounded_send(2).unwrap();
+    drop(feed);
+    test.run_until_idle();
+    assert_eq!(test.output::<u32>(id), 2);
+}
+
+#[worker]
+async fn gives_five() -> u32 {
+    5
+}
+
+#[test]
+fn what_the_machine_is_said_to_be_like_counts_for_the_next_verb() {
+    let unmetered = Constraints::new().network(NetworkType::Unmetered);
+    let charging = Constraints::new().requires_charging();
+    let says: [(Constraints, fn(&TestDriver), fn(&TestDriver)); 3] = [
+        (charging, |test| test.lose(ConstraintKind::Charging), |test| test.meet(ConstraintKind::Charging)),
+        (unmetered, |test| test.set_network(Network::METERED), |test| test.set_network(Network::UNMETERED)),
+        (charging, |test| test.sensor().set_charging(false), |test| test.sensor().set_charging(true)),
+    ];
+    for (constraints, worse, better) in says {
+        let test = TestDriver::new();
+        let before = test.enqueue(gives_five::request().constraints(constraints));
+        test.run_until_idle();
+        assert_eq!(test.state_of(before), WorkState::Succeeded);
+        worse(&test);
+        let id = test.enqueue(gives_five::request().constraints(constraints));
+        assert_eq!(test.state_of(id), WorkState::Enqueued);
+        test.run_until_idle();
+        assert_eq!(test.state_of(id), WorkState::Enqueued);
+        better(&test);
+        assert_ne!(test.state_of(id), WorkState::Succeeded, "no worker runs by it");
+        test.run_until_idle();
+        assert_eq!(test.state_of(id), WorkState::Succeeded, "it was a short loss");
+    }
+}
+
+#[test]
+fn a_loss_lasts_from_the_moment_on_at_which_the_test_says_it() {
+    let (test, desk) = with_desk(alone());
+    let id = test.enqueue(leaves_it::request().constraints(Constraints::new().requires_charging()));
+    test.run_until_idle();
+    test.lose(ConstraintKind::Charging);
+    test.clock().advance(TestDriver::default_limits().dwell);
+    test.run_until_idle();
+    assert!(desk.lock().unwrap()[0].is_stopped(), "it has lasted long enough");
+    test.advance(GRACE);
+    assert_eq!(test.info(id).stop_reason, Some(StopReason::ConstraintCharging));
 }

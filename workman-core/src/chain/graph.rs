@@ -95,7 +95,8 @@ impl WorkGraph {
     }
 
     /// Lets `to` wait for `from`. A work that takes outputs gets them in the order in which its edges were added, those of
-    /// [`after_stored`](Self::after_stored) among them.
+    /// [`after_stored`](Self::after_stored) among them. An edge that is added twice gives its output twice: a list has it in two
+    /// places, and a tuple needs two places for it.
     pub fn edge(&mut self, from: GraphNode, to: GraphNode) -> &mut Self {
         self.after.entry(to.0).or_default().push(Prerequisite::Node(from.0));
         self

@@ -77,6 +77,15 @@ impl Link {
         steps.collect()
     }
 
+    /// The workers of what is to be stored, in order, one for each work; the first `most` of them.
+    pub(super) fn workers(&self, most: usize) -> Vec<Arc<str>> {
+        let drafts = self.family().into_iter().filter_map(|link| match &link.kind {
+            Kind::Step(drafts) => Some(drafts),
+            Kind::Joint | Kind::Stored { .. } => None,
+        });
+        drafts.flatten().take(most).map(|draft| Arc::clone(&draft.worker)).collect()
+    }
+
     /// The works that were stored before.
     pub(super) fn already_stored(&self) -> Vec<WorkId> {
         let all = self.family().into_iter().filter_map(|link| match &link.kind {

@@ -22,26 +22,26 @@ pub(crate) fn overwriting(objects: &[Option<&Payload>]) -> Result<Payload, Merge
 /// Of one key, the values of all objects are put into an array, in order. A value that is no array counts as an array of one,
 /// so each key of the result has an array, with elements of one type. Null counts as a string.
 pub(crate) fn array_creating(objects: &[Option<&Payload>]) -> Result<Payload, MergeError> {
-    let mut merged: BTreeMap<String, Vec<&RawValue>> = BTreeMap::new();
+    let mut merged: BTreeMap<String, Vec<(usize, &RawValue)>> = BTreeMap::new();
     for (place, object) in objects.iter().enumerate() {
         for (key, value) in read(place, *object)? {
             let values = merged.entry(key).or_default();
             match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
-                Ok(elements) => values.extend(elements),
-                Err(_) => values.push(value),
+                Ok(elements) => values.extend(elements.into_iter().map(|element| (place, element))),
+                Err(_) => values.push((place, value)),
             }
         }
     }
     for (key, values) in &merged {
-        let mut kinds = values.iter().map(|value| kind(value));
+        let mut kinds = values.iter().map(|(place, value)| Found { kind: kind(value), place: *place });
         let Some(one) = kinds.next() else { continue };
-        if let Some(other) = kinds.find(|kind| *kind != one) {
+        if let Some(other) = kinds.find(|found| found.kind != one.kind) {
             return Err(MergeError::Mixed { key: key.clone(), one, other });
         }
     }
     Ok(write(&merged, |bytes, values| {
         bytes.push(b'[');
-        for (at, value) in values.iter().enumerate() {
+        for (at, (_, value)) in values.iter().enumerate() {
             if at > 0 {
                 bytes.push(b',');
             }
@@ -96,17 +96,25 @@ pub(crate) enum MergeError {
         problem: String,
     },
     /// One key has values of different types.
-    Mixed { key: String, one: &'static str, other: &'static str },
+    Mixed { key: String, one: Found, other: Found },
+}
+
+/// What JSON calls a value, and in which object it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) kind: &'static str,
+    pub(crate) place: usize,
 }
 
 impl fmt::Display for MergeError {
-    /// What is wrong, without the place, whose name the caller knows.
+    /// What is wrong, without the places, whose names the caller knows.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MergeError::NoObject { problem, .. } => write!(f, "only a JSON object can be merged: {problem}"),
             MergeError::Mixed { key, one, other } => write!(
                 f,
-                "the values under the key `{key}` are of different types and can't be put into one array: {one} and {other} (null counts as a string)"
+                "the values under the key `{key}` are of different types and can't be put into one array: {} and {} (null counts as a string)",
+                one.kind, other.kind
             ),
         }
     }
@@ -164,7 +172,10 @@ mod tests {
     #[test]
     fn data_3_values_of_different_types_under_one_key_are_refused() {
         let refused = |one, other| merged(array_creating, &[one, other]).unwrap_err();
-        let mixed = |one, other| MergeError::Mixed { key: "k".into(), one, other };
+        let mixed = |one, other| {
+            let found = |kind, place| Found { kind, place };
+            MergeError::Mixed { key: "k".into(), one: found(one, 0), other: found(other, 1) }
+        };
         assert_eq!(refused(r#"{"k":3}"#, r#"{"k":"3"}"#), mixed("number", "string"));
         assert_eq!(refused(r#"{"k":null}"#, r#"{"k":-3.5}"#), mixed("string", "number"));
         assert_eq!(refused(r#"{"k":[true]}"#, r#"{"k":{}}"#), mixed("boolean", "object"));

@@ -95,10 +95,13 @@ macro_rules! forward {
     )*};
 }
 
+/// What is wrong with a float that is not finite, and what says so instead.
+const NO_NUMBER: &str = "is no JSON number; an `Option` has `None` for it";
+
 macro_rules! finite {
     ($($method:ident: $type:ty,)*) => {$(
         fn $method(self, value: $type) -> Result<S::Ok, S::Error> {
-            if value.is_finite() { self.inner.$method(value) } else { Err(self.at.error(format_args!("{value} is no JSON number"))) }
+            if value.is_finite() { self.inner.$method(value) } else { Err(self.at.error(format_args!("{value} {NO_NUMBER}"))) }
         }
     )*};
 }
@@ -316,13 +319,25 @@ mod tests {
 
     #[test]
     fn a_float_that_is_not_finite_is_refused_wherever_it_hides() {
-        assert_eq!(refusal(f64::NAN), "NaN is no JSON number");
-        assert_eq!(refusal(Circle { name: "", radius: f64::INFINITY }), "at .radius: inf is no JSON number");
+        assert_eq!(refusal(f64::NAN), "NaN is no JSON number; an `Option` has `None` for it");
+        assert_eq!(
+            refusal(Circle { name: "", radius: f64::INFINITY }),
+            "at .radius: inf is no JSON number; an `Option` has `None` for it"
+        );
         let deep = [Shape::Empty, Shape::Round(Circle { name: "", radius: f64::NAN })];
-        assert_eq!(refusal(deep), "at [1].Round.radius: NaN is no JSON number");
-        assert_eq!(refusal(Shape::Sides(vec![1.0, f32::NEG_INFINITY])), "at .Sides[1]: -inf is no JSON number");
-        assert_eq!(refusal(Shape::Named { inner: Some(f32::NAN) }), "at .inner: NaN is no JSON number");
-        assert_eq!(refusal(BTreeMap::from([(1, 0.5), (2, f64::NAN)])), "at [1]: NaN is no JSON number");
+        assert_eq!(refusal(deep), "at [1].Round.radius: NaN is no JSON number; an `Option` has `None` for it");
+        assert_eq!(
+            refusal(Shape::Sides(vec![1.0, f32::NEG_INFINITY])),
+            "at .Sides[1]: -inf is no JSON number; an `Option` has `None` for it"
+        );
+        assert_eq!(
+            refusal(Shape::Named { inner: Some(f32::NAN) }),
+            "at .inner: NaN is no JSON number; an `Option` has `None` for it"
+        );
+        assert_eq!(
+            refusal(BTreeMap::from([(1, 0.5), (2, f64::NAN)])),
+            "at [1]: NaN is no JSON number; an `Option` has `None` for it"
+        );
     }
 
     #[test]

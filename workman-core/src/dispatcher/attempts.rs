@@ -87,7 +87,7 @@ impl Attempts {
         };
         let attempt = Arc::new(self.attempt(&claimed));
         let (abort, registration) = AbortHandle::new_pair();
-        let judge = Judge::new(&claimed, worker.def, &self.core.limits);
+        let judge = Judge::new(&claimed, &self.core.limits);
         let running = Running {
             attempt: Arc::clone(&attempt),
             abort,
@@ -153,7 +153,7 @@ impl Attempts {
             self.forget(id, fence);
             return None;
         }
-        let end = running.judge.judge(end);
+        let end = running.judge.judge(end, &running.attempt);
         if !matches!(end, End::Succeeded { .. }) {
             self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
         }
@@ -239,7 +239,7 @@ impl Attempts {
         self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
         let Running { kind, urgency, suspect, .. } = running;
         self.abandoned.insert((id, fence), Abandoned { kind, urgency, suspect });
-        let end = || running.judge.judge(End::Interrupted { reason });
+        let end = || running.judge.judge(End::Interrupted { reason }, &running.attempt);
         (!running.fenced).then(|| Settle { id, fence, end: end() })
     }
 

@@ -1,4 +1,5 @@
-//! A second look at work that an older build could not read, once at each start. Decodes only, runs nothing.
+//! A second look at work that an older build could not read, or that took more than an older limit allows, once at each start.
+//! Decodes only, runs nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use crate::worker::{Attempt, Given, Unstartable};
 /// How many parked works are read at a time.
 const PAGE: usize = 256;
 
-/// Frees all parked work that decodes in this build.
+/// Frees all parked work that decodes in this build, and is within its limits.
 pub(crate) async fn retry(core: Arc<Core>) {
     let core = &core;
     let mut after = None;
@@ -24,15 +25,20 @@ pub(crate) async fn retry(core: Arc<Core>) {
         let Ok(page) = core.store.query(request).await else { return };
         let mut free = Vec::new();
         for info in &page.works {
-            if matches!(info.parked, Some(ParkReason::Undecodable { .. })) && decodes(core, info).await {
-                tracing::info!(id = %info.id, worker = %info.worker, "decodes again and is freed");
+            let may_begin = match info.parked {
+                Some(ParkReason::Undecodable { .. }) => true,
+                Some(ParkReason::TooLarge { limit, .. }) => limit < core.limits.prerequisites as u64,
+                _ => false,
+            };
+            if may_begin && decodes(core, info).await {
+                tracing::info!(id = %info.id, worker = %info.worker, "can begin now and is freed");
                 free.push(core.unit(Command::Retry(info.id)));
             }
         }
         if !free.is_empty()
             && let Err(error) = core.store.transact(free).await
         {
-            tracing::warn!(%error, "work that decodes again could not be freed; the next start tries it again");
+            tracing::warn!(%error, "work that can begin now could not be freed; the next start tries it again");
         }
         after = page.next;
         if after.is_none() {
@@ -43,8 +49,7 @@ pub(crate) async fn retry(core: Arc<Core>) {
 
 async fn decodes(core: &Arc<Core>, info: &WorkInfo) -> bool {
     let Some(worker) = core.registry.get(&info.worker) else { return false };
-    let limit = core.limits.prerequisites;
-    let given = Given::read(&*core.store, &info.input, info.takes, &info.prerequisites, limit).await;
+    let given = Given::read(&*core.store, &info.input, info.takes, &info.prerequisites, &core.limits).await;
     let Ok(given) = given else { return false };
     let invocation = given.invocation(Arc::new(attempt_of_nobody(core, info)), Arc::clone(&core.states));
     // Decoding is the program's code; what panics does not decode.

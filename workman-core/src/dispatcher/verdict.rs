@@ -1,7 +1,6 @@
 //! What the end of an attempt is worth, and what is said about it.
 
 use std::fmt;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,45 +8,51 @@ use super::Core;
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::{Advice, Applied, Claimed, End, Settle};
-use crate::policy::{Backoff, BackoffPolicy};
 use crate::record::ErrorText;
 use crate::state::{StopReason, WorkState};
 use crate::store::UnitResult;
-use crate::worker::WorkerDef;
+use crate::worker::{Attempt, OwnWaits};
 
 /// By what the end of a run is judged: limits, and its terms as they were when it was claimed.
 pub(super) struct Judge {
     worker: Arc<str>,
-    /// Failed attempts before this one.
-    failures: u32,
-    backoff: Backoff,
-    backoff_fn: Option<fn(u32) -> Duration>,
     /// How long the attempt may take.
     timeout: Option<Duration>,
     limits: Arc<Limits>,
 }
 
 impl Judge {
-    pub(super) fn new(claimed: &Claimed, def: &WorkerDef, limits: &Arc<Limits>) -> Self {
+    pub(super) fn new(claimed: &Claimed, limits: &Arc<Limits>) -> Self {
         Judge {
             worker: Arc::clone(&claimed.spec.worker),
-            failures: claimed.record.failures,
-            backoff: claimed.record.terms.backoff,
-            backoff_fn: def.defaults.backoff_fn,
             timeout: claimed.record.terms.timeout,
             limits: Arc::clone(limits),
         }
     }
 
     /// What is to be settled.
-    pub(super) fn judge(&self, end: End) -> End {
-        match self.within_limits(end) {
-            End::Failed { error, advice: Advice::ByPolicy } => End::Failed { error, advice: self.advice() },
-            end => match (end, self.timeout) {
-                (End::Interrupted { reason: StopReason::Timeout }, Some(limit)) => {
-                    End::TimedOut { limit, advice: self.advice() }
-                }
-                (end, _) => end,
+    pub(super) fn judge(&self, end: End, attempt: &Attempt) -> End {
+        self.weigh(end, attempt.stop_reason(), attempt.own_waits())
+    }
+
+    fn weigh(&self, end: End, stop: Option<StopReason>, own: OwnWaits) -> End {
+        let advice = |advice| match (advice, own.failed) {
+            (Advice::ByPolicy, Some(delay)) => Advice::After(delay),
+            (advice, _) => advice,
+        };
+        let limit = self.timeout.filter(|_| stop == Some(StopReason::Timeout));
+        match (end, limit, own.interrupted) {
+            (End::Interrupted { reason: StopReason::Timeout }, Some(limit), _) => {
+                End::TimedOut { limit, advice: advice(Advice::ByPolicy), error: None }
+            }
+            (End::Failed { error, advice: said }, Some(limit), _) if !error.panicked => {
+                let room = self.limits.error_text.saturating_sub(ErrorText::timed_out(limit, None).message.len());
+                End::TimedOut { limit, advice: advice(said), error: Some(error.within(room)) }
+            }
+            (End::Interrupted { reason }, _, Some(delay)) => End::HeldBack { reason, delay },
+            (end, ..) => match self.within_limits(end) {
+                End::Failed { error, advice: said } => End::Failed { error, advice: advice(said) },
+                end => end,
             },
         }
     }
@@ -71,21 +76,6 @@ impl Judge {
             end => end,
         }
     }
-
-    /// What the worker's own function says, if its work asks for that: the planner runs no code of the program's.
-    fn advice(&self) -> Advice {
-        let Some(backoff_fn) = self.backoff_fn.filter(|_| self.backoff.policy() == BackoffPolicy::Custom) else {
-            return Advice::ByPolicy;
-        };
-        let failures = self.failures.saturating_add(1);
-        match catch_unwind(|| backoff_fn(failures)) {
-            Ok(delay) => Advice::After(delay.min(self.backoff.max_delay())),
-            Err(_) => {
-                tracing::error!(worker = %self.worker, failures, "the worker's backoff function panicked; the wait doubles instead");
-                Advice::ByPolicy
-            }
-        }
-    }
 }
 
 /// Says what became of an attempt. The first failure is a warning, since the program's author may not expect a retry.
@@ -93,8 +83,8 @@ pub(super) fn log_settled(settle: &Settle, answer: &UnitResult, core: &Core) {
     let id = settle.id;
     match (&settle.end, answer) {
         (End::Failed { error, .. }, Ok(applied)) => log_failed(id, error, applied, core),
-        (End::TimedOut { limit, .. }, Ok(applied)) => {
-            log_failed(id, &format_args!("did not end within {limit:?}"), applied, core);
+        (End::TimedOut { limit, error, .. }, Ok(applied)) => {
+            log_failed(id, &ErrorText::timed_out(*limit, error.clone()), applied, core);
         }
         (End::Unrunnable { why }, Ok(_)) => tracing::warn!(%id, %why, "parked"),
         (_, Ok(_)) => tracing::debug!(%id, "settled"),
@@ -120,74 +110,66 @@ mod tests {
     use crate::data::{Codec, Payload};
 
     const MINUTE: Duration = Duration::from_secs(60);
+    const OWN: OwnWaits = OwnWaits { failed: Some(MINUTE), interrupted: Some(Duration::from_secs(90)) };
+    const NO_WORD: OwnWaits = OwnWaits { failed: None, interrupted: None };
 
-    fn judge(policy: BackoffPolicy, backoff_fn: Option<fn(u32) -> Duration>) -> Judge {
+    fn judge() -> Judge {
         let mut limits = Limits::default();
-        (limits.payload, limits.error_text) = (4, 3);
-        let backoff = Backoff::new(policy, MINUTE).ceiling(10 * MINUTE);
-        Judge {
-            worker: "worker".into(),
-            failures: 2,
-            backoff,
-            backoff_fn,
-            timeout: Some(MINUTE),
-            limits: Arc::new(limits),
-        }
+        (limits.payload, limits.error_text) = (4, 60);
+        Judge { worker: "worker".into(), timeout: Some(MINUTE), limits: Arc::new(limits) }
     }
 
-    fn advice(judge: &Judge, advice: Advice) -> Advice {
-        match judge.judge(End::Failed { error: ErrorText::new("no"), advice }) {
+    fn failed(text: &str, advice: Advice) -> End {
+        End::Failed { error: ErrorText::new(text), advice }
+    }
+
+    #[test]
+    fn bo_2_what_the_workers_own_function_said_counts_unless_the_attempt_itself_says_something() {
+        let advice = |advice, own| match judge().weigh(failed("no", advice), None, own) {
             End::Failed { advice, .. } => advice,
             other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn bo_2_a_custom_backoff_is_asked_with_the_number_of_failed_attempts() {
-        let judge = judge(BackoffPolicy::Custom, Some(|failures| failures * MINUTE));
-        assert_eq!(advice(&judge, Advice::ByPolicy), Advice::After(3 * MINUTE), "this attempt has failed too");
-        assert_eq!(advice(&judge, Advice::Never), Advice::Never);
-        assert_eq!(advice(&judge, Advice::After(MINUTE)), Advice::After(MINUTE), "what the attempt itself says counts");
-    }
-
-    #[test]
-    fn bo_3_a_custom_backoff_does_not_grow_above_the_ceiling() {
-        let judge = judge(BackoffPolicy::Custom, Some(|_| Duration::MAX));
-        assert_eq!(advice(&judge, Advice::ByPolicy), Advice::After(10 * MINUTE));
-    }
-
-    #[test]
-    fn a_backoff_function_counts_only_for_work_that_asks_for_it_and_where_it_gives_an_answer() {
-        let own: fn(u32) -> Duration = |_| MINUTE;
-        assert_eq!(advice(&judge(BackoffPolicy::Exponential, Some(own)), Advice::ByPolicy), Advice::ByPolicy);
-        assert_eq!(advice(&judge(BackoffPolicy::Custom, None), Advice::ByPolicy), Advice::ByPolicy);
-        let panics = judge(BackoffPolicy::Custom, Some(|_| panic!("in a backoff function")));
-        assert_eq!(advice(&panics, Advice::ByPolicy), Advice::ByPolicy);
+        };
+        assert_eq!(advice(Advice::ByPolicy, OWN), Advice::After(MINUTE));
+        assert_eq!(advice(Advice::ByPolicy, NO_WORD), Advice::ByPolicy);
+        assert_eq!(advice(Advice::Never, OWN), Advice::Never);
+        assert_eq!(advice(Advice::After(2 * MINUTE), OWN), Advice::After(2 * MINUTE));
     }
 
     #[test]
     fn a_stop_for_the_timeout_is_a_failed_attempt_and_no_interruption() {
-        let judge = judge(BackoffPolicy::Custom, Some(|failures| failures * MINUTE));
-        let stopped = |reason| judge.judge(End::Interrupted { reason });
-        let timed_out = End::TimedOut { limit: MINUTE, advice: Advice::After(3 * MINUTE) };
-        assert_eq!(stopped(StopReason::Timeout), timed_out);
-        assert_eq!(stopped(StopReason::Shutdown), End::Interrupted { reason: StopReason::Shutdown });
-        assert_eq!(judge.times_out_at(MINUTE), Some(2 * MINUTE));
-        assert_eq!(judge.times_out_at(Duration::MAX), Some(Duration::MAX));
+        let stopped = |reason, own| judge().weigh(End::Interrupted { reason }, Some(reason), own);
+        let timed_out = |advice| End::TimedOut { limit: MINUTE, advice, error: None };
+        assert_eq!(stopped(StopReason::Timeout, OWN), timed_out(Advice::After(MINUTE)));
+        assert_eq!(stopped(StopReason::Timeout, NO_WORD), timed_out(Advice::ByPolicy));
+        let reason = StopReason::Shutdown;
+        assert_eq!(stopped(reason, NO_WORD), End::Interrupted { reason });
+        assert_eq!(stopped(reason, OWN), End::HeldBack { reason, delay: Duration::from_secs(90) });
+        assert_eq!(judge().times_out_at(MINUTE), Some(2 * MINUTE));
+        assert_eq!(judge().times_out_at(Duration::MAX), Some(Duration::MAX));
+    }
+
+    #[test]
+    fn an_error_after_the_timeout_keeps_its_advice_and_what_there_is_room_for_of_its_text() {
+        let weigh = |end| judge().weigh(end, Some(StopReason::Timeout), OWN);
+        let End::TimedOut { limit, advice: Advice::Never, error } = weigh(failed(&"x".repeat(60), Advice::Never))
+        else {
+            panic!("it took too long")
+        };
+        let whole = ErrorText::timed_out(limit, error);
+        assert!(whole.sources[0].starts_with("xx"), "{whole}");
+        assert_eq!(whole.message.len() + whole.sources[0].len(), 60);
+        let panicked = End::Failed { error: ErrorText::panic("oh"), advice: Advice::ByPolicy };
+        assert!(matches!(weigh(panicked), End::Failed { .. }), "a panic says more than that it took too long");
     }
 
     #[test]
     fn what_an_attempt_gives_is_held_to_its_limits() {
-        let judge = judge(BackoffPolicy::Linear, None);
+        let weigh = |end| judge().weigh(end, None, NO_WORD);
         let output = |size| End::Succeeded { output: Payload::new(Codec::JSON, vec![b'1'; size]) };
-        assert_eq!(judge.judge(output(4)), output(4));
-        let End::Failed { error, advice: Advice::ByPolicy } = judge.judge(output(5)) else { panic!("it is too large") };
+        assert_eq!(weigh(output(4)), output(4));
+        let End::Failed { error, advice: Advice::ByPolicy } = weigh(output(5)) else { panic!("it is too large") };
         assert!(error.message.contains("\"worker\" has 5 bytes, the limit is 4"), "{error}");
-        let End::Failed { error, .. } =
-            judge.judge(End::Failed { error: ErrorText::new("12345"), advice: Advice::Never })
-        else {
-            panic!("it failed")
-        };
-        assert_eq!(error.message.len(), 3);
+        let End::Failed { error, .. } = weigh(failed(&"x".repeat(61), Advice::Never)) else { panic!("it failed") };
+        assert_eq!(error.message.len(), 60);
     }
 }

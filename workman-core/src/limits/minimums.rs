@@ -23,7 +23,7 @@ pub struct WorkManagerLimits {
     pub interval: Duration,
     /// The least flex of periodic work; with one, a flex that is longer than the interval is cut to it.
     pub flex: Duration,
-    /// The least delay of a backoff, linear or exponential; it counts before jitter.
+    /// The least delay of a backoff, whether a request or a worker's own function says it; it counts before jitter.
     pub backoff: Duration,
 }
 

@@ -77,6 +77,44 @@ impl Builder {
     }
 
     /// Gives workers this value: each argument `#[state] x: T` gets a clone of it.
+    ///
+    /// # A manager as its own state
+    /// The manager keeps its states until it ends, and it ends when its last clone is dropped. So a state that holds a clone of
+    /// this very manager, in an `Arc<OnceLock<WorkManager>>` say, keeps it running for ever, and its store open: only
+    /// [`shutdown`](WorkManager::shutdown) ends the work then, and even that does not close the store in this process. A
+    /// [`WorkHandle`](crate::WorkHandle) counts as a clone. What belongs after a work is better said when that is enqueued, as
+    /// a prerequisite. A worker that must enqueue what it finds gets a `Weak`, and the program keeps the `Arc`:
+    /// ```
+    /// use std::sync::{Arc, OnceLock, Weak};
+    /// use workman_core::{MemoryStore, ThreadRuntime, WorkManager, WorkQuery, worker};
+    ///
+    /// /// The manager, as long as the program keeps it.
+    /// type Manager = Arc<OnceLock<Weak<WorkManager>>>;
+    ///
+    /// #[worker]
+    /// async fn unpack(#[state] manager: Manager) -> Result<(), String> {
+    ///     let manager = manager.get().and_then(Weak::upgrade).ok_or("the program ends")?;
+    ///     manager.enqueue(index::request("a.txt".into())).await.map_err(|error| error.to_string())?;
+    ///     Ok(())
+    /// }
+    ///
+    /// #[worker]
+    /// async fn index(file: String) -> usize {
+    ///     file.len()
+    /// }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let slot = Manager::default();
+    /// let builder = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).state(slot.clone());
+    /// let manager = Arc::new(builder.start()?);
+    /// let _ = slot.set(Arc::downgrade(&manager));             // work of an earlier process may have run already
+    /// manager.enqueue(unpack::request()).await?.output().await?;
+    /// assert_eq!(manager.query(WorkQuery::tag("index")).await?.len(), 1);
+    /// drop(manager);                                          // the last: the manager ends
+    /// assert!(slot.get().and_then(Weak::upgrade).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, state: T) -> Self {
         self.states.insert(state);
         self

@@ -1,19 +1,17 @@
 //! From requests to one command: names, sensors, limits, offers, and what the answer means.
 
-use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 
 use super::WorkManager;
 use super::order::{Declared, Ordered, ordered};
-use crate::constraints::ConstraintKind;
+use super::refused::EnqueueError;
 use crate::dispatcher::{Core, MissingSensor, Reservation, Rivals, Role};
 use crate::id::WorkId;
-use crate::plan::{Applied, Command, Enqueue, Enqueued, NewWork, Offer, Refusal, Unique, WorkerKind};
-use crate::request::{RequestDraft, RequestError, check_name};
+use crate::plan::{Applied, Command, Enqueue, Enqueued, NewWork, Offer, Unique, UniquePolicy, WorkerKind};
+use crate::policy::ExistingWorkPolicy;
+use crate::request::{RequestDraft, check_name};
 use crate::store::index::rank;
 use crate::store::{StoreError, StoreErrorKind};
-use crate::worker::StateKey;
 
 /// Under which name works are stored.
 #[derive(Clone)]
@@ -27,11 +25,19 @@ pub(crate) enum Naming {
 }
 
 impl Naming {
-    fn name(&self) -> Option<&Arc<str>> {
+    pub(crate) fn name(&self) -> Option<&Arc<str>> {
         match self {
             Naming::None => None,
             Naming::New(unique) => Some(&unique.name),
             Naming::Inherited(name) => Some(name),
+        }
+    }
+
+    /// What is to happen if the name is taken, if that is asked.
+    fn policy(&self) -> Option<ExistingWorkPolicy> {
+        match self {
+            Naming::New(Unique { policy: UniquePolicy::OneTime(policy), .. }) => Some(*policy),
+            _ => None,
         }
     }
 
@@ -49,7 +55,7 @@ impl Naming {
             (Naming::Inherited(one), Naming::Inherited(two)) if one == two => Ok(other),
             _ => {
                 let [first, second] = [self, &other].map(|naming| naming.name().cloned().unwrap_or_default());
-                Err(EnqueueError::TwoNames { first, second })
+                Err(EnqueueError::TwoNames { first, second, policies: [self.policy(), other.policy()] })
             }
         }
     }
@@ -189,160 +195,4 @@ fn startable(core: &Core, work: &NewWork) -> Option<WorkerKind> {
     let constraints = core.effective(work.spec.constraints);
     let open = core.dwell().may_start(&constraints, core.clock.monotonic()).is_ok();
     open.then_some(worker.def.kind)
-}
-
-/// Why work was not stored, or not certainly.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum EnqueueError {
-    /// A request is not valid.
-    Request(RequestError),
-    /// There is nothing to enqueue.
-    Empty,
-    /// Too many works in one call.
-    TooManyWorks {
-        /// How many.
-        count: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// Too many edges between the works of one call.
-    TooManyEdges {
-        /// How many.
-        count: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// One step, or one list, has two works of one id: a request was cloned. Make a new request for each work.
-    SameRequestTwice(WorkId),
-    /// The works of one call wait for each other in a circle: this one waits for itself, directly or through others.
-    Cycle(WorkId),
-    /// Chains of different unique names, or of one name with different policies, are joined.
-    TwoNames {
-        /// One name.
-        first: Arc<str>,
-        /// The other.
-        second: Arc<str>,
-    },
-    /// An edge of a graph begins or ends at a node of another graph.
-    UnknownNode(WorkId),
-    /// A worker of a graph takes a tuple of another length than it has prerequisites.
-    TupleLength {
-        /// The worker.
-        worker: Arc<str>,
-        /// How many outputs it takes.
-        takes: usize,
-        /// How many prerequisites it has.
-        given: usize,
-    },
-    /// A worker of a graph takes another type than its prerequisite gives.
-    OtherType {
-        /// The worker.
-        worker: Arc<str>,
-        /// The type that it takes there.
-        takes: &'static str,
-        /// The worker of the prerequisite.
-        prerequisite: Arc<str>,
-        /// The type that this one gives.
-        gives: &'static str,
-    },
-    /// A constraint is asked for that nobody observes.
-    NoSensor {
-        /// The worker.
-        worker: Arc<str>,
-        /// The constraint.
-        kind: ConstraintKind,
-    },
-    /// The worker is here, but a state that it needs is not.
-    MissingState {
-        /// The worker.
-        worker: Arc<str>,
-        /// The type.
-        state: StateKey,
-    },
-    /// The planner said no.
-    Refused(Refusal),
-    /// The store failed. [`is_indeterminate`](Self::is_indeterminate) says whether the work may be stored all the same.
-    Store {
-        /// The ids of the works; enqueueing requests with these ids again is safe.
-        ids: Vec<WorkId>,
-        /// What the store said.
-        error: StoreError,
-    },
-}
-
-impl EnqueueError {
-    /// Whether the work may be stored in spite of the error. If not, it certainly isn't.
-    #[must_use]
-    pub fn is_indeterminate(&self) -> bool {
-        matches!(self, EnqueueError::Store { error, .. } if error.is_indeterminate())
-    }
-}
-
-impl fmt::Display for EnqueueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EnqueueError::Request(error) => error.fmt(f),
-            EnqueueError::Empty => {
-                f.write_str("there is nothing to enqueue: the list, or a step of the chain, is empty")
-            }
-            EnqueueError::TooManyWorks { count, limit } => {
-                write!(f, "{count} works in one call, the limit is {limit}; use several calls, or see `Limits::works`")
-            }
-            EnqueueError::TooManyEdges { count, limit } => write!(
-                f,
-                "{count} edges between the works of one call, the limit is {limit}; put a joining work between two wide steps, or see `Limits::edges`"
-            ),
-            EnqueueError::SameRequestTwice(id) => {
-                write!(
-                    f,
-                    "two works of this call have the id {id} and stand side by side: a clone of a request is the same work; make a new request for each"
-                )
-            }
-            EnqueueError::Cycle(id) => write!(
-                f,
-                "works of this call wait for each other in a circle: work {id} waits for itself, directly or through others"
-            ),
-            EnqueueError::TwoNames { first, second } => write!(
-                f,
-                "chains under the unique names \"{first}\" and \"{second}\" can't be joined: a chain has one name and one policy"
-            ),
-            EnqueueError::UnknownNode(id) => {
-                write!(
-                    f,
-                    "an edge of the graph begins or ends at work {id}, which is a node of another graph; for stored work use `after_stored`"
-                )
-            }
-            EnqueueError::TupleLength { worker, takes, given } => {
-                write!(f, "worker \"{worker}\" takes a tuple of {takes} outputs, and has {given} prerequisites")
-            }
-            EnqueueError::OtherType { worker, takes, prerequisite, gives } => write!(
-                f,
-                "worker \"{worker}\" takes `{takes}` where its prerequisite, of worker \"{prerequisite}\", gives `{gives}`"
-            ),
-            EnqueueError::NoSensor { worker, kind } => write!(
-                f,
-                "worker \"{worker}\" asks for the constraint \"{kind}\", which nobody observes: add `.sensor(..)` to the builder, or `.missing_sensor(MissingSensor::Wait)` or `(MissingSensor::AssumeMet)`"
-            ),
-            EnqueueError::MissingState { worker, state } => write!(
-                f,
-                "worker \"{worker}\" needs a state of type `{}`; add `.state(..)` with such a value to the builder",
-                state.name()
-            ),
-            EnqueueError::Refused(refusal) => refusal.fmt(f),
-            EnqueueError::Store { error, .. } => write!(f, "the store failed: {error}"),
-        }
-    }
-}
-
-impl Error for EnqueueError {
-    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            EnqueueError::Request(error) => error.source(),
-            EnqueueError::Refused(refusal) => refusal.source(),
-            EnqueueError::Store { error, .. } => error.source(),
-            _ => None,
-        }
-    }
 }

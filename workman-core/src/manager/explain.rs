@@ -5,15 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::WorkManager;
+use super::culprit::FailedPrerequisite;
+use super::refused::counted;
 use crate::dispatcher::Role;
 use crate::health::HealthStatus;
 use crate::id::WorkId;
 use crate::info::{ExpeditedState, WorkInfo};
+use crate::plan::Refusal;
+use crate::policy::BackoffPolicy;
 use crate::query::{PageRequest, WorkQuery};
-use crate::record::ParkReason;
+use crate::record::{AttemptEnd, ParkReason};
 use crate::sensor::Unmet;
 use crate::state::WorkState;
 use crate::store::StoreError;
+use crate::time::Timestamp;
 use crate::worker::StateKey;
 
 /// How many open prerequisites an explanation names.
@@ -24,9 +29,11 @@ const NAMED_PREREQUISITES: usize = 10;
 #[non_exhaustive]
 pub enum Explanation {
     /// No work has this id.
-    NotFound,
+    NotFound(WorkId),
     /// It is over.
     Finished(WorkState),
+    /// It failed because something that it waited for did, directly or through others.
+    PrerequisiteFailed(FailedPrerequisite),
     /// It is running.
     Running,
     /// Its prerequisites have not all succeeded.
@@ -84,11 +91,17 @@ pub enum Explanation {
 pub enum Wait {
     /// The end of its initial delay.
     Delay,
+    /// The part of its first period in which its run may be: what its flex leaves, after its initial delay.
+    FirstRun,
     /// The next period.
     Period,
     /// The time that an override names, in place of everything else.
     Override,
-    /// Its backoff, or the time that its last attempt asked for.
+    /// The time that its last attempt asked for: `Outcome::Snooze` or `WorkError::retry_after`.
+    Asked,
+    /// Its backoff, since its process died while it ran.
+    Deaths(u32),
+    /// Its backoff.
     Backoff {
         /// How many attempts have failed.
         failures: u32,
@@ -102,26 +115,57 @@ impl Wait {
     fn of(info: &WorkInfo) -> Self {
         let (failures, interruptions) = (info.failures, info.interruptions);
         if info.next_run_override.is_some_and(|at| info.next_run == Some(at)) {
-            Wait::Override
-        } else if failures > 0 || interruptions > 0 || info.deaths > 0 {
-            Wait::Backoff { failures, interruptions }
-        } else if info.periods > 0 {
-            Wait::Period
-        } else {
-            Wait::Delay
+            return Wait::Override;
+        }
+        let Some(last) = info.attempts.last() else { return Wait::before_the_first(info) };
+        match &last.end {
+            AttemptEnd::Snoozed => Wait::Asked,
+            AttemptEnd::Died if info.deaths > 0 => Wait::Deaths(info.deaths),
+            AttemptEnd::Failed { .. } if failures > 0 && asked_for(info, last.ended) => Wait::Asked,
+            _ if failures > 0 || interruptions > 0 || info.deaths > 0 => Wait::Backoff { failures, interruptions },
+            _ if info.periods > 0 => Wait::Period,
+            _ => Wait::before_the_first(info),
         }
     }
+
+    /// What work waits for that has not run.
+    fn before_the_first(info: &WorkInfo) -> Self {
+        if info.periods > 0 {
+            Wait::Period
+        } else if info.schedule.first_offset().is_zero() {
+            Wait::Delay
+        } else {
+            Wait::FirstRun
+        }
+    }
+}
+
+/// Whether the failed attempt that ended then asked for a time of its own: the policy asks for another. A backoff function gives
+/// its delays in the same way, so of those nothing is known.
+fn asked_for(info: &WorkInfo, ended: Timestamp) -> bool {
+    let by_policy = ended + info.backoff.delay_of(info.id, info.failures);
+    info.backoff.policy() != BackoffPolicy::Custom && info.next_run != Some(by_policy)
 }
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Wait::Delay => f.write_str("its initial delay"),
+            Wait::FirstRun => f.write_str("the first run of its period"),
             Wait::Period => f.write_str("its next period"),
+            Wait::Asked => f.write_str("what its last attempt asked for"),
+            Wait::Deaths(deaths) => write!(f, "its backoff after {} of its process", counted(deaths, "death")),
             Wait::Override => f.write_str("the time that an override names"),
-            Wait::Backoff { failures, interruptions: 0 } => write!(f, "its backoff after {failures} failed attempts"),
+            Wait::Backoff { failures, interruptions: 0 } => {
+                write!(f, "its backoff after {}", counted(failures, "failed attempt"))
+            }
+            Wait::Backoff { failures: 0, interruptions } => {
+                write!(f, "its backoff after {}", counted(interruptions, "interruption"))
+            }
             Wait::Backoff { failures, interruptions } => {
-                write!(f, "its backoff after {failures} failed attempts and {interruptions} interruptions")
+                let (failures, interruptions) =
+                    (counted(failures, "failed attempt"), counted(interruptions, "interruption"));
+                write!(f, "its backoff after {failures} and {interruptions}")
             }
         }
     }
@@ -130,8 +174,9 @@ impl fmt::Display for Wait {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Explanation::NotFound => f.write_str("no such work"),
+            Explanation::NotFound(id) => Refusal::NotFound(*id).fmt(f),
             Explanation::Finished(state) => write!(f, "{state}"),
+            Explanation::PrerequisiteFailed(prerequisite) => write!(f, "failed, since {prerequisite}"),
             Explanation::Running => f.write_str("running"),
             Explanation::Blocked { open, on } => {
                 let are = if *open == 1 { "prerequisite is" } else { "prerequisites are" };
@@ -174,9 +219,11 @@ impl fmt::Display for Explanation {
 /// What helps parked work.
 fn way_out(why: &ParkReason) -> &'static str {
     match why {
-        ParkReason::Undecodable { .. } => "a build that reads it tries again by itself, or say `retry`",
+        ParkReason::Undecodable { .. } => {
+            "a build that reads it tries again by itself; `update` gives it another input, and `retry` tries again now"
+        }
         ParkReason::Poisoned { .. } => "say `retry` when it does no harm any more",
-        ParkReason::TooLarge { .. } => "raise `Limits::prerequisites` and say `retry`",
+        ParkReason::TooLarge { .. } => "a manager that starts with a greater one tries again by itself",
     }
 }
 
@@ -187,7 +234,11 @@ impl WorkManager {
     /// When the store can't be read.
     pub async fn explain(&self, id: WorkId) -> Result<Explanation, StoreError> {
         Ok(match self.info(id).await? {
-            None => Explanation::NotFound,
+            None => Explanation::NotFound(id),
+            Some(info) if info.state == WorkState::Failed => {
+                let culprit = self.failed_prerequisite(&info).await?;
+                culprit.map_or(Explanation::Finished(info.state), Explanation::PrerequisiteFailed)
+            }
             Some(info) if info.state == WorkState::Blocked => {
                 Explanation::Blocked { open: info.open_prerequisites, on: self.open_prerequisites(&info).await? }
             }

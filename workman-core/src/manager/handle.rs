@@ -11,9 +11,12 @@ use futures::stream::{self, BoxStream};
 use serde::de::DeserializeOwned;
 
 use super::WorkManager;
+use super::culprit::FailedPrerequisite;
+use super::refused::counted;
 use crate::data::{Codec, DecodeError, Payload};
 use crate::id::WorkId;
 use crate::info::WorkInfo;
+use crate::plan::Refusal;
 use crate::query::{PageRequest, WorkQuery};
 use crate::record::ErrorText;
 use crate::state::WorkState;
@@ -96,7 +99,9 @@ impl<O: DeserializeOwned> WorkHandle<O> {
                 WorkState::Succeeded => return decode(info.output),
                 WorkState::Failed => {
                     let last_error = info.last_error().cloned();
-                    return Err(OutputError::Failed { attempts: info.failures, last_error });
+                    let prerequisite = self.manager.failed_prerequisite(&info).await.map_err(OutputError::Store)?;
+                    let prerequisite = prerequisite.map(Box::new);
+                    return Err(OutputError::Failed { attempts: info.failures, last_error, prerequisite });
                 }
                 WorkState::Cancelled => return Err(OutputError::Cancelled),
                 _ if info.schedule.interval().is_some() => return Err(OutputError::Periodic),
@@ -165,10 +170,12 @@ pub enum OutputError {
         attempts: u32,
         /// What the last of them said.
         last_error: Option<ErrorText>,
+        /// The work whose failure failed this one, if that is so and it is stored still.
+        prerequisite: Option<Box<FailedPrerequisite>>,
     },
     /// The work was cancelled.
     Cancelled,
-    /// The work is not stored any more: it was replaced, or kept long enough.
+    /// The work is not stored any more: it was kept long enough or pruned, or it was replaced.
     Gone,
     /// Periodic work never finishes, so there is no output to wait for.
     Periodic,
@@ -192,17 +199,14 @@ pub enum OutputError {
 impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            OutputError::Failed { prerequisite: Some(prerequisite), .. } => write!(f, "the work failed, since {prerequisite}"),
             OutputError::Failed { attempts: 0, .. } => f.write_str("the work failed without a failed attempt: a prerequisite failed, or its process died while it ran and `OnDeath::Fail` forbids another run"),
-            OutputError::Failed { attempts, last_error: Some(error) } => {
-                write!(f, "the work failed for good after {attempts} failed attempts; the last error: {error}")
-            }
-            OutputError::Failed { attempts, .. } => {
-                write!(f, "the work failed for good after {attempts} failed attempts")
+            OutputError::Failed { attempts, last_error, .. } => {
+                write!(f, "the work failed for good after {}", counted(*attempts, "failed attempt"))?;
+                last_error.iter().try_for_each(|error| write!(f, "; the last error: {error}"))
             }
             OutputError::Cancelled => f.write_str("the work was cancelled, or something that it depended on was"),
-            OutputError::Gone => {
-                f.write_str("the work is not stored: it was replaced by other work of its unique name, or belongs to another store")
-            }
+            OutputError::Gone => write!(f, "the work is not stored: {}", Refusal::WHY_GONE),
             OutputError::Periodic => f.write_str("periodic work never finishes, so there is no output to wait for; use `watch()`"),
             OutputError::Deadlock { running, worker, awaited } if running == awaited => write!(
                 f,

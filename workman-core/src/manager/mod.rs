@@ -1,10 +1,12 @@
 //! [`WorkManager`]: what a program holds in its hands.
 
 mod builder;
+mod culprit;
 mod enqueue;
 mod explain;
 mod handle;
 mod order;
+mod refused;
 mod steer;
 mod watch;
 
@@ -21,7 +23,7 @@ use crate::dispatcher::{Control, Core, ShutdownReport};
 use crate::health::HealthStatus;
 use crate::id::WorkId;
 use crate::info::WorkInfo;
-use crate::plan::{Enqueued, Unique, UniquePolicy};
+use crate::plan::{Enqueued, Refusal, Unique, UniquePolicy};
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::query::{Page, PageRequest, WorkQuery};
 use crate::request::{Nothing, PeriodicRequest, Request};
@@ -32,11 +34,12 @@ use crate::time::LONGEST_SLEEP;
 use crate::worker::{Worker, WorkerDef, WorkerType};
 
 pub use builder::{Builder, Engine, StartError};
-pub use enqueue::EnqueueError;
+pub use culprit::FailedPrerequisite;
 pub(crate) use enqueue::Naming;
 pub use explain::{Explanation, Wait};
 pub use handle::{OutputError, WorkHandle};
 pub(crate) use order::Declared;
+pub use refused::EnqueueError;
 pub use steer::{ActionError, Updatable, UpdateError};
 
 /// How many works a query reads at a time.
@@ -65,7 +68,10 @@ impl Drop for Inner {
 
 impl fmt::Debug for WorkManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkManager").field("epoch", &self.core().epoch).finish_non_exhaustive()
+        let core = self.core();
+        let mut shown = f.debug_struct("WorkManager");
+        shown.field("role", &core.role).field("workers", &core.registry.len()).field("epoch", &core.epoch);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -86,6 +92,13 @@ impl WorkManager {
     // ---- enqueue ----
 
     /// Stores one work. When this returns, it is on disk. Dropping the future after its first poll does not withdraw it.
+    ///
+    /// It takes a request that stands alone. A [`PeriodicRequest`] is for [`enqueue_periodic`](Self::enqueue_periodic); the request
+    /// of a worker that takes from prerequisites comes behind them ([`begin_with`](Self::begin_with)), or is made by
+    /// `my_worker::with(..)`, which gives what it would take.
+    ///
+    /// After a [`shutdown`](Self::shutdown) work is stored all the same, and runs when the next manager starts on this store;
+    /// [`health`](Self::health) says whether this one has ended.
     ///
     /// # Errors
     /// See [`EnqueueError`].
@@ -344,7 +357,8 @@ impl WorkManager {
     }
 
     /// Ends the manager: starts nothing more, asks what runs to stop, waits for `grace` at the most, and gives back what did not
-    /// finish, as interruptions. All clones are of no use afterwards but to read.
+    /// finish, as interruptions. All clones are of no use afterwards but to read and to write down: what is enqueued through them
+    /// is stored as always, and runs when the next manager starts on this store.
     ///
     /// The store is closed when the last clone, handle and stream is dropped too, and a blocking worker that was given up has
     /// ended: open the same file after that.
@@ -399,7 +413,7 @@ pub enum HandleError {
 impl fmt::Display for HandleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HandleError::NotFound(id) => write!(f, "no work has the id {id}"),
+            HandleError::NotFound(id) => Refusal::NotFound(*id).fmt(f),
             HandleError::OtherWorker { id, wanted, found } => {
                 write!(f, "work {id} belongs to worker \"{found}\", not to \"{wanted}\"")
             }

@@ -45,7 +45,7 @@ pub(super) fn ordered(declared: Vec<Declared>, limits: &Limits) -> Result<Ordere
     let ids: Vec<WorkId> = nodes.iter().map(|node| node.draft.id).collect();
     let after: Vec<Vec<WorkId>> = nodes.iter().map(|node| union(&node.after)).collect();
     check_edges(after.iter().map(Vec::len), limits)?;
-    let order = order(&ids, &after)?;
+    let order = order(&ids, &after).map_err(|circle| refused(&circle, &nodes))?;
     let mut works: Vec<Option<(RequestDraft, Vec<WorkId>)>> =
         nodes.into_iter().map(|node| node.draft).zip(after).map(Some).collect();
     let works = order.into_iter().filter_map(|at| works[at].take()).collect();
@@ -101,6 +101,28 @@ fn union(lists: &[Arc<[WorkId]>]) -> Vec<WorkId> {
     ids
 }
 
+/// How many workers of a circle are named.
+const NAMED_WORKERS: usize = 10;
+
+/// Places of works, each before one that it waits for; the last waits for the first.
+struct Circle {
+    first: usize,
+    works: Vec<usize>,
+}
+
+impl Circle {
+    /// The end of the path, from the work to which it has come back.
+    fn of(path: &[(usize, usize)], back_at: usize) -> Self {
+        let works = path.iter().map(|(at, _)| *at).skip_while(|at| *at != back_at).collect();
+        Circle { first: back_at, works }
+    }
+}
+
+fn refused(circle: &Circle, nodes: &[Node]) -> EnqueueError {
+    let workers = circle.works.iter().take(NAMED_WORKERS).map(|at| Arc::clone(&nodes[*at].draft.worker)).collect();
+    EnqueueError::Cycle { id: nodes[circle.first].draft.id, workers }
+}
+
 /// How far a work is put in order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
@@ -112,7 +134,7 @@ enum Mark {
 
 /// The places of the works, each after its prerequisites and otherwise as they were declared. Ids that are not among the works
 /// are stored already, and can't wait for new ones.
-fn order(ids: &[WorkId], after: &[Vec<WorkId>]) -> Result<Vec<usize>, EnqueueError> {
+fn order(ids: &[WorkId], after: &[Vec<WorkId>]) -> Result<Vec<usize>, Circle> {
     let places: BTreeMap<WorkId, usize> = ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
     let mut marks = vec![Mark::Unseen; ids.len()];
     let mut order = Vec::with_capacity(ids.len());
@@ -133,7 +155,7 @@ fn order(ids: &[WorkId], after: &[Vec<WorkId>]) -> Result<Vec<usize>, EnqueueErr
             *next += 1;
             let Some(place) = places.get(prerequisite) else { continue };
             match marks[*place] {
-                Mark::Open => return Err(EnqueueError::Cycle(*prerequisite)),
+                Mark::Open => return Err(Circle::of(&path, *place)),
                 Mark::Done => {}
                 Mark::Unseen => {
                     marks[*place] = Mark::Open;

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use super::refused::counted;
 use super::{EnqueueError, WorkManager, enqueue};
 use crate::dispatcher::{Progress, Walk};
 use crate::id::WorkId;
@@ -222,8 +223,9 @@ pub enum UpdateError {
     /// The request is not in order; to enqueue it would be refused just so.
     Request(EnqueueError),
     /// The planner said no: no work has the id ([`Refusal::NotFound`]), one-time work can't become periodic nor the other way
-    /// round ([`Refusal::OtherSchedule`]), or the new worker takes other outputs than the work's prerequisites give
-    /// ([`Refusal::OtherShape`]).
+    /// round ([`Refusal::OtherSchedule`]), or the new worker takes from more or fewer prerequisites than the work has
+    /// ([`Refusal::OtherShape`]). Types are not compared, since what is stored has none: work whose new worker takes another type
+    /// than its prerequisites give is parked when it is to start.
     Refused(Refusal),
     /// The store failed. [`is_indeterminate`](Self::is_indeterminate) says whether the work may be updated all the same; to say
     /// it again is safe.
@@ -293,10 +295,13 @@ impl fmt::Display for ActionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ActionError::Refused(refusal) => refusal.fmt(f),
-            ActionError::Store { error, done } => write!(f, "the store failed after {done} works: {error}"),
+            ActionError::Store { error, done } => {
+                write!(f, "the store failed after {}: {error}", counted(*done, "work"))
+            }
             ActionError::Damaged { error, works, done } => {
-                let works: Vec<String> = works.iter().map(WorkId::to_string).collect();
-                write!(f, "{done} works are done, and damaged ones were left ({}): {error}", works.join(", "))
+                let (done, ids) = (counted(*done, "work"), works.iter().map(WorkId::to_string).collect::<Vec<_>>());
+                let left = counted(works.len(), "damaged work");
+                write!(f, "after {done}, {left} could not be read and stays ({}): {error}", ids.join(", "))
             }
         }
     }

@@ -147,9 +147,14 @@ impl<'a> Draft<'a> {
 
     /// A run is over. If it was expedited, its run time is counted, and the work is ordinary from now on.
     pub(super) fn end_run(&mut self, record: &WorkRecord) -> WorkRecord {
+        self.lose_run(record, Duration::MAX)
+    }
+
+    /// The process died under a run. Nobody knows when, so of the time since its start no more than `most` is counted.
+    pub(super) fn lose_run(&mut self, record: &WorkRecord, most: Duration) -> WorkRecord {
         if record.urgency == Urgency::Expedited {
             let length = record.started.map_or(Duration::ZERO, |started| self.now.since(started));
-            self.meta.expedited = self.meta.expedited.with(length, self.now);
+            self.meta.expedited = self.meta.expedited.with(length.min(most), self.now);
         }
         WorkRecord { urgency: Urgency::Ordinary, ..record.clone() }
     }
@@ -200,7 +205,7 @@ impl<'a> Draft<'a> {
         };
         let record = WorkRecord {
             lane,
-            period: record.period.map(|period| periodic::spent(record, period)),
+            period: record.period.map(|period| periodic::claimed(record, period, self.now)),
             fence: record.fence + 1,
             started: Some(self.now),
             stop: None,

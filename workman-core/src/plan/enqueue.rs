@@ -28,13 +28,26 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
         Enqueued::Kept(_) | Enqueued::Updated(_) => {
             return Ok(draft.done(Applied::Enqueued { how, claimed: Vec::new() }));
         }
-        Enqueued::Appended(after) => new.iter().map(|work| unique::behind(work, after)).collect(),
+        Enqueued::Appended(after) => unique::behind(&new, after),
         Enqueued::Inserted | Enqueued::Replaced(_) => Vec::new(),
     };
     let new: Vec<&NewWork> = if appended.is_empty() { new } else { appended.iter().collect() };
-    insert_all(&mut draft, &new)?;
+    insert_all(&mut draft, &new).map_err(|halt| under_name(halt, enqueue, &how))?;
     let claimed = take_offer(&mut draft, enqueue, &new)?;
     Ok(draft.done(Applied::Enqueued { how, claimed }))
+}
+
+/// Who waits for the holder of a name did not ask for that work but for the name, and is told so.
+fn under_name(halt: Halt, enqueue: &Enqueue, how: &Enqueued) -> Halt {
+    match (halt, how) {
+        (Halt::Refuse(Refusal::PeriodicPrerequisite { work, worker, prerequisite, .. }), Enqueued::Appended(after))
+            if after.contains(&prerequisite) =>
+        {
+            let name = enqueue.unique.as_ref().map(|unique| unique.name.clone());
+            Halt::Refuse(Refusal::PeriodicPrerequisite { work, worker, prerequisite, name })
+        }
+        (halt, _) => halt,
+    }
 }
 
 /// Everything that is certainly needed, so that one round of loading is enough for most requests.
@@ -97,11 +110,7 @@ fn updates_itself(view: &Snapshot, enqueue: &Enqueue, record: &WorkRecord, work:
 /// Whether the stored spec is what this enqueue would store. Works that were appended have got prerequisites since.
 fn is_same(stored: &WorkSpec, wanted: &WorkSpec, enqueue: &Enqueue) -> bool {
     let may_be_appended = enqueue.unique.as_ref().is_some_and(unique::appends);
-    if !may_be_appended || !wanted.prerequisites.ids.is_empty() {
-        return stored == wanted;
-    }
-    let prerequisites = wanted.prerequisites.clone();
-    WorkSpec { prerequisites, ..stored.clone() } == *wanted
+    stored == wanted || (may_be_appended && unique::is_appended(stored, wanted))
 }
 
 fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork]) -> Result<(), Halt> {
@@ -187,7 +196,8 @@ fn birth_state(draft: &Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> 
             return Err(refusal.into());
         };
         if prerequisite.period.is_some() {
-            return Err(Refusal::PeriodicPrerequisite { work: work.id, prerequisite: *id }.into());
+            let worker = work.spec.worker.clone();
+            return Err(Refusal::PeriodicPrerequisite { work: work.id, worker, prerequisite: *id, name: None }.into());
         }
         match prerequisite.state() {
             WorkState::Succeeded if is_yet_to_release(draft, *id, work.id)? => open += 1,

@@ -279,6 +279,8 @@ pub enum End {
         limit: Duration,
         /// What is to be done.
         advice: Advice,
+        /// What it said of its own when it was told to stop.
+        error: Option<ErrorText>,
     },
     /// It asks to be run again later; no failed attempt.
     Snoozed {
@@ -289,6 +291,14 @@ pub enum End {
     Interrupted {
         /// Why.
         reason: StopReason,
+    },
+    /// It was stopped, and its worker's own backoff function has said how long the work waits if it has to wait for that; no
+    /// failed attempt.
+    HeldBack {
+        /// Why.
+        reason: StopReason,
+        /// How long.
+        delay: Duration,
     },
     /// It could not even begin; no attempt at all.
     Unrunnable {
@@ -528,7 +538,7 @@ pub enum Applied {
         before: u64,
         /// Where to go on; `None` when all has been looked at. After [`Stride::PastOne`] it is the entry of the work that was left.
         next: Option<IndexKey>,
-        /// When the next finished work has been kept long enough, once all has been looked at.
+        /// When the first of the finished works that were looked at and stay has been kept long enough, or the first behind all.
         next_due: Option<Timestamp>,
     },
     /// To [`Command::Attach`].
@@ -575,7 +585,8 @@ pub enum Enqueued {
     Kept(WorkId),
     /// The works are stored, and these went.
     Replaced(Vec<WorkId>),
-    /// The works are stored, and wait for these, which held the name.
+    /// The works are stored behind these, which held the name. What had failed or was cancelled among these ended the new works
+    /// at once, so whether they wait, run or have failed is in their own states: see `WorkManager::info`.
     Appended(Vec<WorkId>),
     /// The holder of the name keeps its id and takes the rest from the request.
     Updated(WorkId),
@@ -613,8 +624,12 @@ pub enum Refusal {
     PeriodicPrerequisite {
         /// The work.
         work: WorkId,
+        /// Its worker.
+        worker: Arc<str>,
         /// What it waits for.
         prerequisite: WorkId,
+        /// The unique name that `prerequisite` holds, if the work was to be appended to it.
+        name: Option<Arc<str>>,
     },
     /// A work waits for itself, or for one that comes later.
     Cycle(WorkId),
@@ -624,6 +639,22 @@ pub enum Refusal {
         name: Arc<str>,
         /// One of its works.
         id: WorkId,
+    },
+    /// So many works hold a name that it can't be taken from all of them in one commit.
+    TooManyMembers {
+        /// The name.
+        name: Arc<str>,
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Work that takes the outputs of its prerequisites one by one can't wait for others that its request did not name.
+    TypedHead {
+        /// The name.
+        name: Arc<str>,
+        /// The work.
+        work: WorkId,
     },
     /// New work would have to wait for too many works of its name at once.
     TooManyLeaves {
@@ -636,7 +667,8 @@ pub enum Refusal {
     },
     /// One-time work can't become periodic, nor periodic work one-time.
     OtherSchedule(WorkId),
-    /// The new worker takes from its prerequisites in a way that does not fit those that the work has.
+    /// The new worker takes from its prerequisites in a way that does not fit as many as the work has. Only their number and the
+    /// way of taking are compared; a type that does not fit parks the work when it is to start.
     OtherShape {
         /// The work.
         id: WorkId,
@@ -656,11 +688,16 @@ pub enum Refusal {
     EpochClosed(u64),
 }
 
+impl Refusal {
+    /// What may have become of work that is not stored, the likeliest first.
+    pub(crate) const WHY_GONE: &str = "it has finished and was pruned or kept long enough (`keep_results_for_at_least` keeps it longer), was replaced by other work of its unique name, was never enqueued, or belongs to another store";
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::NotFound(id) => {
-                write!(f, "no work has the id {id}; it never existed, was replaced, or belongs to another store")
+                write!(f, "no work has the id {id}; {}", Refusal::WHY_GONE)
             }
             Refusal::Stale(id) => write!(
                 f,
@@ -672,12 +709,17 @@ impl fmt::Display for Refusal {
             Refusal::MissingPrerequisite { work, prerequisite } => {
                 write!(
                     f,
-                    "work {work} waits for {prerequisite}, which is not stored; enqueue it first, or in the same call"
+                    "work {work} waits for {prerequisite}, which is not stored; enqueue it first, or in the same call. If it was enqueued, it has finished and was pruned or kept long enough (`keep_results_for_at_least` keeps it longer); or the holder of its unique name was kept, and nothing of its chain was stored (`how` is `Kept`; go on behind the holder)"
                 )
             }
-            Refusal::PeriodicPrerequisite { work, prerequisite } => {
-                write!(f, "work {work} waits for {prerequisite}, which is periodic and never finishes")
-            }
+            Refusal::PeriodicPrerequisite { work, worker, prerequisite, name: None } => write!(
+                f,
+                "work {work} of worker \"{worker}\" waits for {prerequisite}, which is periodic and never finishes; let the periodic worker enqueue what comes after each of its runs"
+            ),
+            Refusal::PeriodicPrerequisite { work, worker, prerequisite, name: Some(name) } => write!(
+                f,
+                "work {work} of worker \"{worker}\" can't be appended to the unique name \"{name}\": periodic work holds it ({prerequisite}) and never finishes; use `Replace`, or another name"
+            ),
             Refusal::Cycle(id) => write!(
                 f,
                 "work {id} waits for itself or for work that comes after it; list each work after its prerequisites"
@@ -688,6 +730,14 @@ impl fmt::Display for Refusal {
                     "the unique name \"{name}\" belongs to work that is not periodic ({id}); use `Replace`, or another name"
                 )
             }
+            Refusal::TooManyMembers { name, count, limit } => write!(
+                f,
+                "{count} works hold the unique name \"{name}\", and it can be taken from {limit} at the most in one commit; cancel them by their name, prune what has finished, and enqueue again"
+            ),
+            Refusal::TypedHead { name, work } => write!(
+                f,
+                "work {work} takes the outputs of its prerequisites one by one, so it can't be appended to the works of the unique name \"{name}\" as well; begin with a work that takes nothing, or merges its inputs"
+            ),
             Refusal::TooManyLeaves { name, count, limit } => write!(
                 f,
                 "{count} works of the unique name \"{name}\" have nothing behind them, and new work can be appended to {limit} at the most; put a joining work behind them"
@@ -697,7 +747,7 @@ impl fmt::Display for Refusal {
             }
             Refusal::OtherShape { id, takes, given } => write!(
                 f,
-                "work {id} can't be updated: the new worker takes {takes}, and the work has {given} prerequisites"
+                "work {id} can't be updated: the new worker takes {takes}, and the work has {given}; an update keeps the prerequisites, so cancel the work and enqueue another for other ones"
             ),
             Refusal::NotParked { id, state } => write!(f, "work {id} is {state}, not parked; there is nothing to free"),
             Refusal::EpochClosed(epoch) => {

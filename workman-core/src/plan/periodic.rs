@@ -2,7 +2,8 @@
 //!
 //! Attempts belong to one period. A period that succeeds at once begins the next one interval after its completion
 //! (PER-3); one that needed retries keeps to its regular time, so that failures do not push the series out. A missed
-//! regular time is made up for once, now, and never twice. An override of the next run goes before all of that (PER-6).
+//! regular time is made up for once, now, and never twice: a period that is late by an interval or more is that of the moment at
+//! which it runs, so that its retries have all of an interval. An override of the next run goes before all of that (PER-6).
 
 use super::draft::Draft;
 use super::{NewWork, NextScheduleTime, Write};
@@ -38,10 +39,15 @@ pub(super) fn overridden(draft: &Draft<'_>, period: Period, wish: NextScheduleTi
     Period { next_run, ..period }
 }
 
-/// The period once its run is claimed: an override is spent, and what follows is counted from its time.
-pub(super) fn spent(record: &WorkRecord, period: Period) -> Period {
-    let Some(due) = period.next_run else { return period };
-    Period { next_run: None, ..due_at(&record.terms, period, due) }
+/// The period once its run is claimed: an override is spent, and what follows is counted from its time. A period whose successor
+/// would be due already is that of now.
+pub(super) fn claimed(record: &WorkRecord, period: Period, now: Timestamp) -> Period {
+    let period = match period.next_run {
+        Some(due) => Period { next_run: None, ..due_at(&record.terms, period, due) },
+        None => period,
+    };
+    let is_late = record.failures == 0 && regular_due(record, &period) <= now;
+    if is_late { due_at(&record.terms, period, now) } else { period }
 }
 
 /// The period that is regularly due then by these terms.
@@ -69,9 +75,14 @@ pub(super) fn succeed(draft: &mut Draft<'_>, record: &WorkRecord, period: &Perio
     begin_next(draft, record, period, due)
 }
 
-/// Ends the period badly: the series goes on.
+/// Ends the period badly: the series goes on at its regular time. If that has passed, since the run took longer than a period,
+/// it pauses for a backoff, and for no longer than a period, before it is run again.
 pub(super) fn fail(draft: &mut Draft<'_>, record: &WorkRecord, period: &Period) -> WorkRecord {
-    begin_next(draft, record, period, regular_due(record, period))
+    let regular = regular_due(record, period);
+    let pause = record.terms.backoff.delay_of(record.id, 1);
+    let pause = record.terms.schedule.interval().map_or(pause, |interval| pause.min(interval));
+    let due = if regular > draft.now { regular } else { draft.now + pause };
+    begin_next(draft, record, period, due)
 }
 
 fn begin_next(draft: &mut Draft<'_>, record: &WorkRecord, period: &Period, due: Timestamp) -> WorkRecord {

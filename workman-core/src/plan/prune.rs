@@ -53,14 +53,8 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
         if record.seq >= before || draft.has_cascade(*id)? {
             continue;
         }
-        let awaited = match dependents(&draft, &record)? {
-            Dependents::Few(ids) => is_any_unfinished(&draft, ids)?,
-            Dependents::Many(first) if is_any_unfinished(&draft, first)? => true,
-            Dependents::Many(_) => {
-                wide += 1;
-                are_many_awaited(&draft, *id)?
-            }
-        };
+        wide += usize::from(is_wide(&draft, &record)?);
+        let awaited = is_awaited(&draft, &record)?;
         if !awaited {
             draft.delete(*id)?;
             count += 1;
@@ -130,28 +124,29 @@ fn stays_until(draft: &Draft<'_>, record: &WorkRecord, keep: Retention) -> Stays
     }
 }
 
-fn first_dependents(record: &WorkRecord) -> Option<Want> {
+/// What [`is_awaited`] will ask for, so that a plan of many works can ask for all of it at once.
+pub(super) fn first_dependents(record: &WorkRecord) -> Option<Want> {
     let want = Want::Dependents { of: record.id, after: None, limit: FIRST_DEPENDENTS };
     record.rows.dependents.then_some(want)
 }
 
-/// The works that depend on one directly.
-enum Dependents<'a> {
-    Few(&'a [WorkId]),
-    /// The first of them.
-    Many(&'a [WorkId]),
+/// Whether more than the first of those must be looked at that depend on it directly.
+fn is_wide(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
+    let Some(want) = first_dependents(record) else { return Ok(false) };
+    let few = draft.view.list(want)?;
+    Ok(few.next.is_some() && !is_any_unfinished(draft, &few.ids)?)
 }
 
-fn dependents<'a>(draft: &Draft<'a>, record: &WorkRecord) -> Result<Dependents<'a>, Halt> {
-    let Some(want) = first_dependents(record) else { return Ok(Dependents::Few(&[])) };
-    let list = draft.view.list(want)?;
-    Ok(if list.next.is_some() { Dependents::Many(&list.ids) } else { Dependents::Few(&list.ids) })
-}
-
-/// Whether something unfinished depends on this work, or so much that it goes later anyway.
-fn are_many_awaited(draft: &Draft<'_>, of: WorkId) -> Result<bool, Halt> {
-    let list = draft.view.list(Want::Dependents { of, after: None, limit: MORE_DEPENDENTS })?;
-    Ok(list.next.is_some() || is_any_unfinished(draft, &list.ids)?)
+/// Whether something unfinished depends on this work directly, or so much that it goes later anyway.
+pub(super) fn is_awaited(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
+    let Some(want) = first_dependents(record) else { return Ok(false) };
+    let few = draft.view.list(want)?;
+    let is_awaited = is_any_unfinished(draft, &few.ids)?;
+    if is_awaited || few.next.is_none() {
+        return Ok(is_awaited);
+    }
+    let many = draft.view.list(Want::Dependents { of: record.id, after: None, limit: MORE_DEPENDENTS })?;
+    Ok(many.next.is_some() || is_any_unfinished(draft, &many.ids)?)
 }
 
 /// Dependents that this very plan deletes have finished.

@@ -7,7 +7,7 @@ use super::view::{Halt, Want};
 use super::{Claim, PROMOTE_LIMIT, cascade};
 use crate::id::WorkId;
 use crate::policy::OutOfQuotaPolicy;
-use crate::record::{CascadeVerb, Finish, LaneId, Standing, Urgency, WorkRecord};
+use crate::record::{CascadeVerb, Finish, LaneId, Urgency, WorkRecord};
 use crate::state::StopReason;
 
 /// What is left of the time for expedited work.
@@ -78,10 +78,6 @@ pub(super) fn fall(draft: &mut Draft<'_>, record: &WorkRecord, of: usize) -> Res
     }
     let spec = draft.view.spec(record.id)?;
     let lane = draft.lane(&spec.worker, spec.constraints, Urgency::Ordinary)?;
-    let standing = match record.standing {
-        Standing::Waiting { due } => Standing::Ready { since: due },
-        _ => record.standing.clone(),
-    };
-    draft.put(WorkRecord { lane, urgency: Urgency::Ordinary, ..record.standing_at(standing) });
+    draft.put(WorkRecord { lane, urgency: Urgency::Ordinary, ..record.clone() });
     Ok(Fallen::IntoLane(lane))
 }

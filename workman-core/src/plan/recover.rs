@@ -39,7 +39,7 @@ pub(super) fn detach(view: &Snapshot, epoch: u64, now: Timestamp) -> Result<Plan
     let mut draft = Draft::new(view, now);
     for id in &held.ids {
         if let Some(record) = draft.work(*id)?.cloned() {
-            interrupt(&mut draft, &record, StopReason::Shutdown)?;
+            interrupt(&mut draft, &record, StopReason::Shutdown, None)?;
         }
     }
     let again = held.next.is_some();
@@ -104,11 +104,14 @@ fn require_histories(view: &Snapshot, ids: &[WorkId]) -> Result<(), Halt> {
     view.require(records.filter(|record| record.rows.history).map(|record| Want::History(record.id)))
 }
 
+/// What a run that died has used of the budget of expedited work, at the most: nobody knows when it died.
+const LOST_RUN: Duration = Duration::from_secs(15 * 60);
+
 /// One more death: the work goes on at once, after a backoff as a suspect, or not until somebody frees it.
 fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(), Halt> {
+    record = draft.lose_run(&record, LOST_RUN);
     draft.remember(&mut record, AttemptEnd::Died)?;
     record.deaths += 1;
-    record.urgency = Urgency::Ordinary;
     if record.terms.on_death == OnDeath::Fail {
         return match record.period {
             Some(period) => {

@@ -20,9 +20,13 @@ pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result
     let failures = match &settle.end {
         End::Succeeded { output } => succeed(&mut draft, record, output)?,
         End::Failed { error, advice } => fail(&mut draft, cleared(record), error, *advice)?,
-        End::TimedOut { limit, advice } => time_out(&mut draft, record, *limit, *advice)?,
+        End::TimedOut { limit, advice, error } => {
+            let error = ErrorText::timed_out(*limit, error.clone());
+            fail(&mut draft, WorkRecord { stop: Some(StopReason::Timeout), ..cleared(record) }, &error, *advice)?
+        }
         End::Snoozed { delay } => snooze(&mut draft, record, *delay)?,
-        End::Interrupted { reason } => interrupt(&mut draft, record, *reason)?,
+        End::Interrupted { reason } => interrupt(&mut draft, record, *reason, None)?,
+        End::HeldBack { reason, delay } => interrupt(&mut draft, record, *reason, Some(*delay))?,
         End::Unrunnable { why } => park(&mut draft, record, why),
     };
     let after = draft.work(settle.id)?.cloned().ok_or(Refusal::NotFound(settle.id))?;
@@ -63,12 +67,6 @@ fn succeed(draft: &mut Draft<'_>, record: &WorkRecord, output: &Payload) -> Resu
     draft.finish(&record, Finish::Succeeded);
     cascade::spread(draft, CascadeVerb::Release, &record, StopReason::CancelledByApp, cascade::width(1))?;
     Ok(record.failures)
-}
-
-/// An attempt that took too long is a failed one, or work that hangs would be run for ever.
-fn time_out(draft: &mut Draft<'_>, record: &WorkRecord, limit: Duration, advice: Advice) -> Result<u32, Halt> {
-    let error = ErrorText::new(format!("did not end within {limit:?}, the timeout of an attempt"));
-    fail(draft, WorkRecord { stop: Some(StopReason::Timeout), ..cleared(record) }, &error, advice)
 }
 
 fn fail(draft: &mut Draft<'_>, record: WorkRecord, error: &ErrorText, advice: Advice) -> Result<u32, Halt> {
@@ -114,15 +112,21 @@ fn snooze(draft: &mut Draft<'_>, record: &WorkRecord, delay: Duration) -> Result
 
 /// An interruption is no failure: the attempt is given back, and the work keeps its place in line. It waits only if its request
 /// asked for that, and only if the system interrupted it and not the end of the program (BO-6). Periodic work waits no longer
-/// than until its next period would be due, since nothing else ends this one.
-pub(super) fn interrupt(draft: &mut Draft<'_>, record: &WorkRecord, reason: StopReason) -> Result<u32, Halt> {
+/// than until its next period would be due, since nothing else ends this one. What the worker's own function says of the wait
+/// goes before the policy.
+pub(super) fn interrupt(
+    draft: &mut Draft<'_>,
+    record: &WorkRecord,
+    reason: StopReason,
+    own_delay: Option<Duration>,
+) -> Result<u32, Halt> {
     let mut record = draft.end_run(record);
     draft.remember(&mut record, AttemptEnd::Interrupted { reason })?;
     let record = WorkRecord { interruptions: record.interruptions + 1, stop: Some(reason), ..record };
     let delay = match record.terms.on_interruption {
-        OnInterruption::BackOff if reason.is_of_the_system() => {
+        OnInterruption::BackOff if reason.is_of_the_system() => own_delay.unwrap_or_else(|| {
             record.terms.backoff.delay_of(record.id, record.failures.saturating_add(record.interruptions))
-        }
+        }),
         _ => Duration::ZERO,
     };
     let due = draft.now + delay;

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use super::draft::Draft;
 use super::view::{Halt, Want};
-use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, cascade, update};
+use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, Write, cascade, prune, update};
 use crate::id::WorkId;
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
-use crate::record::{CascadeVerb, Prerequisites, WorkRecord, WorkSpec};
+use crate::record::{CascadeVerb, InputShape, Prerequisites, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
+use crate::store::index::IndexKey;
+
+/// The most works that may hold a name when it is taken from them, all of them in one commit: two of the largest chains.
+const MEMBERS_LIMIT: usize = 32_768;
 
 /// The most works of a name that new work is appended to at once.
 const LEAVES_LIMIT: usize = 4_096;
@@ -23,10 +27,10 @@ pub(super) fn resolve(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) 
     let members = members(draft, unique)?;
     match unique.policy {
         UniquePolicy::OneTime(ExistingWorkPolicy::Keep) | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Keep) => {
-            keep(draft, &members)
+            keep(draft, unique, &members)
         }
         UniquePolicy::OneTime(ExistingWorkPolicy::Replace)
-        | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue) => replace(draft, &members),
+        | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue) => replace(draft, unique, &members),
         UniquePolicy::OneTime(ExistingWorkPolicy::Append) => append(draft, unique, &members, new),
         UniquePolicy::OneTime(ExistingWorkPolicy::AppendOrReplace) => append_or_replace(draft, unique, &members, new),
         UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update) => update(draft, unique, &members, new),
@@ -53,27 +57,31 @@ fn members(draft: &mut Draft<'_>, unique: &Unique) -> Result<Vec<WorkRecord>, Ha
 }
 
 /// UNQ-1: only enqueued or running work counts as holding the name.
-fn keep(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
+fn keep(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
     let holds = |member: &&WorkRecord| matches!(member.state(), WorkState::Enqueued | WorkState::Running);
     match members.iter().find(holds) {
         Some(holder) => Ok(Enqueued::Kept(holder.id)),
         None => {
-            clear(draft, members)?;
+            clear(draft, unique, members)?;
             Ok(Enqueued::Inserted)
         }
     }
 }
 
-fn replace(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
+fn replace(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
     let ids: Vec<WorkId> = members.iter().map(|member| member.id).collect();
-    clear(draft, members)?;
+    clear(draft, unique, members)?;
     Ok(if ids.is_empty() { Enqueued::Inserted } else { Enqueued::Replaced(ids) })
 }
 
 /// UNQ-2, UNQ-5: what the leaves make of the new work is found out at its birth; a failed or cancelled one ends it there.
 fn append(draft: &Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &[&NewWork]) -> Result<Enqueued, Halt> {
     let leaves = leaves(draft, members)?;
-    let heads = new.iter().filter(|work| work.spec.prerequisites.ids.is_empty()).count();
+    let heads = heads(new);
+    if let Some(typed) = new.iter().find(|work| heads.contains(&work.id) && !takes_more(work)) {
+        return Err(Refusal::TypedHead { name: unique.name.clone(), work: typed.id }.into());
+    }
+    let heads = heads.len();
     let limit = LEAVES_LIMIT.min(EDGES_LIMIT / heads.max(1)).max(1);
     match leaves.len() {
         0 => Ok(Enqueued::Inserted),
@@ -91,28 +99,70 @@ fn append_or_replace(
 ) -> Result<Enqueued, Halt> {
     let ended_badly = |leaf: &&WorkRecord| matches!(leaf.state(), WorkState::Failed | WorkState::Cancelled);
     if leaves(draft, members)?.iter().any(ended_badly) {
-        replace(draft, members)
+        replace(draft, unique, members)
     } else {
         append(draft, unique, members, new)
     }
 }
 
-/// The members that no other member waits for, oldest first.
+/// The members that no other member waits for, oldest first. Most of a long line are inside it, and one look at their
+/// dependents says so.
 fn leaves<'a>(draft: &Draft<'_>, members: &'a [WorkRecord]) -> Result<Vec<&'a WorkRecord>, Halt> {
-    let mut inner: BTreeSet<WorkId> = BTreeSet::new();
+    const FIRST: usize = 4;
+    let waited_for = members.iter().filter(|member| member.rows.dependents);
+    draft.view.require(waited_for.map(|member| Want::Dependents { of: member.id, after: None, limit: FIRST }))?;
+    let all: BTreeSet<WorkId> = members.iter().map(|member| member.id).collect();
+    let mut leaves = Vec::new();
     for member in members {
-        inner.extend(&draft.view.spec(member.id)?.prerequisites.ids);
+        if !member.rows.dependents || !waits_any(draft, member.id, &all, FIRST)? {
+            leaves.push(member);
+        }
     }
-    Ok(members.iter().filter(|member| !inner.contains(&member.id)).collect())
+    Ok(leaves)
 }
 
-/// The same work behind these, unless it waits for others of its enqueue.
-pub(super) fn behind(work: &NewWork, after: &[WorkId]) -> NewWork {
-    if !work.spec.prerequisites.ids.is_empty() {
-        return work.clone();
+/// Whether one of these waits for a work, or waited.
+fn waits_any(draft: &Draft<'_>, of: WorkId, members: &BTreeSet<WorkId>, first: usize) -> Result<bool, Halt> {
+    const MORE: usize = 4_096;
+    let (mut after, mut limit) = (None, first);
+    loop {
+        let list = draft.view.list(Want::Dependents { of, after, limit })?;
+        if list.ids.iter().any(|id| members.contains(id)) {
+            return Ok(true);
+        }
+        let Some(IndexKey::Dependent { id, .. }) = list.next else { return Ok(false) };
+        (after, limit) = (Some(id), MORE);
     }
-    let prerequisites = Prerequisites { ids: after.to_vec(), shape: work.spec.prerequisites.shape };
-    NewWork { spec: Arc::new(WorkSpec { prerequisites, ..(*work.spec).clone() }), ..work.clone() }
+}
+
+/// The works that wait for no other of their enqueue.
+fn heads(new: &[&NewWork]) -> BTreeSet<WorkId> {
+    let own: BTreeSet<WorkId> = new.iter().map(|work| work.id).collect();
+    let is_head = |work: &&&NewWork| !work.spec.prerequisites.ids.iter().any(|id| own.contains(id));
+    new.iter().filter(is_head).map(|work| work.id).collect()
+}
+
+/// Whether a work may get prerequisites that its request did not name: not if its worker takes their outputs one by one.
+fn takes_more(work: &NewWork) -> bool {
+    matches!(work.spec.prerequisites.shape, InputShape::Nothing | InputShape::Merged(_))
+}
+
+/// The same works, those that wait for no other of their enqueue behind these as well.
+pub(super) fn behind(new: &[&NewWork], after: &[WorkId]) -> Vec<NewWork> {
+    let heads = heads(new);
+    let appended = |work: &NewWork| {
+        let mut ids = work.spec.prerequisites.ids.clone();
+        ids.extend(after);
+        let prerequisites = Prerequisites { ids, shape: work.spec.prerequisites.shape };
+        NewWork { spec: Arc::new(WorkSpec { prerequisites, ..(*work.spec).clone() }), ..work.clone() }
+    };
+    new.iter().map(|work| if heads.contains(&work.id) { appended(work) } else { (*work).clone() }).collect()
+}
+
+/// Whether a stored spec is what `wanted` became when it was appended.
+pub(super) fn is_appended(stored: &WorkSpec, wanted: &WorkSpec) -> bool {
+    let prerequisites = wanted.prerequisites.clone();
+    stored.prerequisites.ids.starts_with(&prerequisites.ids) && WorkSpec { prerequisites, ..stored.clone() } == *wanted
 }
 
 /// UNQ-10: one live periodic work is updated in place and keeps its id.
@@ -122,7 +172,7 @@ fn update(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &
         if let Some(first) = live.first() {
             return Err(Refusal::NotPeriodic { name: unique.name.clone(), id: first.id }.into());
         }
-        clear(draft, members)?;
+        clear(draft, unique, members)?;
         return Ok(Enqueued::Inserted);
     };
     if member.period.is_none() || members.len() > 1 {
@@ -133,18 +183,26 @@ fn update(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &
 }
 
 /// Ends and deletes all holders of a name. A running one is stopped with its reason first; its fence is gone with its record.
-fn clear(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<(), Halt> {
+fn clear(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Result<(), Halt> {
+    if members.len() > MEMBERS_LIMIT {
+        let (name, count, limit) = (unique.name.clone(), members.len(), MEMBERS_LIMIT);
+        return Err(Refusal::TooManyMembers { name, count, limit }.into());
+    }
     let width = cascade::width(members.len());
     let live = members.iter().filter(|member| !member.state().is_finished());
     let dependents = live.clone().filter_map(|member| cascade::wants(CascadeVerb::Cancel, member, width));
-    draft.view.require(dependents.chain(live.filter_map(Draft::wanted_to_stop)))?;
+    // What depended on work that failed or was cancelled has ended with it, unless a cascade is still to tell it.
+    let succeeded = members.iter().filter(|member| member.state() == WorkState::Succeeded);
+    let awaited = succeeded.filter_map(prune::first_dependents);
+    draft.view.require(dependents.chain(live.filter_map(Draft::wanted_to_stop)).chain(awaited))?;
     for member in members {
         let Some(member) = draft.work(member.id)?.filter(|work| !work.state().is_finished()).cloned() else { continue };
         draft.cancel(&member, StopReason::Replaced)?;
         cascade::spread(draft, CascadeVerb::Cancel, &member, StopReason::Replaced, width)?;
     }
     for member in members {
-        if draft.has_cascade(member.id)? {
+        let is_awaited = member.state() == WorkState::Succeeded && prune::is_awaited(draft, member)?;
+        if is_awaited || draft.has_cascade(member.id)? {
             unname(draft, member.id)?;
         } else {
             draft.delete(member.id)?;
@@ -153,10 +211,10 @@ fn clear(draft: &mut Draft<'_>, members: &[WorkRecord]) -> Result<(), Halt> {
     Ok(())
 }
 
-/// A holder whose end has not reached all its dependents yet can't go: they are found through it. It loses its name and is
-/// kept as finished work is.
+/// A holder can't go whose end has not reached all its dependents yet, since they are found through it, or whose output is
+/// awaited by work outside of the name. It loses its name and is kept as finished work is.
 fn unname(draft: &mut Draft<'_>, id: WorkId) -> Result<(), Halt> {
     let spec = WorkSpec { name: None, ..(**draft.view.spec(id)?).clone() };
-    draft.write(super::Write::Spec(id, Arc::new(spec)));
+    draft.write(Write::Spec(id, Arc::new(spec)));
     Ok(())
 }

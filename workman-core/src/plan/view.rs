@@ -17,7 +17,7 @@ pub type Scope = BTreeSet<Want>;
 /// One thing to load.
 ///
 /// A list brings the records of its works along. `Due` and `Ready` bring their specs and notes too, since that is what
-/// a claim hands out; `Name` brings specs, since names are updated in place.
+/// a claim hands out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Want {
     /// The record of a work, or that there is none.

@@ -1,5 +1,8 @@
-//! What a worker gives: whether it can be stored, whether an alias hides an answer, and how an answer ends an attempt.
+//! What a worker gives: whether it can be stored, whether an alias hides an answer or a stream, and how an answer ends an attempt.
 
+use std::pin::Pin;
+
+use futures::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -7,13 +10,15 @@ use crate::data::{EncodeError, Payload};
 use crate::plan::End;
 use crate::worker::{Answer, Outcome, by};
 
-/// Whether a type is a `Result` or an `Outcome` that the macro could not see, because an alias hides it.
+/// Whether a type is a `Result`, an `Outcome` or a stream that the macro could not see, because an alias hides it.
 pub struct Probe<T>(T);
 
 /// What [`Probe`] says of most types. The inherent constants below win where they exist.
 pub trait Visible {
     /// Nothing is hidden.
     const HIDES_ANSWER: bool = false;
+    /// Nor is a stream.
+    const HIDES_STREAM: bool = false;
 }
 
 impl<T> Visible for Probe<T> {}
@@ -28,8 +33,26 @@ impl<T> Probe<Outcome<T>> {
     pub const HIDES_ANSWER: bool = true;
 }
 
-/// Stops the build if a `Result` or an `Outcome` is hidden.
-pub const fn refuse_hidden_answer(hides_answer: bool) {
+impl<T> Probe<Pin<Box<dyn Stream<Item = T> + Send>>> {
+    /// A `BoxStream` is hidden.
+    pub const HIDES_ANSWER: bool = true;
+    /// And it is no answer.
+    pub const HIDES_STREAM: bool = true;
+}
+
+impl<T> Probe<Pin<Box<dyn Stream<Item = T>>>> {
+    /// A `LocalBoxStream` is hidden.
+    pub const HIDES_ANSWER: bool = true;
+    /// And it is no answer.
+    pub const HIDES_STREAM: bool = true;
+}
+
+/// Stops the build if a `Result`, an `Outcome` or a stream is hidden.
+pub const fn refuse_hidden_answer(hides_answer: bool, hides_stream: bool) {
+    assert!(
+        !hides_stream,
+        "an alias hides the stream that this worker returns: write `impl Stream<Item = T>` or `BoxStream<'static, T>`"
+    );
     assert!(
         !hides_answer,
         "an alias hides the `Result` or `Outcome` that this worker returns: write `Result<..>` or `#[worker(output = T)]`"

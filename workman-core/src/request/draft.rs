@@ -138,12 +138,15 @@ impl RequestDraft {
 
     /// What `Debug` shows: never the input.
     pub(super) fn describe(&self, f: &mut DebugStruct<'_, '_>) -> fmt::Result {
+        let Terms { priority, initial_delay, timeout, expedited, schedule, .. } = &self.terms;
         f.field("worker", &self.worker).field("id", &self.id);
+        f.field("initial_delay", initial_delay).field("schedule", schedule).field("priority", priority);
+        f.field("timeout", timeout).field("expedited", expedited);
         match &self.input {
             Ok(input) => f.field("input_bytes", &input.payload.len()),
             Err(unencodable) => f.field("unencodable_argument", &unencodable.argument),
         };
-        f.field("tags", &self.tags.len()).finish_non_exhaustive()
+        f.field("tags", &self.tags).finish_non_exhaustive()
     }
 }
 
@@ -207,8 +210,8 @@ mod tests {
     use super::*;
     use crate::plan::WorkerKind;
     use crate::policy::{Backoff, OnDeath};
-    use crate::request::terms::whole_millis;
     use crate::request::{Nothing, PeriodicRequest, Request, Takes};
+    use crate::time::in_whole_millis;
     use crate::worker::{Defaults, Unstartable};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -279,7 +282,7 @@ mod tests {
         let work = work(once().initial_delay(odd).backoff(Backoff::linear(odd).ceiling(odd))).unwrap();
         let two = Duration::from_millis(2);
         assert_eq!((work.terms.initial_delay, work.terms.backoff), (two, Backoff::linear(two).ceiling(two)));
-        assert_eq!(whole_millis(Duration::MAX), Duration::from_millis(u64::MAX));
+        assert_eq!(in_whole_millis(Duration::MAX), Duration::from_millis(u64::MAX));
         let work = every(odd).into_draft().new_work(&Limits::default(), NOW, Vec::new(), None).unwrap();
         assert_eq!(work.terms.schedule, Schedule::every(two));
     }
@@ -303,9 +306,15 @@ mod tests {
             refusal(once().tag("long"), None),
             "the tag \"long\" of a request for worker `resize` has 4 bytes, the limit is 3; see `Limits::tag`"
         );
-        assert_eq!(refusal(once(), Some("long")), "the name \"long\" has 4 bytes, the limit is 3; see `Limits::name`");
-        assert_eq!(refusal(once(), Some("")), "the name \"\" is empty");
-        assert_eq!(refusal(once(), Some("a\n")), "the name \"a\\n\" has the control character '\\n'");
+        assert_eq!(
+            refusal(once(), Some("long")),
+            "the unique name \"long\" has 4 bytes, the limit is 3; see `Limits::name`"
+        );
+        assert_eq!(refusal(once(), Some("")), "the unique name \"\" is empty; leave it out, or say what it is for");
+        assert_eq!(
+            refusal(once(), Some("a\n")),
+            "the unique name \"a\\n\" has the control character '\\n'; it must read well in one line"
+        );
     }
 
     #[test]
@@ -320,11 +329,14 @@ mod tests {
 
     #[test]
     fn an_argument_that_can_not_be_encoded_is_carried_and_refused_by_name() {
-        let unencodable = Unencodable { argument: "radius", error: EncodeError::new("NaN is no JSON number") };
+        let unencodable = Unencodable {
+            argument: "radius",
+            error: EncodeError::new("NaN is no JSON number; an `Option` has `None` for it"),
+        };
         let request: Request<Nothing, u8> = Request::new(RequestDraft::new(&RESIZE, Err(unencodable)));
         assert_eq!(
             work(request).unwrap_err().to_string(),
-            "the argument `radius` of worker `resize` can't be encoded: NaN is no JSON number"
+            "the argument `radius` of worker `resize` can't be encoded: NaN is no JSON number; an `Option` has `None` for it"
         );
     }
 

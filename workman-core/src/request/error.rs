@@ -84,6 +84,20 @@ pub enum RequestError {
         /// The worker.
         worker: Arc<str>,
     },
+    /// The delay of the backoff or its ceiling is zero, so work that fails would be tried again without a pause.
+    NoBackoff {
+        /// The worker.
+        worker: Arc<str>,
+        /// Which of them: `delay` or `ceiling`.
+        field: &'static str,
+    },
+    /// The jitter of the backoff is more than all of the delay.
+    Jitter {
+        /// The worker.
+        worker: Arc<str>,
+        /// The jitter.
+        percent: u8,
+    },
     /// A backoff of its own and the constraint that the machine is idle don't go together.
     BackoffWhenIdle {
         /// The worker.
@@ -101,7 +115,8 @@ pub enum RequestError {
         /// The worker.
         worker: Arc<str>,
     },
-    /// The next run of periodic work is set to [`Timestamp::MAX`](crate::time::Timestamp::MAX), which never comes.
+    /// The next run of periodic work is set to less than an interval before [`Timestamp::MAX`](crate::time::Timestamp::MAX),
+    /// and that period would never end.
     OverrideNever {
         /// The worker.
         worker: Arc<str>,
@@ -147,11 +162,13 @@ pub enum NameProblem {
 impl NameProblem {
     fn describe(self, field: &str) -> String {
         match self {
-            NameProblem::Empty => "is empty".into(),
+            NameProblem::Empty => "is empty; leave it out, or say what it is for".into(),
             NameProblem::TooLong { size, limit } => {
                 format!("has {size} bytes, the limit is {limit}; see `Limits::{field}`")
             }
-            NameProblem::ControlCharacter(c) => format!("has the control character {c:?}"),
+            NameProblem::ControlCharacter(c) => {
+                format!("has the control character {c:?}; it must read well in one line")
+            }
         }
     }
 }
@@ -172,7 +189,7 @@ impl fmt::Display for RequestError {
             RequestError::Tag { worker, tag, problem } => {
                 write!(f, "the tag {tag:?} of a request for worker `{worker}` {}", problem.describe("tag"))
             }
-            RequestError::Name { name, problem } => write!(f, "the name {name:?} {}", problem.describe("name")),
+            RequestError::Name { name, problem } => write!(f, "the unique name {name:?} {}", problem.describe("name")),
             RequestError::NoAttempts { worker } => write!(
                 f,
                 "a request for worker `{worker}` allows 0 attempts; `max_attempts(1)` tries once and never again"
@@ -182,6 +199,8 @@ impl fmt::Display for RequestError {
             | RequestError::Flex { worker, .. }
             | RequestError::TooLong { worker, .. }
             | RequestError::NoTimeout { worker }
+            | RequestError::NoBackoff { worker, .. }
+            | RequestError::Jitter { worker, .. }
             | RequestError::BackoffWhenIdle { worker }
             | RequestError::ExpeditedConstraint { worker, .. }
             | RequestError::ExpeditedDelay { worker }
@@ -207,19 +226,25 @@ impl RequestError {
             RequestError::NoTimeout { .. } => {
                 "has a `timeout` of zero; leave it out, and an attempt may take as long as it likes".into()
             }
+            RequestError::NoBackoff { field, .. } => {
+                format!("has a `backoff` with a {field} of zero; it must be longer, or failing work would never pause")
+            }
+            RequestError::Jitter { percent, .. } => {
+                format!("has a `backoff` with a `jitter` of {percent} percent; it is 100 at the most")
+            }
             RequestError::BackoffWhenIdle { .. } => {
                 "has a `backoff` of its own and requires an idle machine; leave out one of them".into()
             }
             RequestError::ExpeditedConstraint { kind, .. } => {
                 format!(
-                    "is expedited and asks for \"{kind}\": expedited work supports network and storage constraints only"
+                    "is expedited and asks for \"{kind}\": expedited work supports network and storage constraints only; leave out the constraint, or give it a `priority` instead"
                 )
             }
             RequestError::ExpeditedDelay { .. } => {
-                "is expedited and has an `initial_delay`: expedited work can't be delayed".into()
+                "is expedited and has an `initial_delay`: expedited work can't be delayed; leave out the delay, or give it a `priority` instead".into()
             }
             RequestError::OverrideNever { .. } => {
-                "has its `next_schedule_time_override` at the last moment that there is, which never comes".into()
+                "has its `next_schedule_time_override` less than an interval before the last moment that there is, which never comes; to end the series, cancel it".into()
             }
             RequestError::OverrideReplaced { .. } => {
                 "has a `next_schedule_time_override` and replaces what holds its name; use `Update` or `Keep`".into()
@@ -230,11 +255,16 @@ impl RequestError {
 }
 
 fn prerequisites(f: &mut fmt::Formatter<'_>, worker: &str, takes: InputShape, given: usize) -> fmt::Result {
-    write!(f, "worker `{worker}` takes {takes}, and there are {given}")?;
-    if given == 0 {
-        write!(f, "; chain it after others, or make the request with `{worker}::with(..)`")
-    } else {
-        Ok(())
+    match given {
+        0 => write!(
+            f,
+            "worker `{worker}` takes {takes}, and there are none; chain it after others, or make the request with `{worker}::with(..)`"
+        ),
+        1 => write!(f, "worker `{worker}` takes {takes}, and there is 1"),
+        given => write!(
+            f,
+            "worker `{worker}` takes {takes}, and there are {given}; an argument `#[prerequisites] all: Vec<T>` takes as many as there are"
+        ),
     }
 }
 

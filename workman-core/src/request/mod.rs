@@ -352,7 +352,7 @@ impl<P, O> fmt::Debug for Request<P, O> {
 
 impl fmt::Debug for PeriodicRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.draft.describe(f.debug_struct("PeriodicRequest").field("interval", &self.draft.terms.schedule.interval()))
+        self.draft.describe(&mut f.debug_struct("PeriodicRequest"))
     }
 }
 

@@ -4,11 +4,11 @@ use std::panic::catch_unwind;
 use std::time::Duration;
 
 use super::draft::RequestDraft;
-use super::terms::{whole_backoff, whole_millis};
+use super::terms::whole_backoff;
 use crate::plan::NextScheduleTime;
 use crate::policy::BackoffPolicy;
 use crate::record::Schedule;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, in_whole_millis};
 
 impl RequestDraft {
     /// The waits after the first `count` failed attempts.
@@ -18,7 +18,7 @@ impl RequestDraft {
         // Where the function panics, the wait is what it would be without it, as after a run.
         let asked = |failures| own.and_then(|delay_after| catch_unwind(|| delay_after(failures)).ok());
         let delay = |failures| match asked(failures) {
-            Some(delay) => whole_millis(delay.min(backoff.max_delay())),
+            Some(said) => backoff.own_delay_of(self.id, failures, said),
             None => backoff.delay_of(self.id, failures),
         };
         (1..=u32::MAX).take(count).map(delay).collect()
@@ -27,13 +27,15 @@ impl RequestDraft {
     /// When the first `count` runs are due, if the work is enqueued at `at` and each run succeeds as soon as it is due.
     pub(super) fn runs_from(&self, at: Timestamp, count: usize) -> Vec<Timestamp> {
         let schedule = match self.terms.schedule {
-            Schedule::Every { interval, flex } => Schedule::every(whole_millis(interval)).flex(whole_millis(flex)),
+            Schedule::Every { interval, flex } => {
+                Schedule::every(in_whole_millis(interval)).flex(in_whole_millis(flex))
+            }
             Schedule::Once => Schedule::Once,
         };
         let first = match self.next_schedule_time {
             NextScheduleTime::At(due) => due.max(at),
             NextScheduleTime::Unchanged | NextScheduleTime::Cleared => {
-                at + whole_millis(self.terms.initial_delay) + schedule.first_offset()
+                at + in_whole_millis(self.terms.initial_delay) + schedule.first_offset()
             }
         };
         schedule.runs_from(first, count)

@@ -7,18 +7,18 @@ use super::error::RequestError;
 use crate::constraints::ConstraintKind;
 use crate::limits::{Limits, WorkManagerLimits};
 use crate::plan::{NextScheduleTime, UniquePolicy};
-use crate::policy::{Backoff, BackoffPolicy, ExistingPeriodicWorkPolicy};
+use crate::policy::{Backoff, ExistingPeriodicWorkPolicy};
 use crate::record::{Schedule, Terms};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, in_whole_millis};
 
 impl RequestDraft {
     /// Durations become whole milliseconds here, so that every store keeps the same.
     pub(super) fn checked_terms(&self, limits: &Limits, now: Timestamp) -> Result<Terms, RequestError> {
         let terms = Terms {
-            initial_delay: whole_millis(self.terms.initial_delay),
+            initial_delay: in_whole_millis(self.terms.initial_delay),
             backoff: self.raised_backoff(&limits.minimums),
-            timeout: self.terms.timeout.map(whole_millis),
-            retention: whole_millis(self.terms.retention),
+            timeout: self.terms.timeout.map(in_whole_millis),
+            retention: in_whole_millis(self.terms.retention),
             schedule: self.checked_schedule(&limits.minimums)?,
             ..self.terms.clone()
         };
@@ -28,13 +28,12 @@ impl RequestDraft {
         if terms.timeout == Some(Duration::ZERO) {
             return Err(RequestError::NoTimeout { worker: self.worker.clone() });
         }
+        self.check_backoff(terms.backoff)?;
         self.check_range(&terms, now)?;
         self.check_backoff_when_idle()?;
         self.check_expedited()?;
-        match self.next_schedule_time {
-            NextScheduleTime::At(Timestamp::MAX) => Err(RequestError::OverrideNever { worker: self.worker.clone() }),
-            _ => Ok(terms),
-        }
+        self.check_override_comes(&terms.schedule)?;
+        Ok(terms)
     }
 
     /// PER-6: a policy that starts the period anew would drop the period that the override belongs to, so upstream refuses the
@@ -43,6 +42,16 @@ impl RequestDraft {
         let replaces = policy == UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue);
         match self.next_schedule_time {
             NextScheduleTime::At(_) if replaces => Err(RequestError::OverrideReplaced { worker: self.worker.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// An interval before the last moment that there is, a period can't end any more.
+    fn check_override_comes(&self, schedule: &Schedule) -> Result<(), RequestError> {
+        match self.next_schedule_time {
+            NextScheduleTime::At(at) if at + schedule.interval().unwrap_or_default() == Timestamp::MAX => {
+                Err(RequestError::OverrideNever { worker: self.worker.clone() })
+            }
             _ => Ok(()),
         }
     }
@@ -64,7 +73,7 @@ impl RequestDraft {
 
     /// A flex that is all of the period stays all of it.
     fn raised_period(&self, interval: Duration, flex: Duration, minimums: &WorkManagerLimits) -> (Duration, Duration) {
-        let asked = (whole_millis(interval), whole_millis(flex));
+        let asked = (in_whole_millis(interval), in_whole_millis(flex));
         let interval = asked.0.max(minimums.interval);
         let flex = match asked.1 {
             flex if flex == asked.0 => interval,
@@ -82,12 +91,25 @@ impl RequestDraft {
 
     fn raised_backoff(&self, minimums: &WorkManagerLimits) -> Backoff {
         let asked = whole_backoff(self.terms.backoff);
-        if asked.policy() == BackoffPolicy::Custom || asked.first_delay() >= minimums.backoff {
+        let least = asked.first_delay().min(asked.max_delay());
+        if least >= minimums.backoff {
             return asked;
         }
-        self.warn_of_minimum("backoff", asked.first_delay(), minimums.backoff);
-        let raised = Backoff::new(asked.policy(), minimums.backoff).jitter(asked.jitter_percent());
+        self.warn_of_minimum("backoff", least, minimums.backoff);
+        let delay = asked.first_delay().max(minimums.backoff);
+        let raised = Backoff::new(asked.policy(), delay).jitter(asked.jitter_percent());
         raised.ceiling(asked.max_delay().max(minimums.backoff))
+    }
+
+    /// Without a pause, work that fails would do nothing but fail.
+    fn check_backoff(&self, backoff: Backoff) -> Result<(), RequestError> {
+        let worker = || self.worker.clone();
+        match (backoff.first_delay(), backoff.max_delay(), backoff.jitter_percent()) {
+            (Duration::ZERO, ..) => Err(RequestError::NoBackoff { worker: worker(), field: "delay" }),
+            (_, Duration::ZERO, _) => Err(RequestError::NoBackoff { worker: worker(), field: "ceiling" }),
+            (.., percent @ 101..) => Err(RequestError::Jitter { worker: worker(), percent }),
+            _ => Ok(()),
+        }
     }
 
     fn warn_of_minimum(&self, field: &str, asked: Duration, taken: Duration) {
@@ -139,14 +161,8 @@ impl RequestDraft {
     }
 }
 
-/// Rounded up, so that no delay gets shorter.
-pub(super) fn whole_millis(length: Duration) -> Duration {
-    let whole = length.as_nanos().div_ceil(1_000_000);
-    Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX))
-}
-
 pub(super) fn whole_backoff(backoff: Backoff) -> Backoff {
-    let delay = whole_millis(backoff.first_delay());
+    let delay = in_whole_millis(backoff.first_delay());
     let rounded = Backoff::new(backoff.policy(), delay).jitter(backoff.jitter_percent());
-    rounded.ceiling(whole_millis(backoff.max_delay()))
+    rounded.ceiling(in_whole_millis(backoff.max_delay()))
 }

@@ -82,6 +82,24 @@ pub fn own_waits() -> u64 {
     OWN_WAITS.get()
 }
 
+thread_local! {
+    static COMPLETER_WAITS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Said by an attempt each time it answers `Pending` because its [`Completer`](crate::Completer) is not settled yet.
+///
+/// A test's executor reads [`completer_waits`] around a poll. Who settles it may be a thread or the test itself, and a timeout
+/// or a stop may come first, so such a wait is neither one for workman nor one for the world outside alone.
+pub(crate) fn note_completer_wait() {
+    COMPLETER_WAITS.set(COMPLETER_WAITS.get().wrapping_add(1));
+}
+
+/// How often an attempt on this thread has waited for its completer.
+#[must_use]
+pub fn completer_waits() -> u64 {
+    COMPLETER_WAITS.get()
+}
+
 /// The same future, known to wait for workman.
 pub(crate) async fn own_wait<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);

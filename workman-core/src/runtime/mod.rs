@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-pub(crate) use self::blocking::own_wait;
 pub use self::blocking::{
-    BlockingHook, ScopedHook, block_on, note_own_wait, own_waits, pause_point, scoped_blocking_hook,
+    BlockingHook, ScopedHook, block_on, completer_waits, note_own_wait, own_waits, pause_point, scoped_blocking_hook,
 };
+pub(crate) use self::blocking::{note_completer_wait, own_wait};
 #[cfg(feature = "smol")]
 pub use self::smol::SmolRuntime;
 pub use self::thread::ThreadRuntime;

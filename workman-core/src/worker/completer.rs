@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
 
+use futures::FutureExt;
 use futures::channel::oneshot;
 
 use super::context::{Attempt, StopWatch};
 use super::{Outcome, WorkContext, WorkError};
 use crate::plan::{Advice, End};
 use crate::record::ErrorText;
+use crate::runtime;
 use crate::state::StopReason;
 
 /// Says how an attempt ended, once, from any thread or callback: for APIs that call back instead of returning.
@@ -49,6 +51,10 @@ use crate::state::StopReason;
 /// let failed = TestWorker::<download>::new(download::request("file:///".into())).run();
 /// assert!(matches!(failed, End::Failed { error, .. } if error.to_string() == "refused"));
 /// ```
+///
+/// In tests, a thread that settles a completer is waited for in real time before virtual time goes on. A test that keeps
+/// completers to itself, or lets them go unanswered, says `nobody_outside()` to its `TestDriver` or `TestWorker`, and
+/// nothing waits.
 #[must_use = "a completer that is dropped is a failed attempt"]
 pub struct Completer<T> {
     context: WorkContext,
@@ -138,11 +144,23 @@ pub(crate) async fn complete<T, F: Future<Output = Result<(), End>>>(
     let (sender, settled) = oneshot::channel();
     let early = callbacks.beside(call(Completer { context, settled: sender })).await;
     let ended = match early {
-        Ok(()) => callbacks.beside(settled).await.map_or_else(|oneshot::Canceled| dropped(&attempt), end),
+        Ok(()) => callbacks.beside(noted(settled)).await.map_or_else(|oneshot::Canceled| dropped(&attempt), end),
         Err(end) => end,
     };
     callbacks.over = true;
     ended
+}
+
+/// What the completer is settled with, known as such while it is awaited.
+async fn noted<T>(mut settled: oneshot::Receiver<T>) -> Result<T, oneshot::Canceled> {
+    std::future::poll_fn(|cx| {
+        let polled = settled.poll_unpin(cx);
+        if polled.is_pending() {
+            runtime::note_completer_wait();
+        }
+        polled
+    })
+    .await
 }
 
 /// Nobody will settle it any more. If the run was to stop, that was the reason.

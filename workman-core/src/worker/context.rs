@@ -15,6 +15,7 @@ use futures::channel::oneshot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::OwnWaits;
 use crate::data::{DecodeError, EncodeError, Payload};
 use crate::id::WorkId;
 use crate::observe::Hub;
@@ -33,7 +34,7 @@ use crate::time::{Clock, LONGEST_SLEEP};
 /// Once the work is to stop, [`sleep`](Self::sleep), [`set_progress`](Self::set_progress) and
 /// [`save_checkpoint`](Self::save_checkpoint) answer [`Stopped`]. Any error that the worker returns after that is an
 /// interruption and no failed attempt, whatever its type. After a stop for the timeout of an attempt it is a failed attempt, which
-/// took too long.
+/// took too long; the error is kept as the reason for that, and one that says that the work is never to be tried again is obeyed.
 #[derive(Clone)]
 pub struct WorkContext {
     attempt: Arc<Attempt>,
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     checkpoint: Option<Payload>,
     progress: Option<Payload>,
     unsaved: Notes,
+    own_waits: OwnWaits,
 }
 
 impl Shared {
@@ -117,13 +119,29 @@ impl Attempt {
     }
 
     /// What an end is worth: once a worker was told to stop, its error says no more than that it did. What ran too long has failed
-    /// by that, whether it looked or not.
+    /// by that, whether it looked or not, so there an error of its own stays what it is.
     pub(crate) fn verdict(&self, end: End) -> End {
         let shared = self.lock();
-        match (shared.stop.filter(|reason| shared.told || *reason == StopReason::Timeout), end) {
-            (Some(reason), End::Failed { error, .. }) if !error.panicked => End::Interrupted { reason },
+        match (shared.stop, end) {
+            (Some(reason @ StopReason::Timeout), End::Failed { error, .. })
+                if error.message == Stopped { reason }.to_string() =>
+            {
+                End::Interrupted { reason }
+            }
+            (Some(StopReason::Timeout), end) => end,
+            (Some(reason), End::Failed { error, .. }) if shared.told && !error.panicked => End::Interrupted { reason },
             (_, end) => end,
         }
+    }
+
+    /// The run knows how long its work waits after it.
+    pub(super) fn set_own_waits(&self, waits: OwnWaits) {
+        self.lock().own_waits = waits;
+    }
+
+    /// How long the work waits after this run, as far as its worker's own function was asked.
+    pub(crate) fn own_waits(&self) -> OwnWaits {
+        self.lock().own_waits
     }
 
     /// The attempt is over: whatever still holds the context can say nothing any more.

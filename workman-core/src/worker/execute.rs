@@ -11,7 +11,7 @@ use futures::future::{AbortRegistration, Abortable};
 use tracing::{Instrument, Span};
 
 use super::context::{Attempt, FromWorker};
-use super::{Body, Current, Invocation, RegisteredWorker, States, Unstartable, WorkContext};
+use super::{Body, Current, Invocation, OwnWaits, RegisteredWorker, States, Unstartable, WorkContext};
 use crate::data::Payload;
 use crate::data::merge::{self, MergeError};
 use crate::id::WorkId;
@@ -24,8 +24,8 @@ use crate::runtime::{self, Runtime};
 use crate::state::StopReason;
 use crate::store::{Store, StoreError, StoreErrorKind};
 
-/// How many outputs are read at a time.
-const OUTPUTS_A_PAGE: usize = 256;
+/// How many outputs are read at a time at the most.
+const MOST_OUTPUTS_A_PAGE: usize = 256;
 
 /// All that a run needs, apart from a runtime.
 pub(crate) struct Run {
@@ -111,8 +111,9 @@ async fn prepare(
     claimed: Claimed,
     attempt: Arc<Attempt>,
 ) -> Result<Body, End> {
+    attempt.set_own_waits(OwnWaits::ask(worker.def, &claimed, limits));
     let Prerequisites { shape, ids } = &claimed.spec.prerequisites;
-    let given = Given::read(&*store, &claimed.spec.input, *shape, ids, limits.prerequisites).await;
+    let given = Given::read(&*store, &claimed.spec.input, *shape, ids, limits).await;
     let given = given.inspect_err(|end| {
         if let End::Unrunnable { why } = end {
             tracing::warn!(worker = %attempt.worker, %why, "can't begin");
@@ -139,18 +140,18 @@ impl Given {
         input: &Payload,
         takes: InputShape,
         prerequisites: &[WorkId],
-        limit: usize,
+        limits: &Limits,
     ) -> Result<Given, End> {
         let input = input.clone();
         match takes {
             InputShape::Nothing => Ok(Given { input, outputs: Vec::new() }),
             InputShape::Merged(merger) => {
-                let outputs = outputs(store, prerequisites, limit).await?;
+                let outputs = outputs(store, prerequisites, limits).await?;
                 let input = merged(merger, &input, prerequisites, &outputs)?;
-                within(input.len(), limit)?;
+                within(input.len(), limits.prerequisites)?;
                 Ok(Given { input, outputs: Vec::new() })
             }
-            _ => Ok(Given { input, outputs: outputs(store, prerequisites, limit).await? }),
+            _ => Ok(Given { input, outputs: outputs(store, prerequisites, limits).await? }),
         }
     }
 
@@ -161,19 +162,31 @@ impl Given {
 }
 
 /// The outputs of the prerequisites, in declaration order. A prerequisite without one gives `None`.
-async fn outputs(store: &dyn Store, ids: &[WorkId], limit: usize) -> Result<Vec<Option<Payload>>, End> {
-    let mut found = BTreeMap::new();
-    let mut size = 0;
-    for chunk in ids.chunks(OUTPUTS_A_PAGE) {
+///
+/// A page is so small that what is held at once is within the limit, or beyond it by one work at the most. Outputs that are too
+/// large together are all counted, so that it is known how large the limit must be, and none of them is held.
+async fn outputs(store: &dyn Store, ids: &[WorkId], limits: &Limits) -> Result<Vec<Option<Payload>>, End> {
+    let limit = limits.prerequisites;
+    let (mut found, mut size, mut held, mut rest) = (BTreeMap::new(), 0, 0, ids);
+    while !rest.is_empty() {
+        // A work is read with its input, which may be as large as its output.
+        let fits = (limit.saturating_sub(held) / limits.payload.saturating_mul(2).max(1)).clamp(1, MOST_OUTPUTS_A_PAGE);
+        let (chunk, others) = rest.split_at(fits.min(rest.len()));
+        rest = others;
         let query = WorkQuery::ids(chunk.iter().copied());
-        let page = store.query(PageRequest { query, after: None, limit: OUTPUTS_A_PAGE }).await;
-        let page = page.map_err(|error| unreadable(&error))?;
-        for info in page.works {
+        let page = store.query(PageRequest { query, after: None, limit: fits }).await;
+        for info in page.map_err(|error| unreadable(&error))?.works {
             size += info.output.as_ref().map_or(0, Payload::len);
-            found.insert(info.id, info.output);
+            if size <= limit {
+                held = size;
+                found.insert(info.id, info.output);
+            }
         }
-        within(size, limit)?;
+        if size > limit {
+            (found, held) = (BTreeMap::new(), 0);
+        }
     }
+    within(size, limit)?;
     Ok(ids.iter().map(|id| found.get(id).cloned().flatten()).collect())
 }
 
@@ -190,15 +203,25 @@ fn merged(
         InputMerger::Overwriting => merge::overwriting(&objects),
         InputMerger::ArrayCreating => merge::array_creating(&objects),
     };
+    let origin = |place: usize| match place.checked_sub(1).map(|at| prerequisites.get(at)) {
+        None => "its input".to_owned(),
+        Some(Some(id)) => format!("the output of prerequisite {place} ({id})"),
+        Some(None) => format!("the output of prerequisite {place}"),
+    };
     merged.map_err(|error| {
-        undecodable(match error {
-            MergeError::NoObject { place: 0, .. } => format!("its input: {error}"),
-            MergeError::NoObject { place, .. } => match prerequisites.get(place - 1) {
-                Some(id) => format!("the output of prerequisite {place} ({id}): {error}"),
-                None => format!("the output of prerequisite {place}: {error}"),
-            },
-            MergeError::Mixed { .. } => format!("its input with the outputs of its prerequisites: {error}"),
-        })
+        let what = match &error {
+            MergeError::NoObject { place, .. } => format!("{}: {error}", origin(*place)),
+            MergeError::Mixed { one, other, .. } => format!(
+                "its input with the outputs of its prerequisites: {error}, the {} in {}, the {} in {}",
+                one.kind,
+                origin(one.place),
+                other.kind,
+                origin(other.place)
+            ),
+        };
+        undecodable(format!(
+            "{what}; fix the worker that gives it for works to come, and `update` this one, to another merger or none"
+        ))
     })
 }
 

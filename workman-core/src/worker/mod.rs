@@ -60,6 +60,7 @@ mod execute;
 mod outcome;
 mod registry;
 mod streaming;
+mod waits;
 
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
@@ -89,6 +90,7 @@ pub use outcome::{Outcome, WorkError};
 pub use registry::Linked;
 pub use registry::{DuplicateWorker, RegisteredWorker, Registry, Stub};
 pub(crate) use streaming::stream;
+pub(crate) use waits::OwnWaits;
 
 /// A worker as a type: what `#[worker]` puts beside the function.
 pub trait Worker: 'static {
@@ -175,6 +177,9 @@ pub struct Defaults {
     pub timeout: Option<Duration>,
     /// How long to wait after so many failed attempts, asked if the policy of the work is
     /// [`Custom`](crate::policy::BackoffPolicy::Custom). If it panics, the wait is what it would be without it.
+    ///
+    /// It depends on its argument alone: each run asks it before its worker, on the worker's thread, for the wait that comes
+    /// if this attempt fails. One that is slow holds up the runs of its own worker and no others.
     pub backoff_fn: Option<fn(failed_attempts: u32) -> Duration>,
 }
 

@@ -356,7 +356,10 @@ mod tests {
     #[test]
     fn an_output_that_would_not_decode_again_is_a_failed_attempt_that_names_its_worker() {
         let (text, advice) = failed_with(end::<f64, _>(f64::NAN));
-        assert_eq!(text, "the output of worker `test` can't be encoded: NaN is no JSON number");
+        assert_eq!(
+            text,
+            "the output of worker `test` can't be encoded: NaN is no JSON number; an `Option` has `None` for it"
+        );
         assert_eq!(advice, Advice::ByPolicy);
     }
 }

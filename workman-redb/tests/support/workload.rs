@@ -288,7 +288,7 @@ impl Workload {
         let error =
             ErrorText { message: "no".into(), sources: vec!["because".into()], panicked: self.random.one_in(2) };
         let end = match self.random.below(10) {
-            9 => End::TimedOut { limit: Duration::from_secs(30), advice: Advice::ByPolicy },
+            9 => End::TimedOut { limit: Duration::from_secs(30), advice: Advice::ByPolicy, error: None },
             0..=3 => End::Succeeded { output: self.payload() },
             4 => End::Failed { error, advice: Advice::ByPolicy },
             5 => End::Failed { error, advice: Advice::Never },

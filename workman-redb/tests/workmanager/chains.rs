@@ -75,7 +75,7 @@ fn dep_7_a_work_that_waits_for_itself_is_refused_and_nothing_is_stored() {
             same_twice,
         ] {
             let refused = test.refused(chain.enqueue());
-            assert!(matches!(refused, EnqueueError::Cycle(_)), "{refused}");
+            assert!(matches!(refused, EnqueueError::Cycle { .. }), "{refused}");
         }
         assert_eq!(test.query(WorkQuery::all()).len(), 0);
     });

@@ -61,9 +61,12 @@ fn obs_5_many_works_in_one_call_are_stored_together_and_none_is_refused() {
 
         let nothing: Vec<workman_core::Request<workman_core::Nothing, String>> = Vec::new();
         assert!(matches!(test.refused(manager.enqueue_all(nothing.clone())), EnqueueError::Empty));
-        assert!(matches!(test.refused(manager.begin_with(nothing.clone()).enqueue()), EnqueueError::Empty));
+        assert!(matches!(
+            test.refused(manager.begin_with(nothing.clone()).enqueue()),
+            EnqueueError::EmptyStep { step: 1 }
+        ));
         let chain = manager.begin_with(say::request("first".into())).then(nothing).then(say::request("last".into()));
-        assert!(matches!(test.refused(chain.enqueue()), EnqueueError::Empty));
+        assert!(matches!(test.refused(chain.enqueue()), EnqueueError::EmptyStep { step: 2 }));
         assert_eq!(test.query(WorkQuery::all()).len(), 3, "a refused chain leaves nothing");
     });
 }

@@ -1,17 +1,35 @@
 //! [`TestDriver`]: a program with its manager, its clock and its machine, all in a test's hands.
+//!
+//! # Why waiting for somebody else costs real time
+//! A worker that waits for a completer or for a channel may be served by another thread, which runs in real time, or by the
+//! test, which can do so only once the driver returns. Nothing tells the two apart: a completer in a callback of a library
+//! and one in a `Mutex` of the test look the same. To let virtual time go on at once would make the first kind of test a
+//! race between the thread and the clock, which passes on one machine and fails on the next. To wait makes the second kind
+//! slow and changes no result. So the driver waits unless the test says that there is
+//! [nobody outside](TestDriver::nobody_outside).
+//!
+//! When nobody has come within the patience of the test, a wait for a channel or a socket fails it, for then it is a
+//! mistake or a machine that is too slow. A completer is different: to be settled by others is what it is for, and when
+//! they never do, the timeout or the stop of the run is the answer, which the virtual clock brings. So there the test goes
+//! on, and says on its standard error what the time went into.
+//!
+//! The driver gives real time once per wait and per verb: after a verb has returned, the test may have let somebody go who
+//! settles on a thread. [`TestDriver::block_on`] always gives it, for no virtual time passes there, and the future that
+//! the test waits for could not get ready otherwise.
 
 mod process;
 mod verbs;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use workman_core::id::{IdSource, ScopedIds, scoped_ids};
 use workman_core::worker::Registry;
-use workman_core::{Builder, Limits, ManualSensor, Worker};
+use workman_core::{Builder, ConstraintSensor, Limits, ManualSensor, Worker};
 
 use crate::clock::VirtualClock;
 use crate::executor::Executor;
@@ -59,6 +77,27 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
 /// ([`patience`](Self::patience)); then the test fails, and the message names the worker, the attempt and the remedy. A blocking
 /// worker is a real thread, and only it runs until it ends or enters a call of its context.
 ///
+/// A worker with a [`Completer`](workman_core::Completer) gets that time too, so that a thread that settles it at once is always
+/// heard before virtual time goes on. But when nobody settles it, the test does not fail: virtual time goes on, and with it
+/// the timeout, the lost constraints and the cancellation of that run.
+/// ```
+/// use std::thread;
+/// use workman_core::{Completer, worker};
+/// use workman_testing::TestDriver;
+///
+/// #[worker]
+/// fn add(a: u32, b: u32, done: Completer<u32>) {
+///     thread::spawn(move || done.succeed(a + b));
+/// }
+///
+/// let test = TestDriver::new();
+/// let id = test.enqueue(add::request(1, 2));
+/// test.run_until_idle();                                      // waits for the thread
+/// assert_eq!(test.output::<u32>(id), 3);
+/// ```
+/// Where no other thread does anything, the test says so with [`nobody_outside`](Self::nobody_outside), and nothing waits in real
+/// time.
+///
 /// # Seeds
 /// The order of things that could happen in any order follows from the seed: a fixed one, or that of
 /// [`with_seed`](Self::with_seed), or the environment variable `WORKMAN_SEED`, which wins. A failing test prints it.
@@ -69,12 +108,17 @@ pub struct TestDriver {
     seed: u64,
     clock: VirtualClock,
     sensor: ManualSensor,
+    /// An item says that the manager has not heard of a change of the sensor.
+    sensed: RefCell<BoxStream<'static, ()>>,
     executor: Arc<Executor>,
     ids: Arc<IdSource>,
     setup: RefCell<Setup>,
     ledger: RefCell<Arc<Ledger>>,
     process: RefCell<Option<Process>>,
     patience: Duration,
+    nobody_outside: bool,
+    /// Whether the test was told that a completer took real time.
+    noted_completers: Cell<bool>,
     /// Requests get their ids on this thread, so the driver stays on it.
     scope: Option<ScopedIds>,
     this_thread: PhantomData<*const ()>,
@@ -103,9 +147,11 @@ impl TestDriver {
         let seed = asked.unwrap_or(seed);
         let clock = VirtualClock::new();
         let ids = Arc::new(IdSource::new(Arc::new(clock.clone()), seed));
+        let sensor = ManualSensor::new();
         TestDriver {
             seed,
-            sensor: ManualSensor::new(),
+            sensed: RefCell::new(sensor.changes()),
+            sensor,
             executor: Executor::new(seed),
             scope: Some(scoped_ids(Arc::clone(&ids))),
             ids,
@@ -118,6 +164,8 @@ impl TestDriver {
             ledger: RefCell::new(Ledger::new(Arc::new(MemoryHome::new()), seed, Broken::default())),
             process: RefCell::new(None),
             patience: DEFAULT_PATIENCE,
+            nobody_outside: false,
+            noted_completers: Cell::new(false),
             clock,
             this_thread: PhantomData,
         }
@@ -171,9 +219,54 @@ impl TestDriver {
         self
     }
 
-    /// How long a worker may wait for the world outside, in real time; five seconds unless said otherwise.
+    /// How long a worker may wait for the world outside, in real time; five seconds unless said otherwise. A blocking worker
+    /// has to end or to enter a call of its context within it.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// No thread but that of the test does anything for workers: it settles their completers and feeds their channels, or
+    /// nobody does. So no worker gets real time for the world outside, and none fails the test by waiting for it.
+    ///
+    /// A blocking worker must still wait with its context or with a [`Signal`](crate::Signal). If a thread does settle
+    /// something after all, wait for it with [`block_on`](Self::block_on), or join it, and then say
+    /// [`run_until_idle`](Self::run_until_idle).
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use std::time::Duration;
+    /// use workman_core::{Completer, StopReason, WorkState, worker};
+    /// use workman_testing::TestDriver;
+    ///
+    /// /// A service that will call back, some time.
+    /// type Service = Arc<Mutex<Vec<Completer<u32>>>>;
+    ///
+    /// #[worker]
+    /// fn ask(#[state] service: Service, done: Completer<u32>) {
+    ///     service.lock().unwrap().push(done);
+    /// }
+    ///
+    /// let service = Service::default();
+    /// let test = TestDriver::new().nobody_outside().state(service.clone());
+    ///
+    /// let answered = test.enqueue(ask::request());
+    /// test.run_until_idle();
+    /// assert_eq!(test.state_of(answered), WorkState::Running);
+    /// let done = service.lock().unwrap().pop().unwrap();
+    /// done.succeed(7);                                        // the test calls back
+    /// test.run_until_idle();
+    /// assert_eq!(test.output::<u32>(answered), 7);
+    ///
+    /// let forgotten = test.enqueue(ask::request().timeout(Duration::from_secs(30)).max_attempts(1));
+    /// test.advance(Duration::from_secs(30));                  // nobody calls back
+    /// assert!(service.lock().unwrap()[0].is_stopped());
+    /// test.advance(TestDriver::default_limits().grace);
+    /// assert_eq!(test.state_of(forgotten), WorkState::Failed);
+    /// assert_eq!(test.info(forgotten).stop_reason, Some(StopReason::Timeout));
+    /// ```
+    pub fn nobody_outside(mut self) -> Self {
+        self.nobody_outside = true;
         self
     }
 

@@ -11,6 +11,7 @@ use workman_core::{ShutdownReport, StartError, WorkManager, WorkQuery, WorkState
 
 use super::TestDriver;
 use crate::baton::{Stuck, ThreadSetup};
+use crate::executor::Awaited;
 use crate::fault::FaultStore;
 
 /// How long a shut down manager may need after the grace period: dropped workers get a second.
@@ -115,6 +116,9 @@ impl TestDriver {
             }
             self.run_tasks();
             self.executor.wake_spinners();
+            if self.executor.awaited() == Awaited::Completers && !self.has_crashed() && self.waits_outside() {
+                continue;
+            }
             if !self.executor.take_main() && !self.clock.step(end) {
                 self.fail(format_args!("the manager did not shut down"));
             }
@@ -134,6 +138,7 @@ impl TestDriver {
     #[track_caller]
     pub fn run_until_idle(&self) {
         let _ = self.manager();
+        self.executor.grant_time();
         self.settle();
     }
 
@@ -149,18 +154,54 @@ impl TestDriver {
         }
     }
 
-    /// Runs until nothing is ready and nobody waits for the world outside.
+    /// Runs until nothing is ready, and who waits for the world outside has had real time for it.
     #[track_caller]
     fn settle(&self) {
         self.executor.wake_spinners();
         loop {
             self.run_tasks();
-            if self.has_crashed() || !self.executor.waits_for_the_world() {
+            if self.has_crashed() || !self.waits_outside() {
                 return;
             }
-            if !self.executor.wait_for_the_world(self.patience) {
-                self.fail_stuck();
-            }
+        }
+    }
+
+    /// Gives real time to those who wait for the world outside. Says whether there may be more to run or to wait for.
+    #[track_caller]
+    fn waits_outside(&self) -> bool {
+        let awaited = self.executor.awaited();
+        if !self.executor.is_quiet() {
+            return true;
+        }
+        if self.nobody_outside || awaited == Awaited::Nothing {
+            return false;
+        }
+        if self.executor.wait_for_the_world(self.patience) {
+            return true;
+        }
+        if awaited == Awaited::World {
+            self.fail_stuck();
+        }
+        self.executor.end_time();
+        if !self.noted_completers.replace(true) {
+            let (patience, running) = (self.patience, self.running().unwrap_or_default());
+            eprintln!(
+                "for {patience:?} of real time a worker has waited for its completer, and the test goes on without it. Running: \
+                 {running}. If no other thread settles it, `TestDriver::nobody_outside` saves that time"
+            );
+        }
+        false
+    }
+
+    /// The manager hears of what the machine is like now, if that has changed. No worker runs meanwhile.
+    #[track_caller]
+    pub(super) fn tell_conditions(&self) {
+        use futures::{FutureExt, StreamExt};
+
+        let changed = self.sensed.borrow_mut().next().now_or_never().is_some();
+        if changed && !self.has_crashed() {
+            self.executor.run_engines();
+            self.check();
         }
     }
 
@@ -187,13 +228,16 @@ impl TestDriver {
         }
     }
 
-    /// Waits for a future, running whatever is ready meanwhile. No time passes.
+    /// Waits for a future, running whatever is ready meanwhile. No virtual time passes; whoever is waited for outside gets
+    /// real time, with [`nobody_outside`](Self::nobody_outside) too.
     ///
     /// # Panics
     /// If nothing is left to run and the future is not ready: it waits for virtual time, which only
     /// [`advance`](Self::advance) brings about, or for something that never happens.
     #[track_caller]
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.tell_conditions();
+        self.executor.grant_time();
         let mut future = pin!(future);
         let mut main = self.executor.main();
         loop {
@@ -204,7 +248,7 @@ impl TestDriver {
             while !self.executor.take_main() {
                 match self.executor.run_one(self.patience) {
                     Ok(true) => self.check(),
-                    Ok(false) if main.waits_for_the_world() || self.executor.waits_for_the_world() => {
+                    Ok(false) if main.waits_for_the_world() || self.executor.awaited() != Awaited::Nothing => {
                         if !self.executor.wait_for_the_world(self.patience) {
                             self.fail_stuck();
                         }
@@ -225,7 +269,8 @@ impl TestDriver {
         self.fail(format_args!(
             "for {patience:?} of real time, something has waited for what this test does not own (a socket, a thread, a \
              channel).\nRunning: {running}\nRemedy: let the worker wait with its context (`cx.sleep`, `cx.until_stopped`) or \
-             with a `Signal`, replace the outside world by `#[state]`, `stub` the worker, or give it longer with `patience`"
+             with a `Signal`, replace the outside world by `#[state]`, `stub` the worker, or give it longer with `patience`; if \
+             it waits for the test itself, say `nobody_outside`"
         ));
     }
 

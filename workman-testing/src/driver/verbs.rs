@@ -164,18 +164,27 @@ impl TestDriver {
     // ---- the machine ----
 
     /// Makes this condition as bad as can be.
+    ///
+    /// This and the other verbs of the machine count at once: for what is enqueued next, and from this moment on. Runs that
+    /// have to stop are told when they run, by [`run_until_idle`](Self::run_until_idle) or [`advance`](Self::advance).
+    #[track_caller]
     pub fn lose(&self, kind: ConstraintKind) {
         self.sensor().lose(kind);
+        self.tell_conditions();
     }
 
     /// Makes this condition ideal.
+    #[track_caller]
     pub fn meet(&self, kind: ConstraintKind) {
         self.sensor().meet(kind);
+        self.tell_conditions();
     }
 
     /// Says what the network is like.
+    #[track_caller]
     pub fn set_network(&self, network: Network) {
         self.sensor().set_network(network);
+        self.tell_conditions();
     }
 
     // ---- fakes ----

@@ -70,6 +70,13 @@ fn a_wide_replacement_reaches_everybody() {
     let mut house = House::new();
     let (epoch, _) = wide(&mut house, WIDE, |work| work.name("n"));
     assert_eq!(house.unique(work(2).name("n"), REPLACE), Enqueued::Replaced(vec![id(1)]));
+    assert_eq!((house.cascades(), house.state(1)), (1, WorkState::Cancelled));
+    let again = house.unique(work(3).name("n"), REPLACE);
+    assert_eq!(
+        again,
+        Enqueued::Replaced(vec![id(2)]),
+        "what was replaced has lost its name, though it is still needed"
+    );
     drain(&mut house, epoch);
     assert_eq!(house.count(WorkState::Blocked), 0, "what depended on the replaced work is cancelled");
 }

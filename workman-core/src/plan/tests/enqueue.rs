@@ -1,5 +1,6 @@
 //! Births: SM's table, DEP, and idempotence.
 
+use super::super::Offer;
 use super::*;
 use crate::constraints::Constraints;
 
@@ -79,7 +80,12 @@ fn dep_10_periodic_work_is_no_prerequisite() {
     let mut house = House::new();
     house.enqueue([work(1).every(HOUR)]);
     let refusal = house.refused(&enqueue([work(2).after([1])]));
-    assert_eq!(refusal, Refusal::PeriodicPrerequisite { work: id(2), prerequisite: id(1) });
+    let refused =
+        |name| Refusal::PeriodicPrerequisite { work: id(2), worker: "worker".into(), prerequisite: id(1), name };
+    assert_eq!(refusal, refused(None));
+    let mut house = House::new();
+    house.enqueue([work(1).every(HOUR).name("n")]);
+    assert_eq!(house.refused(&unique(work(2).name("n"), APPEND)), refused(Some("n".into())));
 }
 
 #[test]
@@ -157,7 +163,10 @@ fn a_lane_is_made_once_for_each_pair_of_worker_and_constraints() {
 
 fn offer(house: &mut House, epoch: u64, works: Vec<NewWork>, room: usize, rivals: Vec<LaneId>) -> Vec<u128> {
     let ids = works.iter().map(|work| work.id).collect();
-    let offer = super::super::Offer { epoch, generation: 7, room, ids, rivals, lanes: u32::MAX };
+    taken(house, works, Offer { epoch, generation: 7, room, ids, rivals, lanes: u32::MAX })
+}
+
+fn taken(house: &mut House, works: Vec<NewWork>, offer: Offer) -> Vec<u128> {
     house.done(&Command::Enqueue(Enqueue { works, unique: None, offer: Some(offer) }));
     let claimed = house.hints.iter().find_map(|hint| match hint {
         Hint::Claimed { generation: 7, works, .. } => Some(numbers(works)),
@@ -190,4 +199,24 @@ fn an_offer_is_left_to_a_rival_that_ranks_higher_or_came_first() {
     assert_eq!(offer(&mut house, epoch, vec![work(4).priority(4)], 1, rivals.clone()), [4]);
     assert_eq!(offer(&mut house, epoch, vec![work(5).priority(2)], 1, vec![]), [0_u128; 0], "work 3 is of its lane");
     assert_eq!(offer(&mut house, epoch, vec![work(6).worker("third")], 1, vec![]), [6], "closed lanes are no rivals");
+}
+
+#[test]
+fn an_offer_is_for_the_works_that_it_names() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    let offer = Offer { epoch, generation: 7, room: 2, ids: vec![id(2)], rivals: Vec::new(), lanes: u32::MAX };
+    assert_eq!(taken(&mut house, vec![work(1), work(2), work(3)], offer), [2], "the others do not fit the slots");
+}
+
+#[test]
+fn an_offer_looks_into_sixteen_newer_lanes_and_is_left_to_a_claim_where_there_are_more() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue((1..=17).map(|number| work(number).worker(&format!("w{number}"))));
+    assert_eq!(house.claim(epoch, 17).len(), 17);
+    for (number, lanes, claimed) in [(100, 1, vec![100]), (101, 0, vec![])] {
+        let offer = Offer { epoch, generation: 7, room: 1, ids: vec![id(number)], rivals: Vec::new(), lanes };
+        assert_eq!(taken(&mut house, vec![work(number).worker("w1")], offer), claimed, "the offer knows {lanes} lanes");
+    }
 }

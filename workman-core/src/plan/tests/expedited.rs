@@ -115,12 +115,18 @@ fn an_interrupted_or_rescued_run_is_not_expedited_again() {
     let only_reserved = claim(&house, epoch, 0, 1);
     assert_eq!(numbers(&house.claim_with(only_reserved).0), [2]);
     house.die();
+    house.advance(7 * HOUR);
     epoch = house.attach();
     house.rescue();
     assert_eq!(urgency(&house, 2), Urgency::Ordinary);
     let only_reserved = claim(&house, epoch, 0, 1);
     assert!(house.claim_with(only_reserved).0.is_empty());
-    assert_eq!(house.dump().meta.expedited.used(house.now), MINUTE, "nobody knows how long a dead run took");
+    let used = house.dump().meta.expedited.used(house.now);
+    assert_eq!(
+        used,
+        16 * MINUTE,
+        "nobody knows how long a dead run took, so no more than a quarter of an hour is counted"
+    );
 }
 
 #[test]
@@ -191,6 +197,7 @@ fn beyond_the_budget_work_is_dropped_with_all_that_depends_on_it() {
     assert!(works.is_empty() && !again);
     assert_eq!(house.states([1, 2, 3]), [WorkState::Cancelled; 3]);
     assert_eq!(house.record(1).stop, Some(StopReason::Quota));
+    assert_eq!(urgency(&house, 1), Urgency::Ordinary, "it was not granted what it asked for, and says so");
     assert_eq!(house.record(2).stop, None);
     assert_eq!(house.state(4), WorkState::Enqueued);
     assert!(house.hints.iter().any(|hint| matches!(hint, Hint::Finished { .. })));
@@ -210,6 +217,28 @@ fn work_that_could_not_start_now_keeps_its_hope() {
     assert_eq!(house.states([1, 2]), [WorkState::Enqueued; 2]);
     house.claim_with(Claim { async_room: 5.into(), ..no_kind });
     assert_eq!(house.states([1, 2]), [WorkState::Cancelled, WorkState::Enqueued], "a closed lane is never read");
+}
+
+#[test]
+fn delayed_expedited_work_without_a_slot_keeps_its_hope_when_it_is_due() {
+    let mut house = House::new();
+    let epoch = spent(&mut house);
+    house.enqueue([work(1).delay(MINUTE).expedited(DROP)]);
+    house.advance(MINUTE);
+    let no_room = claim(&house, epoch, 0, 0);
+    house.claim_with(no_room);
+    assert_eq!((house.state(1), urgency(&house, 1)), (WorkState::Enqueued, Urgency::Expedited));
+}
+
+#[test]
+fn the_lanes_of_those_that_wait_beyond_the_budget_are_told_and_no_others() {
+    let mut house = House::new();
+    let epoch = spent(&mut house);
+    house.enqueue([work(1).worker("a").expedited(FALL_BACK), work(2).worker("b").expedited(FALL_BACK)]);
+    let narrow = claim(&house, epoch, 1, 0);
+    assert_eq!(numbers(&house.claim_with(narrow).0), [1]);
+    let ready: Vec<&Hint> = house.hints.iter().filter(|hint| matches!(hint, Hint::Ready(_))).collect();
+    assert_eq!(ready, [&Hint::Ready(house.record(2).lane)]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn a_sound_store_breaks_none() {
 #[test]
 fn every_fault_is_noticed() {
     type Break = fn(&mut Dump);
-    let faults: [(&str, Break); 23] = [
+    let faults: [(&str, Break); 24] = [
         ("counts 2 finished works that nobody asked to keep, and has 3", |dump| dump.meta.finished = 2),
         ("the index lacks Running", |dump| {
             let key = key(dump, |key| matches!(key, IndexKey::Running { .. }));
@@ -83,6 +83,11 @@ fn every_fault_is_noticed() {
         ("counts 1 open prerequisites, and has 0", |dump| {
             let at = Timestamp::default();
             change(dump, 2, |record| record.standing = Standing::Finished { how: Finish::Succeeded, at });
+        }),
+        ("counts 1 open prerequisites, and has 0", |dump| {
+            // What is not older took the id of a prerequisite that was deleted.
+            let seq = dump.records[&id(2)].seq;
+            change(dump, 3, |record| record.seq = seq);
         }),
         ("a prerequisite has failed or was cancelled", |dump| {
             let at = Timestamp::default();

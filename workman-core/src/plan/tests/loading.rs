@@ -1,6 +1,6 @@
 //! How often a plan asks, and for what: each round is a trip to the server for a store that has one.
 
-use super::super::{Offer, Want};
+use super::super::{Offer, PROMOTE_LIMIT, Want};
 use super::*;
 
 /// More works than a store that asks for each of them could hide.
@@ -67,6 +67,51 @@ fn a_claim_loads_all_its_lanes_at_once_and_none_for_which_there_is_no_room() {
     assert_eq!(lists(&house, &claim), 2 * MANY);
     in_rounds(&mut house, 1, &Command::Claim(claim));
     assert_eq!(house.count(WorkState::Running), 2);
+}
+
+/// Many expedited works, each of a lane of its own and with a work that waits for it, and a claim that has a slot for each.
+fn expedited(budget: Duration, policy: OutOfQuotaPolicy) -> (House, Claim) {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue((1..=MANY).map(|number| work(number).worker(&format!("w{number}")).expedited(policy)));
+    house.enqueue((1..=MANY).map(|number| work(100 + number).after([number])));
+    let claim = Claim { expedited_budget: budget, ..house.claim_all(epoch, MANY as usize) };
+    (house, claim)
+}
+
+#[test]
+fn a_claim_of_expedited_work_loads_what_hangs_on_it_at_once_and_only_if_it_is_to_be_dropped() {
+    for (budget, policy, edges) in [
+        (HOUR, OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest, 0),
+        (HOUR, OutOfQuotaPolicy::DropWorkRequest, 0),
+        (Duration::ZERO, OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest, 0),
+        (Duration::ZERO, OutOfQuotaPolicy::DropWorkRequest, MANY),
+    ] {
+        let (mut house, claim) = expedited(budget, policy);
+        let command = Command::Claim(claim);
+        let scopes = house.scopes(&command);
+        let wanted = scopes.iter().flatten().filter(|want| matches!(want, Want::Descendants { .. })).count();
+        assert_eq!(wanted as u128, edges, "{budget:?}, {policy:?}: {scopes:?}");
+        in_rounds(&mut house, 2, &command);
+    }
+}
+
+#[test]
+fn lanes_of_expedited_work_share_what_one_commit_looks_at_once_the_budget_is_spent() {
+    let (house, claim) = expedited(Duration::ZERO, OutOfQuotaPolicy::DropWorkRequest);
+    let limits = |claim: Claim| -> BTreeSet<usize> {
+        let scopes = house.scopes(&Command::Claim(claim));
+        let limit = |want: &Want| match want {
+            Want::Ready { limit, .. } => Some(*limit),
+            _ => None,
+        };
+        scopes.iter().flatten().filter_map(limit).collect()
+    };
+    let mut claim = Claim { suspects: SuspectsAllowed::None, ..claim };
+    claim.lanes.retain(|open| open.urgency == Urgency::Expedited);
+    assert_eq!(limits(claim.clone()), BTreeSet::from([PROMOTE_LIMIT / MANY as usize]));
+    claim.lanes.truncate(1);
+    assert_eq!(limits(claim), BTreeSet::from([PROMOTE_LIMIT]));
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn per_3_the_next_period_begins_one_interval_after_the_completion_and_missed_one
 }
 
 #[test]
-fn per_5_a_period_that_ends_counts_once_and_sets_the_failures_back() {
+fn per_5_a_period_that_ends_counts_once_and_sets_the_failures_and_interruptions_back() {
     for last in [success(), failure(Advice::Never)] {
         let mut house = House::new();
         let epoch = house.attach();
@@ -66,9 +66,12 @@ fn per_5_a_period_that_ends_counts_once_and_sets_the_failures_back() {
             house.advance(MINUTE);
         }
         let claimed = house.run(epoch, 1);
+        house.settle(&claimed, interrupted());
+        assert_eq!(house.record(1).interruptions, 1);
+        let claimed = house.run(epoch, 1);
         house.settle(&claimed, last.clone());
         let record = house.record(1);
-        assert_eq!((record.failures, record.period.unwrap().count), (0, 1), "{last:?}");
+        assert_eq!((record.failures, record.interruptions, record.period.unwrap().count), (0, 0, 1), "{last:?}");
         assert_eq!((record.state(), house.due_in(1)), (WorkState::Enqueued, 58 * 60), "at its regular time");
     }
 }
@@ -136,6 +139,27 @@ fn per_6_a_retry_after_an_overridden_run_waits_for_its_backoff_and_ends_with_its
         let record = house.record(1);
         assert_eq!((record.failures, record.period.unwrap().next_run, due_at(&house, start)), (failures, None, due));
         house.advance(Duration::from_secs(house.due_in(1)));
+    }
+}
+
+#[test]
+fn per_6_and_upd_5_an_update_behind_an_overridden_run_keeps_counting_from_its_time() {
+    let mut house = House::new();
+    let start = house.now;
+    let epoch = house.attach();
+    let hourly = || work(1).every(HOUR).delay(20 * MINUTE).backoff(Backoff::linear(MINUTE));
+    house.enqueue([hourly().at(start + 14 * HOUR)]);
+    for (count, run_at) in [(0, 14 * HOUR), (1, 17 * HOUR)] {
+        house.now = start + run_at;
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, failure(Advice::ByPolicy));
+        house.update(hourly());
+        let period = house.record(1).period.unwrap();
+        assert_eq!((period.count, period.due), (count, start + run_at), "the period is due when it ran");
+        house.advance(MINUTE);
+        success_of(&mut house, epoch);
+        assert_eq!(due_at(&house, start), (run_at + HOUR).as_secs(), "one interval after the run");
+        house.update(hourly().at(start + 17 * HOUR));
     }
 }
 
@@ -263,4 +287,60 @@ fn per_1_and_t5_times_at_the_ends_of_the_range_do_no_harm() {
         house.update(work(1).every(interval).terms(flex(Duration::ZERO)).wish(NextScheduleTime::Cleared));
         assert_eq!(house.due_in(1) == 0, interval != Duration::MAX);
     }
+}
+
+#[test]
+fn per_3_and_per_5_a_period_that_is_late_by_an_interval_has_all_of_one_for_its_retries() {
+    let late = [(59 * MINUTE, 0), (60 * MINUTE, 3_600), (50 * HOUR, 3_600)];
+    for (late, next) in late {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1).every(HOUR).attempts(3).backoff(Backoff::linear(10 * MINUTE))]);
+        house.advance(late);
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, failure(Advice::ByPolicy));
+        let record = house.record(1);
+        let period = record.period.unwrap();
+        match next {
+            0 => assert_eq!((period.count, house.due_in(1)), (1, 60), "{late:?}: its successor comes first"),
+            _ => {
+                assert_eq!((period.count, record.failures, house.due_in(1)), (0, 1, 600), "{late:?}");
+                house.advance(10 * MINUTE);
+                let claimed = house.run(epoch, 1);
+                house.settle(&claimed, success());
+                assert_eq!(house.due_in(1), next - 600, "{late:?}: one interval after it was begun");
+            }
+        }
+    }
+}
+
+#[test]
+fn per_5_and_per_6_an_override_in_the_past_is_run_now_and_has_its_retries() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    let past = house.now - 100 * HOUR;
+    house.enqueue([work(1).every(HOUR).at(past)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, failure(Advice::ByPolicy));
+    assert_eq!((house.record(1).failures, house.due_in(1)), (1, 30));
+}
+
+#[test]
+fn sm_7_and_per_5_runs_that_take_longer_than_a_period_and_fail_pause_for_a_backoff() {
+    let waits = |backoff: Backoff| {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1).every(HOUR).backoff(backoff)]);
+        let mut waits = Vec::new();
+        for _ in 0..3 {
+            let claimed = house.run(epoch, 1);
+            house.advance(2 * HOUR);
+            house.settle(&claimed, failure(Advice::ByPolicy));
+            waits.push(house.due_in(1));
+            house.advance(Duration::from_secs(house.due_in(1)));
+        }
+        waits
+    };
+    assert_eq!(waits(Backoff::default()), [30; 3]);
+    assert_eq!(waits(Backoff::linear(5 * HOUR)), [3_600; 3], "and for no longer than a period");
 }

@@ -147,7 +147,7 @@ fn an_attempt_that_took_too_long_is_a_failed_one_and_says_so() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue([work(1).attempts(2), work(2).after([1])]);
-    let timed_out = |advice| End::TimedOut { limit: 7 * MINUTE, advice };
+    let timed_out = |advice| End::TimedOut { limit: 7 * MINUTE, advice, error: Some(ErrorText::new("its own")) };
     let claimed = house.run(epoch, 1);
     let answer = house.settle(&claimed, timed_out(Advice::ByPolicy));
     let next_run = Some(house.now + Duration::from_secs(30));
@@ -155,7 +155,7 @@ fn an_attempt_that_took_too_long_is_a_failed_one_and_says_so() {
     let record = house.record(1);
     assert_eq!((record.failures, record.interruptions, record.stop), (1, 0, Some(StopReason::Timeout)));
     let AttemptEnd::Failed { error } = &history(&house, 1)[0].end else { panic!("it failed") };
-    assert!(error.to_string().contains("420s"), "{error}");
+    assert_eq!(error.to_string(), "did not end within 420s, the timeout of an attempt: its own");
     house.advance(HOUR);
     let claimed = house.run(epoch, 1);
     assert_eq!(claimed.record.stop, None);
@@ -204,7 +204,8 @@ fn bo_6_an_interruption_by_the_system_backs_off_where_the_request_asks_for_it() 
         (asks(), StopReason::Shutdown, 0),
         (asks(), StopReason::ConstraintConnectivity, 60),
     ];
-    for (work, reason, waits) in table {
+    let own = |reason| End::HeldBack { reason, delay: Duration::from_secs(7) };
+    for (work, reason, waits) in table.clone() {
         let mut house = House::new();
         let epoch = house.attach();
         house.enqueue([work]);
@@ -213,6 +214,14 @@ fn bo_6_an_interruption_by_the_system_backs_off_where_the_request_asks_for_it() 
         let claimed = house.run(epoch, 1);
         house.settle(&claimed, End::Interrupted { reason });
         assert_eq!((house.due_in(1), house.record(1).failures), (waits, 1), "{reason:?}");
+    }
+    for (work, reason, waits) in table {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work]);
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, own(reason));
+        assert_eq!(house.due_in(1), waits.min(7), "what the worker's own function says goes before the policy");
     }
 }
 
@@ -522,7 +531,11 @@ fn bo_6_and_per_5_an_interrupted_period_waits_no_longer_than_until_the_next_woul
     house.advance(40 * MINUTE);
     assert_eq!(interrupt(&mut house, epoch, StopReason::Preempted), 20 * 60, "not 80 minutes");
     house.advance(50 * HOUR);
-    assert_eq!(interrupt(&mut house, epoch, StopReason::Preempted), 0);
+    assert_eq!(interrupt(&mut house, epoch, StopReason::Preempted), 3_600, "a period that is late is that of now");
+    house.advance(HOUR);
+    let claimed = house.run(epoch, 1);
+    house.advance(2 * HOUR);
+    house.settle(&claimed, End::Interrupted { reason: StopReason::Preempted });
     let Standing::Ready { since } = house.record(1).standing else { panic!("it is ready") };
     assert_eq!(since, house.now, "and not since the past");
     assert_eq!(house.record(1).period.unwrap().count, 0, "nothing was completed");

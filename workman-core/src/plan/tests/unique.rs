@@ -1,6 +1,9 @@
 //! Unique names: UNQ, and the updates that go through them.
 
+use super::super::{Prune, Retention, Stride, Want};
 use super::*;
+use crate::policy::InputMerger;
+use crate::record::InputShape;
 
 /// A house in which the name "n" has members of these states, numbered from 1.
 fn with_members(states: &[WorkState]) -> House {
@@ -461,4 +464,86 @@ fn unq_10_a_program_may_give_its_periodic_work_an_id_of_its_own_and_update_it_by
     let over = house.dump();
     assert_eq!(house.unique(hourly().priority(4), UPDATE), Enqueued::Inserted, "finished work stays finished");
     assert_eq!(house.dump(), over);
+}
+
+#[test]
+fn unq_1_and_data_6_what_work_outside_of_the_name_waits_for_loses_the_name_and_stays() {
+    for policy in [KEEP, REPLACE, APPEND_OR_REPLACE] {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1).name("n").priority(9)]);
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, success());
+        house.enqueue([work(2).after([1]).delay(HOUR), work(3).after([1]).priority(9)]);
+        let claimed = house.run(epoch, 3);
+        house.settle(&claimed, success());
+        if policy == APPEND_OR_REPLACE {
+            house.enqueue([work(4).name("n")]);
+            house.cancel(WorkSelector::Id(id(4)));
+        }
+        house.unique(work(50).name("n"), policy);
+        assert_eq!(house.state(1), WorkState::Succeeded, "{policy:?}: its output is awaited by 2");
+        assert!(house.find(4).is_none(), "{policy:?}");
+        let dump = house.dump();
+        let named = |key: &&IndexKey| matches!(key, IndexKey::Name { name, .. } if &**name == "n");
+        let named: Vec<WorkId> = dump.index.iter().filter(named).map(IndexKey::id).collect();
+        assert_eq!(named, [id(50)], "{policy:?}");
+        house.advance(HOUR);
+        let claimed = house.claim(epoch, 9).into_iter().find(|claimed| claimed.record.id == id(2)).unwrap();
+        house.settle(&claimed, success());
+        house.unique(work(51).name("n"), REPLACE);
+        let prune = Prune { keep: Retention::Nothing, before: None, after: None, stride: Stride::Full };
+        house.done(&Command::Prune(prune));
+        assert!(house.find(1).is_none(), "{policy:?}: then it goes like any other");
+    }
+}
+
+#[test]
+fn unq_3_a_head_that_waits_for_others_already_waits_for_the_leaves_as_well() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).name("n").delay(HOUR), work(2)]);
+    let unique = Unique { name: "n".into(), policy: APPEND };
+    let command = |works: Vec<NewWork>| Command::Enqueue(Enqueue { works, unique: Some(unique.clone()), offer: None });
+    let merges =
+        |work: NewWork| work.spec(|spec| spec.prerequisites.shape = InputShape::Merged(InputMerger::Overwriting));
+    let works = || vec![merges(work(3).after([2])).name("n"), work(4).after([3]).name("n")];
+    house.done(&command(works()));
+    assert_eq!(house.record(3).open, 2, "2, which it asked for, and the holder of the name");
+    let commits = house.commits;
+    house.done(&command(works()));
+    assert_eq!(house.commits, commits, "the same again is the same");
+    let claimed = house.run(epoch, 2);
+    house.settle(&claimed, success());
+    assert_eq!(house.state(3), WorkState::Blocked);
+
+    let takes = work(5).after([2]).name("n").spec(|spec| spec.prerequisites.shape = InputShape::One);
+    let refused = house.refused(&command(vec![takes]));
+    assert_eq!(refused, Refusal::TypedHead { name: "n".into(), work: id(5) });
+}
+
+#[test]
+fn a_long_line_is_appended_to_without_reading_what_its_works_were_asked() {
+    let mut house = House::new();
+    let line = (1..=200).map(|number| work(number).name("n").after(number.checked_sub(1).filter(|n| *n > 0)));
+    house.enqueue(line.collect::<Vec<_>>());
+    let unique = Unique { name: "n".into(), policy: APPEND };
+    let command = Command::Enqueue(Enqueue { works: vec![work(300).name("n")], unique: Some(unique), offer: None });
+    let scopes = house.scopes(&command);
+    assert!(scopes.iter().flatten().all(|want| !matches!(want, Want::Spec(_))), "{scopes:?}");
+    assert!(scopes.len() <= 3, "in {} rounds", scopes.len());
+    assert_eq!(house.unique(work(300).name("n"), APPEND), Enqueued::Appended(vec![id(200)]));
+}
+
+#[test]
+fn a_name_is_not_taken_from_more_works_than_one_commit_may_end() {
+    let mut house = House::new();
+    let few = || (0..33_000_u128).map(|number| work(1_000 + number).name("n").delay(HOUR));
+    house.enqueue(few().take(32_768));
+    assert_eq!(house.unique(work(1).name("n"), KEEP), Enqueued::Kept(id(1_000)));
+    house.enqueue(few().skip(32_768).take(1));
+    let unique = Unique { name: "n".into(), policy: REPLACE };
+    let command = Command::Enqueue(Enqueue { works: vec![work(1).name("n")], unique: Some(unique), offer: None });
+    let refused = house.refused(&command);
+    assert_eq!(refused, Refusal::TooManyMembers { name: "n".into(), count: 32_769, limit: 32_768 });
 }

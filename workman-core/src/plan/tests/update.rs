@@ -124,6 +124,21 @@ fn upd_3_work_that_waits_is_put_where_its_new_terms_want_it() {
 }
 
 #[test]
+fn upd_3_a_retry_waits_for_the_backoff_of_its_new_terms_from_the_end_of_its_attempt() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).backoff(Backoff::linear(10 * MINUTE))]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, failure(Advice::ByPolicy));
+    assert_eq!(house.due_in(1), 600);
+    house.advance(MINUTE);
+    for (backoff, due_in) in [(HOUR, 59 * 60), (5 * MINUTE, 4 * 60), (MINUTE, 0), (HOUR, 59 * 60)] {
+        house.update(work(1).backoff(Backoff::linear(backoff)).delay(2 * HOUR));
+        assert_eq!(house.due_in(1), due_in, "{backoff:?}");
+    }
+}
+
+#[test]
 fn upd_3_progress_goes_and_a_checkpoint_stays_where_it_still_means_the_same() {
     type Change = fn(NewWork) -> NewWork;
     let table: [(&str, Change, bool); 4] = [

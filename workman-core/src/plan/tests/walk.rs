@@ -176,7 +176,7 @@ impl Walker {
     fn end(&mut self) -> End {
         match self.dice.roll(10) {
             0..4 => success(),
-            9 => End::TimedOut { limit: MINUTE, advice: Advice::ByPolicy },
+            9 => End::TimedOut { limit: MINUTE, advice: Advice::ByPolicy, error: None },
             4 => failure(Advice::Never),
             5 => failure(Advice::After(self.dice.seconds(300))),
             6 => failure(Advice::ByPolicy),

@@ -34,8 +34,7 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
         }
         Want::Name(name) => {
             let keys = rows.scan(&IndexRange::name(name), usize::MAX)?;
-            load_list(rows, want, &keys, usize::MAX, view)?;
-            keys.iter().try_for_each(|key| load_spec(rows, key.id(), view))
+            load_list(rows, want, &keys, usize::MAX, view)
         }
         Want::Dependents { of, after, limit } => load_dependents(rows, *of, *after, *limit, view),
         Want::Descendants { of, after, limit } => load_descendants(rows, want, (*of, *after), *limit, view),

@@ -11,7 +11,7 @@ use crate::id::WorkId;
 use crate::info::{Expedited, ExpeditedState, WorkInfo};
 use crate::query::{Cursor, Page, PageRequest, WorkQuery};
 use crate::record::{AttemptEnd, AttemptRecord, Finish, Lane, Meta, Standing, Urgency, WorkRecord, WorkSpec};
-use crate::state::WorkState;
+use crate::state::{StopReason, WorkState};
 
 /// Answers a query page.
 ///
@@ -168,11 +168,15 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
     })
 }
 
-/// A run that was granted keeps its urgency until it ends, so a first run without it fell back.
+/// A run that was granted keeps its urgency until it ends, so a first run without it fell back. Only what is dropped is
+/// cancelled for its quota without a run.
 fn expedited(record: &WorkRecord) -> Option<Expedited> {
+    let is_cancelled = matches!(record.standing, Standing::Finished { how: Finish::Cancelled, .. });
+    let is_dropped = is_cancelled && record.fence == 0 && record.stop == Some(StopReason::Quota);
     let is_first_run = record.fence == 1 && matches!(record.standing, Standing::Running { .. });
     let state = match record.urgency {
         Urgency::Expedited => ExpeditedState::Granted,
+        Urgency::Ordinary if is_dropped => ExpeditedState::Dropped,
         Urgency::Ordinary if record.fence == 0 || is_first_run => ExpeditedState::FellBack,
         Urgency::Ordinary => ExpeditedState::Used,
     };

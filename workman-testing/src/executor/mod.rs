@@ -3,17 +3,21 @@
 //! It knows no work and no policy. Its tasks are the engine of a manager, the futures of async workers and the threads of
 //! blocking ones; all of them belong to one *process*, and a crash drops the tasks of the process with it.
 
+mod outside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use workman_core::Runtime;
-use workman_core::runtime::own_waits;
 
 use crate::baton::{Baton, Job, Pause, Stuck, ThreadSetup};
+
+pub(crate) use outside::Awaited;
+use outside::WaitsFor;
 
 /// A task of the executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +47,10 @@ struct State {
 struct Task {
     kind: Kind,
     waker: Arc<TaskWaker>,
-    /// Whether its last poll waited for workman.
-    waits_for_workman: bool,
+    /// What its last poll waited for.
+    waits_for: WaitsFor,
+    /// Whether it was given real time since its last poll, in vain.
+    had_its_time: bool,
     /// Whether it asks its context again and again without ever waiting.
     spins: bool,
 }
@@ -149,7 +155,7 @@ impl Executor {
         let id = TaskId(state.next_task);
         state.next_task += 1;
         let waker = Arc::new(TaskWaker { id, executor: Arc::clone(self) });
-        let task = Task { kind: kind(&waker), waker, waits_for_workman: false, spins: false };
+        let task = Task { kind: kind(&waker), waker, waits_for: WaitsFor::World, had_its_time: false, spins: false };
         state.tasks.insert(id, task);
         drop(state);
         self.wake(id);
@@ -164,10 +170,31 @@ impl Executor {
         Ok(true)
     }
 
+    /// Runs engines until none of them is ready, and no worker.
+    pub(crate) fn run_engines(&self) {
+        while let Some((id, future, waker)) = self.take_engine() {
+            self.poll(id, future, waker);
+        }
+    }
+
+    /// An engine that is ready, to be polled.
+    fn take_engine(&self) -> Option<(TaskId, BoxFuture<'static, ()>, Arc<TaskWaker>)> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let is_engine = |id: &TaskId| matches!(state.tasks.get(id).map(|task| &task.kind), Some(Kind::Engine(Some(_))));
+        let at = state.queue.iter().position(is_engine)?;
+        let id = state.queue.remove(at);
+        state.queued.remove(&id);
+        self.ready.store(state.queue.len() as u64, Ordering::Release);
+        let task = state.tasks.get_mut(&id)?;
+        let Kind::Engine(future) = &mut task.kind else { return None };
+        Some((id, future.take()?, Arc::clone(&task.waker)))
+    }
+
     fn run(&self, id: TaskId, patience: Duration) -> Result<(), Stuck> {
         let mut state = self.lock();
         let Some(task) = state.tasks.get_mut(&id) else { return Ok(()) };
-        task.spins = false;
+        (task.spins, task.had_its_time) = (false, false);
         match &mut task.kind {
             Kind::Engine(future) | Kind::Async(future) => {
                 let (Some(future), waker) = (future.take(), Arc::clone(&task.waker)) else { return Ok(()) };
@@ -186,10 +213,8 @@ impl Executor {
     }
 
     fn poll(&self, id: TaskId, mut future: BoxFuture<'static, ()>, waker: Arc<TaskWaker>) {
-        let waits = own_waits();
         let waker = Waker::from(waker);
-        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
-        let waits_for_workman = own_waits() != waits;
+        let (polled, waits_for) = WaitsFor::poll(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
         let mut state = self.lock();
         let Some(task) = state.tasks.get_mut(&id) else { return };
         if polled.is_ready() {
@@ -198,7 +223,7 @@ impl Executor {
             drop((task, future));
             return;
         }
-        task.waits_for_workman = waits_for_workman;
+        task.waits_for = waits_for;
         if let Kind::Engine(place) | Kind::Async(place) = &mut task.kind {
             *place = Some(future);
         }
@@ -213,12 +238,13 @@ impl Executor {
                 drop(state);
                 drop(task);
             }
-            Pause::Waits { for_workman } => task.waits_for_workman = for_workman,
+            Pause::Waits { for_workman: true } => task.waits_for = WaitsFor::Workman,
+            Pause::Waits { for_workman: false } => task.waits_for = WaitsFor::World,
             Pause::Yields => {
                 drop(state);
                 self.wake(id);
             }
-            Pause::Spins => (task.spins, task.waits_for_workman) = (true, true),
+            Pause::Spins => (task.spins, task.waits_for) = (true, WaitsFor::Workman),
         }
     }
 
@@ -228,60 +254,6 @@ impl Executor {
         let spinners: Vec<TaskId> = state.tasks.iter().filter(|(_, task)| task.spins).map(|(id, _)| *id).collect();
         drop(state);
         spinners.into_iter().for_each(|id| self.wake(id));
-    }
-
-    /// Whether a worker waits for something outside: it waits for nothing of workman's, and somebody holds its waker.
-    pub(crate) fn waits_for_the_world(&self) -> bool {
-        self.lock().tasks.values().any(|task| {
-            let is_worker = !matches!(task.kind, Kind::Engine(_));
-            is_worker && !task.waits_for_workman && Arc::strong_count(&task.waker) > task.own_wakers()
-        })
-    }
-
-    /// Waits, in real time, until something is ready. Says whether something is.
-    pub(crate) fn wait_for_the_world(&self, patience: Duration) -> bool {
-        let state = self.lock();
-        let nothing = |state: &mut State| state.queue.is_empty() && !state.main_woken;
-        let waited = self.woken.wait_timeout_while(state, patience, nothing);
-        !nothing(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
-    }
-
-    /// A waker for the future that a test waits for.
-    pub(crate) fn main(self: &Arc<Self>) -> MainFuture {
-        MainFuture { waker: Arc::new(TaskWaker { id: MAIN, executor: Arc::clone(self) }), waits_for_workman: false }
-    }
-
-    /// Whether the test's own future was woken since the last call.
-    pub(crate) fn take_main(&self) -> bool {
-        std::mem::take(&mut self.lock().main_woken)
-    }
-}
-
-impl Task {
-    /// Wakers that are always held: the task's own; with an async worker that of the handle that can abort it, with a blocking one
-    /// that waits those of its baton and of its thread.
-    fn own_wakers(&self) -> usize {
-        if matches!(self.kind, Kind::Blocking(_)) { 3 } else { 2 }
-    }
-}
-
-/// What the executor knows of the future that a test waits for.
-pub(crate) struct MainFuture {
-    waker: Arc<TaskWaker>,
-    waits_for_workman: bool,
-}
-
-impl MainFuture {
-    pub(crate) fn poll<T>(&mut self, future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {
-        let waits = own_waits();
-        let waker = Waker::from(Arc::clone(&self.waker));
-        let polled = future.poll(&mut Context::from_waker(&waker));
-        self.waits_for_workman = own_waits() != waits;
-        polled
-    }
-
-    pub(crate) fn waits_for_the_world(&self) -> bool {
-        !self.waits_for_workman && Arc::strong_count(&self.waker) > 1
     }
 }
 

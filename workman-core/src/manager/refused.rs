@@ -1,0 +1,218 @@
+//! [`EnqueueError`]: why work was not stored, and what to do about it.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::constraints::ConstraintKind;
+use crate::id::WorkId;
+use crate::plan::Refusal;
+use crate::policy::ExistingWorkPolicy;
+use crate::request::RequestError;
+use crate::store::StoreError;
+use crate::worker::StateKey;
+
+/// Why work was not stored, or not certainly.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum EnqueueError {
+    /// A request is not valid.
+    Request(RequestError),
+    /// There is nothing to enqueue.
+    Empty,
+    /// A step of a chain is an empty list.
+    EmptyStep {
+        /// Which; the first is 1.
+        step: usize,
+    },
+    /// Too many works in one call.
+    TooManyWorks {
+        /// How many.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many edges between the works of one call.
+    TooManyEdges {
+        /// How many.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// One step, or one list, has two works of one id: a request was cloned. Make a new request for each work.
+    SameRequestTwice(WorkId),
+    /// The works of one call wait for each other in a circle: this one waits for itself, directly or through others.
+    Cycle {
+        /// The work.
+        id: WorkId,
+        /// The workers of the circle: that of the work first, and each before the one that it waits for. The first ten.
+        workers: Vec<Arc<str>>,
+    },
+    /// Chains of different unique names, or of one name with different policies, are joined.
+    TwoNames {
+        /// One name.
+        first: Arc<str>,
+        /// The other.
+        second: Arc<str>,
+        /// What each of them says is to happen if the name is taken; nothing if its works are stored already.
+        policies: [Option<ExistingWorkPolicy>; 2],
+    },
+    /// An edge of a graph begins or ends at a node of another graph.
+    UnknownNode(WorkId),
+    /// A worker of a graph takes a tuple of another length than it has prerequisites.
+    TupleLength {
+        /// The worker.
+        worker: Arc<str>,
+        /// How many outputs it takes.
+        takes: usize,
+        /// How many prerequisites it has.
+        given: usize,
+    },
+    /// A worker of a graph takes another type than its prerequisite gives.
+    OtherType {
+        /// The worker.
+        worker: Arc<str>,
+        /// The type that it takes there.
+        takes: &'static str,
+        /// The worker of the prerequisite.
+        prerequisite: Arc<str>,
+        /// The type that this one gives.
+        gives: &'static str,
+    },
+    /// A constraint is asked for that nobody observes.
+    NoSensor {
+        /// The worker.
+        worker: Arc<str>,
+        /// The constraint.
+        kind: ConstraintKind,
+    },
+    /// The worker is here, but a state that it needs is not.
+    MissingState {
+        /// The worker.
+        worker: Arc<str>,
+        /// The type.
+        state: StateKey,
+    },
+    /// The planner said no.
+    Refused(Refusal),
+    /// The store failed. [`is_indeterminate`](Self::is_indeterminate) says whether the work may be stored all the same.
+    Store {
+        /// The ids of the works; enqueueing requests with these ids again is safe.
+        ids: Vec<WorkId>,
+        /// What the store said.
+        error: StoreError,
+    },
+}
+
+impl EnqueueError {
+    /// Whether the work may be stored in spite of the error. If not, it certainly isn't.
+    #[must_use]
+    pub fn is_indeterminate(&self) -> bool {
+        matches!(self, EnqueueError::Store { error, .. } if error.is_indeterminate())
+    }
+}
+
+impl fmt::Display for EnqueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EnqueueError::Request(error) => error.fmt(f),
+            EnqueueError::Empty => f.write_str("there is nothing to enqueue: the list is empty"),
+            EnqueueError::EmptyStep { step } => write!(
+                f,
+                "step {step} of the chain is an empty list, so what comes next would wait for nothing; leave out the step, or enqueue nothing"
+            ),
+            EnqueueError::TooManyWorks { count, limit } => {
+                write!(f, "{count} works in one call, the limit is {limit}; use several calls, or see `Limits::works`")
+            }
+            EnqueueError::TooManyEdges { count, limit } => write!(
+                f,
+                "{count} edges between the works of one call, the limit is {limit}; put a joining work between two wide steps, or see `Limits::edges`"
+            ),
+            EnqueueError::SameRequestTwice(id) => {
+                write!(
+                    f,
+                    "two works of this call have the id {id} and stand side by side: a clone of a request is the same work; make a new request for each"
+                )
+            }
+            EnqueueError::Cycle { id, workers } => circle(f, *id, workers),
+            EnqueueError::TwoNames { first, second, policies } if first == second => {
+                let [one, two] = policies.map(|policy| match policy {
+                    Some(policy) => format!("`{policy:?}`"),
+                    None => "that of stored work, which is not asked again".into(),
+                });
+                write!(
+                    f,
+                    "chains under the unique name \"{first}\" with two policies, {one} and {two}, can't be joined: a chain has one name and one policy; give the name to one of them, and it is that of the whole"
+                )
+            }
+            EnqueueError::TwoNames { first, second, .. } => write!(
+                f,
+                "chains under the unique names \"{first}\" and \"{second}\" can't be joined: a chain has one name and one policy; give a name to one of them, and it is that of the whole"
+            ),
+            EnqueueError::UnknownNode(id) => {
+                write!(
+                    f,
+                    "an edge of the graph begins or ends at work {id}, which is a node of another graph; for stored work use `after_stored`"
+                )
+            }
+            EnqueueError::TupleLength { worker, takes, given } => {
+                write!(
+                    f,
+                    "worker \"{worker}\" takes a tuple of {takes} outputs, and has {}",
+                    counted(*given, "prerequisite")
+                )
+            }
+            EnqueueError::OtherType { worker, takes, prerequisite, gives } => write!(
+                f,
+                "worker \"{worker}\" takes `{takes}` where its prerequisite, of worker \"{prerequisite}\", gives `{gives}`"
+            ),
+            EnqueueError::NoSensor { worker, kind } => write!(
+                f,
+                "worker \"{worker}\" asks for the constraint \"{kind}\", which nobody observes: add `.sensor(..)` to the builder, or `.missing_sensor(MissingSensor::Wait)` or `(MissingSensor::AssumeMet)`"
+            ),
+            EnqueueError::MissingState { worker, state } => write!(
+                f,
+                "worker \"{worker}\" needs a state of type `{}`; add `.state(..)` with such a value to the builder",
+                state.name()
+            ),
+            EnqueueError::Refused(refusal) => refusal.fmt(f),
+            EnqueueError::Store { error, .. } => write!(f, "the store failed: {error}"),
+        }
+    }
+}
+
+/// Names the workers of the circle, and at the end the first of them again.
+fn circle(f: &mut fmt::Formatter<'_>, id: WorkId, workers: &[Arc<str>]) -> fmt::Result {
+    f.write_str("works of this call wait for each other in a circle: ")?;
+    match workers {
+        [] | [_] => {
+            let worker = workers.first().map_or("", |worker| &**worker);
+            write!(f, "work {id} of worker \"{worker}\" waits for itself")?;
+        }
+        [first, others @ ..] => {
+            write!(f, "work {id} of worker \"{first}\" waits for work of ")?;
+            let names = others.iter().map(|worker| format!("\"{worker}\"")).collect::<Vec<_>>();
+            write!(f, "{}, and so for itself", names.join(", which waits for work of "))?;
+        }
+    }
+    f.write_str("; a clone of a request is the same work, so make a new request where the worker is to run once more")
+}
+
+/// So many of something, as it is said.
+pub(super) fn counted(count: impl fmt::Display, what: &str) -> String {
+    let count = count.to_string();
+    let end = if count == "1" { "" } else { "s" };
+    format!("{count} {what}{end}")
+}
+
+impl Error for EnqueueError {
+    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            EnqueueError::Request(error) => error.source(),
+            EnqueueError::Refused(refusal) => refusal.source(),
+            EnqueueError::Store { error, .. } => error.source(),
+            _ => None,
+        }
+    }
+}
