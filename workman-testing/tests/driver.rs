@@ -431,7 +431,8 @@ async fn gives_five() -> u32 {
 fn what_the_machine_is_said_to_be_like_counts_for_the_next_verb() {
     let unmetered = Constraints::new().network(NetworkType::Unmetered);
     let charging = Constraints::new().requires_charging();
-    let says: [(Constraints, fn(&TestDriver), fn(&TestDriver)); 3] = [
+    type Verb = fn(&TestDriver);
+    let says: [(Constraints, Verb, Verb); 3] = [
         (charging, |test| test.lose(ConstraintKind::Charging), |test| test.meet(ConstraintKind::Charging)),
         (unmetered, |test| test.set_network(Network::METERED), |test| test.set_network(Network::UNMETERED)),
         (charging, |test| test.sensor().set_charging(false), |test| test.sensor().set_charging(true)),

@@ -299,9 +299,9 @@ impl fmt::Display for ActionError {
                 write!(f, "the store failed after {}: {error}", counted(*done, "work"))
             }
             ActionError::Damaged { error, works, done } => {
-                let (done, ids) = (counted(*done, "work"), works.iter().map(WorkId::to_string).collect::<Vec<_>>());
-                let left = counted(works.len(), "damaged work");
-                write!(f, "after {done}, {left} could not be read and stays ({}): {error}", ids.join(", "))
+                let works: Vec<String> = works.iter().map(WorkId::to_string).collect();
+                let done = counted(*done, "work");
+                write!(f, "{done} went, and damaged ones were left ({}): {error}", works.join(", "))
             }
         }
     }

@@ -53,7 +53,7 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
         if record.seq >= before || draft.has_cascade(*id)? {
             continue;
         }
-        wide += usize::from(is_wide(&draft, &record)?);
+        wide += usize::from(needs_a_longer_look(&draft, &record)?);
         let awaited = is_awaited(&draft, &record)?;
         if !awaited {
             draft.delete(*id)?;
@@ -130,23 +130,39 @@ pub(super) fn first_dependents(record: &WorkRecord) -> Option<Want> {
     record.rows.dependents.then_some(want)
 }
 
-/// Whether more than the first of those must be looked at that depend on it directly.
-fn is_wide(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
-    let Some(want) = first_dependents(record) else { return Ok(false) };
-    let few = draft.view.list(want)?;
-    Ok(few.next.is_some() && !is_any_unfinished(draft, &few.ids)?)
+/// The works that depend on one directly.
+enum Dependents<'a> {
+    Few(&'a [WorkId]),
+    /// The first of them.
+    Many(&'a [WorkId]),
+}
+
+fn dependents<'a>(draft: &Draft<'a>, record: &WorkRecord) -> Result<Dependents<'a>, Halt> {
+    let Some(want) = first_dependents(record) else { return Ok(Dependents::Few(&[])) };
+    let list = draft.view.list(want)?;
+    Ok(if list.next.is_some() { Dependents::Many(&list.ids) } else { Dependents::Few(&list.ids) })
 }
 
 /// Whether something unfinished depends on this work directly, or so much that it goes later anyway.
 pub(super) fn is_awaited(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
-    let Some(want) = first_dependents(record) else { return Ok(false) };
-    let few = draft.view.list(want)?;
-    let is_awaited = is_any_unfinished(draft, &few.ids)?;
-    if is_awaited || few.next.is_none() {
-        return Ok(is_awaited);
+    match dependents(draft, record)? {
+        Dependents::Many(_) if needs_a_longer_look(draft, record)? => are_many_awaited(draft, record.id),
+        Dependents::Few(ids) | Dependents::Many(ids) => is_any_unfinished(draft, ids),
     }
-    let many = draft.view.list(Want::Dependents { of: record.id, after: None, limit: MORE_DEPENDENTS })?;
-    Ok(many.next.is_some() || is_any_unfinished(draft, &many.ids)?)
+}
+
+/// Whether its first dependents do not say that it is awaited, and there are more.
+fn needs_a_longer_look(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
+    match dependents(draft, record)? {
+        Dependents::Few(_) => Ok(false),
+        Dependents::Many(first) => Ok(!is_any_unfinished(draft, first)?),
+    }
+}
+
+/// Whether something unfinished depends on this work, or so much that it goes later anyway.
+fn are_many_awaited(draft: &Draft<'_>, of: WorkId) -> Result<bool, Halt> {
+    let list = draft.view.list(Want::Dependents { of, after: None, limit: MORE_DEPENDENTS })?;
+    Ok(list.next.is_some() || is_any_unfinished(draft, &list.ids)?)
 }
 
 /// Dependents that this very plan deletes have finished.

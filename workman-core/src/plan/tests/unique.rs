@@ -492,7 +492,7 @@ fn unq_1_and_data_6_what_work_outside_of_the_name_waits_for_loses_the_name_and_s
         let claimed = house.claim(epoch, 9).into_iter().find(|claimed| claimed.record.id == id(2)).unwrap();
         house.settle(&claimed, success());
         house.unique(work(51).name("n"), REPLACE);
-        let prune = Prune { keep: Retention::Nothing, before: None, after: None, stride: Stride::Full };
+        let prune = Prune { keep: Retention::Nothing, stride: Stride::Full, before: None, after: None };
         house.done(&Command::Prune(prune));
         assert!(house.find(1).is_none(), "{policy:?}: then it goes like any other");
     }
