@@ -41,9 +41,12 @@ pub struct Limits {
     /// How long a constraint must be lost before running work is stopped for it, and how long it must then
     /// hold again before that work starts again.
     pub dwell: Duration,
-    /// How long finished work is kept, beside what its request asks for.
+    /// How long finished work is kept, beside what its request asks for. Less than [`PRUNE_GRACE`](crate::plan::PRUNE_GRACE) (a minute)
+    /// counts as that.
     pub retention: Duration,
-    /// How many finished works are kept at the most, beside those whose requests ask for it.
+    /// How many finished works are kept at the most, beside those whose requests ask for it and those that finished less than
+    /// [`PRUNE_GRACE`](crate::plan::PRUNE_GRACE) (a minute) ago: that is long enough to read all outputs of one call, of which there may
+    /// be more ([`works`](Self::works)).
     pub retained: usize,
     /// How long expedited work may run in all within 24 hours ([`EXPEDITED_WINDOW`](crate::policy::EXPEDITED_WINDOW)). A run
     /// counts once it is over; one that died with its process does not.

@@ -43,7 +43,7 @@ pub(super) struct Keeper {
 /// A pass under way.
 struct Pass {
     walk: Walk,
-    /// The first of what finished since it began.
+    /// When the first of what it passed, or of what finished since it began, has been kept long enough.
     due: Option<Timestamp>,
 }
 
@@ -147,18 +147,19 @@ impl Keeper {
     pub(super) fn on_pruned(&mut self, answer: Pruned, now: Moment) -> Option<Damaged> {
         self.stored = answer.stored;
         let mut pass = self.pass.take()?;
+        pass.due = earlier(pass.due, answer.next_due.and_then(ever));
         let known = pass.walk.damaged.len();
         let progress = pass.walk.on_pruned(answer.count, answer.next);
         let news = pass.walk.damaged.get(known).copied().filter(|id| self.reported.insert(*id));
         let news = news.map(|id| Damaged { id, error: pass.walk.error.clone() });
         match progress {
             Progress::GoesOn => self.pass = Some(pass),
-            Progress::Over => self.end(&pass, answer.next_due, now),
+            Progress::Over => self.end(&pass, now),
         }
         news
     }
 
-    fn end(&mut self, pass: &Pass, next_due: Option<Timestamp>, now: Moment) {
+    fn end(&mut self, pass: &Pass, now: Moment) {
         self.stuck = self.surplus() > 0;
         self.rests_until = now.monotonic.saturating_add(PAUSE);
         if pass.walk.error.is_some() {
@@ -166,7 +167,7 @@ impl Keeper {
         }
         // What depends on deleted work, or on much, may go once that has gone: there is another look.
         let again = (pass.walk.deleted > 0 && self.stored > 0).then_some(now.store);
-        self.due = [next_due.and_then(ever), pass.due, again].into_iter().fold(None, earlier);
+        self.due = earlier(pass.due, again);
     }
 
     /// The store can't read something that the pass needs. It goes around that, or gives up for a while and says so.
@@ -316,6 +317,16 @@ mod tests {
         assert!(next(&mut keeper, SECOND + PAUSE).is_some());
         keeper.on_pruned(pruned(0, 1, Some(at(2 * HOUR).store)), at(SECOND + PAUSE));
         assert_eq!(keeper.next_wake(at(HOUR)), Some(HOUR));
+    }
+
+    #[test]
+    fn what_any_command_of_a_pass_left_is_due_in_its_time() {
+        let mut keeper = keeper(10);
+        let key = Some(IndexKey::Blocked { seq: 1, id: WorkId::from_u128(1) });
+        assert!(next(&mut keeper, SECOND).is_some());
+        keeper.on_pruned(Pruned { next: key, ..pruned(0, 500, Some(at(HOUR).store)) }, at(SECOND));
+        keeper.on_pruned(pruned(0, 500, Some(at(2 * HOUR).store)), at(SECOND));
+        assert_eq!(keeper.next_wake(at(SECOND)), Some(HOUR - SECOND));
     }
 
     #[test]

@@ -538,7 +538,7 @@ pub enum Applied {
         before: u64,
         /// Where to go on; `None` when all has been looked at. After [`Stride::PastOne`] it is the entry of the work that was left.
         next: Option<IndexKey>,
-        /// When the next finished work has been kept long enough, once all has been looked at.
+        /// When the first of the finished works that were looked at and stay has been kept long enough, or the first behind all.
         next_due: Option<Timestamp>,
     },
     /// To [`Command::Attach`].

@@ -322,7 +322,7 @@ macro_rules! builder_methods {
             self
         }
 
-        /// Keeps the finished work at least this long, beside what `Limits::retention` and `Limits::retained` say.
+        /// Keeps the finished work at least this long, with `Limits::retention` on top, and beside the `Limits::retained` others.
         pub fn keep_results_for_at_least(mut self, length: Duration) -> Self {
             self.draft.terms.retention = length;
             self

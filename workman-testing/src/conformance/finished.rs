@@ -100,6 +100,16 @@ pub fn c12_finished_work_comes_in_pages_that_say_where_to_go_on<F: StoreFactory>
         (before, after) = (Some(bound), next);
     }
     bench.enqueue([work(6_000)]);
+    let past = |after| {
+        let command = Prune { keep: Retention::Nothing, before: None, after, stride: Stride::PastOne };
+        match bench.done(Command::Prune(command)) {
+            Applied::Pruned { count: 0, next, .. } => next,
+            other => panic!("C12: the entry behind another was asked for: {other:?}"),
+        }
+    };
+    let first = past(None);
+    let second = past(first.clone());
+    assert!(first.is_some() && first < second, "C12: one entry comes behind the other: {first:?}, {second:?}");
     let (count, commands, _) = prune(&bench, Retention::Nothing);
     assert_eq!(count, 2_301, "C12: every finished work is listed once");
     assert!(commands >= 3, "C12: a page holds no more than its limit");
