@@ -49,7 +49,7 @@ pub struct Limits {
     /// be more ([`works`](Self::works)).
     pub retained: usize,
     /// How long expedited work may run in all within 24 hours ([`EXPEDITED_WINDOW`](crate::policy::EXPEDITED_WINDOW)). A run
-    /// counts once it is over; one that died with its process does not.
+    /// counts once it is over; of one that died with its process a quarter of an hour counts at the most.
     pub expedited_budget: Duration,
     /// Slots of each kind (async, blocking) that are kept free for expedited work, beside the others.
     pub expedited_slots: usize,
