@@ -344,3 +344,14 @@ fn sm_7_and_per_5_runs_that_take_longer_than_a_period_and_fail_pause_for_a_backo
     assert_eq!(waits(Backoff::default()), [30; 3]);
     assert_eq!(waits(Backoff::linear(5 * HOUR)), [3_600; 3], "and for no longer than a period");
 }
+
+#[test]
+fn a_period_that_fails_at_the_very_time_of_the_next_pauses_for_its_backoff() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).every(HOUR).backoff(Backoff::linear(MINUTE))]);
+    let claimed = house.run(epoch, 1);
+    house.advance(HOUR);
+    house.settle(&claimed, failure(Advice::Never));
+    assert_eq!((house.record(1).period.unwrap().count, house.due_in(1)), (1, 60));
+}
