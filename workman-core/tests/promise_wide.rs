@@ -25,8 +25,8 @@ use workman_core::store::embedded::{Dump, Row, RowKey, Rows, load};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, Ownership, Store, StoreError, Unit, UnitResult};
 use workman_core::{
-    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, MemoryStore, Outcome, Payload, Refusal, StopReason, Timestamp,
-    WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
+    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, MemoryStore, Outcome, Payload, Refusal, StopReason, ThreadRuntime,
+    Timestamp, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
 };
 use workman_testing::TestDriver;
 
@@ -424,7 +424,8 @@ impl Store for Breeding {
 #[test]
 fn cancelling_everything_means_the_works_there_were() {
     let store = Arc::new(Breeding { store: MemoryStore::new(), births: AtomicU64::new(0) });
-    let manager = WorkManager::builder(Arc::clone(&store)).enqueue_only().start().unwrap();
+    let manager =
+        WorkManager::builder(Arc::clone(&store)).runtime(ThreadRuntime::new()).enqueue_only().start().unwrap();
     let works = (1..=3).map(|number| work(number, [])).collect();
     let enqueue = Command::Enqueue(Enqueue { works, unique: None, offer: None });
     let unit = Unit { command: enqueue, wall: Timestamp::from_millis(1_800_000_000_000) };
