@@ -86,6 +86,10 @@ fn dep_10_periodic_work_is_no_prerequisite() {
     let mut house = House::new();
     house.enqueue([work(1).every(HOUR).name("n")]);
     assert_eq!(house.refused(&unique(work(2).name("n"), APPEND)), refused(Some("n".into())));
+    let mut house = House::new();
+    house.enqueue([work(1).every(HOUR), work(3).name("n")]);
+    let asked = unique(work(2).name("n").after([1]), APPEND);
+    assert_eq!(house.refused(&asked), refused(None), "it asked for 1 itself, and the name has nothing to do with it");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Pruning: which finished work goes, in which order, and what it costs.
 
-use super::super::{Prune, Retention, Stride};
+use super::super::{Prune, Retention, Stride, Want};
 use super::*;
 use crate::record::Meta;
 use crate::store::index::standing_key;
@@ -171,7 +171,7 @@ fn what_has_its_time_behind_it_is_found_without_looking_at_the_rest() {
     house.advance(DAY - HOUR);
     let command = Prune { keep: recent(DAY, 100), before: None, after: None, stride: Stride::Full };
     let until = first;
-    let wanted = super::super::Want::Finished { until, after: None, limit: 1_000 };
+    let wanted = Want::Finished { until, after: None, limit: 1_000 };
     assert_eq!(house.scopes(&Command::Prune(command))[0], Scope::from([wanted]), "only what ended until then");
     assert_eq!(prune(&mut house, recent(DAY, 100)), (3, 1, Some(first + HOUR + DAY)));
 }
@@ -184,7 +184,7 @@ fn a_stride_bounds_what_is_looked_at_and_one_goes_past_a_work_unseen() {
     let command = |after, stride| Command::Prune(Prune { keep: Retention::Nothing, before: None, after, stride });
     let Applied::Pruned { count: 2, next, .. } = house.done(&command(None, Stride::AtMost(2))) else { panic!() };
     let scopes = house.scopes(&command(next.clone(), Stride::PastOne));
-    assert!(!scopes.iter().flatten().any(|want| matches!(want, super::super::Want::Work(_))), "{scopes:?}");
+    assert!(!scopes.iter().flatten().any(|want| matches!(want, Want::Work(_))), "{scopes:?}");
     let Applied::Pruned { count: 0, next, stored: 3, .. } = house.done(&command(next, Stride::PastOne)) else {
         panic!()
     };
@@ -295,12 +295,26 @@ fn a_few_too_many_are_found_without_looking_at_many_works() {
     for (count, limit) in [(40, 1_000), (39, 16), (25, 16), (20, 21), (0, 41)] {
         let prune = Prune { keep: recent(DAY, count), before: None, after: None, stride: Stride::Full };
         let scopes = house.scopes(&Command::Prune(prune));
-        let limit_of = |want: &super::super::Want| match want {
-            super::super::Want::Finished { limit, .. } => Some(*limit),
+        let limit_of = |want: &Want| match want {
+            Want::Finished { limit, .. } => Some(*limit),
             _ => None,
         };
         let limits: Vec<usize> = scopes[0].iter().filter_map(limit_of).collect();
         assert_eq!(limits, [limit], "{count} are to stay");
     }
     assert_eq!(prune(&mut house, recent(DAY, 5)).0, 35);
+}
+
+#[test]
+fn of_work_with_many_dependents_only_the_first_are_loaded_if_one_of_them_is_unfinished() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, success());
+    house.enqueue((2..=40).map(|number| work(number).after([1]).delay(HOUR)));
+    let command = Prune { keep: Retention::Nothing, before: None, after: None, stride: Stride::Full };
+    let scopes = house.scopes(&Command::Prune(command));
+    let looks = scopes.iter().flatten().filter(|want| matches!(want, Want::Dependents { .. })).count();
+    assert_eq!(looks, 1, "{scopes:?}");
 }
