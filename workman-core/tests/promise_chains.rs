@@ -2,29 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "promise_support/letters.rs"]
+mod letters;
 #[path = "promise_support/mod.rs"]
 mod support;
 
+use letters::{letter, number, slow_letter};
 use support::{Bystanders, HOUR, MINUTE, secs};
 use workman_core::{Limits, WorkContext, WorkError, WorkId, WorkQuery, WorkSelector, WorkState, worker};
 use workman_testing::TestDriver;
-
-#[worker]
-async fn letter(text: String) -> String {
-    text
-}
-
-/// Takes longer the earlier it stands, so that the order of ends is not the order of declaration.
-#[worker]
-async fn slow_letter(text: String, takes: u64, cx: &WorkContext) -> Result<String, WorkError> {
-    cx.sleep(secs(takes)).await?;
-    Ok(text)
-}
-
-#[worker]
-fn number(number: u32) -> u32 {
-    number
-}
 
 #[worker]
 async fn join(#[prerequisites] parts: Vec<String>, end: String) -> String {

@@ -2,33 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "promise_support/letters.rs"]
+mod letters;
 #[path = "promise_support/mod.rs"]
 mod support;
 
 use std::thread;
 
-use support::{Bystanders, MINUTE, RedbHome, secs};
+use letters::{letter, number, slow_letter};
+use support::{Bystanders, MINUTE, RedbHome};
 use workman_core::{
     EnqueueError, Enqueued, ErasedRequest, ExistingWorkPolicy, GraphNode, InputMerger, Refusal, RequestError,
-    WorkContext, WorkError, WorkGraph, WorkQuery, WorkState, worker,
+    WorkGraph, WorkQuery, WorkState, worker,
 };
 use workman_testing::TestDriver;
-
-#[worker]
-async fn letter(text: String) -> String {
-    text
-}
-
-#[worker]
-async fn slow_letter(text: String, takes: u64, cx: &WorkContext) -> Result<String, WorkError> {
-    cx.sleep(secs(takes)).await?;
-    Ok(text)
-}
-
-#[worker]
-fn number(number: u32) -> u32 {
-    number
-}
 
 #[worker]
 fn twice(#[prerequisite] text: String) -> String {

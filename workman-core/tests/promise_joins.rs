@@ -2,34 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "promise_support/letters.rs"]
+mod letters;
 #[path = "promise_support/mod.rs"]
 mod support;
 
 use std::thread;
 
+use letters::{letter, number, slow_letter};
 use support::{Bystanders, HOUR, MINUTE, RedbHome, secs};
 use workman_core::chain::{Many, One};
 use workman_core::{
     Chain, EnqueueError, Enqueued, ExistingWorkPolicy, Limits, Nothing, Refusal, Request, RequestError, TakesAll,
-    WorkContext, WorkError, WorkId, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
+    WorkId, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
 };
 use workman_testing::TestDriver;
-
-#[worker]
-async fn letter(text: String) -> String {
-    text
-}
-
-#[worker]
-async fn slow_letter(text: String, takes: u64, cx: &WorkContext) -> Result<String, WorkError> {
-    cx.sleep(secs(takes)).await?;
-    Ok(text)
-}
-
-#[worker]
-fn number(number: u32) -> u32 {
-    number
-}
 
 #[worker]
 fn twice(#[prerequisite] text: String) -> String {
