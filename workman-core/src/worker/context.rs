@@ -313,7 +313,7 @@ impl WorkContext {
             }
             let passed = clock.monotonic().saturating_sub(monotonic).max(clock.wall().since(wall));
             let Some(left) = length.checked_sub(passed).filter(|left| !left.is_zero()) else { return Ok(()) };
-            let nap = clock.sleep(left.min(LONGEST_SLEEP));
+            let nap = clock.doze(left, LONGEST_SLEEP);
             futures::future::select(nap, UntilStopped::new(&self.attempt)).await;
         }
     }
