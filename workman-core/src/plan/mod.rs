@@ -407,10 +407,6 @@ pub struct Plan {
 
 /// One row that changes. Indexes follow from the rows.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most writes are records, and a box for each would cost more than it saves"
-)]
 pub enum Write {
     /// A work that is new, or that is another than it was: its record and what its request said.
     Work(WorkRecord, Arc<WorkSpec>),

@@ -8,7 +8,6 @@
 mod load;
 mod read;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -339,14 +338,17 @@ fn relabel(
     record: &WorkRecord,
     spec: &WorkSpec,
 ) -> Result<(), StoreError> {
-    let (id, seq) = (record.id, record.seq);
-    let Some(before) = before else {
-        return label_keys(id, seq, spec).try_for_each(|key| rows.link(&key));
+    // What is waited for twice is one edge.
+    let labels = |spec: &WorkSpec| {
+        let mut labels: Vec<IndexKey> = label_keys(record.id, record.seq, spec).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
     };
-    let before: BTreeSet<IndexKey> = label_keys(id, seq, before).collect();
-    let after: BTreeSet<IndexKey> = label_keys(id, seq, spec).collect();
-    before.difference(&after).try_for_each(|gone| rows.unlink(gone))?;
-    after.difference(&before).try_for_each(|new| rows.link(new))
+    let (before, after) = (before.map(labels).unwrap_or_default(), labels(spec));
+    let is_in = |labels: &[IndexKey], key: &IndexKey| labels.binary_search(key).is_ok();
+    before.iter().filter(|gone| !is_in(&after, gone)).try_for_each(|gone| rows.unlink(gone))?;
+    after.iter().filter(|new| !is_in(&before, new)).try_for_each(|new| rows.link(new))
 }
 
 fn delete(rows: &mut impl RowsMut, id: WorkId) -> Result<(), StoreError> {
