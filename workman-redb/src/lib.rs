@@ -58,6 +58,7 @@ mod sample;
 mod store;
 mod tables;
 mod threads;
+mod upgrade;
 mod wait;
 mod writer;
 
