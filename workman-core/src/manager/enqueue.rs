@@ -71,7 +71,11 @@ const RIVALS: usize = 16;
 
 impl WorkManager {
     /// Stores all that is declared, or nothing.
-    pub(crate) async fn submit(&self, declared: Vec<Declared>, naming: Naming) -> Result<Stored, EnqueueError> {
+    pub(crate) async fn submit(
+        &self,
+        declared: impl IntoIterator<Item = Declared>,
+        naming: Naming,
+    ) -> Result<Stored, EnqueueError> {
         let core = self.core();
         let Ordered { works, ids } = ordered(declared, &core.limits)?;
         let works = new_works(core, works, &naming)?;
@@ -128,17 +132,17 @@ fn new_works(core: &Core, works: Vec<Node>, naming: &Naming) -> Result<Vec<NewWo
         checked.map_err(EnqueueError::Request)?;
     }
     let mut placing = Placing::new(core);
-    let new_work = |Node { draft, after, .. }: Node| {
-        let draft = placing.placed(draft)?;
+    let new_work = |Node { mut draft, after, .. }: Node| {
+        placing.place(&mut draft)?;
         draft.new_work(&core.limits, placing.now, after, name.cloned()).map_err(EnqueueError::Request)
     };
     works.into_iter().map(new_work).collect()
 }
 
 /// What stored work is to become. Its name and its prerequisites are not part of that.
-pub(super) fn changed_work(core: &Core, draft: RequestDraft) -> Result<NewWork, EnqueueError> {
+pub(super) fn changed_work(core: &Core, mut draft: RequestDraft) -> Result<NewWork, EnqueueError> {
     let mut placing = Placing::new(core);
-    let draft = placing.placed(draft)?;
+    placing.place(&mut draft)?;
     draft.changed_work(&core.limits, placing.now).map_err(EnqueueError::Request)
 }
 
@@ -158,8 +162,8 @@ impl<'a> Placing<'a> {
         Placing { core, now: core.store_now(), conditions: OnceCell::new(), last: None }
     }
 
-    /// The request under the name that its worker has here, if this manager has what it needs.
-    fn placed(&mut self, mut draft: RequestDraft) -> Result<RequestDraft, EnqueueError> {
+    /// Puts the request under the name that its worker has here, if this manager has what it needs.
+    fn place(&mut self, draft: &mut RequestDraft) -> Result<(), EnqueueError> {
         if let Some(registered) = self.registered(draft.def)? {
             draft.registered = Some(Arc::clone(&registered.name));
         }
@@ -169,7 +173,7 @@ impl<'a> Placing<'a> {
                 return Err(EnqueueError::NoSensor { worker: draft.worker(), kind });
             }
         }
-        Ok(draft)
+        Ok(())
     }
 
     fn registered(&mut self, def: &'static WorkerDef) -> Result<Option<&'a RegisteredWorker>, EnqueueError> {

@@ -33,7 +33,7 @@ pub(super) struct Ordered {
 }
 
 /// Puts what was declared in order, or says why there is none.
-pub(super) fn ordered(declared: Vec<Declared>, limits: &Limits) -> Result<Ordered, EnqueueError> {
+pub(super) fn ordered(declared: impl IntoIterator<Item = Declared>, limits: &Limits) -> Result<Ordered, EnqueueError> {
     let (mut nodes, places) = joined(declared)?;
     if nodes.is_empty() {
         return Err(EnqueueError::Empty);
@@ -48,8 +48,11 @@ pub(super) fn ordered(declared: Vec<Declared>, limits: &Limits) -> Result<Ordere
     }
     check_edges(nodes.iter().map(|node| node.after.len()), limits)?;
     let ids: Vec<WorkId> = nodes.iter().map(|node| node.draft.id).collect();
-    let order = order(&nodes, &places).map_err(|circle| refused(&circle, &nodes))?;
-    arrange(&mut nodes, order);
+    // Works that wait for nothing stand as they were declared.
+    if nodes.iter().any(|node| !node.after.is_empty()) {
+        let order = order(&nodes, &places).map_err(|circle| refused(&circle, &nodes))?;
+        arrange(&mut nodes, order);
+    }
     Ok(Ordered { works: nodes, ids })
 }
 
@@ -83,49 +86,50 @@ impl Node {
 /// Ids in ascending order, each with the place of its node.
 type Places = Vec<(WorkId, usize)>;
 
-/// Each request once, in the order of declaration. Within one step a request stands once.
-///
 /// Ids that were made one after the other are in ascending order already, and sorting them costs one look at each.
-fn joined(declared: Vec<Declared>) -> Result<(Vec<Node>, Places), EnqueueError> {
-    let ids = declared.iter().flat_map(|step| &step.drafts).map(|draft| draft.id);
-    let mut places: Places = ids.enumerate().map(|(at, id)| (id, at)).collect();
+fn places_of(nodes: &[Node]) -> Places {
+    let mut places: Places = nodes.iter().enumerate().map(|(at, node)| (node.draft.id, at)).collect();
     places.sort_unstable();
-    // For each declaration the first one of the same request; once that was passed, its node.
-    let mut node_of = vec![0; places.len()];
-    for same in places.chunk_by(|(a, _), (b, _)| a == b) {
-        same.iter().for_each(|(_, at)| node_of[*at] = same[0].1);
-    }
-    places.dedup_by_key(|(id, _)| *id);
-    let mut nodes: Vec<Node> = Vec::with_capacity(places.len());
-    let mut at = 0;
+    places
+}
+
+/// Each request once, in the order of declaration. Within one step a request stands once.
+fn joined(declared: impl IntoIterator<Item = Declared>) -> Result<(Vec<Node>, Places), EnqueueError> {
+    let mut nodes: Vec<Node> = Vec::new();
     for (step, Declared { drafts, after }) in declared.into_iter().enumerate() {
-        for draft in drafts {
-            if node_of[at] == at {
-                node_of[at] = nodes.len();
-                nodes.push(Node { draft, after: Vec::new(), step, first: Arc::clone(&after), others: Vec::new() });
-            } else {
-                let node = node_of[node_of[at]];
-                node_of[at] = node;
-                join(&mut nodes[node], &draft, step, &after)?;
-            }
-            at += 1;
-        }
+        let node = |draft| Node { draft, after: Vec::new(), step, first: Arc::clone(&after), others: Vec::new() };
+        nodes.extend(drafts.into_iter().map(node));
     }
-    places.iter_mut().for_each(|(_, place)| *place = node_of[*place]);
+    let places = places_of(&nodes);
+    let same = places.chunk_by(|(a, _), (b, _)| a == b);
+    let mut again: Vec<(usize, usize)> =
+        same.flat_map(|same| same.iter().skip(1).map(|(_, at)| (*at, same[0].1))).collect();
+    if again.is_empty() {
+        return Ok((nodes, places));
+    }
+    again.sort_unstable();
+    for (at, first) in &again {
+        let (before, rest) = nodes.split_at_mut(*at);
+        join(&mut before[*first], &rest[0])?;
+    }
+    let mut again = again.into_iter().map(|(at, _)| at).peekable();
+    let mut places = 0..nodes.len();
+    nodes.retain(|_| places.next().and_then(|at| again.next_if_eq(&at)).is_none());
+    let places = places_of(&nodes);
     Ok((nodes, places))
 }
 
 /// A request that was declared before is declared again.
-fn join(node: &mut Node, draft: &RequestDraft, step: usize, after: &Arc<[WorkId]>) -> Result<(), EnqueueError> {
-    if node.step == step {
-        return Err(EnqueueError::SameRequestTwice(draft.id));
+fn join(node: &mut Node, again: &Node) -> Result<(), EnqueueError> {
+    if node.step == again.step {
+        return Err(EnqueueError::SameRequestTwice(again.draft.id));
     }
-    if !node.draft.is_same(draft) {
-        return Err(EnqueueError::Refused(Refusal::IdReused(draft.id)));
+    if !node.draft.is_same(&again.draft) {
+        return Err(EnqueueError::Refused(Refusal::IdReused(again.draft.id)));
     }
-    node.step = step;
-    if !node.lists().any(|known| Arc::ptr_eq(known, after)) {
-        node.others.push(Arc::clone(after));
+    node.step = again.step;
+    if !node.lists().any(|known| Arc::ptr_eq(known, &again.first)) {
+        node.others.push(Arc::clone(&again.first));
     }
     Ok(())
 }
