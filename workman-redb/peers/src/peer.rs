@@ -17,9 +17,9 @@ pub trait Peer: Clone + Send + Sync + Sized + 'static {
     const NAME: &'static str;
     /// The ways it can be told to keep what it acknowledges; the first is as durable as the system can be made.
     const DURABILITIES: &'static [Durability];
-    /// The setting with sixteen works at once, as the documentation of the system has it.
-    const AT_16: &'static str;
-    /// The settings among which the fastest to empty a backlog is looked for.
+    /// The settings with sixteen works at once, the first as the documentation of the system has it.
+    const AT_16: &'static [&'static str];
+    /// The settings with more at once among which the fastest to empty a backlog is looked for.
     const DRAIN: &'static [&'static str];
     /// The settings among which the fastest to pick up a single work is looked for.
     const PICKUP: &'static [&'static str];

@@ -93,7 +93,7 @@ impl Plan {
         let sizes = &self.sizes;
         let cells = self.cells(workload);
         let plain = |task: Task| {
-            cells.iter().map(|cell| Series::new(workload, *cell, cell.profile.at_16, task)).collect::<Vec<_>>()
+            cells.iter().map(|cell| Series::new(workload, *cell, cell.documented(), task)).collect::<Vec<_>>()
         };
         let series = match workload {
             "B1" => plain(Task::Enqueue { callers: 1, works: sizes.one }),
@@ -130,10 +130,11 @@ impl Plan {
         let task = Task::Drain { works };
         let seed = match self.seed(cell, works, Due::Now) {
             Ok(folder) => (folder, works),
-            Err(error) => return vec![Series::new("B4 at 16", cell, cell.profile.at_16, task).failed(&error)],
+            Err(error) => return vec![Series::new("B4 at 16", cell, cell.documented(), task).failed(&error)],
         };
-        let at_16 = Series::new("B4 at 16", cell, cell.profile.at_16, task).from(seed.clone());
-        let best = self.best("B4 best", cell, cell.profile.drain, task, Some(seed), |run| -run.value);
+        let rate = |run: &Run| -run.value;
+        let at_16 = self.best("B4 at 16", cell, cell.profile.at_16, task, Some(seed.clone()), rate);
+        let best = self.best("B4 best", cell, cell.profile.drain, task, Some(seed), rate);
         vec![at_16, best]
     }
 
@@ -156,7 +157,7 @@ impl Plan {
 
     fn with_backlog(&self, cell: Cell) -> Vec<Series> {
         let Sizes { callers, samples, backlog, .. } = self.sizes;
-        let enqueue = Series::new("B6 B2", cell, cell.profile.at_16, Task::Enqueue { callers: 64, works: callers });
+        let enqueue = Series::new("B6 B2", cell, cell.documented(), Task::Enqueue { callers: 64, works: callers });
         let body = Series::new("B6 B5 body", cell, self.pickup(cell), Task::Body { samples });
         match self.seed(cell, backlog, Due::NextWeek) {
             Ok(folder) => [enqueue, body].map(|series| series.from((folder.clone(), backlog))).into(),
@@ -166,7 +167,7 @@ impl Plan {
 
     fn start(&self, cell: Cell) -> Series {
         let waiting = self.sizes.waiting;
-        let series = Series::new("B8", cell, cell.profile.at_16, Task::FirstBody);
+        let series = Series::new("B8", cell, cell.documented(), Task::FirstBody);
         match self.seed(cell, waiting, Due::Now) {
             Ok(folder) => series.from((folder, waiting)),
             Err(error) => series.failed(&error),
@@ -270,7 +271,7 @@ impl Plan {
             return Ok(seed.clone());
         }
         let folder = Folder::new(self.fresh())?;
-        let job = self.job(cell, cell.profile.at_16, &folder, Task::Seed { works, due }, Allocations::Ignored);
+        let job = self.job(cell, cell.documented(), &folder, Task::Seed { works, due }, Allocations::Ignored);
         Process::start(Some(&job))?.told()?;
         let folder = Rc::new(folder);
         self.seeds.borrow_mut().insert(name, folder.clone());

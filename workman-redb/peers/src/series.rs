@@ -23,6 +23,12 @@ impl Cell {
     pub fn key(&self) -> String {
         format!("{} {}", self.profile.name, self.durability.name)
     }
+
+    /// The setting with sixteen works at once, as the documentation of the system has it.
+    #[must_use]
+    pub fn documented(&self) -> &'static str {
+        self.profile.at_16[0]
+    }
 }
 
 /// A figure to be.

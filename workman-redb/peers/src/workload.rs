@@ -254,9 +254,7 @@ async fn drain<P: Peer>(peer: &P, job: &Job, works: u64) -> Result<Measured> {
     let meter = Meter::start(job)?;
     peer.work(&job.setting, bodies.clone()).await?;
     if bodies.expected(Duration::from_secs_f64(job.budget)).await.is_none() {
-        let mut measured = meter.end(bodies.count(), &[]);
-        measured.acknowledged = peer.counts().await?.done;
-        return Ok(measured);
+        return Ok(meter.end(peer.counts().await?.done, &[]));
     }
     while peer.counts().await?.done < works {
         tokio::time::sleep(Duration::from_millis(2)).await;

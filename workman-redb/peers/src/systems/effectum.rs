@@ -46,15 +46,9 @@ impl Peer for Effectum {
         Durability { name: "default", says: "syncs each transaction (default: DELETE, NORMAL)", syncs: true },
         Durability { name: WAL, says: "does not sync (WAL, NORMAL)", syncs: false },
     ];
-    const AT_16: &'static str = "16 at once";
-    const DRAIN: &'static [&'static str] = &[
-        "16 at once",
-        "64 at once",
-        "200 at once",
-        "256 at once, fetch below 128",
-        "1000 at once, fetch below 500",
-        "1000 at once",
-    ];
+    const AT_16: &'static [&'static str] = &["16 at once"];
+    const DRAIN: &'static [&'static str] =
+        &["64 at once", "200 at once", "256 at once, fetch below 128", "1000 at once, fetch below 500", "1000 at once"];
     const PICKUP: &'static [&'static str] = &["16 at once", "200 at once"];
     const TELLS_THE_END: bool = false;
 

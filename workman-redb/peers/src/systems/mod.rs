@@ -22,7 +22,7 @@ pub struct Profile {
     /// See [`Peer::DURABILITIES`].
     pub durabilities: &'static [Durability],
     /// See [`Peer::AT_16`].
-    pub at_16: &'static str,
+    pub at_16: &'static [&'static str],
     /// See [`Peer::DRAIN`].
     pub drain: &'static [&'static str],
     /// See [`Peer::PICKUP`].

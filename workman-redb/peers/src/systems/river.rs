@@ -75,13 +75,9 @@ impl Peer for River {
     const NAME: &'static str = "riverqueue";
     const DURABILITIES: &'static [Durability] =
         &[Durability { name: "default", says: "syncs each transaction (default: WAL, FULL)", syncs: true }];
-    const AT_16: &'static str = "16 workers";
-    const DRAIN: &'static [&'static str] = &[
-        "16 workers, cool-down 1 ms",
-        "256 workers, cool-down 1 ms",
-        "1000 workers, cool-down 1 ms",
-        "10000 workers, cool-down 1 ms",
-    ];
+    const AT_16: &'static [&'static str] = &["16 workers", "16 workers, cool-down 1 ms"];
+    const DRAIN: &'static [&'static str] =
+        &["256 workers, cool-down 1 ms", "1000 workers, cool-down 1 ms", "10000 workers, cool-down 1 ms"];
     const PICKUP: &'static [&'static str] =
         &["16 workers", "16 workers, cool-down 1 ms", "16 workers, cool-down and poll 1 ms"];
     const TELLS_THE_END: bool = true;

@@ -57,14 +57,9 @@ impl Peer for RustQueue {
         Durability { name: "default", says: "syncs each commit (default: redb 2 Immediate)", syncs: true },
         Durability { name: COALESCING, says: "syncs each commit (redb 2 Immediate, coalesces for 1 ms)", syncs: true },
     ];
-    const AT_16: &'static str = "16 workers";
-    const DRAIN: &'static [&'static str] = &[
-        "16 workers",
-        "own loop, pulls of 16",
-        "own loop, pulls of 256",
-        "own loop, pulls of 1000",
-        "2 own loops, pulls of 256",
-    ];
+    const AT_16: &'static [&'static str] = &["16 workers", "own loop, pulls of 16"];
+    const DRAIN: &'static [&'static str] =
+        &["own loop, pulls of 256", "own loop, pulls of 1000", "2 own loops, pulls of 256"];
     const PICKUP: &'static [&'static str] = &["16 workers", "1 worker, poll 1 ms"];
     const TELLS_THE_END: bool = false;
 

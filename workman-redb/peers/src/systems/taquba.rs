@@ -48,7 +48,7 @@ impl Peer for Taquba {
         Durability { name: "fsync", says: "syncs each flush (local files with fsync, flush 1 ms)", syncs: true },
         Durability { name: DEFAULT, says: "does not sync (default: local files, flush 100 ms)", syncs: false },
     ];
-    const AT_16: &'static str = "16 at once";
+    const AT_16: &'static [&'static str] = &["16 at once"];
     const DRAIN: &'static [&'static str] = &["64 at once", "256 at once", "1000 at once", "5000 at once"];
     const PICKUP: &'static [&'static str] = &["16 at once"];
     const TELLS_THE_END: bool = true;
