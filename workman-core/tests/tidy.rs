@@ -238,18 +238,25 @@ const BANNED: [(&str, &[&str], &str); 12] = [
     ("unimplemented!", &[], "do it, or leave it out"),
     ("dbg!", &[], "use tracing"),
     ("println!", &["examples/"], "use tracing; a library does not write to somebody's terminal"),
-    ("eprintln!", &["examples/", "workman-testing/"], "use tracing; a library does not write to somebody's terminal"),
+    (
+        "eprintln!",
+        &["examples/", "workman-testing/", PEERS],
+        "use tracing; a library does not write to somebody's terminal",
+    ),
     ("SystemTime::now", TIME, "ask the Clock"),
     ("Instant::now", TIME, "ask the Clock"),
     ("thread::sleep", TIME, "sleep on the Clock"),
     ("HashMap", &["examples/"], "use BTreeMap: its order is the same in every run"),
     ("HashSet", &["examples/"], "use BTreeSet: its order is the same in every run"),
-    ("process::exit", &["examples/"], "return: a library does not end somebody's process"),
+    ("process::exit", &["examples/", PEERS], "return: a library does not end somebody's process"),
     ("mem::forget", &[], "drop it, or keep it"),
 ];
 
-/// The doors through which time enters. The examples are programs of users, who may look at a clock.
-const TIME: &[&str] = &["workman-core/src/time/system.rs", "examples/"];
+/// The doors through which time enters. The examples are programs of users, who may look at a clock, and a benchmark has to.
+const TIME: &[&str] = &["workman-core/src/time/system.rs", "examples/", PEERS];
+
+/// A program that measures other systems; it is no part of the workspace.
+const PEERS: &str = "workman-redb/peers/";
 
 #[test]
 fn banned_calls_are_not_made() {
