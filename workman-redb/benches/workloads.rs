@@ -13,6 +13,10 @@
 //! list of workloads: a new one is a module and an entry there.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock, and leaves the engine idle for a while")]
 
+#[path = "workloads/backlog.rs"]
+mod backlog;
+#[path = "workloads/chains.rs"]
+mod chains;
 #[path = "workloads/child.rs"]
 mod child;
 #[path = "workloads/control.rs"]
@@ -25,10 +29,18 @@ mod drain;
 mod enqueue;
 #[path = "workloads/figure.rs"]
 mod figure;
+#[path = "workloads/idle.rs"]
+mod idle;
+#[path = "workloads/mass.rs"]
+mod mass;
 #[path = "workloads/options.rs"]
 mod options;
+#[path = "workloads/periodic.rs"]
+mod periodic;
 #[path = "workloads/pickup.rs"]
 mod pickup;
+#[path = "workloads/proc.rs"]
+mod proc;
 #[path = "workloads/registry.rs"]
 mod registry;
 #[path = "workloads/sample.rs"]
@@ -39,6 +51,8 @@ mod script;
 mod session;
 #[path = "workloads/stand.rs"]
 mod stand;
+#[path = "workloads/start.rs"]
+mod start;
 #[path = "workloads/targets.rs"]
 mod targets;
 #[path = "workloads/workers.rs"]

@@ -112,14 +112,9 @@ pub(crate) fn say(line: &str) -> Outcome {
     Ok(out.flush()?)
 }
 
-/// Waits until the parent says a line. If the parent is gone, this process ends.
-pub(crate) fn wait_for_parent() -> Outcome {
-    let mut byte = [0];
-    while io::stdin().read(&mut byte)? > 0 {
-        if byte == *b"\n" {
-            return Ok(());
-        }
-    }
+/// Waits for the kill. If the parent is gone instead, this process ends too.
+fn wait_for_parent() -> Outcome {
+    io::stdin().read_to_end(&mut Vec::new())?;
     Err("the benchmark has ended".into())
 }
 
@@ -153,12 +148,6 @@ impl Life {
     /// Its report, which is the last line that it says.
     pub(crate) fn report(&mut self) -> Outcome<Report> {
         Ok(serde_json::from_str(&self.line()?)?)
-    }
-
-    /// Tells the child to go on.
-    pub(crate) fn go_on(&mut self) -> Outcome {
-        let input = self.process.stdin.as_mut().ok_or("the child has no stdin")?;
-        Ok(input.write_all(b"\n")?)
     }
 
     pub(crate) fn id(&self) -> u32 {

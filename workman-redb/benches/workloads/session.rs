@@ -15,7 +15,7 @@ use crate::Outcome;
 use crate::child::{Life, Mode, Promise, Promised, Report, Task};
 use crate::figure::{Count, Figure, Measure};
 use crate::options::Options;
-use crate::registry::{Counted, WORKLOADS, Workload};
+use crate::registry::{Runs, WORKLOADS, Workload};
 use crate::targets;
 
 /// Whether an acknowledged work was lost.
@@ -26,9 +26,19 @@ pub(crate) enum Losses {
 }
 
 /// What one run said, and what was found after its kill.
+#[derive(Default)]
 pub(crate) struct Run {
     pub(crate) measures: Vec<Measure>,
     pub(crate) count: Count,
+}
+
+impl Run {
+    /// Another part of the same run.
+    pub(crate) fn add(&mut self, part: Run) {
+        self.measures.extend(part.measures);
+        self.count.acknowledged += part.count.acknowledged;
+        self.count.found += part.count.found;
+    }
 }
 
 /// One call of the command.
@@ -52,7 +62,6 @@ pub(crate) fn measure(options: &Options) -> Outcome<Losses> {
         }
     }
     targets::tell(&figures);
-    fs::remove_dir_all(&pass.folder)?;
     Ok(pass.losses.get())
 }
 
@@ -79,8 +88,9 @@ impl<'a> Pass<'a> {
         }
         let mut count = Count::default();
         let mut numbers: Vec<Vec<Measure>> = Vec::new();
-        for number in 1..=self.options.runs.max(1) {
-            eprintln!("{}: run {number} of {}", workload.name, self.options.runs);
+        let runs = if workload.runs == Runs::Once { 1 } else { self.options.runs.max(1) };
+        for number in 1..=runs {
+            eprintln!("{}: run {number} of {runs}", workload.name);
             let run = workload.run(self, Mode::Timed)?;
             count.acknowledged += run.count.acknowledged;
             count.found += run.count.found;
@@ -91,7 +101,7 @@ impl<'a> Pass<'a> {
                 }
             }
         }
-        if workload.counted == Counted::Yes {
+        if workload.runs == Runs::ManyAndCounted {
             eprintln!("{}: counts syncs and allocations", workload.name);
             for counted in workload.run(self, Mode::Counted)?.measures {
                 let Some(same) = numbers.iter_mut().find(|same| same[0].is_same(&counted)) else { continue };
@@ -161,6 +171,13 @@ impl<'a> Pass<'a> {
             count.found += found;
         }
         Ok(count)
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        // What can't be removed is in nobody's way: the next pass has a folder of its own.
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

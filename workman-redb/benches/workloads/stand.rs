@@ -82,11 +82,6 @@ impl Stand {
         leave(manager);
         Ok(())
     }
-
-    /// Closes the store; its managers must have been left.
-    pub(crate) fn close(self) {
-        block_on(self.store.close());
-    }
 }
 
 /// Ends a manager whose workers may be given up.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use workman_core::{Nothing, Request, worker};
 
+use crate::child::say;
 use crate::options::{Options, Workers};
 
 /// Takes its input, and that is all.
@@ -30,6 +31,31 @@ pub(crate) async fn hold(input: String) {
     let _ = input;
     HELD.fetch_add(1, Ordering::SeqCst);
     pending::<()>().await;
+}
+
+/// What [`announce`] says.
+pub(crate) const FIRST_BODY: &str = "runs";
+
+/// Whether it was said.
+pub(crate) static SAID: OnceLock<()> = OnceLock::new();
+
+/// Tells the parent of this process that it runs, once in a process.
+#[worker]
+pub(crate) async fn announce(input: String) {
+    let _ = input;
+    SAID.get_or_init(|| say(FIRST_BODY).expect("the parent listens"));
+}
+
+/// Waits for next week.
+#[worker]
+pub(crate) async fn later(input: String) {
+    let _ = input;
+}
+
+/// Waits for a charger.
+#[worker]
+pub(crate) async fn on_charger(input: String) {
+    let _ = input;
 }
 
 /// When the newest run of [`stamp`] or [`blocking_stamp`] began, in nanoseconds of [`now`].
