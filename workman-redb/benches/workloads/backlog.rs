@@ -77,6 +77,8 @@ struct Pair {
 
 /// How often enqueueing on the one file takes turns with enqueueing on the other.
 const TURNS: usize = 10;
+/// How often running on the one file takes turns with running on the other.
+const DRAINS: usize = 5;
 
 /// The speed of everything, with the backlog and without.
 pub(crate) fn speed(task: &Task) -> Outcome<Report> {
@@ -88,16 +90,13 @@ pub(crate) fn speed(task: &Task) -> Outcome<Report> {
     let pairs = enqueue_in_turns(&stands, options, shape)?;
     say(&mut report, options, "B6 enqueue", &format!("callers {}", shape.callers), &pairs);
 
-    let works = drain::works(options);
-    for (slots, waiting) in [(drain::SLOTS[0], shape.works), (drain::SLOTS[3], 0)] {
-        let mut seconds = Vec::new();
-        for stand in &stands {
-            stand.fill(options, works.saturating_sub(waiting))?;
-            let (manager, took) = drain::timed(stand, slots)?;
-            leave(manager);
-            seconds.push(took.as_secs_f64());
-        }
-        say(&mut report, options, "B6 run", &drain::setting(slots), &[Pair { empty: seconds[0], loaded: seconds[1] }]);
+    let mut ran = shape.works;
+    stands.iter().try_for_each(|stand| drain::timed(stand, drain::SLOTS[1]).map(|(manager, _)| leave(manager)))?;
+    for slots in [drain::SLOTS[0], drain::SLOTS[3]] {
+        let works = drain::works(options).div_ceil(DRAINS);
+        let pairs = (0..DRAINS).map(|_| run_in_turns(&stands, options, works, slots)).collect::<Outcome<Vec<_>>>()?;
+        say(&mut report, options, "B6 run", &drain::setting(slots), &pairs);
+        ran += DRAINS * works;
     }
 
     let managers = [stands[0].runner(pickup::SLOTS)?, stands[1].runner(pickup::SLOTS)?];
@@ -111,7 +110,6 @@ pub(crate) fn speed(task: &Task) -> Outcome<Report> {
     let [empty, loaded] = pickups.map(|pickup| pickup.body.quantile(0.5));
     say(&mut report, options, "B6 pickup", pickup::setting(options), &[Pair { empty, loaded }]);
 
-    let ran = works.max(shape.works) + works;
     for stand in &stands {
         report.promise(stand.file(), no_op_name(options), Promised::Succeeded, ran);
         report.promise(stand.file(), pickup::name(options), Promised::Succeeded, samples);
@@ -134,6 +132,17 @@ fn enqueue_in_turns(stands: &[Stand; 2], options: &Options, shape: Shape) -> Out
     }
     managers.into_iter().for_each(leave);
     Ok(pairs)
+}
+
+fn run_in_turns(stands: &[Stand; 2], options: &Options, works: usize, slots: usize) -> Outcome<Pair> {
+    let mut seconds = Vec::new();
+    for stand in stands {
+        stand.fill(options, works)?;
+        let (manager, took) = drain::timed(stand, slots)?;
+        leave(manager);
+        seconds.push(took.as_secs_f64());
+    }
+    Ok(Pair { empty: seconds[0], loaded: seconds[1] })
 }
 
 /// How many times as long it takes with the backlog.

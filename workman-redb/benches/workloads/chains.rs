@@ -1,7 +1,8 @@
 //! B7: works that wait for each other: many short chains, one long chain, and one work before very many before one. Each is
 //! enqueued and run to its end, at full size and at half of it: a step that were quadratic would take twice as long for each work.
-//! What plain works take to run, in the same process, is the measure.
+//! What as many plain works take to run, right before it in the same process, is the measure.
 
+use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
@@ -80,10 +81,9 @@ fn fan(manager: &WorkManager, options: &Options, works: usize) -> Outcome<usize>
 }
 
 pub(crate) fn chains(task: &Task) -> Outcome<Report> {
-    let options = &task.options;
     let mut report = Report::default();
-    let plain = plain(task, &mut report)?;
-    for form in forms(options) {
+    for form in forms(&task.options) {
+        let plain = plain(task, &form, &mut report)?;
         let half = both(task, &form, form.works / 2, &mut report)?;
         let full = both(task, &form, form.works, &mut report)?;
         let mut say = |verb: &str, value: f64, unit: &str| {
@@ -107,7 +107,7 @@ struct Rates {
 
 fn both(task: &Task, form: &Form, works: usize, report: &mut Report) -> Outcome<Rates> {
     let options = &task.options;
-    let stand = Stand::open(task, &task.file(&format!("{}-{works}.redb", form.name.replace(' ', "-"))))?;
+    let stand = Stand::open(task, &file(task, &format!("{works} in {}", form.name)))?;
     let manager = stand.enqueuer()?;
     let begin = Instant::now();
     let works = (form.enqueue)(&manager, options, works)?;
@@ -119,13 +119,16 @@ fn both(task: &Task, form: &Form, works: usize, report: &mut Report) -> Outcome<
     Ok(Rates { enqueued, run: works as f64 / took.as_secs_f64() })
 }
 
-/// How fast works run that wait for nothing.
-fn plain(task: &Task, report: &mut Report) -> Outcome<f64> {
-    let works = drain::works(&task.options);
-    let stand = Stand::open(task, &task.file("plain.redb"))?;
-    stand.fill(&task.options, works)?;
+/// How fast as many works run that wait for nothing.
+fn plain(task: &Task, form: &Form, report: &mut Report) -> Outcome<f64> {
+    let stand = Stand::open(task, &file(task, &format!("before {}", form.name)))?;
+    stand.fill(&task.options, form.works)?;
     let (manager, took) = drain::timed(&stand, SLOTS)?;
-    report.promise(stand.file(), no_op_name(&task.options), Promised::Succeeded, works);
+    report.promise(stand.file(), no_op_name(&task.options), Promised::Succeeded, form.works);
     report.leave_open((manager, stand));
-    Ok(works as f64 / took.as_secs_f64())
+    Ok(form.works as f64 / took.as_secs_f64())
+}
+
+fn file(task: &Task, name: &str) -> PathBuf {
+    task.file(&format!("{}.redb", name.replace(' ', "-")))
 }

@@ -11,8 +11,9 @@ use crate::Outcome;
 use crate::child::{Mode, Promised, Report, Task};
 use crate::control::RawRedb;
 use crate::counting::counted;
-use crate::figure::{Measure, RAW_REDB};
+use crate::figure::{Measure, PROCESSORS, RAW_REDB};
 use crate::options::Options;
+use crate::proc::processor_time;
 use crate::sample::{self, RunScript};
 use crate::stand::{Stand, copy, run_all};
 use crate::workers::no_op_name;
@@ -51,12 +52,17 @@ fn one_setting(task: &Task, slots: usize, script: Option<&RunScript>, report: &m
     let say = |value, unit| Measure::new("B4", &setting(slots), works, value, unit);
     let manager = match script {
         Some(script) => {
-            let before = stand.commit()?;
+            let (before, processors) = (stand.commit()?, processor_time()?);
             let (manager, took) = timed(&stand, slots)?;
+            let ours = processor_time()? - processors;
             let commits = stand.commit()? - before;
-            let raw = replay(task, script, &task.file(&format!("control-{slots}.redb")), works, commits)?;
+            let control = task.file(&format!("control-{slots}.redb"));
+            let (raw, theirs) = replay(task, script, &control, works, commits)?;
+            let a_work = |processors: Duration| processors.as_secs_f64() * 1e6 / works as f64;
             report.say(say(works as f64 / took.as_secs_f64(), "works/s"));
             report.say(say(works as f64 / raw.as_secs_f64(), "works/s").of(RAW_REDB));
+            report.say(say(a_work(ours), PROCESSORS));
+            report.say(say(a_work(theirs), PROCESSORS).of(RAW_REDB));
             let operations = script.claim.operations() + script.settle.operations();
             report.say(say(operations, "table operations a work").of(RAW_REDB));
             report.say(say(works as f64 / commits as f64, "works a commit"));
@@ -86,18 +92,19 @@ pub(crate) fn timed(stand: &Stand, slots: usize) -> Outcome<(WorkManager, Durati
     Ok((manager, begin.elapsed()))
 }
 
-/// The same operations in as many commits: each settles one batch and claims the next.
-fn replay(task: &Task, script: &RunScript, file: &Path, works: usize, commits: u64) -> Outcome<Duration> {
+/// The same operations in as many commits: each settles one batch and claims the next. Answers the time that passed, and that of
+/// the processors.
+fn replay(task: &Task, script: &RunScript, file: &Path, works: usize, commits: u64) -> Outcome<(Duration, Duration)> {
     let mut redb = RawRedb::create(file, &script.before, task.options.durability)?;
     let batch = works.div_ceil(usize::try_from(commits)?.max(2) - 1);
     let batches: Vec<Range<usize>> = (0..works).step_by(batch).map(|first| first..works.min(first + batch)).collect();
     let none = 0..0;
-    let begin = Instant::now();
+    let (begin, processors) = (Instant::now(), processor_time()?);
     for number in 0..=batches.len() {
         let settled = number.checked_sub(1).map_or(&none, |before| &batches[before]);
         let claimed = batches.get(number).unwrap_or(&none);
         let ops = script.settle.of(settled.clone()).chain(script.claim.of(claimed.clone()));
         redb.commit(ops, &script.settle)?;
     }
-    Ok(begin.elapsed())
+    Ok((begin.elapsed(), processor_time()? - processors))
 }

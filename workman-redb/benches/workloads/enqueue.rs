@@ -14,8 +14,9 @@ use crate::Outcome;
 use crate::child::{Mode, Promised, Report, Task};
 use crate::control::{RawLog, RawRedb};
 use crate::counting::counted;
-use crate::figure::{Measure, RAW_REDB, RAW_SYNC, Times, median};
+use crate::figure::{Measure, PROCESSORS, RAW_REDB, RAW_SYNC, Times, median};
 use crate::options::Options;
+use crate::proc::processor_time;
 use crate::sample;
 use crate::stand::Stand;
 use crate::workers::{no_op_name, no_op_request};
@@ -97,33 +98,60 @@ fn in_turns(task: &Task, shape: Shape, stand: &Stand, manager: &WorkManager, rep
     let (begun, script) = sample::enqueue_script(task)?;
     let mut redb = RawRedb::create(&task.file("control.redb"), &begun, task.options.durability)?;
     let mut log = RawLog::create(&task.file("control.log"), task.options.durability)?;
-    let (mut ours, mut theirs, mut syncs, mut batches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut syncs, mut batches) = (Spent::default(), Spent::default(), Vec::new(), Vec::new());
     let mut times = Times::default();
     let turn = shape.works.div_ceil(TURNS).next_multiple_of(shape.call);
     for first in (0..shape.works).step_by(turn) {
         let works = first..shape.works.min(first + turn);
-        let count = works.len() as f64;
+        let count = works.len();
         let before = stand.commit()?;
-        let (took, calls) = enqueue(manager, &task.options, Shape { works: works.len(), ..shape })?;
-        let commits = (stand.commit()? - before).max(1);
-        let batch = ((count / commits as f64).round() as usize).max(1);
-        batches.push(batch as f64);
+        let processors = processor_time()?;
+        let (took, calls) = enqueue(manager, &task.options, Shape { works: count, ..shape })?;
+        ours.add(count, took, processor_time()? - processors);
         times.extend(calls);
-        ours.push(took.as_secs_f64() / count);
-        let commits = works.len().div_ceil(batch);
-        theirs.push(redb.replay(&script, works, batch)?.as_secs_f64() / count);
-        syncs.push(log.append(commits)?.as_secs_f64() / count);
+        let commits = (stand.commit()? - before).max(1);
+        let batch = ((count as f64 / commits as f64).round() as usize).max(1);
+        batches.push(batch as f64);
+        let processors = processor_time()?;
+        let took = redb.replay(&script, works, batch)?;
+        theirs.add(count, took, processor_time()? - processors);
+        syncs.push(count as f64 / log.append(count.div_ceil(batch))?.as_secs_f64());
     }
-    let batch = median(batches);
     let say = |value, unit| Measure::new(shape.name, &shape.setting(), shape.works, value, unit);
-    let rate = |seconds: &[f64]| 1.0 / median(seconds.iter().copied());
-    report.say(say(rate(&ours), "works/s").with_times(&times));
-    report.say(say(rate(&theirs), "works/s").of(RAW_REDB));
-    report.say(say(rate(&syncs), "works/s").of(RAW_SYNC));
+    report.say(say(ours.rate(), "works/s").with_times(&times));
+    report.say(say(theirs.rate(), "works/s").of(RAW_REDB));
+    report.say(say(median(syncs), "works/s").of(RAW_SYNC));
+    report.say(say(ours.processors(shape.works), PROCESSORS));
+    report.say(say(theirs.processors(shape.works), PROCESSORS).of(RAW_REDB));
     report.say(say(script.operations(), "table operations a work").of(RAW_REDB));
-    report.say(say(batch, "works a commit"));
-    report.say(say(100.0 * median(theirs.iter().zip(&ours).map(|(theirs, ours)| theirs / ours)), "% of raw redb"));
+    report.say(say(median(batches), "works a commit"));
+    let ratios = theirs.seconds.iter().zip(&ours.seconds).map(|(theirs, ours)| theirs / ours);
+    report.say(say(100.0 * median(ratios), "% of raw redb"));
     Ok(())
+}
+
+/// What several turns took.
+#[derive(Default)]
+struct Spent {
+    /// For each work, turn by turn.
+    seconds: Vec<f64>,
+    /// The time of all processors, of all turns together.
+    processors: Duration,
+}
+
+impl Spent {
+    fn add(&mut self, works: usize, took: Duration, processors: Duration) {
+        self.seconds.push(took.as_secs_f64() / works as f64);
+        self.processors += processors;
+    }
+
+    fn rate(&self) -> f64 {
+        1.0 / median(self.seconds.iter().copied())
+    }
+
+    fn processors(&self, works: usize) -> f64 {
+        self.processors.as_secs_f64() * 1e6 / works as f64
+    }
 }
 
 /// Enqueues as many works as the shape says, and answers how long that took, and how long single calls did.

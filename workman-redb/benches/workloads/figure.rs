@@ -30,6 +30,10 @@ pub(crate) const RAW_REDB: &str = "raw redb";
 /// An append of 4 KiB and an fdatasync for each commit.
 pub(crate) const RAW_SYNC: &str = "raw fdatasync";
 
+/// How long the processors worked, which other programs and the disk disturb less than the time that passed. The system counts
+/// it in hundredths of a second.
+pub(crate) const PROCESSORS: &str = "us of processors a work";
+
 impl Measure {
     /// A number of the system under test.
     pub(crate) fn new(workload: &str, setting: &str, works: usize, value: f64, unit: &str) -> Self {

@@ -19,6 +19,8 @@ pub(crate) const NOTHING: &str = "B9 nothing due";
 /// The part in which something is due in an hour.
 pub(crate) const HOUR: &str = "B9 due in an hour";
 
+pub(crate) const UNIT: &str = "context switches";
+
 /// Threads lie down, and what a killed run has left to do is done, before anything is counted.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -52,7 +54,7 @@ pub(crate) fn watch(pass: &Pass<'_>) -> Outcome<Run> {
         let switched = switches(life.id())? - before;
         run.add(pass.end(&task, life, report)?);
         let setting = format!("{seconds} s");
-        run.measures.push(Measure::new(part, &setting, 1, switched as f64, "context switches"));
+        run.measures.push(Measure::new(part, &setting, 1, switched as f64, UNIT));
     }
     Ok(run)
 }

@@ -85,7 +85,12 @@ pub(crate) enum Asked {
 
 impl Options {
     /// Reads the arguments behind the program's name.
-    pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Asked> {
+    pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Outcome<Asked> {
+        let mut arguments = arguments.peekable();
+        if arguments.peek().is_none() {
+            // `cargo test --benches` says nothing, and does not mean minutes of measuring.
+            return Ok(Asked::Help);
+        }
         let mut options = Options {
             only: Vec::new(),
             scale: Scale::Full,

@@ -2,7 +2,6 @@
 //!
 //! They are made once in a pass, by processes of their own.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -85,9 +84,7 @@ fn snapshot(task: &Task, part: &str, name: &str) -> Outcome<Snapshot> {
     // Another child may have left it open when it was killed; redb repairs a file that it opens, so each has its own.
     let file = task.file(&format!("snapshot-{name}"));
     copy(&prepared(task, part).join(name), &file)?;
-    let snapshot = Snapshot::read(&file)?;
-    fs::remove_file(&file)?;
-    Ok(snapshot)
+    Snapshot::read(&file)
 }
 
 /// Where a part that was prepared has left its files.

@@ -95,8 +95,14 @@ pub(crate) fn run_all(manager: &WorkManager) -> Outcome {
     if report.idle { Ok(()) } else { Err("the works took too long".into()) }
 }
 
-/// Copies a store that nobody writes to just now.
+/// Copies a store that nobody writes to just now, with the ballast that lies beside it.
 pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
+    copy_file(from, to)?;
+    let ballast = |file: &Path| file.with_extension("redb.ballast");
+    if ballast(from).exists() { copy_file(&ballast(from), &ballast(to)) } else { Ok(()) }
+}
+
+fn copy_file(from: &Path, to: &Path) -> Outcome {
     fs::copy(from, to)?;
     // What is synced later is not to pay for the copy.
     Ok(File::open(to)?.sync_all()?)

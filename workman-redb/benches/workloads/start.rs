@@ -23,6 +23,8 @@ pub(crate) const START: &str = "B8 start";
 /// The part that starts on the second.
 pub(crate) const RESCUE: &str = "B8 rescue";
 
+pub(crate) const UNIT: &str = "ms to the first body";
+
 const FILE: &str = "works.redb";
 /// The name of the workers, whatever they do.
 const NAME: &str = "no_op";
@@ -100,7 +102,7 @@ pub(crate) fn both(pass: &Pass<'_>) -> Outcome<Run> {
             START => format!("{waiting} works wait"),
             _ => format!("{waiting} works, of which {running} ran when their process was killed"),
         };
-        run.measures.push(Measure::new(part, &setting, waiting, took.as_secs_f64() * 1e3, "ms to the first body"));
+        run.measures.push(Measure::new(part, &setting, waiting, took.as_secs_f64() * 1e3, UNIT));
     }
     Ok(run)
 }
