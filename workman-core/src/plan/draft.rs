@@ -85,6 +85,14 @@ impl<'a> Draft<'a> {
         self.moved.insert(record.id, Some((record, Some(spec))));
     }
 
+    /// Replaces what the request of a work said.
+    pub(super) fn put_spec(&mut self, id: WorkId, spec: Arc<WorkSpec>) -> Result<(), Halt> {
+        if let Some(record) = self.work(id)?.cloned() {
+            self.put_work(record, spec);
+        }
+        Ok(())
+    }
+
     pub(super) fn write(&mut self, write: Write) {
         self.rest.push(write);
     }
@@ -275,8 +283,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// The finished plan. Records come first, since what hangs on them needs their birth numbers; of works that go nothing is
-    /// written.
+    /// The finished plan. Of works that go nothing is written.
     pub(super) fn done(self, applied: Applied) -> Plan {
         let Draft { moved, deleted, mut rest, mut hints, mut heated, .. } = self;
         if !deleted.is_empty() {
@@ -288,12 +295,13 @@ impl<'a> Draft<'a> {
             });
         }
         let moved = moved.into_ordered();
-        let mut writes = Vec::with_capacity(deleted.len() + 2 * moved.len() + rest.len());
+        let mut writes = Vec::with_capacity(deleted.len() + moved.len() + rest.len());
         writes.extend(deleted.into_iter().map(Write::Delete));
-        for (id, left) in moved {
-            let Some((record, spec)) = left else { continue };
-            writes.push(Write::Record(record));
-            writes.extend(spec.map(|spec| Write::Spec(id, spec)));
+        for (_, left) in moved {
+            writes.extend(left.map(|(record, spec)| match spec {
+                Some(spec) => Write::Work(record, spec),
+                None => Write::Record(record),
+            }));
         }
         writes.extend(rest);
         heated.sort_unstable();
