@@ -1,6 +1,6 @@
 //! What the handles of a manager and its dispatcher share, and what they say to each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 use crate::sensor::{ConstraintSensor, Dwell};
 use crate::store::{Store, Unit};
 use crate::time::{Clock, Timestamp};
-use crate::worker::{Attempt, Registry, States};
+use crate::worker::{Live, Registry, States};
 
 /// What the handles of a manager and its dispatcher share.
 pub(crate) struct Core {
@@ -43,8 +43,7 @@ pub(crate) struct Core {
     pub(crate) rivals: Mutex<Rivals>,
     /// Workers that lanes name and that can't run here: unknown to this build, or without a state that they need.
     pub(crate) strangers: Mutex<BTreeSet<Arc<str>>>,
-    /// The attempts that run here, for those who want to see uncommitted progress.
-    pub(crate) live: Mutex<BTreeMap<WorkId, Arc<Attempt>>>,
+    pub(crate) live: Arc<Live>,
     pub(crate) dispatcher: UnboundedSender<Control>,
 }
 
@@ -163,9 +162,5 @@ impl Core {
 
     pub(crate) fn strangers(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn live(&self) -> MutexGuard<'_, BTreeMap<WorkId, Arc<Attempt>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
