@@ -24,8 +24,8 @@ impl Dispatcher {
 
     /// Waits until something happens or is due. With nothing due there is no timer at all.
     pub(super) async fn wait(&mut self) {
-        let timer = self.next_wake().map(|wait| self.core.clock.sleep(wait));
-        let mut timer: BoxFuture<'static, ()> = timer.unwrap_or_else(|| Box::pin(future::pending()));
+        self.set_timer();
+        let timer = &mut self.timer;
         let (controls, from_workers) = (&mut self.controls, &mut self.from_workers);
         let (changes, sensed) = (&mut self.changes, &mut self.sensed);
         let mut seen = Seen::default();
@@ -44,7 +44,10 @@ impl Dispatcher {
             if let Poll::Ready(Some(())) = sensed.poll_next_unpin(cx) {
                 seen.sensed = true;
             }
-            let timed_out = timer.poll_unpin(cx).is_ready();
+            let timed_out = timer.as_mut().is_some_and(|timer| timer.sleep.poll_unpin(cx).is_ready());
+            if timed_out {
+                *timer = None;
+            }
             if timed_out || seen.anything() { Poll::Ready(()) } else { Poll::Pending }
         });
         event.await;
@@ -61,25 +64,46 @@ impl Dispatcher {
         }
     }
 
-    /// How long until something may have to be done, capped because monotonic clocks stand still in suspend. Nobody waits for
-    /// finished work to be deleted, so that is no reason to look at the clock every minute.
-    fn next_wake(&self) -> Option<Duration> {
+    /// A timer that is set to the right moment stays: what happens meanwhile is seldom a reason for another.
+    fn set_timer(&mut self) {
         let now = self.core.clock.monotonic();
-        let until = |at: Duration| at.saturating_sub(now);
+        let at = self.next_wake(now);
+        let stays = |timer: &Timer, at: Duration| timer.at <= at && at - timer.at < CLOCKS_APART;
+        if !self.timer.as_ref().zip(at).is_some_and(|(timer, at)| stays(timer, at)) {
+            self.timer = at.map(|at| Timer { at, sleep: self.core.clock.sleep(at.saturating_sub(now)) });
+        }
+    }
+
+    /// When something may have to be done, on the monotonic clock. It is never far away, because that clock stands still in
+    /// suspend; but nobody waits for finished work to be deleted, so that is no reason to look at the clock every minute.
+    fn next_wake(&self, now: Duration) -> Option<Duration> {
+        let stops = [self.attempts.next_deadline(), self.dwell_at].into_iter().flatten();
+        let longest = at_most(now, LONGEST_SLEEP);
         if let Some(retry_at) = self.retry_at.filter(|at| *at > now) {
             // Nothing is written before that, whatever is due; only stops go on.
-            let wake =
-                [Some(retry_at), self.attempts.next_deadline(), self.dwell_at].into_iter().flatten().map(until).min();
-            return wake.map(|wake| wake.min(LONGEST_SLEEP));
+            return stops.chain([retry_at, longest]).min();
         }
         let runs = self.runs();
         let due = self.next_due.filter(|_| runs && self.core.slots.has_any_room());
-        let due = due.map(|due| due.since(self.core.store_now()));
-        let moments = [self.write_notes_at, self.attempts.next_deadline(), self.dwell_at];
-        let prune = self.keeper.next_wake(self.moment()).filter(|_| runs);
-        let wake = moments.into_iter().flatten().map(until).chain(due).min().map(|wake| wake.min(LONGEST_SLEEP));
-        wake.into_iter().chain(prune.map(|prune| prune.min(LONGEST_REST))).min()
+        let due = due.map(|due| now.saturating_add(due.since(self.core.store_now())));
+        let wake = stops.chain(self.write_notes_at).chain(due).min().map(|wake| wake.min(longest));
+        let prune = self.keeper.next_wake(self.moment()).filter(|_| runs).map(|prune| now.saturating_add(prune));
+        wake.into_iter().chain(prune.map(|prune| prune.min(at_most(now, LONGEST_REST)))).min()
     }
+}
+
+/// Store time counts milliseconds, so the same moment of it comes out differently on the monotonic clock, by less than this.
+const CLOCKS_APART: Duration = Duration::from_millis(1);
+
+/// The end of a rest that begins now: a whole second, so that whoever looks again soon finds the same.
+fn at_most(now: Duration, rest: Duration) -> Duration {
+    Duration::from_secs(now.saturating_add(rest).as_secs())
+}
+
+/// What wakes the dispatcher if nothing else does.
+pub(super) struct Timer {
+    at: Duration,
+    sleep: BoxFuture<'static, ()>,
 }
 
 /// What one wait saw.
