@@ -44,7 +44,7 @@ impl Dispatcher {
             if let Poll::Ready(Some(())) = sensed.poll_next_unpin(cx) {
                 seen.sensed = true;
             }
-            let timed_out = timer.as_mut().is_some_and(|timer| timer.sleep.poll_unpin(cx).is_ready());
+            let timed_out = timer.as_mut().is_some_and(|timer| timer.doze.poll_unpin(cx).is_ready());
             if timed_out {
                 *timer = None;
             }
@@ -67,43 +67,47 @@ impl Dispatcher {
     /// A timer that is set to the right moment stays: what happens meanwhile is seldom a reason for another.
     fn set_timer(&mut self) {
         let now = self.core.clock.monotonic();
-        let at = self.next_wake(now);
-        let stays = |timer: &Timer, at: Duration| timer.at <= at && at - timer.at < CLOCKS_APART;
-        if !self.timer.as_ref().zip(at).is_some_and(|(timer, at)| stays(timer, at)) {
-            self.timer = at.map(|at| Timer { at, sleep: self.core.clock.sleep(at.saturating_sub(now)) });
+        let wake = self.next_wake(now);
+        if !self.timer.as_ref().zip(wake).is_some_and(|(timer, (at, longest))| timer.serves(at, longest)) {
+            let clock = &self.core.clock;
+            self.timer =
+                wake.map(|(at, longest)| Timer { at, longest, doze: clock.doze(at.saturating_sub(now), longest) });
         }
     }
 
-    /// When something may have to be done, on the monotonic clock. It is never far away, because that clock stands still in
-    /// suspend; but nobody waits for finished work to be deleted, so that is no reason to look at the clock every minute.
-    fn next_wake(&self, now: Duration) -> Option<Duration> {
+    /// When something may have to be done, on the monotonic clock, and how long to trust that, because that clock stands still in
+    /// suspend. Nobody waits for finished work to be deleted, so that is no reason to look at the clock every minute.
+    fn next_wake(&self, now: Duration) -> Option<(Duration, Duration)> {
         let stops = [self.attempts.next_deadline(), self.dwell_at].into_iter().flatten();
-        let longest = at_most(now, LONGEST_SLEEP);
         if let Some(retry_at) = self.retry_at.filter(|at| *at > now) {
             // Nothing is written before that, whatever is due; only stops go on.
-            return stops.chain([retry_at, longest]).min();
+            return stops.chain([retry_at]).min().map(|wake| (wake, LONGEST_SLEEP));
         }
         let runs = self.runs();
         let due = self.next_due.filter(|_| runs && self.core.slots.has_any_room());
         let due = due.map(|due| now.saturating_add(due.since(self.core.store_now())));
-        let wake = stops.chain(self.write_notes_at).chain(due).min().map(|wake| wake.min(longest));
+        let wake = stops.chain(self.write_notes_at).chain(due).min();
         let prune = self.keeper.next_wake(self.moment()).filter(|_| runs).map(|prune| now.saturating_add(prune));
-        wake.into_iter().chain(prune.map(|prune| prune.min(at_most(now, LONGEST_REST)))).min()
+        let longest = if wake.is_some() { LONGEST_SLEEP } else { LONGEST_REST };
+        wake.into_iter().chain(prune).min().map(|wake| (wake, longest))
     }
 }
 
 /// Store time counts milliseconds, so the same moment of it comes out differently on the monotonic clock, by less than this.
 const CLOCKS_APART: Duration = Duration::from_millis(1);
 
-/// The end of a rest that begins now: a whole second, so that whoever looks again soon finds the same.
-fn at_most(now: Duration, rest: Duration) -> Duration {
-    Duration::from_secs(now.saturating_add(rest).as_secs())
-}
-
 /// What wakes the dispatcher if nothing else does.
 pub(super) struct Timer {
     at: Duration,
-    sleep: BoxFuture<'static, ()>,
+    longest: Duration,
+    doze: BoxFuture<'static, ()>,
+}
+
+impl Timer {
+    /// Whether it is never later than asked for, and hardly earlier.
+    fn serves(&self, at: Duration, longest: Duration) -> bool {
+        self.longest == longest && self.at <= at && at - self.at < CLOCKS_APART
+    }
 }
 
 /// What one wait saw.
