@@ -155,6 +155,14 @@ pub trait Clock: Send + Sync + 'static {
     /// Resolves after `length` of monotonic time; dropping the future cancels the wake-up. Callers never pass more
     /// than [`LONGEST_REST`] and look at the clock again afterwards.
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()>;
+
+    /// Waits for a moment of the wall clock that is `length` away as the hands stand: as [`sleep`](Self::sleep), but over after
+    /// `longest` at the latest, since the hands may have moved apart meanwhile. Callers look at the clock afterwards.
+    ///
+    /// A clock that knows whether its hands have moved apart need not wake anybody to find out.
+    fn doze(&self, length: Duration, longest: Duration) -> BoxFuture<'static, ()> {
+        self.sleep(length.min(longest))
+    }
 }
 
 /// A clock that several managers share.
@@ -169,6 +177,10 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
         (**self).sleep(length)
+    }
+
+    fn doze(&self, length: Duration, longest: Duration) -> BoxFuture<'static, ()> {
+        (**self).doze(length, longest)
     }
 }
 
