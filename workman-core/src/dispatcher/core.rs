@@ -131,7 +131,12 @@ impl SteadyWall {
 
 impl Core {
     pub(crate) fn unit(&self, command: Command) -> Unit {
-        Unit { command, wall: self.wall.now(&*self.clock) }
+        Unit { command, wall: self.wall_now() }
+    }
+
+    /// The wall clock, as units carry it.
+    pub(crate) fn wall_now(&self) -> Timestamp {
+        self.wall.now(&*self.clock)
     }
 
     /// Commands that are sent together.
@@ -142,8 +147,13 @@ impl Core {
 
     /// What the store would stamp now.
     pub(crate) fn store_now(&self) -> Timestamp {
+        self.store_time(self.wall_now())
+    }
+
+    /// What the store would stamp on a unit that is sent at this time.
+    pub(crate) fn store_time(&self, wall: Timestamp) -> Timestamp {
         let skew = self.wall.skew_ms.load(Ordering::Relaxed);
-        Timestamp::from_millis(self.wall.now(&*self.clock).as_millis().saturating_add(skew))
+        Timestamp::from_millis(wall.as_millis().saturating_add(skew))
     }
 
     /// The store stamped `now` on a unit that was sent at `wall`.
