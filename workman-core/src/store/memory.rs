@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use super::embedded::{Dump, Row, RowKey, Rows, RowsMut, Transaction, dump, page};
+use super::embedded::{Dump, Row, RowKey, Rows, RowsMut, Transaction, page};
 use super::index::{IndexKey, IndexRange};
 use super::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
 use crate::data::Payload;
@@ -65,6 +65,18 @@ impl WorkRows {
 }
 
 impl Data {
+    /// All of it, whether anything points at it or not.
+    fn dump(&self) -> Dump {
+        let works = self.works.iter();
+        Dump {
+            meta: self.meta.clone().unwrap_or_default(),
+            records: works.clone().filter_map(|(id, rows)| Some((*id, rows.record.clone()?))).collect(),
+            specs: works.filter_map(|(id, rows)| Some((*id, rows.spec.clone()?))).collect(),
+            lanes: self.lanes.values().cloned().collect(),
+            index: self.index.clone(),
+        }
+    }
+
     fn rows_of(&mut self, id: WorkId) -> &mut WorkRows {
         self.works.entry(id).or_default()
     }
@@ -97,7 +109,7 @@ impl MemoryStore {
     /// Everything that is stored, for [`invariants::check`](crate::plan::invariants::check).
     #[must_use]
     pub fn dump(&self) -> Dump {
-        dump(&*lock(&self.data)).unwrap_or_default()
+        lock(&self.data).dump()
     }
 
     fn open(data: Arc<Mutex<Data>>) -> Self {
