@@ -126,6 +126,12 @@ impl Core {
         Unit { command, wall: self.wall.now(&*self.clock) }
     }
 
+    /// Commands that are sent together.
+    pub(crate) fn units(&self, commands: impl IntoIterator<Item = Command>) -> Vec<Unit> {
+        let wall = self.wall.now(&*self.clock);
+        commands.into_iter().map(|command| Unit { command, wall }).collect()
+    }
+
     /// What the store would stamp now.
     pub(crate) fn store_now(&self) -> Timestamp {
         let skew = self.wall.skew_ms.load(Ordering::Relaxed);

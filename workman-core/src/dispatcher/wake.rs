@@ -13,7 +13,8 @@ use crate::worker::FromWorker;
 
 impl Dispatcher {
     pub(super) fn tell_idle(&mut self) {
-        let quiet = self.attempts.is_empty() && self.ends.is_empty() && self.retry_at.is_none();
+        let quiet =
+            self.attempts.is_empty() && self.ends.is_empty() && self.queue.is_empty() && self.retry_at.is_none();
         if quiet {
             for waiter in self.idle_waiters.drain(..) {
                 let _ = waiter.send(());

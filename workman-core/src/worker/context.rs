@@ -60,8 +60,8 @@ pub(crate) struct Attempt {
 
 /// What a worker tells the dispatcher.
 pub(crate) enum FromWorker {
-    /// There are notes to be written within the progress delay.
-    Noted,
+    /// This work has notes that are to be written within the progress delay.
+    Noted(WorkId),
     /// The notes are to be written now; the sender hears when they are.
     Flush(WorkId, oneshot::Sender<()>),
     /// A run is over.
@@ -412,7 +412,7 @@ impl WorkContext {
         self.attempt.hub.touch([self.attempt.id]);
         if first {
             // A dispatcher that is gone writes nothing any more; the run is fenced then, and hears of it by its stop.
-            let _ = self.attempt.engine.unbounded_send(FromWorker::Noted);
+            let _ = self.attempt.engine.unbounded_send(FromWorker::Noted(self.attempt.id));
         }
         Ok(())
     }
