@@ -238,18 +238,25 @@ const BANNED: [(&str, &[&str], &str); 12] = [
     ("unimplemented!", &[], "do it, or leave it out"),
     ("dbg!", &[], "use tracing"),
     ("println!", &["examples/"], "use tracing; a library does not write to somebody's terminal"),
-    ("eprintln!", &["examples/", "workman-testing/"], "use tracing; a library does not write to somebody's terminal"),
+    (
+        "eprintln!",
+        &["examples/", "workman-testing/", PEERS],
+        "use tracing; a library does not write to somebody's terminal",
+    ),
     ("SystemTime::now", TIME, "ask the Clock"),
     ("Instant::now", TIME, "ask the Clock"),
     ("thread::sleep", TIME, "sleep on the Clock"),
     ("HashMap", &["examples/"], "use BTreeMap: its order is the same in every run"),
     ("HashSet", &["examples/"], "use BTreeSet: its order is the same in every run"),
-    ("process::exit", &["examples/"], "return: a library does not end somebody's process"),
+    ("process::exit", &["examples/", PEERS], "return: a library does not end somebody's process"),
     ("mem::forget", &[], "drop it, or keep it"),
 ];
 
-/// The doors through which time enters. The examples are programs of users, who may look at a clock.
-const TIME: &[&str] = &["workman-core/src/time/system.rs", "examples/"];
+/// The doors through which time enters. The examples are programs of users, who may look at a clock, and a benchmark has to.
+const TIME: &[&str] = &["workman-core/src/time/system.rs", "examples/", PEERS];
+
+/// A program that measures other systems; it is no part of the workspace.
+const PEERS: &str = "workman-redb/peers/";
 
 #[test]
 fn banned_calls_are_not_made() {
@@ -346,6 +353,27 @@ fn every_crate_keeps_the_lints_and_the_oldest_compiler_of_the_workspace() {
         }
     }
     assert_none(&wrong, "what holds for one crate holds for all");
+}
+
+/// The workspace only denies it, for the sake of the one file that is no part of a library.
+#[test]
+fn every_library_forbids_unsafe_code_and_one_allocator_for_benchmarks_has_some() {
+    const ALLOCATOR: &str = "workman-redb/benches/workloads/counting.rs";
+    let mut wrong = Vec::new();
+    for krate in CRATES {
+        let path = format!("{krate}/src/lib.rs");
+        if !read(&path).lines().any(|line| line == "#![forbid(unsafe_code)]") {
+            wrong.push(format!("{path} lacks `#![forbid(unsafe_code)]`"));
+        }
+    }
+    // What the macro refuses is unsafe on purpose.
+    let may = |file: &&Source| file.path == ALLOCATOR || file.path.contains("/tests/ui/");
+    for file in rust_files().iter().filter(|file| !may(file)) {
+        for at in whole_words(&blank_comments_and_strings(&file.text), "unsafe") {
+            wrong.push(format!("{}:{}: unsafe code", file.path, line_of(&file.text, at)));
+        }
+    }
+    assert_none(&wrong, "no crate has unsafe code");
 }
 
 // ---- reading Rust ----

@@ -29,7 +29,7 @@ use futures::channel::oneshot;
 use futures::stream::BoxStream;
 
 use crate::id::WorkId;
-use crate::observe::Hub;
+use crate::observe::{Hub, News};
 use crate::plan::{Command, Hint, Settle};
 use crate::record::{Lane, Notes};
 use crate::runtime;
@@ -216,9 +216,11 @@ pub(crate) async fn pump(hub: Arc<Hub>, mut changes: BoxStream<'static, Change>)
     while let Some(change) = changes.next().await {
         match change {
             // When that was is seen by those too who look at no work.
-            Change::Commit { hints, .. } if hints.contains(&Hint::CancelledAll) => hub.touch_all(),
-            Change::Commit { touched, .. } => hub.touch(touched.iter().copied()),
-            Change::Lagged => hub.touch_all(),
+            Change::Commit { commit, hints, .. } if hints.contains(&Hint::CancelledAll) => {
+                hub.touch_all(News::Commit(commit));
+            }
+            Change::Commit { commit, touched, .. } => hub.touch(News::Commit(commit), touched.iter().copied()),
+            Change::Lagged => hub.touch_all(News::Unnumbered),
         }
     }
     hub.close();

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::OwnWaits;
 use crate::data::{DecodeError, EncodeError, Payload};
 use crate::id::WorkId;
-use crate::observe::Hub;
+use crate::observe::{Hub, News};
 use crate::plan::End;
 use crate::record::Notes;
 use crate::runtime;
@@ -409,7 +409,7 @@ impl WorkContext {
             shared.unsaved.checkpoint = notes.checkpoint;
         }
         drop(shared);
-        self.attempt.hub.touch([self.attempt.id]);
+        self.attempt.hub.touch(News::Unnumbered, [self.attempt.id]);
         if first {
             // A dispatcher that is gone writes nothing any more; the run is fenced then, and hears of it by its stop.
             let _ = self.attempt.engine.unbounded_send(FromWorker::Noted(self.attempt.id));

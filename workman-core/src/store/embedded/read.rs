@@ -55,6 +55,9 @@ pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page
 /// A work with two of the tags that are asked for is found under both; it belongs to the first.
 fn listed_before(rows: &impl Rows, query: &WorkQuery, key: &IndexKey) -> Result<bool, StoreError> {
     let IndexKey::Tag { tag, id, .. } = key else { return Ok(false) };
+    if query.tags.len() < 2 {
+        return Ok(false);
+    }
     let Some(spec) = get_spec(rows, *id)? else { return Ok(false) };
     let first = std::iter::once(&spec.worker).chain(&spec.tags).filter(|tag| query.tags.contains(*tag)).min();
     Ok(first.is_some_and(|first| first < tag))
@@ -112,12 +115,14 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
         _ => Vec::new(),
     };
     attempts.extend(last_success(record));
-    let tags: BTreeSet<&Arc<str>> = std::iter::once(&spec.worker).chain(&spec.tags).collect();
+    let mut tags: Vec<Arc<str>> = std::iter::once(&spec.worker).chain(&spec.tags).cloned().collect();
+    tags.sort_unstable();
+    tags.dedup();
     Ok(WorkInfo {
         id: record.id,
         worker: Arc::clone(&spec.worker),
         name: spec.name.clone(),
-        tags: tags.into_iter().cloned().collect(),
+        tags,
         state: record.state(),
         parked: match &record.standing {
             Standing::Parked { why } => Some(why.clone()),
