@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use super::embedded::{Dump, Row, RowKey, Rows, RowsMut, Transaction, page};
+use super::embedded::{Dump, Origin, Row, RowKey, Rows, RowsMut, Transaction, page};
 use super::index::{IndexKey, IndexRange};
 use super::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
 use crate::data::Payload;
@@ -196,6 +196,11 @@ impl Rows for Data {
         };
         Ok(self.index.range((first, Bound::Included(&range.last))).take(limit).cloned().collect())
     }
+
+    fn get_work(&self, id: WorkId) -> Result<Option<(WorkRecord, Arc<WorkSpec>)>, StoreError> {
+        let work = self.works.get(&id).and_then(|rows| rows.record.as_ref().zip(rows.spec.as_ref()));
+        Ok(work.map(|(record, spec)| (record.clone(), Arc::clone(spec))))
+    }
 }
 
 impl RowsMut for Data {
@@ -217,6 +222,12 @@ impl RowsMut for Data {
             }
             Row::Meta(meta) => self.meta = Some(meta),
         }
+        Ok(())
+    }
+
+    fn put_work(&mut self, record: WorkRecord, spec: Arc<WorkSpec>, _origin: Origin) -> Result<(), StoreError> {
+        let rows = self.rows_of(record.id);
+        (rows.record, rows.spec) = (Some(record), Some(spec));
         Ok(())
     }
 
