@@ -8,6 +8,8 @@
 //!
 //! The programs themselves lie in `examples/`, and begin with what to watch.
 
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod gallery;
 pub mod http;

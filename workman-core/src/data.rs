@@ -1,6 +1,8 @@
 //! [`Payload`]: encoded inputs, outputs, progress and checkpoints, behind a codec seam.
 
+use std::cell::Cell;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -50,7 +52,9 @@ impl Payload {
     /// [`EncodeError`] when the value would not decode again: a float that is not finite, a path that is not UTF-8, a
     /// map whose keys are no strings, or what its own `Serialize` refuses.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
-        strict::to_vec(value).map(|bytes| Payload::new(Codec::JSON, bytes))
+        let mut scratch = Scratch::take();
+        strict::write(&mut scratch, value)?;
+        Ok(Payload::new(Codec::JSON, &**scratch))
     }
 
     /// Decodes the value.
@@ -86,6 +90,54 @@ impl Payload {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The thread's buffer to encode into: how large a value is, is known only afterwards, and most are small and one of many.
+///
+/// Whoever encodes while another buffer is in use on this thread gets a new one.
+struct Scratch {
+    bytes: Vec<u8>,
+}
+
+impl Scratch {
+    /// A buffer that has grown beyond this is not kept.
+    const KEPT: usize = 16 << 10;
+
+    /// An empty buffer.
+    fn take() -> Self {
+        // A thread that is about to end has none any more.
+        let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        bytes.clear();
+        Scratch { bytes }
+    }
+}
+
+impl Deref for Scratch {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.bytes.capacity() <= Self::KEPT {
+            let bytes = std::mem::take(&mut self.bytes);
+            // A thread that is about to end keeps nothing.
+            let _ = SCRATCH.try_with(|scratch| scratch.set(bytes));
+        }
     }
 }
 
@@ -136,3 +188,33 @@ impl fmt::Display for DecodeError {
 }
 
 impl std::error::Error for DecodeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value that encodes another one while it is being encoded.
+    struct Nested;
+
+    impl Serialize for Nested {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let inner = Payload::encode("inner").map_err(serde::ser::Error::custom)?;
+            serializer.collect_str(&String::from_utf8_lossy(inner.bytes()))
+        }
+    }
+
+    #[test]
+    fn a_value_that_encodes_another_one_on_the_way_disturbs_nothing() {
+        let payload = Payload::encode(&("before", Nested, "after")).unwrap();
+        assert_eq!(payload.bytes(), br#"["before","\"inner\"","after"]"#);
+    }
+
+    #[test]
+    fn what_was_encoded_before_or_refused_leaves_nothing_behind() {
+        assert!(Payload::encode(&("long before", f32::NAN)).is_err());
+        let large = "x".repeat(2 * Scratch::KEPT);
+        assert_eq!(Payload::encode(&large).unwrap().len(), large.len() + 2);
+        assert_eq!(Payload::encode(&7).unwrap().bytes(), b"7");
+        assert!(Scratch::take().capacity() <= Scratch::KEPT, "a large buffer stays with the thread for ever");
+    }
+}

@@ -143,6 +143,8 @@
 //! None is on by default: workers run on built-in threads, and no executor is needed. `tokio` and `smol` run workers there.
 //! With `tokio` on, a manager that is given no runtime takes the one that surrounds `start()`, and fails outside of one.
 
+#![forbid(unsafe_code)]
+
 pub mod chain;
 pub mod constraints;
 pub mod data;

@@ -1,7 +1,7 @@
 //! The hub that wakes observers after commits: handles that wait for an output, and watchers of queries.
 //!
-//! It carries no data. An observer that is woken reads the store, so it sees whole commits and never half of one, and
-//! may skip states in between. An observer that nobody wakes costs nothing.
+//! It carries no data but the numbers of commits. An observer that is woken reads the store, so it sees whole commits and never
+//! half of one, and may skip states in between; what it has read already is no news. An observer that nobody wakes costs nothing.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -33,9 +33,30 @@ struct Watcher {
 
 #[derive(Default)]
 struct WatcherState {
-    touched: bool,
+    /// The newest that was not signalled yet.
+    news: Option<News>,
+    /// What the observer has read.
+    read: Option<News>,
     closed: bool,
     waker: Option<Waker>,
+}
+
+impl WatcherState {
+    /// Whoever is to be woken for this.
+    fn hear(&mut self, news: News) -> Option<Waker> {
+        let news = Some(news).filter(|news| Some(*news) > self.read)?;
+        self.news = self.news.max(Some(news));
+        self.waker.take()
+    }
+}
+
+/// What there is to see, the later the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum News {
+    /// The commit with this number.
+    Commit(u64),
+    /// What no commit has, or nobody knows: whoever watches looks in any case.
+    Unnumbered,
 }
 
 impl Hub {
@@ -43,7 +64,7 @@ impl Hub {
     pub(crate) fn watch(self: &Arc<Self>, ids: impl IntoIterator<Item = WorkId>) -> Signals {
         let ids: Vec<WorkId> = ids.into_iter().collect();
         let mut watchers = lock(&self.watchers);
-        let state = WatcherState { touched: true, closed: watchers.closed, waker: None };
+        let state = WatcherState { news: Some(News::Unnumbered), closed: watchers.closed, ..WatcherState::default() };
         let watcher = Arc::new(Watcher { state: Mutex::new(state) });
         for id in &ids {
             watchers.of_work.entry(*id).or_default().push(Arc::downgrade(&watcher));
@@ -72,46 +93,47 @@ impl Hub {
     }
 
     /// Something visible about these works has changed.
-    pub(crate) fn touch(&self, ids: impl IntoIterator<Item = WorkId>) {
+    pub(crate) fn touch(&self, news: News, ids: impl IntoIterator<Item = WorkId>) {
         let mut watchers = lock(&self.watchers);
         let mut wake = Vec::new();
         let mut any = false;
         for id in ids {
             any = true;
             if let Some(of_work) = watchers.of_work.get_mut(&id) {
-                signal(of_work, &mut wake);
+                signal(of_work, news, &mut wake);
                 if of_work.is_empty() {
                     watchers.of_work.remove(&id);
                 }
             }
         }
         if any {
-            signal(&mut watchers.of_all, &mut wake);
+            signal(&mut watchers.of_all, news, &mut wake);
         }
         drop(watchers);
         wake.into_iter().for_each(Waker::wake);
     }
 
-    /// Nobody knows what has changed.
-    pub(crate) fn touch_all(&self) {
-        self.each(|state| state.touched = true);
+    /// Everything may have changed.
+    pub(crate) fn touch_all(&self, news: News) {
+        self.each(|state| state.hear(news));
     }
 
     /// The manager has ended: every stream of signals ends.
     pub(crate) fn close(&self) {
         lock(&self.watchers).closed = true;
         // The last commit may not have been seen yet.
-        self.each(|state| (state.closed, state.touched) = (true, true));
+        self.each(|state| {
+            state.closed = true;
+            state.hear(News::Unnumbered)
+        });
     }
 
-    fn each(&self, change: impl Fn(&mut WatcherState)) {
+    fn each(&self, change: impl Fn(&mut WatcherState) -> Option<Waker>) {
         let mut watchers = lock(&self.watchers);
         let Watchers { of_work, of_all, .. } = &mut *watchers;
         let mut wake = Vec::new();
         for watcher in of_work.values().flatten().chain(of_all.iter()).filter_map(Weak::upgrade) {
-            let mut state = lock(&watcher.state);
-            change(&mut state);
-            wake.extend(state.waker.take());
+            wake.extend(change(&mut lock(&watcher.state)));
         }
         drop(watchers);
         wake.into_iter().for_each(Waker::wake);
@@ -119,12 +141,10 @@ impl Hub {
 }
 
 /// Touches the watchers that are still there and forgets the others.
-fn signal(watchers: &mut Vec<Weak<Watcher>>, wake: &mut Vec<Waker>) {
+fn signal(watchers: &mut Vec<Weak<Watcher>>, news: News, wake: &mut Vec<Waker>) {
     watchers.retain(|watcher| {
         let Some(watcher) = watcher.upgrade() else { return false };
-        let mut state = lock(&watcher.state);
-        state.touched = true;
-        wake.extend(state.waker.take());
+        wake.extend(lock(&watcher.state).hear(news));
         true
     });
 }
@@ -134,6 +154,17 @@ pub(crate) struct Signals {
     watcher: Arc<Watcher>,
     ids: Vec<WorkId>,
     hub: Arc<Hub>,
+}
+
+impl Signals {
+    /// The observer has read a page that shows this commit and all before: they are no news to it any more.
+    pub(crate) fn has_read(&self, commit: u64) {
+        let mut state = lock(&self.watcher.state);
+        state.read = state.read.max(Some(News::Commit(commit)));
+        if state.news <= state.read {
+            state.news = None;
+        }
+    }
 }
 
 impl Drop for Signals {
@@ -150,7 +181,7 @@ impl Stream for Signals {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let mut state = lock(&self.watcher.state);
-        if std::mem::take(&mut state.touched) {
+        if state.news.take().is_some() {
             return Poll::Ready(Some(()));
         }
         if state.closed {
@@ -164,4 +195,74 @@ impl Stream for Signals {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, StreamExt};
+
+    use super::*;
+
+    const WORK: WorkId = WorkId::from_u128(1);
+
+    fn has_news(signals: &mut Signals) -> bool {
+        match signals.next().now_or_never() {
+            None => false,
+            Some(news) => news.is_some(),
+        }
+    }
+
+    #[test]
+    fn what_an_observer_has_read_is_no_news_to_it() {
+        let hub = Arc::new(Hub::default());
+        let mut signals = hub.watch([WORK]);
+        assert!(has_news(&mut signals), "the first look comes at once");
+        signals.has_read(7);
+        hub.touch(News::Commit(7), [WORK]);
+        assert!(!has_news(&mut signals), "the page has shown it");
+        hub.touch(News::Commit(8), [WORK]);
+        assert!(has_news(&mut signals));
+    }
+
+    #[test]
+    fn a_page_that_was_read_takes_back_older_signals_and_no_newer_ones() {
+        let hub = Arc::new(Hub::default());
+        let mut signals = hub.watch([WORK]);
+        assert!(has_news(&mut signals));
+        hub.touch(News::Commit(3), [WORK]);
+        signals.has_read(3);
+        assert!(!has_news(&mut signals));
+        hub.touch(News::Commit(5), [WORK]);
+        hub.touch(News::Commit(4), [WORK]);
+        signals.has_read(4);
+        assert!(has_news(&mut signals), "commit 5 was not read yet");
+    }
+
+    #[test]
+    fn what_has_no_number_is_news_whatever_was_read() {
+        let hub = Arc::new(Hub::default());
+        let mut signals = hub.watch([WORK]);
+        assert!(has_news(&mut signals));
+        signals.has_read(u64::MAX);
+        hub.touch(News::Unnumbered, [WORK]);
+        assert!(has_news(&mut signals));
+        hub.touch_all(News::Unnumbered);
+        assert!(has_news(&mut signals));
+        hub.close();
+        signals.has_read(u64::MAX);
+        assert!(has_news(&mut signals), "the last look comes before the end");
+    }
+
+    #[test]
+    fn a_commit_that_was_read_wakes_nobody() {
+        let hub = Arc::new(Hub::default());
+        let mut signals = hub.watch([WORK]);
+        assert!(has_news(&mut signals));
+        assert!(!has_news(&mut signals), "it waits now");
+        signals.has_read(2);
+        hub.touch(News::Commit(2), [WORK]);
+        assert!(lock(&signals.watcher.state).waker.is_some(), "its waker was not used");
+        hub.touch(News::Commit(3), [WORK]);
+        assert!(lock(&signals.watcher.state).waker.is_none());
+    }
 }

@@ -121,8 +121,9 @@ fn whole_millis(length: Duration) -> i64 {
 
 /// Rounded up, so that no delay gets shorter, and every store keeps the same.
 pub(crate) fn in_whole_millis(length: Duration) -> Duration {
-    let whole = length.as_nanos().div_ceil(1_000_000);
-    Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX))
+    let part = u64::from(length.subsec_nanos().div_ceil(1_000_000));
+    let whole = length.as_secs().checked_mul(1000).and_then(|ms| ms.checked_add(part));
+    Duration::from_millis(whole.unwrap_or(u64::MAX))
 }
 
 /// Days since 1970-01-01 to year, month, day: the proleptic Gregorian calendar by Howard Hinnant's
@@ -154,6 +155,14 @@ pub trait Clock: Send + Sync + 'static {
     /// Resolves after `length` of monotonic time; dropping the future cancels the wake-up. Callers never pass more
     /// than [`LONGEST_REST`] and look at the clock again afterwards.
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()>;
+
+    /// Waits for a moment of the wall clock that is `length` away as the hands stand: as [`sleep`](Self::sleep), but over after
+    /// `longest` at the latest, since the hands may have moved apart meanwhile. Callers look at the clock afterwards.
+    ///
+    /// A clock that knows whether its hands have moved apart need not wake anybody to find out.
+    fn doze(&self, length: Duration, longest: Duration) -> BoxFuture<'static, ()> {
+        self.sleep(length.min(longest))
+    }
 }
 
 /// A clock that several managers share.
@@ -169,6 +178,10 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
         (**self).sleep(length)
     }
+
+    fn doze(&self, length: Duration, longest: Duration) -> BoxFuture<'static, ()> {
+        (**self).doze(length, longest)
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +196,18 @@ mod tests {
         assert_eq!(Timestamp::MIN - Duration::from_secs(1), Timestamp::MIN);
         assert_eq!(t.since(Timestamp::MAX), Duration::ZERO);
         assert_eq!(Timestamp::MAX.since(Timestamp::MIN), Duration::from_millis(u64::MAX));
+    }
+
+    #[test]
+    fn delays_are_rounded_up_to_whole_milliseconds() {
+        let most = Duration::from_millis(u64::MAX);
+        for (nanos, ms) in [(0, 0), (1, 1), (999_999, 1), (1_000_000, 1), (1_000_001, 2), (999_999_999, 1_000)] {
+            let length = Duration::new(3, nanos);
+            assert_eq!(in_whole_millis(length), Duration::from_millis(3_000 + ms), "{length:?}");
+        }
+        assert_eq!(in_whole_millis(most), most);
+        assert_eq!(in_whole_millis(most + Duration::from_nanos(1)), most);
+        assert_eq!(in_whole_millis(Duration::MAX), most);
     }
 
     #[test]

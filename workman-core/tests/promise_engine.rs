@@ -13,8 +13,8 @@ use futures::StreamExt;
 use support::{Bystanders, HOUR, secs};
 use workman_core::runtime::block_on;
 use workman_core::{
-    EnqueueError, Limits, MemoryStore, OutputError, ThreadRuntime, WorkContext, WorkError, WorkManager, WorkSelector,
-    WorkState, worker,
+    EnqueueError, Limits, MemoryStore, OutputError, ThreadRuntime, WorkContext, WorkError, WorkManager, WorkQuery,
+    WorkSelector, WorkState, worker,
 };
 use workman_testing::{Fault, TestDriver};
 
@@ -48,6 +48,9 @@ async fn notes_and_waits(cx: &WorkContext) -> Result<u32, WorkError> {
 fn answers() -> u32 {
     42
 }
+
+#[worker]
+async fn greets() {}
 
 #[worker]
 async fn waits(cx: &WorkContext) -> Result<(), WorkError> {
@@ -84,6 +87,39 @@ fn g7_the_key_stays_over_all_attempts_and_the_token_grows() {
     assert_eq!((&keys[0], &keys[2]), (&keys[1], &keys[3]));
     assert!(keys[0] != keys[2] && tokens.is_sorted_by(|a, b| a < b), "{keys:?} {tokens:?}");
     bystanders.are_untouched(&test);
+}
+
+/// What ends at about the same time is settled, and its slots are claimed anew, by one commit and not by one for each end.
+#[test]
+fn ends_that_come_together_share_a_commit() {
+    for seed in 1..=20 {
+        let mut limits = TestDriver::default_limits();
+        limits.async_slots = 8;
+        let test = TestDriver::with_seed(seed).limits(limits);
+        let works: Vec<_> = (0..32).map(|_| greets::request()).collect();
+        test.run_until_idle();
+        let before = test.commits();
+        test.block_on(test.manager().enqueue_all(works)).unwrap();
+        test.run_until_idle();
+        let (all, commits) = (test.query(WorkQuery::in_state(WorkState::Succeeded)).len(), test.commits() - before);
+        assert_eq!(all, 32);
+        assert_eq!(
+            commits,
+            1 + 32 / 8,
+            "with seed {seed}: one that enqueues and starts the first eight, and one for each eight"
+        );
+    }
+}
+
+/// Whoever takes his time holds up nobody: an end is on disk without any time passing.
+#[test]
+fn an_end_does_not_wait_for_those_who_take_their_time() {
+    let test = TestDriver::new();
+    let slow = test.enqueue(waits::request());
+    let quick = test.enqueue(greets::request());
+    test.run_until_idle();
+    assert_eq!(test.state_of(quick), WorkState::Succeeded);
+    assert_eq!(test.state_of(slow), WorkState::Running);
 }
 
 /// Enqueues come one after the other, and the dispatcher hears of each only later.

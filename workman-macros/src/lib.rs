@@ -4,6 +4,8 @@
 //! (`attr`), the rules (`valid`, and `stream` for one of its questions), the code that is added (`expand`), and what is
 //! emitted beside an error (`fallback`).
 
+#![forbid(unsafe_code)]
+
 mod ast;
 mod attr;
 mod expand;

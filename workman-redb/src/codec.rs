@@ -9,6 +9,7 @@ mod bytes;
 mod terms;
 
 use std::fmt;
+use std::sync::Arc;
 
 use workman_core::constraints::{ConstraintKind, Constraints, NetworkType};
 use workman_core::data::{Codec, Payload};
@@ -19,6 +20,7 @@ use workman_core::record::{
     WorkSpec,
 };
 use workman_core::state::StopReason;
+use workman_core::time::Timestamp;
 
 pub(crate) use beside::{Format, read_cascade, read_lane, write_cascade, write_lane};
 pub(crate) use bytes::{Reader, Writer};
@@ -62,14 +64,32 @@ pub(crate) trait Body: Sized {
     fn read(from: &mut Reader<'_>) -> Decoded<Self>;
 }
 
-/// A work's record without its id, which is the key.
-pub(crate) fn write_record(record: &WorkRecord, to: &mut Writer) -> Encoded {
+/// What of a record never changes, or only together with its spec: its birth and its terms, without the id, which is the key.
+pub(crate) struct Birth {
+    id: WorkId,
+    seq: u64,
+    created: Timestamp,
+    generation: u32,
+    terms: Terms,
+}
+
+pub(crate) fn write_birth(record: &WorkRecord, to: &mut Writer) -> Encoded {
     to.u64(record.seq);
+    to.time(record.created);
+    to.u32(record.generation);
+    record.terms.write(to)
+}
+
+pub(crate) fn read_birth(id: WorkId, from: &mut Reader<'_>) -> Decoded<Birth> {
+    Ok(Birth { id, seq: from.u64()?, created: from.time()?, generation: from.u32()?, terms: Terms::read(from)? })
+}
+
+/// What of a record changes.
+pub(crate) fn write_state(record: &WorkRecord, to: &mut Writer) -> Encoded {
     to.u64(record.turn);
     to.u32(record.lane.0);
-    to.u32(record.generation);
+    record.urgency.write(to)?;
     record.standing.write(to)?;
-    to.time(record.created);
     to.time(record.enqueued);
     to.u64(record.fence);
     to.u32(record.failures);
@@ -80,12 +100,38 @@ pub(crate) fn write_record(record: &WorkRecord, to: &mut Writer) -> Encoded {
     to.option(record.started.as_ref(), |to, at| to.timed(*at))?;
     to.option(record.ended.as_ref(), |to, at| to.timed(*at))?;
     to.option(record.stop.as_ref(), |to, stop| stop.write(to))?;
-    record.rows.write(to)?;
-    record.terms.write(to)?;
-    record.urgency.write(to)
+    record.rows.write(to)
 }
 
-pub(crate) fn read_record(id: WorkId, from: &mut Reader<'_>) -> Decoded<WorkRecord> {
+/// The whole record.
+pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRecord> {
+    let Birth { id, seq, created, generation, terms } = birth;
+    Ok(WorkRecord {
+        id,
+        seq,
+        turn: from.u64()?,
+        lane: LaneId(from.u32()?),
+        urgency: Urgency::read(from)?,
+        terms,
+        generation,
+        standing: Standing::read(from)?,
+        created,
+        enqueued: from.time()?,
+        fence: from.u64()?,
+        failures: from.u32()?,
+        interruptions: from.u32()?,
+        deaths: from.u32()?,
+        open: from.u32()?,
+        period: from.option(Period::read)?,
+        started: from.option(Reader::time)?,
+        ended: from.option(Reader::time)?,
+        stop: from.option(StopReason::read)?,
+        rows: RowsPresent::read(from)?,
+    })
+}
+
+/// A record of format 1 or 2.
+pub(crate) fn read_record_of_format_2(id: WorkId, from: &mut Reader<'_>) -> Decoded<WorkRecord> {
     Ok(WorkRecord {
         id,
         seq: from.u64()?,
@@ -142,8 +188,10 @@ pub(crate) fn write_spec(spec: &WorkSpec, to: &mut Writer) -> Encoded {
     Ok(())
 }
 
-pub(crate) fn read_spec(codec: u8, from: &mut Reader<'_>) -> Decoded<WorkSpec> {
-    let worker = from.shared_text()?;
+/// `worker` is shared if it is the one that is named, so that the works of one lane do not each bring a copy of its name.
+pub(crate) fn read_spec(codec: u8, worker: Option<&Arc<str>>, from: &mut Reader<'_>) -> Decoded<WorkSpec> {
+    let name = from.text()?;
+    let worker = worker.filter(|worker| ***worker == *name).map_or_else(|| Arc::from(name), Arc::clone);
     let tags = from.list(Reader::shared_text)?;
     let name = from.option(Reader::shared_text)?;
     let constraints = Constraints::read(from)?;

@@ -13,7 +13,9 @@ use crate::codec::{CodecError, Reader, Writer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
+    /// Of formats 1 and 2.
     Record = 1,
+    /// Of formats 1 and 2.
     Spec = 2,
     Output = 3,
     Notes = 4,
@@ -25,10 +27,12 @@ pub(crate) enum Kind {
     Format = 10,
     /// Not in an envelope of its own; only seeds the checksum of index entries.
     Index = 11,
+    Work = 12,
+    State = 13,
 }
 
 /// The version in which bodies are written. Older ones are read as well.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Kind, version, flags, codec, length.
 const HEADER: usize = 8;
@@ -55,23 +59,26 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Puts a body into its envelope.
+/// Puts a body into its envelope. `row` is written over, so that one buffer serves for many rows.
 ///
 /// # Errors
 /// When the value can't be stored.
 pub(crate) fn seal(
+    row: &mut Vec<u8>,
     kind: Kind,
     key: &[u8],
     codec: u8,
     body: impl FnOnce(&mut Writer) -> Result<(), CodecError>,
-) -> Result<Vec<u8>, CodecError> {
-    let mut writer = Writer::behind(vec![kind as u8, VERSION, 0, codec, 0, 0, 0, 0]);
+) -> Result<(), CodecError> {
+    row.clear();
+    row.extend_from_slice(&[kind as u8, VERSION, 0, codec, 0, 0, 0, 0]);
+    let mut writer = Writer::behind(std::mem::take(row));
     body(&mut writer)?;
-    let mut row = writer.into_bytes();
+    *row = writer.into_bytes();
     let length = u32::try_from(row.len() - HEADER).map_err(|_| CodecError::Range("a row"))?;
     row[4..HEADER].copy_from_slice(&length.to_le_bytes());
-    row.extend_from_slice(&checksum(kind, key, &row).to_le_bytes());
-    Ok(row)
+    row.extend_from_slice(&checksum(kind, key, row).to_le_bytes());
+    Ok(())
 }
 
 /// Takes a body out of its envelope.
@@ -136,11 +143,13 @@ mod tests {
     use super::*;
 
     fn sealed() -> Vec<u8> {
-        seal(Kind::Output, b"key", 7, |to| {
+        let mut row = b"of another row".to_vec();
+        let body = |to: &mut Writer| {
             to.rest(b"body");
             Ok(())
-        })
-        .unwrap()
+        };
+        seal(&mut row, Kind::Output, b"key", 7, body).unwrap();
+        row
     }
 
     #[test]

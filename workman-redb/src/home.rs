@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
+use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError, WriteTransaction};
 use workman_core::id::WorkId;
 use workman_core::record::Meta;
 use workman_core::store::embedded::{Row, RowKey, Rows, RowsMut};
@@ -21,9 +21,10 @@ use crate::error::OpenError;
 use crate::peek::Peek;
 use crate::rows::{FORMAT_KEY, NAMES, TableId};
 use crate::tables::WriteTables;
+use crate::upgrade;
 
 /// The version of the file format that this build writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// The first bytes of every redb file.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -139,19 +140,22 @@ impl Home {
     /// Makes the tables of an empty database, and says what it is.
     fn begin(&self, database: &Database) -> Result<Format, OpenError> {
         let format = Format { version: FORMAT, instance: WorkId::generate() };
-        self.write(database, |tables| tables.put_format(format))?;
+        self.write(database, |_, tables| tables.put_format(format))?;
         Ok(format)
     }
 
-    /// Makes a store of an older format one of today's, in one commit. Rows are read in every version, and become today's when
-    /// they change; what is missing is the count of finished works, which format 1 did not keep.
+    /// Makes a store of an older format one of today's, in one commit. Works move to the tables of today; other rows are read in
+    /// every version, and become today's when they change. Format 1 did not count finished works.
     fn upgrade(&self, database: &Database, format: Format) -> Result<Format, OpenError> {
         if format.version == FORMAT {
             return Ok(format);
         }
         let upgraded = Format { version: FORMAT, ..format };
-        self.write(database, |tables| {
-            if let Some(Row::Meta(meta)) = tables.get(RowKey::Meta)? {
+        self.write(database, |transaction, tables| {
+            upgrade::move_works(&self.path().display().to_string(), transaction, tables)?;
+            if format.version < 2
+                && let Some(Row::Meta(meta)) = tables.get(RowKey::Meta)?
+            {
                 let finished = count_finished(tables)?;
                 tables.put(Row::Meta(Meta { finished, ..meta }))?;
             }
@@ -165,7 +169,7 @@ impl Home {
     fn write(
         &self,
         database: &Database,
-        write: impl FnOnce(&mut WriteTables<'_, '_>) -> Result<(), StoreError>,
+        write: impl FnOnce(&WriteTransaction, &mut WriteTables<'_, '_>) -> Result<(), StoreError>,
     ) -> Result<(), OpenError> {
         let refused = |error: StoreError| {
             let path = self.path().to_owned();
@@ -178,7 +182,7 @@ impl Home {
         transaction.set_quick_repair(true);
         let place = self.path().display().to_string();
         let mut tables = WriteTables::open(&place, &transaction, None).map_err(refused)?;
-        write(&mut tables).map_err(refused)?;
+        write(&transaction, &mut tables).map_err(refused)?;
         drop(tables);
         self.check(transaction.commit())
     }

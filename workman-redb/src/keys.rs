@@ -1,4 +1,4 @@
-//! Index entries as bytes that sort exactly as [`IndexKey`] does, and rows' addresses.
+//! Index entries as bytes that sort as [`IndexKey`] does within their table, and the keys of works' rows.
 //!
 //! Numbers are big-endian; times have their sign bit flipped; a text has each zero byte followed by 255, and ends with two
 //! zero bytes, so that a text sorts before all that it begins.
@@ -10,40 +10,69 @@ use workman_core::record::LaneId;
 use workman_core::store::index::IndexKey;
 use workman_core::time::Timestamp;
 
-/// The bytes of an entry.
-pub(crate) fn encode(key: &IndexKey) -> Vec<u8> {
-    let mut to = Vec::with_capacity(48);
-    match key {
-        IndexKey::Blocked { seq, id } => put(&mut to, 1, &[&seq.to_be_bytes(), &bits(*id)]),
-        IndexKey::Waiting { due, turn, id } => {
-            put(&mut to, 2, &[&time(*due), &turn.to_be_bytes(), &bits(*id)]);
+/// The bytes of every entry that has no text in it: its kind, its fields, and zeros behind the shorter ones.
+pub(crate) const ENTRY: usize = 33;
+
+/// The bytes of an entry, by the table in which it lies: keys of one length are half the work for redb.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// Where a work stands, or an edge.
+    Entry([u8; ENTRY]),
+    /// A name or a tag.
+    Label(Vec<u8>),
+}
+
+impl Key {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Key::Entry(bytes) => bytes,
+            Key::Label(bytes) => bytes,
         }
+    }
+}
+
+/// The bytes of an entry.
+pub(crate) fn encode(key: &IndexKey) -> Key {
+    match key {
+        IndexKey::Blocked { seq, id } => entry(1, &[&seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Waiting { due, turn, id } => entry(2, &[&time(*due), &turn.to_be_bytes(), &bits(*id)]),
         IndexKey::Ready { lane, suspect, rank, turn, id } => {
             let flags = [u8::from(*suspect), *rank];
-            put(&mut to, 3, &[&lane.0.to_be_bytes(), &flags, &turn.to_be_bytes(), &bits(*id)]);
+            entry(3, &[&lane.0.to_be_bytes(), &flags, &turn.to_be_bytes(), &bits(*id)])
         }
-        IndexKey::Parked { lane, seq, id } => {
-            put(&mut to, 4, &[&lane.0.to_be_bytes(), &seq.to_be_bytes(), &bits(*id)]);
-        }
-        IndexKey::Running { epoch, id } => put(&mut to, 5, &[&epoch.to_be_bytes(), &bits(*id)]),
-        IndexKey::Finished { until, seq, id } => {
-            put(&mut to, 6, &[&time(*until), &seq.to_be_bytes(), &bits(*id)]);
-        }
-        IndexKey::Name { name, seq, id } => put(&mut to, 7, &[&text(name), &seq.to_be_bytes(), &bits(*id)]),
-        IndexKey::Tag { tag, seq, id } => put(&mut to, 8, &[&text(tag), &seq.to_be_bytes(), &bits(*id)]),
-        IndexKey::Dependent { of, id } => put(&mut to, 9, &[&bits(*of), &bits(*id)]),
+        IndexKey::Parked { lane, seq, id } => entry(4, &[&lane.0.to_be_bytes(), &seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Running { epoch, id } => entry(5, &[&epoch.to_be_bytes(), &bits(*id)]),
+        IndexKey::Finished { until, seq, id } => entry(6, &[&time(*until), &seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Name { name, seq, id } => label(7, name, *seq, *id),
+        IndexKey::Tag { tag, seq, id } => label(8, tag, *seq, *id),
+        IndexKey::Dependent { of, id } => entry(9, &[&bits(*of), &bits(*id)]),
     }
-    to
 }
 
 /// The entry with these bytes; `None` if there is none.
-pub(crate) fn decode(bytes: &[u8]) -> Option<IndexKey> {
-    let (kind, mut from) = bytes.split_first()?;
-    let from = &mut from;
-    let key = match kind {
-        1 => IndexKey::Blocked { seq: take_u64(from)?, id: take_id(from)? },
-        2 => IndexKey::Waiting { due: take_time(from)?, turn: take_u64(from)?, id: take_id(from)? },
-        3 => IndexKey::Ready {
+pub(crate) fn decode(bytes: &[u8; ENTRY]) -> Option<IndexKey> {
+    let mut from = &bytes[..];
+    let key = take_key(&mut from)?;
+    let is_label = matches!(key, IndexKey::Name { .. } | IndexKey::Tag { .. });
+    (!is_label && from.iter().all(|byte| *byte == 0)).then_some(key)
+}
+
+/// The name or the tag with these bytes; `None` if there is none.
+pub(crate) fn decode_label(bytes: &[u8]) -> Option<IndexKey> {
+    decode_of_format_2(bytes).filter(|key| matches!(key, IndexKey::Name { .. } | IndexKey::Tag { .. }))
+}
+
+/// The entry with these bytes in a file of format 2 or 1, where all of them lay in one table without zeros behind them.
+pub(crate) fn decode_of_format_2(mut bytes: &[u8]) -> Option<IndexKey> {
+    let key = take_key(&mut bytes)?;
+    bytes.is_empty().then_some(key)
+}
+
+fn take_key(from: &mut &[u8]) -> Option<IndexKey> {
+    Some(match take::<1>(from)? {
+        [1] => IndexKey::Blocked { seq: take_u64(from)?, id: take_id(from)? },
+        [2] => IndexKey::Waiting { due: take_time(from)?, turn: take_u64(from)?, id: take_id(from)? },
+        [3] => IndexKey::Ready {
             lane: take_lane(from)?,
             suspect: match take::<1>(from)? {
                 [0] => false,
@@ -54,15 +83,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<IndexKey> {
             turn: take_u64(from)?,
             id: take_id(from)?,
         },
-        4 => IndexKey::Parked { lane: take_lane(from)?, seq: take_u64(from)?, id: take_id(from)? },
-        5 => IndexKey::Running { epoch: take_u64(from)?, id: take_id(from)? },
-        6 => IndexKey::Finished { until: take_time(from)?, seq: take_u64(from)?, id: take_id(from)? },
-        7 => IndexKey::Name { name: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
-        8 => IndexKey::Tag { tag: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
-        9 => IndexKey::Dependent { of: take_id(from)?, id: take_id(from)? },
+        [4] => IndexKey::Parked { lane: take_lane(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [5] => IndexKey::Running { epoch: take_u64(from)?, id: take_id(from)? },
+        [6] => IndexKey::Finished { until: take_time(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [7] => IndexKey::Name { name: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [8] => IndexKey::Tag { tag: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [9] => IndexKey::Dependent { of: take_id(from)?, id: take_id(from)? },
         _ => return None,
-    };
-    from.is_empty().then_some(key)
+    })
 }
 
 /// The key of a work's rows.
@@ -70,9 +98,25 @@ pub(crate) fn bits(id: WorkId) -> [u8; 16] {
     id.as_u128().to_be_bytes()
 }
 
-fn put(to: &mut Vec<u8>, kind: u8, fields: &[&[u8]]) {
-    to.push(kind);
-    fields.iter().for_each(|field| to.extend_from_slice(field));
+fn entry(kind: u8, fields: &[&[u8]]) -> Key {
+    let mut bytes = [0; ENTRY];
+    bytes[0] = kind;
+    let mut end = 1;
+    for field in fields {
+        bytes[end..end + field.len()].copy_from_slice(field);
+        end += field.len();
+    }
+    Key::Entry(bytes)
+}
+
+fn label(kind: u8, text: &str, seq: u64, id: WorkId) -> Key {
+    // One more for a zero byte in the text costs no more than growing.
+    let mut bytes = Vec::with_capacity(text.len() + 28);
+    bytes.push(kind);
+    put_text(&mut bytes, text);
+    bytes.extend_from_slice(&seq.to_be_bytes());
+    bytes.extend_from_slice(&bits(id));
+    Key::Label(bytes)
 }
 
 const SIGN: u64 = 1 << 63;
@@ -81,16 +125,14 @@ fn time(at: Timestamp) -> [u8; 8] {
     (at.as_millis().cast_unsigned() ^ SIGN).to_be_bytes()
 }
 
-fn text(text: &str) -> Vec<u8> {
-    let mut escaped = Vec::with_capacity(text.len() + 2);
-    for byte in text.bytes() {
-        escaped.push(byte);
-        if byte == 0 {
-            escaped.push(0xff);
+fn put_text(to: &mut Vec<u8>, text: &str) {
+    for part in text.split_inclusive('\0') {
+        to.extend_from_slice(part.as_bytes());
+        if part.ends_with('\0') {
+            to.push(0xff);
         }
     }
-    escaped.extend_from_slice(&[0, 0]);
-    escaped
+    to.extend_from_slice(&[0, 0]);
 }
 
 fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
@@ -134,15 +176,25 @@ mod tests {
     use super::*;
     use crate::sample::Random;
 
+    fn decoded(key: &Key) -> Option<IndexKey> {
+        match key {
+            Key::Entry(bytes) => decode(bytes),
+            Key::Label(bytes) => decode_label(bytes),
+        }
+    }
+
     #[test]
-    fn bytes_sort_as_the_keys_do_and_come_back() {
+    fn bytes_sort_as_the_keys_of_their_table_do_and_come_back() {
         let mut random = Random::new(0x1dec_5eed);
         let keys: Vec<IndexKey> = (0..400).map(|_| random.index_key()).collect();
-        let encoded: Vec<Vec<u8>> = keys.iter().map(encode).collect();
-        for (a, a_bytes) in keys.iter().zip(&encoded) {
-            assert_eq!(decode(a_bytes).as_ref(), Some(a));
-            for (b, b_bytes) in keys.iter().zip(&encoded) {
-                assert_eq!(a.cmp(b), a_bytes.cmp(b_bytes), "{a:?} and {b:?} ({})", random.seed());
+        let encoded: Vec<Key> = keys.iter().map(encode).collect();
+        for (a, a_key) in keys.iter().zip(&encoded) {
+            assert_eq!(decoded(a_key).as_ref(), Some(a));
+            for (b, b_key) in keys.iter().zip(&encoded) {
+                let same_table = matches!(a_key, Key::Entry(_)) == matches!(b_key, Key::Entry(_));
+                if same_table {
+                    assert_eq!(a.cmp(b), a_key.bytes().cmp(b_key.bytes()), "{a:?} and {b:?} ({})", random.seed());
+                }
             }
         }
     }
@@ -151,11 +203,27 @@ mod tests {
     fn bytes_that_are_no_entry_are_refused() {
         let mut random = Random::new(0xbad);
         for _ in 0..200 {
-            let bytes = encode(&random.index_key());
-            for length in 0..bytes.len() {
-                assert_eq!(decode(&bytes[..length]), None, "{}", random.seed());
+            match encode(&random.index_key()) {
+                Key::Label(bytes) => {
+                    for length in 0..bytes.len() {
+                        assert_eq!(decode_label(&bytes[..length]), None, "{}", random.seed());
+                    }
+                    assert_eq!(decode_label(&[&bytes[..], &[0]].concat()), None, "{}", random.seed());
+                }
+                Key::Entry(mut bytes) => {
+                    assert_eq!(decode_label(&bytes), None, "{}", random.seed());
+                    let kind = bytes[0];
+                    for other in [0, 7, 8, 10, 255] {
+                        bytes[0] = other;
+                        assert_eq!(decode(&bytes), None, "{}", random.seed());
+                    }
+                    bytes[0] = kind;
+                    if !matches!(kind, 9 | 2 | 6) {
+                        bytes[ENTRY - 1] = 1;
+                        assert_eq!(decode(&bytes), None, "{}", random.seed());
+                    }
+                }
             }
-            assert_eq!(decode(&[&bytes[..], &[0]].concat()), None, "{}", random.seed());
         }
     }
 }

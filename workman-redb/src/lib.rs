@@ -42,6 +42,7 @@
 //! can a system that, after a sync that failed, goes on to show pages that never reached the disk.
 //!
 #![doc = include_str!("../docs/format.md")]
+#![forbid(unsafe_code)]
 
 mod ballast;
 mod codec;
@@ -58,6 +59,7 @@ mod sample;
 mod store;
 mod tables;
 mod threads;
+mod upgrade;
 mod wait;
 mod writer;
 

@@ -1,32 +1,42 @@
-//! Where each row lies and what its bytes are: [`Row`] and [`RowKey`] on one side, tables, keys and envelopes on the other.
+//! Where each row lies and what its bytes are: tables, keys and envelopes.
 
 use std::sync::Arc;
 
 use workman_core::data::{Codec, Payload};
-use workman_core::record::{Meta, Notes};
-use workman_core::store::embedded::{Row, RowKey};
+use workman_core::id::WorkId;
+use workman_core::record::{LaneId, WorkRecord, WorkSpec};
 
-use crate::codec::{self, Body, CodecError};
+use crate::codec::{self, CodecError, Reader};
 use crate::envelope::{self, Damage, Kind};
 use crate::keys;
 
-/// The tables of a file, in the order in which [`NAMES`] names them.
+/// The tables whose keys have many lengths or few rows, in the order in which [`NAMES`] names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableId {
     Meta,
-    Record,
-    Spec,
-    Output,
     Notes,
     History,
     Lane,
     Cascade,
-    Index,
+    Label,
 }
 
-/// What the tables are called in the file.
-pub(crate) const NAMES: [&str; 9] =
-    ["meta", "record", "spec", "output", "notes", "history", "lane", "cascade", "index"];
+/// What these tables are called in the file.
+pub(crate) const NAMES: [&str; 6] = ["meta", "notes", "history", "lane", "cascade", "label"];
+
+/// The tables that have a row for nearly every work under its id, in the order in which [`WORK_NAMES`] names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WorkTableId {
+    Work,
+    State,
+    Output,
+}
+
+/// What these tables are called in the file.
+pub(crate) const WORK_NAMES: [&str; 3] = ["work", "state", "result"];
+
+/// What the table of entries is called in the file.
+pub(crate) const ENTRY_NAME: &str = "entry";
 
 /// Of the table `meta`: what the file is.
 pub(crate) const FORMAT_KEY: &[u8] = b"format";
@@ -35,7 +45,7 @@ pub(crate) const STORE_KEY: &[u8] = b"store";
 /// Of the table `meta`: the number of the commit that wrote it.
 pub(crate) const COMMIT_KEY: &[u8] = b"commit";
 
-/// Where a row lies.
+/// Where a row lies that is neither a work nor an output.
 pub(crate) struct Address {
     pub(crate) table: TableId,
     pub(crate) kind: Kind,
@@ -44,23 +54,30 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    pub(crate) fn of(key: RowKey) -> Self {
-        match key {
-            RowKey::Record(id) => Self::new(TableId::Record, Kind::Record, &keys::bits(id)),
-            RowKey::Spec(id) => Self::new(TableId::Spec, Kind::Spec, &keys::bits(id)),
-            RowKey::Output(id) => Self::new(TableId::Output, Kind::Output, &keys::bits(id)),
-            RowKey::Notes(id) => Self::new(TableId::Notes, Kind::Notes, &keys::bits(id)),
-            RowKey::History(id) => Self::new(TableId::History, Kind::History, &keys::bits(id)),
-            RowKey::Lane(id) => Self::new(TableId::Lane, Kind::Lane, &id.0.to_be_bytes()),
-            RowKey::Cascade(number) => Self::new(TableId::Cascade, Kind::Cascade, &number.to_be_bytes()),
-            RowKey::Meta => Self::new(TableId::Meta, Kind::Meta, STORE_KEY),
-        }
-    }
-
     fn new(table: TableId, kind: Kind, key: &[u8]) -> Self {
         let mut bytes = [0; 16];
         bytes[..key.len()].copy_from_slice(key);
         Address { table, kind, bytes, length: key.len() }
+    }
+
+    pub(crate) fn notes(id: WorkId) -> Self {
+        Self::new(TableId::Notes, Kind::Notes, &keys::bits(id))
+    }
+
+    pub(crate) fn history(id: WorkId) -> Self {
+        Self::new(TableId::History, Kind::History, &keys::bits(id))
+    }
+
+    pub(crate) fn lane(id: LaneId) -> Self {
+        Self::new(TableId::Lane, Kind::Lane, &id.0.to_be_bytes())
+    }
+
+    pub(crate) fn cascade(number: u64) -> Self {
+        Self::new(TableId::Cascade, Kind::Cascade, &number.to_be_bytes())
+    }
+
+    pub(crate) fn meta() -> Self {
+        Self::new(TableId::Meta, Kind::Meta, STORE_KEY)
     }
 
     /// The key in the table.
@@ -69,77 +86,184 @@ impl Address {
     }
 }
 
-/// A row in its envelope.
+/// A work in its envelope: all of its record, and what its request said.
 ///
 /// # Errors
-/// When it is of a kind that this build can't store.
-pub(crate) fn encode(row: &Row, at: &Address) -> Result<Vec<u8>, CodecError> {
-    let codec = match row {
-        Row::Spec(_, spec) => spec.input.codec().code(),
-        Row::Output(_, output) => output.codec().code(),
-        _ => 0,
-    };
-    envelope::seal(at.kind, at.key(), codec, |to| match row {
-        Row::Record(record) => codec::write_record(record, to),
-        Row::Spec(_, spec) => codec::write_spec(spec, to),
-        Row::Output(_, output) => {
-            to.rest(output.bytes());
-            Ok(())
-        }
-        Row::Notes(_, notes) => notes.write(to),
-        Row::History(_, history) => history.write(to),
-        Row::Lane(lane) => codec::write_lane(lane, to),
-        Row::Cascade(cascade) => codec::write_cascade(cascade, to),
-        Row::Meta(meta) => meta.write(to),
+/// When it holds what this build can't store.
+pub(crate) fn seal_work(row: &mut Vec<u8>, record: &WorkRecord, spec: &WorkSpec) -> Result<(), CodecError> {
+    envelope::seal(row, Kind::Work, &keys::bits(record.id), spec.input.codec().code(), |to| {
+        codec::write_birth(record, to)?;
+        codec::write_state(record, to)?;
+        codec::write_spec(spec, to)
     })
 }
 
-/// The row that lies there.
+/// What has changed of a record since its work was written.
+///
+/// # Errors
+/// When it holds what this build can't store.
+pub(crate) fn seal_state(row: &mut Vec<u8>, record: &WorkRecord) -> Result<(), CodecError> {
+    envelope::seal(row, Kind::State, &keys::bits(record.id), 0, |to| codec::write_state(record, to))
+}
+
+/// An output in its envelope.
+///
+/// # Errors
+/// When it is too long.
+pub(crate) fn seal_output(row: &mut Vec<u8>, id: WorkId, output: &Payload) -> Result<(), CodecError> {
+    envelope::seal(row, Kind::Output, &keys::bits(id), output.codec().code(), |to| {
+        to.rest(output.bytes());
+        Ok(())
+    })
+}
+
+/// An output out of its envelope.
 ///
 /// # Errors
 /// When it is not what was written there.
-pub(crate) fn decode(key: RowKey, at: &Address, bytes: &[u8]) -> Result<Row, Damage> {
-    envelope::open(at.kind, at.key(), bytes, |codec, from| {
-        Ok(match key {
-            RowKey::Record(id) => Row::Record(codec::read_record(id, from)?),
-            RowKey::Spec(id) => Row::Spec(id, Arc::new(codec::read_spec(codec, from)?)),
-            RowKey::Output(id) => Row::Output(id, Payload::new(Codec::from_code(codec), from.rest())),
-            RowKey::Notes(id) => Row::Notes(id, Notes::read(from)?),
-            RowKey::History(id) => Row::History(id, Vec::read(from)?),
-            RowKey::Lane(id) => Row::Lane(codec::read_lane(id, from)?),
-            RowKey::Cascade(number) => Row::Cascade(codec::read_cascade(number, from)?),
-            RowKey::Meta => Row::Meta(Meta::read(from)?),
-        })
+pub(crate) fn open_output(id: WorkId, row: &[u8]) -> Result<Payload, Damage> {
+    envelope::open(Kind::Output, &keys::bits(id), row, |codec, from| {
+        Ok(Payload::new(Codec::from_code(codec), from.rest()))
     })
+}
+
+/// A work's two rows as they lie in the file: that of its birth, and what has changed since, if anything has.
+#[derive(Clone, Copy)]
+pub(crate) struct WorkRows<'a> {
+    pub(crate) id: WorkId,
+    pub(crate) work: &'a [u8],
+    pub(crate) state: Option<&'a [u8]>,
+}
+
+impl WorkRows<'_> {
+    /// The record.
+    ///
+    /// # Errors
+    /// Which of the rows is not what was written there, and why.
+    pub(crate) fn record(self) -> Result<WorkRecord, (WorkTableId, Damage)> {
+        let (of_work, of_state) = (|damage| (WorkTableId::Work, damage), |damage| (WorkTableId::State, damage));
+        let key = keys::bits(self.id);
+        let unsealed = envelope::unseal(Kind::Work, &key, self.work).map_err(of_work)?;
+        let mut from = Reader::new(unsealed.version, unsealed.body);
+        let birth = codec::read_birth(self.id, &mut from).map_err(Damage::Body).map_err(of_work)?;
+        match self.state {
+            None => codec::read_state(birth, &mut from).map_err(Damage::Body).map_err(of_work),
+            Some(state) => {
+                envelope::open(Kind::State, &key, state, |_, from| codec::read_state(birth, from)).map_err(of_state)
+            }
+        }
+    }
+
+    /// The record, and what the request said. `worker_of` gives the name of a lane's worker, if it is known.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub(crate) fn work<'l>(
+        self,
+        worker_of: impl FnOnce(LaneId) -> Option<&'l Arc<str>>,
+    ) -> Result<(WorkRecord, WorkSpec), (WorkTableId, Damage)> {
+        let born = envelope::open(Kind::Work, &keys::bits(self.id), self.work, |codec, from| {
+            let record = codec::read_state(codec::read_birth(self.id, from)?, from)?;
+            let spec = codec::read_spec(codec, worker_of(record.lane), from)?;
+            Ok((record, spec))
+        });
+        let (record, spec) = born.map_err(|damage| (WorkTableId::Work, damage))?;
+        Ok((if self.state.is_some() { self.record()? } else { record }, spec))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use workman_core::record::{Meta, Notes};
+
     use super::*;
+    use crate::codec::{Body, Writer, read_cascade, read_lane, write_cascade, write_lane};
     use crate::sample::Random;
 
-    fn rows(random: &mut Random) -> [Row; 8] {
-        let id = random.id();
-        [
-            Row::Record(random.record()),
-            Row::Spec(id, Arc::new(random.spec())),
-            Row::Output(id, random.payload()),
-            Row::Notes(id, random.notes()),
-            Row::History(id, random.history()),
-            Row::Lane(random.lane()),
-            Row::Cascade(random.cascade()),
-            Row::Meta(random.meta()),
+    /// Reads a body and answers whether it is what was written.
+    type Check = Box<dyn Fn(&mut Reader<'_>) -> Result<bool, CodecError>>;
+
+    fn bodies(random: &mut Random) -> Vec<(Kind, Vec<u8>, Check)> {
+        fn written(write: impl FnOnce(&mut Writer) -> Result<(), CodecError>) -> Vec<u8> {
+            let mut to = Writer::default();
+            write(&mut to).unwrap();
+            to.into_bytes()
+        }
+        let (notes, history, meta) = (random.notes(), random.history(), random.meta());
+        let (lane, cascade) = (random.lane(), random.cascade());
+        vec![
+            (Kind::Notes, written(|to| notes.write(to)), Box::new(move |from| Ok(Notes::read(from)? == notes))),
+            (Kind::History, written(|to| history.write(to)), Box::new(move |from| Ok(Vec::read(from)? == history))),
+            (Kind::Meta, written(|to| meta.write(to)), Box::new(move |from| Ok(Meta::read(from)? == meta))),
+            (
+                Kind::Lane,
+                written(|to| write_lane(&lane, to)),
+                Box::new(move |from| Ok(read_lane(lane.id, from)? == lane)),
+            ),
+            (
+                Kind::Cascade,
+                written(|to| write_cascade(&cascade, to)),
+                Box::new(move |from| Ok(read_cascade(cascade.number, from)? == cascade)),
+            ),
         ]
     }
 
+    fn sealed_work(record: &WorkRecord, spec: &WorkSpec) -> Vec<u8> {
+        let mut row = Vec::new();
+        seal_work(&mut row, record, spec).unwrap();
+        row
+    }
+
+    fn sealed_state(record: &WorkRecord) -> Vec<u8> {
+        let mut row = Vec::new();
+        seal_state(&mut row, record).unwrap();
+        row
+    }
+
     #[test]
-    fn every_row_comes_back_as_it_was() {
+    fn a_work_comes_back_as_it_was() {
         let mut random = Random::new(0x000c_0dec);
         for _ in 0..500 {
-            for row in rows(&mut random) {
-                let at = Address::of(row.key());
-                let bytes = encode(&row, &at).unwrap();
-                assert_eq!(decode(row.key(), &at, &bytes), Ok(row), "{}", random.seed());
+            let (record, spec, output) = (random.record(), random.spec(), random.payload());
+            let (id, work) = (record.id, sealed_work(&record, &spec));
+            let rows = WorkRows { id, work: &work, state: None };
+            assert_eq!(rows.record(), Ok(record.clone()), "{}", random.seed());
+            let worker = Arc::clone(&spec.worker);
+            assert_eq!(rows.work(|_| Some(&worker)), Ok((record.clone(), spec.clone())), "{}", random.seed());
+            let other = Arc::from("another");
+            assert_eq!(rows.work(|_| Some(&other)), Ok((record, spec)), "{}", random.seed());
+            let mut row = Vec::new();
+            seal_output(&mut row, id, &output).unwrap();
+            assert_eq!(open_output(id, &row), Ok(output), "{}", random.seed());
+        }
+    }
+
+    #[test]
+    fn what_has_changed_since_its_birth_hides_how_a_work_was_born() {
+        let mut random = Random::new(0x57a7e);
+        for _ in 0..500 {
+            let (born, spec, changed) = (random.record(), random.spec(), random.record());
+            let WorkRecord { id, seq, created, generation, terms, .. } = born.clone();
+            let now = WorkRecord { id, seq, created, generation, terms, ..changed };
+            let (work, state) = (sealed_work(&born, &spec), sealed_state(&now));
+            let rows = WorkRows { id, work: &work, state: Some(&state) };
+            assert_eq!(rows.record(), Ok(now.clone()), "{}", random.seed());
+            assert_eq!(rows.work(|_| None), Ok((now, spec)), "{}", random.seed());
+        }
+    }
+
+    #[test]
+    fn every_other_row_comes_back_as_it_was() {
+        let mut random = Random::new(0x00b0_d1e6);
+        for _ in 0..300 {
+            for (kind, body, read) in bodies(&mut random) {
+                let mut row = Vec::new();
+                let copy = |to: &mut Writer| {
+                    to.rest(&body);
+                    Ok(())
+                };
+                envelope::seal(&mut row, kind, b"key", 0, copy).unwrap();
+                assert_eq!(envelope::open(kind, b"key", &row, |_, from| read(from)), Ok(true), "{}", random.seed());
             }
         }
     }
@@ -148,40 +272,51 @@ mod tests {
     #[test]
     fn bodies_that_mean_nothing_are_refused_without_a_panic() {
         let mut random = Random::new(0x00b0_d1e5);
+        let alter = |random: &mut Random, body: &mut Vec<u8>| {
+            let place = random.below(body.len().max(1) as u64) as usize;
+            match body.get_mut(place) {
+                Some(byte) if random.flip() => *byte = random.next() as u8,
+                _ => body.truncate(place),
+            }
+        };
         for _ in 0..300 {
-            for row in rows(&mut random) {
-                let at = Address::of(row.key());
-                let bytes = encode(&row, &at).unwrap();
-                let envelope::Unsealed { codec, body, .. } = envelope::unseal(at.kind, at.key(), &bytes).unwrap();
-                let mut body = body.to_vec();
-                if !body.is_empty() {
-                    let place = random.below(body.len() as u64) as usize;
-                    if random.flip() {
-                        body.truncate(place);
-                    } else {
-                        body[place] = random.next() as u8;
-                    }
-                }
-                let sealed = envelope::seal(at.kind, at.key(), codec, |to| {
+            for (kind, mut body, read) in bodies(&mut random) {
+                alter(&mut random, &mut body);
+                let mut row = Vec::new();
+                let copy = |to: &mut Writer| {
                     to.rest(&body);
                     Ok(())
-                });
-                if let Err(damage) = decode(row.key(), &at, &sealed.unwrap()) {
+                };
+                envelope::seal(&mut row, kind, b"key", 0, copy).unwrap();
+                if let Err(damage) = envelope::open(kind, b"key", &row, |_, from| read(from)) {
                     assert!(matches!(damage, Damage::Body(_)), "{damage} ({})", random.seed());
                 }
+            }
+            let (record, spec) = (random.record(), random.spec());
+            let id = record.id;
+            let sealed = sealed_work(&record, &spec);
+            let mut body = envelope::unseal(Kind::Work, &keys::bits(id), &sealed).unwrap().body.to_vec();
+            alter(&mut random, &mut body);
+            let mut row = Vec::new();
+            let copy = |to: &mut Writer| {
+                to.rest(&body);
+                Ok(())
+            };
+            envelope::seal(&mut row, Kind::Work, &keys::bits(id), 1, copy).unwrap();
+            let rows = WorkRows { id, work: &row, state: None };
+            for refused in [rows.record().err(), rows.work(|_| None).err()].into_iter().flatten() {
+                assert!(matches!(refused, (WorkTableId::Work, Damage::Body(_))), "{refused:?} ({})", random.seed());
             }
         }
     }
 
     #[test]
-    fn a_plain_record_is_lean() {
+    fn a_plain_state_is_lean() {
         let mut random = Random::new(1);
         let mut record = random.record();
-        record.terms.backoff = Default::default();
-        (record.seq, record.turn, record.fence) = (100_000, 100_000, 3);
-        (record.failures, record.interruptions, record.deaths, record.open, record.generation) = (0, 0, 0, 0, 0);
-        let row = Row::Record(record);
-        let length = encode(&row, &Address::of(row.key())).unwrap().len();
-        assert!(length < 160, "{length} bytes");
+        (record.turn, record.fence, record.period, record.stop) = (100_000, 3, None, None);
+        (record.failures, record.interruptions, record.deaths, record.open) = (0, 0, 0, 0);
+        let length = sealed_state(&record).len();
+        assert!(length < 64, "{length} bytes");
     }
 }

@@ -19,7 +19,7 @@ use crate::durability::Durability;
 use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked};
 use crate::handle::Handle;
 use crate::home::Home;
-use crate::tables::{Lanes, WriteTables};
+use crate::tables::{Kept, WriteTables};
 
 /// What one call of `transact` brings, and what it is answered.
 pub(crate) type Units = Vec<Unit>;
@@ -39,7 +39,7 @@ pub(crate) struct Writer {
     incarnation: u64,
     /// The number of the newest commit that was announced.
     commit: u64,
-    lanes: Option<Lanes>,
+    kept: Option<Kept>,
     /// What a commit would have announced of which nobody knows yet whether it happened.
     doubt: Option<(u64, Change)>,
     /// Since when there are commits that are not synced.
@@ -90,7 +90,7 @@ impl Writer {
             ballast,
             incarnation,
             commit,
-            lanes: None,
+            kept: None,
             doubt: None,
             unsynced_since: None,
             down: None,
@@ -212,7 +212,7 @@ impl Writer {
         phase: &Cell<Phase>,
     ) -> Result<Vec<Vec<UnitResult>>, StoreError> {
         let transaction = begin(place, database, synced)?;
-        let mut tables = WriteTables::open(place, &transaction, self.lanes.take())?;
+        let mut tables = WriteTables::open(place, &transaction, self.kept.take())?;
         let mut gathered = Transaction::begin(&tables, self.incarnation)?;
         let mut results = Vec::with_capacity(calls.len());
         for call in calls {
@@ -221,16 +221,16 @@ impl Writer {
         }
         let number = self.commit + 1;
         let Some(change) = gathered.finish(&mut tables, number)? else {
-            self.lanes = tables.into_lanes();
+            self.kept = tables.into_kept();
             transaction.abort().map_err(|error| failed(place, error))?;
             return Ok(results);
         };
         tables.put_commit(number)?;
-        let lanes = tables.into_lanes();
+        let kept = tables.into_kept();
         self.doubt = Some((number, change));
         phase.set(Phase::Committing);
         transaction.commit().map_err(|error| in_doubt(place, error))?;
-        self.lanes = lanes;
+        self.kept = kept;
         Ok(results)
     }
 
@@ -255,7 +255,7 @@ impl Writer {
 
     /// What an error asks for: room, a new handle, or nothing.
     fn after(&mut self, error: &StoreError) {
-        self.lanes = None;
+        self.kept = None;
         if !kills_the_handle(error) {
             return;
         }
@@ -269,7 +269,7 @@ impl Writer {
     }
 
     fn give_up(&mut self) {
-        self.lanes = None;
+        self.kept = None;
         self.down = None;
         self.handle.take_down();
     }

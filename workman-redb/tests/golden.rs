@@ -53,9 +53,9 @@ fn summary(store: &RedbStore) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Makes a file that has everything that format 2 brought.
+/// Makes a file of today's format that has everything that a store can hold.
 fn write_golden() {
-    let file = golden("format-2.store");
+    let file = golden("format-3.store");
     for seed in 0x901d.. {
         let _ = fs::remove_file(&file);
         let store = RedbStore::open(&file).unwrap();
@@ -65,11 +65,11 @@ fn write_golden() {
             workload.learn(&block_on(store.transact(units)).unwrap());
         }
         if what_is_new_in_2(&dump(&store)).iter().all(|(_, is_there)| *is_there) {
-            fs::write(golden("format-2.txt"), summary(&store)).unwrap();
+            fs::write(golden("format-3.txt"), summary(&store)).unwrap();
             break;
         }
     }
-    fs::remove_file(golden("format-2.store.ballast")).unwrap();
+    fs::remove_file(golden("format-3.store.ballast")).unwrap();
 }
 
 /// What format 1 could not hold, and whether it is there.
@@ -107,7 +107,7 @@ fn reads_as_it_did(format: &str) -> Dump {
     run(&store, Command::Rescue, 1_800_000_000_000).unwrap().unwrap();
     dump(&store);
     drop(store);
-    assert_eq!(stored_format(&folder.store()), 2, "it has the format of today");
+    assert_eq!(stored_format(&folder.store()), 3, "it has the format of today");
     let again = RedbStore::open(folder.store()).unwrap();
     let ids = opened.records.keys().copied().collect::<Vec<WorkId>>();
     assert_eq!(dump(&again).records.keys().copied().collect::<Vec<WorkId>>(), ids, "also when it is opened once more");
@@ -133,10 +133,7 @@ fn e1_a_file_of_format_1_is_upgraded_when_it_is_opened_and_reads_as_it_did() {
 }
 
 #[test]
-fn e1_a_file_of_format_2_reads_as_it_did_and_can_be_written() {
-    if std::env::var("WORKMAN_GOLDEN").is_ok_and(|wish| wish == "write") {
-        write_golden();
-    }
+fn e1_a_file_of_format_2_is_upgraded_when_it_is_opened_and_reads_as_it_did() {
     assert_eq!(stored_format_of_copy("format-2"), 2);
     let opened = reads_as_it_did("format-2");
     for (what, is_there) in what_is_new_in_2(&opened) {
@@ -145,9 +142,27 @@ fn e1_a_file_of_format_2_reads_as_it_did_and_can_be_written() {
 }
 
 #[test]
+fn e1_a_file_of_format_3_reads_as_it_did_and_can_be_written() {
+    if std::env::var("WORKMAN_GOLDEN").is_ok_and(|wish| wish == "write") {
+        write_golden();
+    }
+    assert_eq!(stored_format_of_copy("format-3"), 3);
+    let opened = reads_as_it_did("format-3");
+    for (what, is_there) in what_is_new_in_2(&opened) {
+        assert!(is_there, "{what}");
+    }
+}
+
+#[test]
 fn s4_a_power_cut_during_the_upgrade_leaves_a_store_that_opens_and_lost_nothing() {
-    let old = fs::read(golden("format-1.store")).unwrap();
-    let expected = fs::read_to_string(golden("format-1.txt")).unwrap();
+    for format in ["format-1", "format-2"] {
+        cut_the_power_during_its_upgrade(format);
+    }
+}
+
+fn cut_the_power_during_its_upgrade(format: &str) {
+    let old = fs::read(golden(&format!("{format}.store"))).unwrap();
+    let expected = fs::read_to_string(golden(&format!("{format}.txt"))).unwrap();
     let mut random = Random::new(0x0_1dd1);
     let open = |disk: &Disk| {
         let disk = disk.clone();

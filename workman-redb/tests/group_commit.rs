@@ -107,15 +107,15 @@ fn c16_a_query_sees_every_commit_that_was_acknowledged_before_it() {
 
 /// Spoils the record of this work, from outside.
 fn spoil(folder: &Folder, id: WorkId) {
-    let table: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("record");
+    let table: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("work");
     let database = Database::open(folder.store()).unwrap();
     let transaction = database.begin_write().unwrap();
     let key = id.as_u128().to_be_bytes();
-    let mut records = transaction.open_table(table).unwrap();
-    let mut row = records.get(&key[..]).unwrap().unwrap().value().to_vec();
+    let mut works = transaction.open_table(table).unwrap();
+    let mut row = works.get(&key).unwrap().unwrap().value().to_vec();
     row[12] ^= 0x10;
-    records.insert(&key[..], &row[..]).unwrap();
-    drop(records);
+    works.insert(&key, &row[..]).unwrap();
+    drop(works);
     transaction.commit().unwrap();
 }
 
@@ -140,7 +140,7 @@ fn a_damaged_row_harms_only_the_calls_that_need_it() {
     let error = bad_answer.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupted);
     let message = error.to_string();
-    for part in ["record", &bad.to_string(), &folder.store().display().to_string(), "checksum"] {
+    for part in ["`work`", &bad.to_string(), &folder.store().display().to_string(), "checksum"] {
         assert!(message.contains(part), "{part:?} is not in {message:?}");
     }
     assert!(good_answer.unwrap()[0].is_ok());

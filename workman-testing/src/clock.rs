@@ -36,13 +36,24 @@ pub struct VirtualClock {
 
 struct Hands {
     wall_ns: i128,
+    /// The same in whole milliseconds, for those who ask.
+    wall: Timestamp,
     monotonic: Duration,
     sleepers: BTreeMap<SleeperKey, Waker>,
+    /// Those among them who want to look at the wall clock again once the hands have moved apart.
+    dozers: BTreeMap<u64, Dozer>,
     next_number: u64,
 }
 
 /// By deadline; the number keeps equal deadlines apart.
 type SleeperKey = (Duration, u64);
+
+/// Somebody who would look at the wall clock every `longest` if the clock did not know better.
+struct Dozer {
+    begin: Duration,
+    longest: Duration,
+    deadline: Duration,
+}
 
 impl VirtualClock {
     /// Where every virtual clock starts: 2024-01-01, midnight UTC, a Monday.
@@ -52,9 +63,11 @@ impl VirtualClock {
     #[must_use]
     pub fn new() -> Self {
         let hands = Hands {
-            wall_ns: i128::from(Self::START.as_millis()) * NANOS_A_MILLI,
+            wall_ns: in_nanos(Self::START),
+            wall: Self::START,
             monotonic: Duration::ZERO,
             sleepers: BTreeMap::new(),
+            dozers: BTreeMap::new(),
             next_number: 0,
         };
         VirtualClock { hands: Arc::new(Mutex::new(hands)) }
@@ -70,12 +83,16 @@ impl VirtualClock {
 
     /// Sets the wall clock, as a user or a time server would. Nobody is woken by that.
     pub fn set_wall(&self, wall: Timestamp) {
-        self.lock().wall_ns = i128::from(wall.as_millis()) * NANOS_A_MILLI;
+        let mut hands = self.lock();
+        hands.set_wall(in_nanos(wall));
+        hands.have_moved_apart();
     }
 
     /// Suspends the machine: the wall clock goes on, the monotonic one stands still, and nobody is woken.
     pub fn suspend(&self, length: Duration) {
-        self.lock().pass_on_the_wall(length);
+        let mut hands = self.lock();
+        hands.pass_on_the_wall(length);
+        hands.have_moved_apart();
     }
 
     /// Moves to the next deadline, if it is not after `end`, and wakes who sleeps until then; otherwise to `end`. Says whether
@@ -87,11 +104,13 @@ impl VirtualClock {
         let passed = now - hands.monotonic;
         hands.pass_on_the_wall(passed);
         hands.monotonic = now;
-        let later = hands.sleepers.split_off(&(now, u64::MAX));
-        let due = std::mem::replace(&mut hands.sleepers, later);
+        let mut due = Vec::new();
+        while let Some(sleeper) = hands.sleepers.first_entry().filter(|sleeper| sleeper.key().0 <= now) {
+            due.push(sleeper.remove());
+        }
         drop(hands);
         let woken = !due.is_empty();
-        due.into_values().for_each(Waker::wake);
+        due.into_iter().for_each(Waker::wake);
         woken
     }
 
@@ -108,8 +127,53 @@ impl VirtualClock {
 
 impl Hands {
     fn pass_on_the_wall(&mut self, length: Duration) {
-        self.wall_ns = self.wall_ns.saturating_add(i128::try_from(length.as_nanos()).unwrap_or(i128::MAX));
+        self.set_wall(self.wall_ns.saturating_add(i128::try_from(length.as_nanos()).unwrap_or(i128::MAX)));
     }
+
+    fn set_wall(&mut self, wall_ns: i128) {
+        self.wall_ns = wall_ns;
+        let ms = wall_ns.div_euclid(NANOS_A_MILLI);
+        self.wall = Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    }
+
+    /// Whoever dozes looks at the wall clock when it would have done so next.
+    fn have_moved_apart(&mut self) {
+        for (number, dozer) in &mut self.dozers {
+            let look = dozer.next_look(self.monotonic);
+            if look < dozer.deadline {
+                if let Some(waker) = self.sleepers.remove(&(dozer.deadline, *number)) {
+                    self.sleepers.insert((look, *number), waker);
+                }
+                dozer.deadline = look;
+            }
+        }
+    }
+
+    fn add_sleeper(&mut self, length: Duration) -> SleeperKey {
+        let key = (self.monotonic.saturating_add(length), self.next_number);
+        self.next_number += 1;
+        key
+    }
+
+    /// Where a sleeper stands now.
+    fn key_of(&self, sleep: &Sleep) -> SleeperKey {
+        let dozer = if sleep.dozes { self.dozers.get(&sleep.key.1) } else { None };
+        dozer.map_or(sleep.key, |dozer| (dozer.deadline, sleep.key.1))
+    }
+}
+
+impl Dozer {
+    /// When it would look next if it looked every `longest`.
+    fn next_look(&self, now: Duration) -> Duration {
+        let longest = self.longest.as_nanos().max(1);
+        let looks = now.saturating_sub(self.begin).as_nanos() / longest + 1;
+        let passed = u64::try_from(looks.saturating_mul(longest)).map_or(Duration::MAX, Duration::from_nanos);
+        self.begin.saturating_add(passed)
+    }
+}
+
+fn in_nanos(wall: Timestamp) -> i128 {
+    i128::from(wall.as_millis()) * NANOS_A_MILLI
 }
 
 impl Default for VirtualClock {
@@ -126,8 +190,7 @@ impl fmt::Debug for VirtualClock {
 
 impl Clock for VirtualClock {
     fn wall(&self) -> Timestamp {
-        let ms = self.lock().wall_ns.div_euclid(NANOS_A_MILLI);
-        Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
+        self.lock().wall
     }
 
     fn monotonic(&self) -> Duration {
@@ -135,17 +198,29 @@ impl Clock for VirtualClock {
     }
 
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
+        let key = self.lock().add_sleeper(length);
+        Box::pin(Sleep { clock: self.clone(), key, dozes: false })
+    }
+
+    /// Over at its time: as long as the hands move together there is nothing to look at, and nobody is woken for it.
+    fn doze(&self, length: Duration, longest: Duration) -> BoxFuture<'static, ()> {
+        if length <= longest {
+            return self.sleep(length);
+        }
         let mut hands = self.lock();
-        let key = (hands.monotonic.saturating_add(length), hands.next_number);
-        hands.next_number += 1;
+        let key = hands.add_sleeper(length);
+        let dozer = Dozer { begin: hands.monotonic, longest, deadline: key.0 };
+        hands.dozers.insert(key.1, dozer);
         drop(hands);
-        Box::pin(Sleep { clock: self.clone(), key })
+        Box::pin(Sleep { clock: self.clone(), key, dozes: true })
     }
 }
 
 struct Sleep {
     clock: VirtualClock,
+    /// Where it stood at first.
     key: SleeperKey,
+    dozes: bool,
 }
 
 impl Future for Sleep {
@@ -153,10 +228,11 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut hands = self.clock.lock();
-        if hands.monotonic >= self.key.0 {
+        let key = hands.key_of(&self);
+        if hands.monotonic >= key.0 {
             return Poll::Ready(());
         }
-        hands.sleepers.insert(self.key, cx.waker().clone());
+        hands.sleepers.insert(key, cx.waker().clone());
         note_own_wait();
         Poll::Pending
     }
@@ -164,7 +240,13 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        let waker = self.clock.lock().sleepers.remove(&self.key);
+        let mut hands = self.clock.lock();
+        let key = hands.key_of(self);
+        let waker = hands.sleepers.remove(&key);
+        if self.dozes {
+            hands.dozers.remove(&key.1);
+        }
+        drop(hands);
         drop(waker);
     }
 }
@@ -201,6 +283,41 @@ mod tests {
         drop(sleeps);
         assert!(!clock.step(10 * SECOND), "a dropped sleep is forgotten");
         assert_eq!(clock.monotonic(), 10 * SECOND);
+    }
+
+    #[test]
+    fn who_dozes_is_left_alone_while_the_hands_move_together() {
+        let clock = VirtualClock::new();
+        let mut doze = clock.doze(100 * SECOND, 10 * SECOND);
+        assert_eq!((&mut doze).now_or_never(), None);
+        assert_eq!(clock.next_deadline(), Some(100 * SECOND));
+        clock.advance(99 * SECOND);
+        assert_eq!((&mut doze).now_or_never(), None);
+        clock.advance(SECOND);
+        assert_eq!(doze.now_or_never(), Some(()));
+        assert_eq!((clock.next_deadline(), clock.lock().dozers.len()), (None, 0));
+    }
+
+    #[test]
+    fn who_dozes_looks_at_the_wall_clock_at_its_next_turn_once_the_hands_have_moved_apart() {
+        type Apart = fn(&VirtualClock);
+        let ways: [Apart; 2] = [|clock| clock.suspend(SECOND), |clock| clock.set_wall(Timestamp::from_millis(7))];
+        for (apart, before) in ways.into_iter().flat_map(|apart| [(apart, 0), (apart, 19), (apart, 20), (apart, 95)]) {
+            let clock = VirtualClock::new();
+            clock.advance(3 * SECOND);
+            let mut dozes = [clock.doze(100 * SECOND, 10 * SECOND), clock.doze(100 * SECOND, 10 * SECOND)];
+            let [polled, _] = &mut dozes;
+            assert_eq!(polled.now_or_never(), None);
+            clock.advance(before * SECOND);
+            apart(&clock);
+            for doze in &mut dozes {
+                assert_eq!(doze.now_or_never(), None, "nobody is woken by that itself");
+            }
+            let turn = (before / 10 + 1) * 10;
+            assert_eq!(clock.next_deadline(), Some((3 + turn) * SECOND), "{before} seconds before");
+            clock.advance((turn - before) * SECOND);
+            assert_eq!(dozes.map(FutureExt::now_or_never), [Some(()); 2]);
+        }
     }
 
     #[test]

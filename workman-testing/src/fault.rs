@@ -61,6 +61,13 @@ enum Fate {
     },
 }
 
+/// Long walks are checked less and less often: after so many commits of one verb, every 64th part of them goes by unchecked.
+const CHECKED_ONE_BY_ONE: u64 = 1_024;
+const PARTS_OF_A_WALK: u64 = 64;
+
+/// A check looks at every work, so each commit pays for a look at so many.
+const LOOKS_A_COMMIT: usize = 8;
+
 /// What outlives the processes of one test: the count of commits, the points at which something happens, what was broken.
 pub(crate) struct Ledger {
     home: Arc<dyn StoreHome>,
@@ -85,8 +92,31 @@ struct Book {
     commits: u64,
     points: BTreeMap<u64, Point>,
     crashed: bool,
-    unchecked: usize,
+    /// The commits of the verb that runs now.
+    walked: u64,
+    /// The last commit that was checked, and how many works were stored then.
+    checked: u64,
     works: usize,
+    /// Whether the test was told already that its store is broken.
+    told: bool,
+}
+
+impl Book {
+    /// The commits that a check would be about.
+    fn unchecked(&self) -> u64 {
+        if self.told { 0 } else { self.commits - self.checked }
+    }
+
+    /// Whether the commits since the last check pay for the next.
+    fn is_paid(&self) -> bool {
+        let paid = usize::try_from(self.unchecked()).unwrap_or(usize::MAX).saturating_mul(LOOKS_A_COMMIT);
+        self.unchecked() > 0 && paid >= self.works
+    }
+
+    fn is_due(&self) -> bool {
+        let stride = if self.walked <= CHECKED_ONE_BY_ONE { 1 } else { self.walked / PARTS_OF_A_WALK };
+        self.is_paid() && self.unchecked() >= stride
+    }
 }
 
 impl Ledger {
@@ -155,28 +185,55 @@ impl Ledger {
         fate
     }
 
-    /// Counts a commit and checks what must hold after each.
+    /// Counts a commit, and checks what must hold after each if it is time for that.
     fn committed(&self, fate: Fate) {
         let mut book = self.lock();
         book.commits += 1;
+        book.walked += 1;
         let commit = book.commits;
         if let Fate::Applied { crash } = fate {
             book.points.remove(&commit);
             book.crashed |= crash;
         }
-        book.unchecked += 1;
-        // A check looks at every work, so with many works not every commit gets one.
-        if book.unchecked * 8 < book.works {
-            return;
+        if book.is_due() {
+            self.look(book);
         }
-        book.unchecked = 0;
+    }
+
+    /// A verb of the test begins.
+    pub(crate) fn begin_verb(&self) {
+        self.lock().walked = 0;
+    }
+
+    /// A verb ends: what it has passed over is checked, unless so much is stored that later commits have to pay for that.
+    pub(crate) fn end_verb(&self) {
+        let book = self.lock();
+        if book.is_paid() {
+            self.look(book);
+        }
+    }
+
+    /// A process ends: what was never checked is checked now.
+    pub(crate) fn end_process(&self) {
+        let book = self.lock();
+        if book.unchecked() > 0 {
+            self.look(book);
+        }
+    }
+
+    /// Holds the invariants against everything that is stored.
+    fn look(&self, mut book: MutexGuard<'_, Book>) {
+        let (first, last) = (book.checked + 1, book.commits);
+        book.checked = last;
         drop(book);
         let Some(dump) = self.home.dump() else { return };
         let wrong = invariants::check(&dump);
-        self.lock().works = dump.records.len();
+        let mut book = self.lock();
+        (book.works, book.told) = (dump.records.len(), !wrong.is_empty());
+        drop(book);
         if !wrong.is_empty() {
-            let text = format!("after commit {commit} the store breaks its invariants: {}", wrong.join("; "));
-            self.broken.report(text);
+            let when = if first == last { format!("commit {last}") } else { format!("the commits {first} to {last}") };
+            self.broken.report(format!("after {when} the store breaks its invariants: {}", wrong.join("; ")));
         }
     }
 }

@@ -32,7 +32,8 @@ pub trait StoreHome: Send + Sync + 'static {
     /// before is gone by then, or must be closed by this.
     fn open(&self) -> Arc<dyn Store>;
 
-    /// Everything that is stored, if the store can tell; the driver then checks all invariants after every commit.
+    /// Everything that is stored, if the store can tell; the driver then checks all invariants, as it says in
+    /// [What is checked](crate::TestDriver#what-is-checked).
     fn dump(&self) -> Option<Dump> {
         None
     }

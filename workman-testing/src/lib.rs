@@ -5,6 +5,7 @@
 //! owns the time, the order, the conditions and the faults. Those who write a store of their own find its contract as tests in
 //! [`conformance`].
 
+#![forbid(unsafe_code)]
 #![allow(rustdoc::redundant_explicit_links, reason = "they read better in the source")]
 
 mod baton;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::stream::{self, Stream, StreamExt};
 use workman_core::plan::End;
+use workman_core::store::embedded::Dump;
 use workman_core::{
-    Completer, ConstraintKind, Constraints, Network, NetworkType, StopReason, WorkContext, WorkError, WorkSelector,
-    WorkState, Worker, worker,
+    Completer, ConstraintKind, Constraints, Network, NetworkType, StopReason, Store, WorkContext, WorkError,
+    WorkSelector, WorkState, Worker, worker,
 };
-use workman_testing::{Signal, TestDriver, TestWorker};
+use workman_testing::{MemoryHome, Signal, StoreHome, TestDriver, TestWorker};
 
 /// Long enough to be seen to wait, short enough for a test.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -465,4 +467,81 @@ fn a_loss_lasts_from_the_moment_on_at_which_the_test_says_it() {
     assert!(desk.lock().unwrap()[0].is_stopped(), "it has lasted long enough");
     test.advance(GRACE);
     assert_eq!(test.info(id).stop_reason, Some(StopReason::ConstraintCharging));
+}
+
+/// A store that loses an index entry in this run of its worker.
+struct Breakable {
+    inner: MemoryHome,
+    runs: Arc<AtomicU64>,
+    breaks_in: u64,
+}
+
+impl StoreHome for Breakable {
+    fn open(&self) -> Arc<dyn Store> {
+        self.inner.open()
+    }
+
+    fn dump(&self) -> Option<Dump> {
+        let mut dump = self.inner.dump()?;
+        if self.runs.load(Ordering::SeqCst) >= self.breaks_in {
+            dump.index.pop_first();
+        }
+        Some(dump)
+    }
+}
+
+#[worker]
+async fn breaks_the_store(#[state] runs: Arc<AtomicU64>) {
+    runs.fetch_add(1, Ordering::SeqCst);
+}
+
+fn on_a_store_that_breaks_in(run: u64) -> TestDriver {
+    let runs = Arc::new(AtomicU64::new(0));
+    let home = Breakable { inner: MemoryHome::new(), runs: Arc::clone(&runs), breaks_in: run };
+    TestDriver::new().store(home).state(runs)
+}
+
+/// Which commits a message is about.
+fn commits_in(message: &str) -> Vec<u64> {
+    let (commits, _) = message.split_once(" the store breaks its invariants: the index lacks").unwrap();
+    commits.split(' ').filter_map(|word| word.parse().ok()).collect()
+}
+
+#[test]
+fn a_store_that_breaks_fails_the_test_at_that_commit() {
+    let test = on_a_store_that_breaks_in(1);
+    test.enqueue(breaks_the_store::request());
+    let before = test.commits();
+    let message = message_of(|| test.run_until_idle());
+    assert_eq!(commits_in(&message), [before + 2], "its claim was sound, and its end was not: {message}");
+}
+
+#[test]
+fn a_store_that_breaks_on_a_long_walk_fails_the_test_in_the_same_verb() {
+    let quarter = Duration::from_secs(900);
+    for run in [1, 1_000, 2_000] {
+        let test = on_a_store_that_breaks_in(run);
+        test.enqueue_periodic(breaks_the_store::periodic(quarter));
+        let message = message_of(|| test.advance(quarter * 2_000 - Duration::from_secs(1)));
+        let commits = commits_in(&message);
+        let (first, last) = (commits[0], *commits.last().unwrap());
+        assert!(run <= last && last - first <= last / 64, "run {run}: {message}");
+    }
+}
+
+#[test]
+fn a_store_with_many_works_that_breaks_is_found_when_the_process_ends_at_the_latest() {
+    let ends: [fn(TestDriver); 3] = [drop, |test| test.crash_and_restart(), |test| drop(test.restart())];
+    for end in ends {
+        let test = on_a_store_that_breaks_in(1);
+        let manager = test.manager();
+        let later = (0..1_000).map(|_| gives_five::request().initial_delay(Duration::from_secs(3_600)));
+        test.block_on(manager.enqueue_all(later)).unwrap();
+        test.enqueue(breaks_the_store::request());
+        test.run_until_idle();
+        let last = test.commits();
+        let message = message_of(|| end(test));
+        let commits = commits_in(&message);
+        assert!((commits[0]..=*commits.last().unwrap()).contains(&last), "{message}");
+    }
 }

@@ -162,7 +162,7 @@ fn check_types(
     if let TakenTypes::Tuple(taken) = &request.takes
         && taken.len() != prerequisites.len()
     {
-        let (worker, given) = (Arc::clone(&request.draft.worker), prerequisites.len());
+        let (worker, given) = (request.draft.worker(), prerequisites.len());
         if given == 0 {
             let error = RequestError::Prerequisites { worker, takes: InputShape::Tuple, given };
             return Err(EnqueueError::Request(error));
@@ -173,9 +173,9 @@ fn check_types(
         let Some(taken) = wanted(at) else { continue };
         if let Some(before) = nodes.get(&prerequisite.id()).filter(|before| before.gives != taken) {
             return Err(EnqueueError::OtherType {
-                worker: Arc::clone(&request.draft.worker),
+                worker: request.draft.worker(),
                 takes: taken,
-                prerequisite: Arc::clone(&before.draft.worker),
+                prerequisite: before.draft.worker(),
                 gives: before.gives,
             });
         }

@@ -83,7 +83,7 @@ impl Link {
             Kind::Step(drafts) => Some(drafts),
             Kind::Joint | Kind::Stored { .. } => None,
         });
-        drafts.flatten().take(most).map(|draft| Arc::clone(&draft.worker)).collect()
+        drafts.flatten().take(most).map(RequestDraft::worker).collect()
     }
 
     /// The works that were stored before.

@@ -8,23 +8,35 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{Codec, DecodeError, EncodeError, Payload, strict};
+use super::{Codec, DecodeError, EncodeError, Payload, Scratch, strict};
 
 /// Writes an object, value by value.
-#[derive(Clone, Default)]
 pub(crate) struct ObjectWriter {
-    bytes: Vec<u8>,
+    bytes: Scratch,
 }
 
 impl ObjectWriter {
-    /// Adds a value under a name that was not used before.
+    /// An object without values.
+    pub(crate) fn new() -> Self {
+        ObjectWriter { bytes: Scratch::take() }
+    }
+
+    /// Adds a value under a name that was not used before. A value that is refused leaves nothing of itself.
     pub(crate) fn add<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), EncodeError> {
-        let (name, value) = (strict::to_vec(name)?, strict::to_vec(value)?);
-        self.bytes.push(if self.bytes.is_empty() { b'{' } else { b',' });
-        self.bytes.extend(name);
+        let start = self.bytes.len();
+        let added = self.append(name, value);
+        if added.is_err() {
+            self.bytes.truncate(start);
+        }
+        added
+    }
+
+    fn append<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), EncodeError> {
+        let separator = if self.bytes.is_empty() { b'{' } else { b',' };
+        self.bytes.push(separator);
+        strict::write(&mut self.bytes, name)?;
         self.bytes.push(b':');
-        self.bytes.extend(value);
-        Ok(())
+        strict::write(&mut self.bytes, value)
     }
 
     /// The object.
@@ -33,7 +45,7 @@ impl ObjectWriter {
             self.bytes.push(b'{');
         }
         self.bytes.push(b'}');
-        Payload::new(Codec::JSON, self.bytes)
+        Payload::new(Codec::JSON, &**self.bytes)
     }
 }
 
@@ -71,7 +83,7 @@ mod tests {
 
     #[test]
     fn values_come_back_by_name_whatever_lies_beside_them() {
-        let mut writer = ObjectWriter::default();
+        let mut writer = ObjectWriter::new();
         writer.add("a\"b", &1_u8).unwrap();
         writer.add("wide", &u128::MAX).unwrap();
         let payload = writer.finish();
@@ -83,8 +95,18 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_refused_leaves_the_others_as_they_are() {
+        let mut writer = ObjectWriter::new();
+        assert!(writer.add("first", &f32::NAN).is_err());
+        writer.add("a", &1_u8).unwrap();
+        assert!(writer.add("b", &f32::NAN).is_err());
+        writer.add("c", &2_u8).unwrap();
+        assert_eq!(writer.finish().bytes(), br#"{"a":1,"c":2}"#);
+    }
+
+    #[test]
     fn no_value_is_an_empty_object() {
-        assert_eq!(ObjectWriter::default().finish().bytes(), b"{}");
+        assert_eq!(ObjectWriter::new().finish().bytes(), b"{}");
     }
 
     #[test]

@@ -13,8 +13,13 @@ use serde::{Serialize, Serializer};
 
 use super::EncodeError;
 
-pub(super) fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
-    serde_json::to_vec(&Strict { value, at: &At::Root }).map_err(|error| EncodeError::new(error.to_string()))
+/// Appends the value. A value that is refused leaves nothing of itself.
+pub(super) fn write<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
+    let start = bytes.len();
+    serde_json::to_writer(&mut *bytes, &Strict { value, at: &At::Root }).map_err(|error| {
+        bytes.truncate(start);
+        EncodeError::new(error.to_string())
+    })
 }
 
 /// Where in the value the serializer is: a list that lives on the stack.
@@ -296,11 +301,16 @@ mod tests {
     }
 
     fn refusal(value: impl Serialize) -> String {
-        to_vec(&value).expect_err("it would not decode again").to_string()
+        let mut bytes = b"before".to_vec();
+        let error = write(&mut bytes, &value).expect_err("it would not decode again");
+        assert_eq!(bytes, b"before", "half a value stays");
+        error.to_string()
     }
 
     fn json(value: impl Serialize) -> String {
-        String::from_utf8(to_vec(&value).expect("it decodes again")).expect("JSON is UTF-8")
+        let mut bytes = Vec::new();
+        write(&mut bytes, &value).expect("it decodes again");
+        String::from_utf8(bytes).expect("JSON is UTF-8")
     }
 
     #[test]

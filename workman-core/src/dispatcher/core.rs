@@ -106,7 +106,8 @@ pub struct ShutdownReport {
 /// The wall clock as this process takes it: a step back is absorbed by the monotonic clock, so that no wait gets longer.
 #[derive(Default)]
 pub(crate) struct SteadyWall {
-    last: Mutex<Option<(Timestamp, Duration)>>,
+    /// When the wall clock was last believed, by both clocks.
+    believed: Mutex<Option<(Timestamp, Duration)>>,
     /// What is added to get store time, as the store last said.
     skew_ms: AtomicI64,
 }
@@ -114,16 +115,30 @@ pub(crate) struct SteadyWall {
 impl SteadyWall {
     fn now(&self, clock: &dyn Clock) -> Timestamp {
         let (wall, monotonic) = (clock.wall(), clock.monotonic());
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let steady = last.map_or(wall, |(at, then)| wall.max(at + monotonic.saturating_sub(then)));
-        *last = Some((steady, monotonic));
-        steady
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        // Cut and not rounded up, and counted from where it began: or each of thousands of calls a second would gain a part of a
+        // millisecond, and time would run away.
+        let elapsed = |then: Duration| i64::try_from(monotonic.saturating_sub(then).as_millis()).unwrap_or(i64::MAX);
+        let steady = believed.map(|(at, then)| Timestamp::from_millis(at.as_millis().saturating_add(elapsed(then))));
+        match steady {
+            Some(steady) if steady > wall => steady,
+            _ => {
+                *believed = Some((wall, monotonic));
+                wall
+            }
+        }
     }
 }
 
 impl Core {
     pub(crate) fn unit(&self, command: Command) -> Unit {
         Unit { command, wall: self.wall.now(&*self.clock) }
+    }
+
+    /// Commands that are sent together.
+    pub(crate) fn units(&self, commands: impl IntoIterator<Item = Command>) -> Vec<Unit> {
+        let wall = self.wall.now(&*self.clock);
+        commands.into_iter().map(|command| Unit { command, wall }).collect()
     }
 
     /// What the store would stamp now.
@@ -161,5 +176,55 @@ impl Core {
 
     pub(crate) fn live(&self) -> MutexGuard<'_, BTreeMap<WorkId, Arc<Attempt>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+
+    use super::*;
+
+    /// Both clocks, in microseconds.
+    struct Hands(Mutex<(i64, u64)>);
+
+    impl Hands {
+        fn pass(&self, micros: u64) {
+            let mut now = self.0.lock().unwrap();
+            *now = (now.0 + i64::try_from(micros).unwrap(), now.1 + micros);
+        }
+    }
+
+    impl Clock for Hands {
+        fn wall(&self) -> Timestamp {
+            Timestamp::from_millis(self.0.lock().unwrap().0 / 1_000)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_micros(self.0.lock().unwrap().1)
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            futures::future::pending().boxed()
+        }
+    }
+
+    #[test]
+    fn time_does_not_run_away_however_often_it_is_asked_for() {
+        let (hands, steady) = (Hands(Mutex::new((5_000_000, 0))), SteadyWall::default());
+        for _ in 0..10_000 {
+            hands.pass(10);
+            assert_eq!(steady.now(&hands), hands.wall());
+        }
+        hands.0.lock().unwrap().0 -= 60_000_000;
+        let before = steady.now(&hands);
+        for _ in 0..10_000 {
+            hands.pass(10);
+            let now = steady.now(&hands);
+            assert!(now >= before);
+        }
+        let gained = steady.now(&hands).since(before);
+        assert_eq!(gained, Duration::from_millis(100), "a step back is absorbed, and nothing else");
     }
 }

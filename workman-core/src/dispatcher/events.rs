@@ -56,12 +56,16 @@ impl Dispatcher {
         }
         self.dwell_at = dwell.next_change(now);
         drop(dwell);
+        self.attempts.on_conditions();
         self.look = true;
     }
 
     pub(super) fn on_worker(&mut self, event: FromWorker) {
         match event {
-            FromWorker::Noted => self.write_notes_by(self.core.limits.progress_delay),
+            FromWorker::Noted(id) => {
+                self.attempts.on_noted(id);
+                self.write_notes_by(self.core.limits.progress_delay);
+            }
             FromWorker::Flush(id, done) => self.flushes.push((id, done)),
             FromWorker::Ended { id, fence, end } => {
                 self.look = true;
@@ -128,7 +132,7 @@ impl Dispatcher {
             Hint::Due(due) => self.next_due = Some(self.next_due.map_or(*due, |next| next.min(*due))),
             Hint::Lane(lane) => self.add_lane(lane),
             Hint::Stop { id, fence, reason } => {
-                self.queue.retain(|claimed| claimed.record.id != *id);
+                self.queue.withdraw(*id);
                 self.attempts.fence_off(*id, *fence, *reason);
             }
             Hint::Cascade => self.cascade = true,
@@ -147,7 +151,8 @@ impl Dispatcher {
         if generation != self.generation {
             self.reclaim = true;
         } else if self.runs() {
-            works.iter().cloned().for_each(|claimed| self.start(claimed));
+            works.iter().cloned().for_each(|claimed| self.line_up(claimed));
+            self.count_running();
         }
         self.core.slots.heard_of(works.iter().map(|claimed| claimed.record.id));
     }

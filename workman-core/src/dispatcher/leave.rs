@@ -81,7 +81,7 @@ impl Dispatcher {
         let mut failures = 0;
         loop {
             let detach = Command::Detach { epoch: self.core.epoch };
-            let units = commands.iter().cloned().chain([detach]).map(|command| self.core.unit(command)).collect();
+            let units = self.core.units(commands.iter().cloned().chain([detach]));
             match self.core.store.transact(units).await {
                 Ok(answers) if matches!(answers.last(), Some(Ok(Applied::Released { again: true, .. }))) => {
                     commands.clear()

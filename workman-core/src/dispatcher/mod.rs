@@ -9,7 +9,10 @@ mod core;
 mod events;
 mod lanes;
 mod leave;
+mod linger;
+mod queue;
 mod retention;
+mod running;
 mod slots;
 mod undecodable;
 mod verdict;
@@ -26,8 +29,8 @@ use futures::channel::oneshot;
 use futures::stream::BoxStream;
 
 use crate::id::WorkId;
-use crate::observe::Hub;
-use crate::plan::{Claimed, Command, Hint, Settle};
+use crate::observe::{Hub, News};
+use crate::plan::{Command, Hint, Settle};
 use crate::record::{Lane, Notes};
 use crate::runtime;
 use crate::store::Change;
@@ -39,8 +42,9 @@ pub(crate) use core::{Control, Core, Rivals, Role, SteadyWall};
 pub use core::{MissingSensor, ShutdownReport};
 use lanes::Lanes;
 pub(crate) use leave::Farewell;
+use linger::{CROWD, Linger};
+use queue::{Queue, Started};
 use retention::{Keeper, Moment};
-use slots::Taken;
 pub(crate) use slots::{Reservation, Slots};
 pub(crate) use undecodable::retry as retry_undecodable;
 pub(crate) use walk::{Progress, Walk};
@@ -68,8 +72,9 @@ pub(crate) struct Dispatcher {
     attempts: Attempts,
     /// Ends that are not settled yet.
     ends: Vec<Settle>,
-    /// Work that was claimed beyond what may run.
-    queue: Vec<Claimed>,
+    /// Work that was claimed and does not run yet.
+    queue: Queue,
+    linger: Linger,
     /// Whether the store may think that this manager runs more than it does.
     reclaim: bool,
     /// Offers of earlier generations are void: what they claimed is given back by a reclaim.
@@ -120,7 +125,8 @@ impl Dispatcher {
             lanes: Lanes::default(),
             attempts,
             ends: Vec::new(),
-            queue: Vec::new(),
+            queue: Queue::default(),
+            linger: Linger::default(),
             reclaim: false,
             generation: 0,
             rescue: false,
@@ -165,6 +171,14 @@ impl Dispatcher {
             if self.is_over() {
                 break;
             }
+            self.queue.try_again();
+            if self.ends.len() < CROWD && self.start_some() == Started::Some {
+                continue;
+            }
+            if self.lingers() {
+                runtime::yield_now().await;
+                continue;
+            }
             let units = self.units();
             if units.is_empty() {
                 self.tell_idle();
@@ -202,9 +216,11 @@ pub(crate) async fn pump(hub: Arc<Hub>, mut changes: BoxStream<'static, Change>)
     while let Some(change) = changes.next().await {
         match change {
             // When that was is seen by those too who look at no work.
-            Change::Commit { hints, .. } if hints.contains(&Hint::CancelledAll) => hub.touch_all(),
-            Change::Commit { touched, .. } => hub.touch(touched.iter().copied()),
-            Change::Lagged => hub.touch_all(),
+            Change::Commit { commit, hints, .. } if hints.contains(&Hint::CancelledAll) => {
+                hub.touch_all(News::Commit(commit));
+            }
+            Change::Commit { commit, touched, .. } => hub.touch(News::Commit(commit), touched.iter().copied()),
+            Change::Lagged => hub.touch_all(News::Unnumbered),
         }
     }
     hub.close();

@@ -8,7 +8,7 @@ use futures::channel::mpsc::UnboundedSender;
 use super::Control;
 use crate::id::WorkId;
 use crate::limits::Limits;
-use crate::plan::{Room, WorkerKind};
+use crate::plan::{Claimed, Room, WorkerKind};
 use crate::record::Urgency;
 
 /// Slots of one manager, shared by its dispatcher, which runs and claims, and by callers, who reserve some for work that
@@ -58,6 +58,18 @@ impl InUse {
             Urgency::Expedited => self.expedited += 1,
         }
     }
+
+    pub(crate) fn remove(&mut self, urgency: Urgency) {
+        let count = match urgency {
+            Urgency::Ordinary => &mut self.ordinary,
+            Urgency::Expedited => &mut self.expedited,
+        };
+        *count = count.saturating_sub(1);
+    }
+
+    fn and(self, other: InUse) -> InUse {
+        InUse { ordinary: self.ordinary + other.ordinary, expedited: self.expedited + other.expedited }
+    }
 }
 
 /// What is taken of both kinds.
@@ -73,6 +85,47 @@ impl Taken {
             WorkerKind::Async => &mut self.for_async,
             WorkerKind::Blocking => &mut self.for_blocking,
         }
+    }
+
+    /// Both together.
+    pub(crate) fn and(self, other: Taken) -> Taken {
+        Taken {
+            for_async: self.for_async.and(other.for_async),
+            for_blocking: self.for_blocking.and(other.for_blocking),
+        }
+    }
+}
+
+/// What a work takes up while it runs, or is about to.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) kind: WorkerKind,
+    pub(super) urgency: Urgency,
+    pub(super) suspect: bool,
+}
+
+impl Place {
+    pub(super) fn of(claimed: &Claimed, kind: WorkerKind) -> Self {
+        Place { kind, urgency: claimed.record.urgency, suspect: claimed.record.is_suspect() }
+    }
+}
+
+/// A sum of places.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Places {
+    pub(super) taken: Taken,
+    pub(super) suspects: usize,
+}
+
+impl Places {
+    pub(super) fn add(&mut self, place: Place) {
+        self.taken.of(place.kind).add(place.urgency);
+        self.suspects += usize::from(place.suspect);
+    }
+
+    pub(super) fn remove(&mut self, place: Place) {
+        self.taken.of(place.kind).remove(place.urgency);
+        self.suspects = self.suspects.saturating_sub(usize::from(place.suspect));
     }
 }
 
@@ -170,7 +223,7 @@ impl Slots {
         room
     }
 
-    /// The claim is over; this is what runs now.
+    /// No claim is under way; this is what runs now, or is about to.
     pub(crate) fn set_running(&self, taken: Taken) {
         let mut counts = self.lock();
         for (kind, running) in [(WorkerKind::Async, taken.for_async), (WorkerKind::Blocking, taken.for_blocking)] {

@@ -13,7 +13,8 @@ use crate::worker::FromWorker;
 
 impl Dispatcher {
     pub(super) fn tell_idle(&mut self) {
-        let quiet = self.attempts.is_empty() && self.ends.is_empty() && self.retry_at.is_none();
+        let quiet =
+            self.attempts.is_empty() && self.ends.is_empty() && self.queue.is_empty() && self.retry_at.is_none();
         if quiet {
             for waiter in self.idle_waiters.drain(..) {
                 let _ = waiter.send(());
@@ -23,7 +24,7 @@ impl Dispatcher {
 
     /// Waits until something happens or is due. With nothing due there is no timer at all.
     pub(super) async fn wait(&mut self) {
-        let timer = self.next_wake().map(|wait| self.core.clock.sleep(wait));
+        let timer = self.next_wake().map(|(wait, longest)| self.core.clock.doze(wait, longest));
         let mut timer: BoxFuture<'static, ()> = timer.unwrap_or_else(|| Box::pin(future::pending()));
         let (controls, from_workers) = (&mut self.controls, &mut self.from_workers);
         let (changes, sensed) = (&mut self.changes, &mut self.sensed);
@@ -60,24 +61,25 @@ impl Dispatcher {
         }
     }
 
-    /// How long until something may have to be done, capped because monotonic clocks stand still in suspend. Nobody waits for
-    /// finished work to be deleted, so that is no reason to look at the clock every minute.
-    fn next_wake(&self) -> Option<Duration> {
+    /// How long until something may have to be done, and how long to trust that, because monotonic clocks stand still in suspend.
+    /// Nobody waits for finished work to be deleted, so that is no reason to look at the clock every minute.
+    fn next_wake(&self) -> Option<(Duration, Duration)> {
         let now = self.core.clock.monotonic();
         let until = |at: Duration| at.saturating_sub(now);
         if let Some(retry_at) = self.retry_at.filter(|at| *at > now) {
             // Nothing is written before that, whatever is due; only stops go on.
             let wake =
                 [Some(retry_at), self.attempts.next_deadline(), self.dwell_at].into_iter().flatten().map(until).min();
-            return wake.map(|wake| wake.min(LONGEST_SLEEP));
+            return wake.map(|wake| (wake, LONGEST_SLEEP));
         }
         let runs = self.runs();
         let due = self.next_due.filter(|_| runs && self.core.slots.has_any_room());
         let due = due.map(|due| due.since(self.core.store_now()));
         let moments = [self.write_notes_at, self.attempts.next_deadline(), self.dwell_at];
         let prune = self.keeper.next_wake(self.moment()).filter(|_| runs);
-        let wake = moments.into_iter().flatten().map(until).chain(due).min().map(|wake| wake.min(LONGEST_SLEEP));
-        wake.into_iter().chain(prune.map(|prune| prune.min(LONGEST_REST))).min()
+        let wake = moments.into_iter().flatten().map(until).chain(due).min();
+        let longest = if wake.is_some() { LONGEST_SLEEP } else { LONGEST_REST };
+        wake.into_iter().chain(prune).min().map(|wake| (wake, longest))
     }
 }
 

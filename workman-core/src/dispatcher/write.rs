@@ -1,11 +1,15 @@
 //! One transaction after another: what is to be written, and what the answers mean.
 
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use super::queue::Started;
 use super::retention::{Company, Damaged, Pruned};
 use super::{Dispatcher, Moment, Progress, verdict};
 use crate::id::WorkId;
-use crate::plan::{Applied, Claim, Claimed, Command, Note, Prune, Refusal, Room, SuspectsAllowed};
+use crate::plan::{Applied, Claim, Command, Note, Prune, Refusal, Room, SuspectsAllowed};
 use crate::record::Lane;
 use crate::state::StopReason;
 use crate::store::{StoreError, StoreErrorKind, Unit, UnitResult};
@@ -28,11 +32,10 @@ impl Dispatcher {
             return Vec::new();
         }
         self.retry_at = None;
-        self.start_queued();
         // What is deleted comes first, so that the hints of this very commit say what is left.
         let mut commands = Vec::from_iter(self.prune().map(Command::Prune));
         commands.extend(self.notes(now));
-        commands.extend(self.ends.iter().cloned().map(Command::Settle));
+        commands.extend(std::mem::take(&mut self.ends).into_iter().map(Command::Settle));
         if self.rescue {
             commands.push(Command::Rescue);
         }
@@ -46,7 +49,7 @@ impl Dispatcher {
         if commands.is_empty() {
             self.answer_flushes();
         }
-        commands.into_iter().map(|command| self.core.unit(command)).collect()
+        self.core.units(commands)
     }
 
     /// Progress and checkpoints ride on any commit, and make one when they have waited long enough.
@@ -81,7 +84,7 @@ impl Dispatcher {
         if !self.runs() || !(self.look || due) {
             return None;
         }
-        self.release_room();
+        self.count_running();
         // What is due is ordinary work, since expedited work has no delay: slots that are kept for it are no reason to look.
         let due = due && self.core.slots.has_any_room();
         if !(self.look || due) {
@@ -98,10 +101,11 @@ impl Dispatcher {
             self.core.slots.take_offers(self.generation);
         }
         if room == (Room::default(), Room::default()) || (lanes.is_empty() && !due) {
-            self.release_room();
+            self.count_running();
             return None;
         }
-        let suspects = if self.attempts.runs_suspect() { SuspectsAllowed::None } else { SuspectsAllowed::One };
+        let suspects = self.attempts.places().suspects + self.queue.places().suspects;
+        let suspects = if suspects > 0 { SuspectsAllowed::None } else { SuspectsAllowed::One };
         Some(Claim {
             epoch: self.core.epoch,
             lanes,
@@ -115,16 +119,28 @@ impl Dispatcher {
 
     /// The runs that the store should know of.
     fn held(&self) -> Vec<(WorkId, u64)> {
-        let queued = self.queue.iter().map(|claimed| (claimed.record.id, claimed.record.fence));
-        self.attempts.held().into_iter().chain(queued).collect()
+        self.attempts.held().into_iter().chain(self.queue.held()).collect()
     }
 
-    fn release_room(&self) {
-        self.core.slots.set_running(self.attempts.taken());
+    /// No claim is under way: what runs, or is about to, holds its slots, and the rest is free.
+    pub(super) fn count_running(&self) {
+        self.core.slots.set_running(self.attempts.places().taken.and(self.queue.places().taken));
     }
 
+    /// Writes these, and starts what was claimed before while the store is busy with them.
     pub(super) async fn transact(&mut self, units: Vec<Unit>) {
-        let answers = self.core.store.transact(units.clone()).await;
+        self.linger.on_sent();
+        self.attempts.begin_cohort();
+        let store = Arc::clone(&self.core.store);
+        let mut answers = store.transact(units.clone());
+        let answers = loop {
+            let polled = poll_fn(|cx| Poll::Ready(answers.as_mut().poll(cx))).await;
+            match polled {
+                Poll::Ready(answers) => break answers,
+                Poll::Pending if self.start_some() == Started::Some => {}
+                Poll::Pending => break answers.await,
+            }
+        };
         match answers {
             Ok(answers) => {
                 self.succeeded();
@@ -137,7 +153,7 @@ impl Dispatcher {
             }
             Err(error) => self.failed(units, &error),
         }
-        self.release_room();
+        self.count_running();
     }
 
     async fn one_by_one(&mut self, units: Vec<Unit>) {
@@ -152,9 +168,10 @@ impl Dispatcher {
                 Err(error) if error.kind() == StoreErrorKind::Corrupted => {
                     tracing::error!(command = ?unit.command, %error, "can't be written, since a row that it needs is damaged");
                     self.core.health.failed(&error);
-                    self.forget(&unit.command);
-                    if let Command::Claim(_) = unit.command {
-                        self.failed(vec![unit], &error);
+                    match unit.command {
+                        Command::Rescue => self.rescue = false,
+                        Command::Claim(_) => self.failed(vec![unit], &error),
+                        _ => {}
                     }
                 }
                 Err(error) => self.failed(vec![unit], &error),
@@ -172,17 +189,7 @@ impl Dispatcher {
 
     fn on_answers(&mut self, units: Vec<Unit>, answers: Vec<UnitResult>) {
         for (unit, answer) in units.into_iter().zip(answers) {
-            self.forget(&unit.command);
             self.on_answer(unit, answer);
-        }
-    }
-
-    /// The command is done with, one way or the other.
-    fn forget(&mut self, command: &Command) {
-        match command {
-            Command::Settle(settle) => self.ends.retain(|end| (end.id, end.fence) != (settle.id, settle.fence)),
-            Command::Rescue => self.rescue = false,
-            _ => {}
         }
     }
 
@@ -205,7 +212,7 @@ impl Dispatcher {
                 drained.into_iter().for_each(|lane| self.lanes.cool(lane));
                 self.next_due = next_due;
                 self.look |= again;
-                works.into_iter().for_each(|claimed| self.start(claimed));
+                works.into_iter().for_each(|claimed| self.line_up(claimed));
             }
             (Command::Rescue, Ok(Applied::Released { count, again })) => {
                 tracing::info!(count, "works of a dead process were given back");
@@ -266,8 +273,10 @@ impl Dispatcher {
         self.retry_at = Some(self.core.clock.monotonic() + wait);
         tracing::warn!(%error, ?wait, "the store failed; the same is tried again");
         self.core.health.failed(error);
+        let mut ends = Vec::new();
         for unit in units {
             match unit.command {
+                Command::Settle(settle) => ends.push(settle),
                 Command::Note(note) => {
                     self.attempts.put_back(note.id, note.fence, note.notes);
                     self.write_notes_by(wait);
@@ -281,26 +290,7 @@ impl Dispatcher {
                 _ => {}
             }
         }
-    }
-
-    /// Starts claimed work, or lets it wait if more was claimed than may run.
-    pub(super) fn start(&mut self, claimed: Claimed) {
-        let may_run = self.core.registry.get(&claimed.spec.worker).is_none_or(|worker| {
-            let kind = worker.def.kind;
-            self.core.slots.may_run(kind, claimed.record.urgency, *self.attempts.taken().of(kind))
-        });
-        if may_run {
-            self.ends.extend(self.attempts.start(claimed));
-            self.release_room();
-        } else {
-            self.queue.push(claimed);
-        }
-    }
-
-    fn start_queued(&mut self) {
-        if self.runs() {
-            std::mem::take(&mut self.queue).into_iter().for_each(|claimed| self.start(claimed));
-        }
+        self.ends.splice(0..0, ends);
     }
 }
 

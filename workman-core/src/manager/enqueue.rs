@@ -1,10 +1,13 @@
 //! From requests to one command: names, sensors, limits, offers, and what the answer means.
 
+use std::cell::OnceCell;
+use std::iter;
 use std::sync::Arc;
 
 use super::WorkManager;
-use super::order::{Declared, Ordered, ordered};
+use super::order::{Declared, Node, Ordered, ordered};
 use super::refused::EnqueueError;
+use crate::constraints::Conditions;
 use crate::dispatcher::{Core, MissingSensor, Reservation, Rivals, Role};
 use crate::id::WorkId;
 use crate::plan::{Applied, Command, Enqueue, Enqueued, NewWork, Offer, Unique, UniquePolicy, WorkerKind};
@@ -12,6 +15,8 @@ use crate::policy::ExistingWorkPolicy;
 use crate::request::{RequestDraft, check_name};
 use crate::store::index::rank;
 use crate::store::{StoreError, StoreErrorKind};
+use crate::time::Timestamp;
+use crate::worker::{RegisteredWorker, WorkerDef};
 
 /// Under which name works are stored.
 #[derive(Clone)]
@@ -66,7 +71,11 @@ const RIVALS: usize = 16;
 
 impl WorkManager {
     /// Stores all that is declared, or nothing.
-    pub(crate) async fn submit(&self, declared: Vec<Declared>, naming: Naming) -> Result<Stored, EnqueueError> {
+    pub(crate) async fn submit(
+        &self,
+        declared: impl IntoIterator<Item = Declared>,
+        naming: Naming,
+    ) -> Result<Stored, EnqueueError> {
         let core = self.core();
         let Ordered { works, ids } = ordered(declared, &core.limits)?;
         let works = new_works(core, works, &naming)?;
@@ -113,51 +122,71 @@ impl Stored {
     }
 }
 
-fn new_works(
-    core: &Core,
-    works: Vec<(RequestDraft, Vec<WorkId>)>,
-    naming: &Naming,
-) -> Result<Vec<NewWork>, EnqueueError> {
+fn new_works(core: &Core, works: Vec<Node>, naming: &Naming) -> Result<Vec<NewWork>, EnqueueError> {
     let name = naming.name();
     if let Some(name) = name {
         check_name(name, &core.limits).map_err(EnqueueError::Request)?;
     }
     if let Naming::New(unique) = naming {
-        let checked = works.iter().try_for_each(|(draft, _)| draft.check_override(unique.policy));
+        let checked = works.iter().try_for_each(|node| node.draft.check_override(unique.policy));
         checked.map_err(EnqueueError::Request)?;
     }
-    works.into_iter().map(|(draft, prerequisites)| new_work(core, draft, prerequisites, name.cloned())).collect()
-}
-
-fn new_work(
-    core: &Core,
-    draft: RequestDraft,
-    prerequisites: Vec<WorkId>,
-    name: Option<Arc<str>>,
-) -> Result<NewWork, EnqueueError> {
-    placed(core, draft)?.new_work(&core.limits, core.store_now(), prerequisites, name).map_err(EnqueueError::Request)
+    let mut placing = Placing::new(core);
+    let new_work = |Node { mut draft, after, .. }: Node| {
+        placing.place(&mut draft)?;
+        draft.new_work(&core.limits, placing.now, after, name.cloned()).map_err(EnqueueError::Request)
+    };
+    works.into_iter().map(new_work).collect()
 }
 
 /// What stored work is to become. Its name and its prerequisites are not part of that.
-pub(super) fn changed_work(core: &Core, draft: RequestDraft) -> Result<NewWork, EnqueueError> {
-    placed(core, draft)?.changed_work(&core.limits, core.store_now()).map_err(EnqueueError::Request)
+pub(super) fn changed_work(core: &Core, mut draft: RequestDraft) -> Result<NewWork, EnqueueError> {
+    let mut placing = Placing::new(core);
+    placing.place(&mut draft)?;
+    draft.changed_work(&core.limits, placing.now).map_err(EnqueueError::Request)
 }
 
-/// The request under the name that its worker has here, if this manager has what it needs.
-fn placed(core: &Core, mut draft: RequestDraft) -> Result<RequestDraft, EnqueueError> {
-    if let Some(registered) = core.registry.of(draft.def) {
-        draft.worker = Arc::clone(&registered.name);
-        if let Some(state) = registered.missing_states(&core.states).first().copied() {
+/// What is the same for all requests of a call, and is asked once.
+struct Placing<'a> {
+    core: &'a Core,
+    /// The store's time.
+    now: Timestamp,
+    /// What the sensor says, once a request has constraints.
+    conditions: OnceCell<Conditions>,
+    /// The worker of the request before, which has what it needs: most calls are about one worker.
+    last: Option<&'a RegisteredWorker>,
+}
+
+impl<'a> Placing<'a> {
+    fn new(core: &'a Core) -> Self {
+        Placing { core, now: core.store_now(), conditions: OnceCell::new(), last: None }
+    }
+
+    /// Puts the request under the name that its worker has here, if this manager has what it needs.
+    fn place(&mut self, draft: &mut RequestDraft) -> Result<(), EnqueueError> {
+        if let Some(registered) = self.registered(draft.def)? {
+            draft.registered = Some(Arc::clone(&registered.name));
+        }
+        if self.core.missing_sensor == MissingSensor::Refuse && !draft.constraints.is_none() {
+            let conditions = self.conditions.get_or_init(|| self.core.sensor.conditions());
+            if let Some(kind) = draft.constraints.kinds().find(|kind| !conditions.observes(*kind)) {
+                return Err(EnqueueError::NoSensor { worker: draft.worker(), kind });
+            }
+        }
+        Ok(())
+    }
+
+    fn registered(&mut self, def: &'static WorkerDef) -> Result<Option<&'a RegisteredWorker>, EnqueueError> {
+        if self.last.is_some_and(|last| std::ptr::eq(last.def, def)) {
+            return Ok(self.last);
+        }
+        let Some(registered) = self.core.registry.of(def) else { return Ok(None) };
+        if let Some(state) = registered.missing_states(&self.core.states).first().copied() {
             return Err(EnqueueError::MissingState { worker: Arc::clone(&registered.name), state });
         }
+        self.last = Some(registered);
+        Ok(self.last)
     }
-    if core.missing_sensor == MissingSensor::Refuse {
-        let conditions = core.sensor.conditions();
-        if let Some(kind) = draft.constraints.kinds().find(|kind| !conditions.observes(*kind)) {
-            return Err(EnqueueError::NoSensor { worker: Arc::clone(&draft.worker), kind });
-        }
-    }
-    Ok(draft)
 }
 
 /// Reserves free slots for works that could run at once, so that the commit that stores them claims them too.
@@ -165,15 +194,18 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     if core.role != Role::Runs {
         return None;
     }
+    let mut startable = works.iter().filter_map(|work| startable(core, work).map(|kind| (work, kind)));
+    let (first, kind) = startable.next()?;
+    // While all slots are taken, nobody looks at the others.
+    if !core.slots.has_room(kind) {
+        return None;
+    }
     let Rivals { open: rivals, lanes } = core.rivals().clone();
     if rivals.len() > RIVALS {
         return None;
     }
-    let startable: Vec<(&NewWork, WorkerKind)> =
-        works.iter().filter_map(|work| startable(core, work).map(|kind| (work, kind))).collect();
-    let (_, kind) = *startable.first()?;
-    let mut fitting: Vec<&NewWork> =
-        startable.iter().filter(|(_, fits)| *fits == kind).map(|(work, _)| *work).collect();
+    let others = startable.filter(|(_, fits)| *fits == kind).map(|(work, _)| work);
+    let mut fitting: Vec<&NewWork> = iter::once(first).chain(others).collect();
     fitting.sort_by_key(|work| rank(work.terms.priority));
     let ids: Vec<WorkId> = fitting.iter().map(|work| work.id).collect();
     let reservation = core.slots.reserve(kind, &ids)?;

@@ -101,7 +101,10 @@ impl<O: DeserializeOwned> WorkHandle<O> {
         let mut looked = None;
         loop {
             let open = signals.next().await.is_some();
-            let info = self.info().await.map_err(OutputError::Store)?.ok_or(OutputError::Gone)?;
+            let own = PageRequest { query: WorkQuery::id(self.id), after: None, limit: 1 };
+            let page = self.manager.page(own).await.map_err(OutputError::Store)?;
+            signals.has_read(page.commit);
+            let info = page.works.into_iter().next().ok_or(OutputError::Gone)?;
             match info.state {
                 WorkState::Succeeded => return decode(info.output),
                 WorkState::Failed => {

@@ -103,7 +103,7 @@ impl WorkManager {
     /// # Errors
     /// See [`EnqueueError`].
     pub async fn enqueue<O>(&self, request: Request<Nothing, O>) -> Result<WorkHandle<O>, EnqueueError> {
-        let stored = self.submit(vec![Declared::first(vec![request.into_draft()])], Naming::None).await?;
+        let stored = self.submit([Declared::first(vec![request.into_draft()])], Naming::None).await?;
         stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
     }
 
@@ -116,7 +116,7 @@ impl WorkManager {
         requests: impl IntoIterator<Item = Request<Nothing, O>>,
     ) -> Result<Vec<WorkHandle<O>>, EnqueueError> {
         let drafts = requests.into_iter().map(Request::into_draft).collect();
-        let stored = self.submit(vec![Declared::first(drafts)], Naming::None).await?;
+        let stored = self.submit([Declared::first(drafts)], Naming::None).await?;
         Ok(stored.ids.into_iter().map(|id| WorkHandle::new(self.clone(), id)).collect())
     }
 
@@ -167,7 +167,7 @@ impl WorkManager {
         let unique = Unique { name: name.into(), policy: UniquePolicy::OneTime(policy) };
         let draft = request.into_draft();
         let def = draft.def;
-        let stored = self.submit(vec![Declared::first(vec![draft])], Naming::New(unique)).await?;
+        let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
         self.unique_work(stored, def).await
     }
 
@@ -176,7 +176,7 @@ impl WorkManager {
     /// # Errors
     /// See [`EnqueueError`].
     pub async fn enqueue_periodic(&self, request: PeriodicRequest) -> Result<WorkHandle<()>, EnqueueError> {
-        let stored = self.submit(vec![Declared::first(vec![request.into_draft()])], Naming::None).await?;
+        let stored = self.submit([Declared::first(vec![request.into_draft()])], Naming::None).await?;
         stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
     }
 
@@ -193,7 +193,7 @@ impl WorkManager {
         let unique = Unique { name: name.into(), policy: UniquePolicy::Periodic(policy) };
         let draft = request.into_draft();
         let def = draft.def;
-        let stored = self.submit(vec![Declared::first(vec![draft])], Naming::New(unique)).await?;
+        let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
         self.unique_work(stored, def).await
     }
 

@@ -1,8 +1,9 @@
 //! From what was declared to works: what is declared in several places is one work, and each work comes after its prerequisites.
 //!
-//! Linear in works and edges, and without recursion: a chain may be as deep as `Limits::works` allows.
+//! Linear in works and edges but for the sorting of their ids, and without recursion: a chain may be as deep as `Limits::works`
+//! allows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::EnqueueError;
@@ -26,14 +27,14 @@ impl Declared {
 /// The works of one enqueue.
 pub(super) struct Ordered {
     /// Each after its prerequisites.
-    pub(super) works: Vec<(RequestDraft, Vec<WorkId>)>,
+    pub(super) works: Vec<Node>,
     /// Their ids in the order in which they were declared.
     pub(super) ids: Vec<WorkId>,
 }
 
 /// Puts what was declared in order, or says why there is none.
-pub(super) fn ordered(declared: Vec<Declared>, limits: &Limits) -> Result<Ordered, EnqueueError> {
-    let nodes = joined(declared)?;
+pub(super) fn ordered(declared: impl IntoIterator<Item = Declared>, limits: &Limits) -> Result<Ordered, EnqueueError> {
+    let (mut nodes, places) = joined(declared)?;
     if nodes.is_empty() {
         return Err(EnqueueError::Empty);
     }
@@ -41,64 +42,101 @@ pub(super) fn ordered(declared: Vec<Declared>, limits: &Limits) -> Result<Ordere
         return Err(EnqueueError::TooManyWorks { count: nodes.len(), limit: limits.works });
     }
     // Of several lists the longest is a lower bound; lists are not put together before that is known to be little enough.
-    check_edges(nodes.iter().map(|node| node.after.iter().map(|ids| ids.len()).max().unwrap_or(0)), limits)?;
+    check_edges(nodes.iter().map(|node| node.lists().map(|ids| ids.len()).max().unwrap_or(0)), limits)?;
+    for node in &mut nodes {
+        node.after = node.union();
+    }
+    check_edges(nodes.iter().map(|node| node.after.len()), limits)?;
     let ids: Vec<WorkId> = nodes.iter().map(|node| node.draft.id).collect();
-    let after: Vec<Vec<WorkId>> = nodes.iter().map(|node| union(&node.after)).collect();
-    check_edges(after.iter().map(Vec::len), limits)?;
-    let order = order(&ids, &after).map_err(|circle| refused(&circle, &nodes))?;
-    let mut works: Vec<Option<(RequestDraft, Vec<WorkId>)>> =
-        nodes.into_iter().map(|node| node.draft).zip(after).map(Some).collect();
-    let works = order.into_iter().filter_map(|at| works[at].take()).collect();
-    Ok(Ordered { works, ids })
+    // Works that wait for nothing stand as they were declared.
+    if nodes.iter().any(|node| !node.after.is_empty()) {
+        let order = order(&nodes, &places).map_err(|circle| refused(&circle, &nodes))?;
+        arrange(&mut nodes, order);
+    }
+    Ok(Ordered { works: nodes, ids })
 }
 
 /// A request and all the lists of works that it was declared behind.
-struct Node {
-    draft: RequestDraft,
-    after: Vec<Arc<[WorkId]>>,
+pub(super) struct Node {
+    pub(super) draft: RequestDraft,
+    /// The works that it comes after, once the lists are put together.
+    pub(super) after: Vec<WorkId>,
+    /// The step that named it last.
+    step: usize,
+    first: Arc<[WorkId]>,
+    others: Vec<Arc<[WorkId]>>,
+}
+
+impl Node {
+    fn lists(&self) -> impl Iterator<Item = &Arc<[WorkId]>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The first list as it was declared (an output may be wanted twice), and of the others what is not there yet.
+    fn union(&self) -> Vec<WorkId> {
+        let mut ids = self.first.to_vec();
+        if !self.others.is_empty() {
+            let mut known: BTreeSet<WorkId> = ids.iter().copied().collect();
+            ids.extend(self.others.iter().flat_map(|list| list.iter()).filter(|id| known.insert(**id)));
+        }
+        ids
+    }
+}
+
+/// Ids in ascending order, each with the place of its node.
+type Places = Vec<(WorkId, usize)>;
+
+/// Ids that were made one after the other are in ascending order already, and sorting them costs one look at each.
+fn places_of(nodes: &[Node]) -> Places {
+    let mut places: Places = nodes.iter().enumerate().map(|(at, node)| (node.draft.id, at)).collect();
+    places.sort_unstable();
+    places
 }
 
 /// Each request once, in the order of declaration. Within one step a request stands once.
-fn joined(declared: Vec<Declared>) -> Result<Vec<Node>, EnqueueError> {
-    let mut nodes: Vec<Node> = Vec::with_capacity(declared.iter().map(|step| step.drafts.len()).sum());
-    let mut places: BTreeMap<WorkId, usize> = BTreeMap::new();
-    for Declared { drafts, after } in declared {
-        let mut beside = BTreeSet::new();
-        for draft in drafts {
-            if !beside.insert(draft.id) {
-                return Err(EnqueueError::SameRequestTwice(draft.id));
-            }
-            let Some(place) = places.get(&draft.id) else {
-                places.insert(draft.id, nodes.len());
-                nodes.push(Node { draft, after: vec![Arc::clone(&after)] });
-                continue;
-            };
-            let node = &mut nodes[*place];
-            if !node.draft.is_same(&draft) {
-                return Err(EnqueueError::Refused(Refusal::IdReused(draft.id)));
-            }
-            if !node.after.iter().any(|known| Arc::ptr_eq(known, &after)) {
-                node.after.push(Arc::clone(&after));
-            }
-        }
+fn joined(declared: impl IntoIterator<Item = Declared>) -> Result<(Vec<Node>, Places), EnqueueError> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for (step, Declared { drafts, after }) in declared.into_iter().enumerate() {
+        let node = |draft| Node { draft, after: Vec::new(), step, first: Arc::clone(&after), others: Vec::new() };
+        nodes.extend(drafts.into_iter().map(node));
     }
-    Ok(nodes)
+    let places = places_of(&nodes);
+    let same = places.chunk_by(|(a, _), (b, _)| a == b);
+    let mut again: Vec<(usize, usize)> =
+        same.flat_map(|same| same.iter().skip(1).map(|(_, at)| (*at, same[0].1))).collect();
+    if again.is_empty() {
+        return Ok((nodes, places));
+    }
+    again.sort_unstable();
+    for (at, first) in &again {
+        let (before, rest) = nodes.split_at_mut(*at);
+        join(&mut before[*first], &rest[0])?;
+    }
+    let mut again = again.into_iter().map(|(at, _)| at).peekable();
+    let mut places = 0..nodes.len();
+    nodes.retain(|_| places.next().and_then(|at| again.next_if_eq(&at)).is_none());
+    let places = places_of(&nodes);
+    Ok((nodes, places))
+}
+
+/// A request that was declared before is declared again.
+fn join(node: &mut Node, again: &Node) -> Result<(), EnqueueError> {
+    if node.step == again.step {
+        return Err(EnqueueError::SameRequestTwice(again.draft.id));
+    }
+    if !node.draft.is_same(&again.draft) {
+        return Err(EnqueueError::Refused(Refusal::IdReused(again.draft.id)));
+    }
+    node.step = again.step;
+    if !node.lists().any(|known| Arc::ptr_eq(known, &again.first)) {
+        node.others.push(Arc::clone(&again.first));
+    }
+    Ok(())
 }
 
 fn check_edges(counts: impl Iterator<Item = usize>, limits: &Limits) -> Result<(), EnqueueError> {
     let count = counts.fold(0, usize::saturating_add);
     if count > limits.edges { Err(EnqueueError::TooManyEdges { count, limit: limits.edges }) } else { Ok(()) }
-}
-
-/// The first list as it was declared (an output may be wanted twice), and of the others what is not there yet.
-fn union(lists: &[Arc<[WorkId]>]) -> Vec<WorkId> {
-    let Some((first, others)) = lists.split_first() else { return Vec::new() };
-    let mut ids = first.to_vec();
-    if !others.is_empty() {
-        let mut known: BTreeSet<WorkId> = ids.iter().copied().collect();
-        ids.extend(others.iter().flat_map(|list| list.iter()).filter(|id| known.insert(**id)));
-    }
-    ids
 }
 
 /// How many workers of a circle are named.
@@ -119,7 +157,7 @@ impl Circle {
 }
 
 fn refused(circle: &Circle, nodes: &[Node]) -> EnqueueError {
-    let workers = circle.works.iter().take(NAMED_WORKERS).map(|at| Arc::clone(&nodes[*at].draft.worker)).collect();
+    let workers = circle.works.iter().take(NAMED_WORKERS).map(|at| nodes[*at].draft.worker()).collect();
     EnqueueError::Cycle { id: nodes[circle.first].draft.id, workers }
 }
 
@@ -134,35 +172,73 @@ enum Mark {
 
 /// The places of the works, each after its prerequisites and otherwise as they were declared. Ids that are not among the works
 /// are stored already, and can't wait for new ones.
-fn order(ids: &[WorkId], after: &[Vec<WorkId>]) -> Result<Vec<usize>, Circle> {
-    let places: BTreeMap<WorkId, usize> = ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
-    let mut marks = vec![Mark::Unseen; ids.len()];
-    let mut order = Vec::with_capacity(ids.len());
+fn order(nodes: &[Node], places: &Places) -> Result<Vec<usize>, Circle> {
+    let mut marks = vec![Mark::Unseen; nodes.len()];
+    let mut order = Vec::with_capacity(nodes.len());
     // Works whose prerequisites are on their way, each with the place of the prerequisite that comes next.
     let mut path: Vec<(usize, usize)> = Vec::new();
-    for root in 0..ids.len() {
+    for root in 0..nodes.len() {
         if marks[root] == Mark::Unseen {
             marks[root] = Mark::Open;
             path.push((root, 0));
         }
         while let Some((at, next)) = path.last_mut() {
-            let Some(prerequisite) = after[*at].get(*next) else {
+            let Some(prerequisite) = nodes[*at].after.get(*next) else {
                 marks[*at] = Mark::Done;
                 order.push(*at);
                 path.pop();
                 continue;
             };
             *next += 1;
-            let Some(place) = places.get(prerequisite) else { continue };
-            match marks[*place] {
-                Mark::Open => return Err(Circle::of(&path, *place)),
+            let Ok(found) = places.binary_search_by_key(prerequisite, |(id, _)| *id) else { continue };
+            let place = places[found].1;
+            match marks[place] {
+                Mark::Open => return Err(Circle::of(&path, place)),
                 Mark::Done => {}
                 Mark::Unseen => {
-                    marks[*place] = Mark::Open;
-                    path.push((*place, 0));
+                    marks[place] = Mark::Open;
+                    path.push((place, 0));
                 }
             }
         }
     }
     Ok(order)
+}
+
+/// Moves the items so that those of these places come one after the other. What stands right stays where it is.
+fn arrange<T>(items: &mut [T], mut order: Vec<usize>) {
+    for start in 0..order.len() {
+        let mut at = start;
+        loop {
+            // A place that is settled says its own number.
+            let from = std::mem::replace(&mut order[at], at);
+            if from == start {
+                break;
+            }
+            items.swap(at, from);
+            at = from;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_moved_to_where_the_order_has_them() {
+        // Every order of up to six items, by counting in a base that has room for each place.
+        for count in 0..=6_usize {
+            let items: Vec<usize> = (0..count).collect();
+            for number in 0..count.pow(u32::try_from(count).unwrap()) {
+                let order: Vec<usize> =
+                    items.iter().map(|digit| number / count.pow(u32::try_from(*digit).unwrap()) % count).collect();
+                if items.iter().all(|item| order.contains(item)) {
+                    let mut moved = items.clone();
+                    arrange(&mut moved, order.clone());
+                    assert_eq!(moved, order);
+                }
+            }
+        }
+    }
 }

@@ -24,6 +24,7 @@ pub(super) struct Draft<'a> {
     pub(super) cascade_room: usize,
     left: BTreeSet<WorkId>,
     records: BTreeMap<WorkId, WorkRecord>,
+    specs: BTreeMap<WorkId, Arc<WorkSpec>>,
     deleted: BTreeSet<WorkId>,
     writes: Vec<Write>,
     hints: Vec<Hint>,
@@ -42,6 +43,7 @@ impl<'a> Draft<'a> {
             cascade_room: CASCADE_LIMIT,
             left: BTreeSet::new(),
             records: BTreeMap::new(),
+            specs: BTreeMap::new(),
             deleted: BTreeSet::new(),
             writes: Vec::new(),
             hints: Vec::new(),
@@ -65,6 +67,15 @@ impl<'a> Draft<'a> {
 
     pub(super) fn put(&mut self, record: WorkRecord) {
         self.records.insert(record.id, record);
+    }
+
+    /// What the request of this work said, now or anew.
+    pub(super) fn put_spec(&mut self, id: WorkId, spec: Arc<WorkSpec>) -> Result<(), Halt> {
+        if !self.records.contains_key(&id) {
+            self.work(id)?.cloned().into_iter().for_each(|record| self.put(record));
+        }
+        self.specs.insert(id, spec);
+        Ok(())
     }
 
     pub(super) fn write(&mut self, write: Write) {
@@ -237,13 +248,13 @@ impl<'a> Draft<'a> {
         let counted = u64::from(record.counts_as_finished());
         self.meta.finished = self.meta.finished.saturating_sub(counted);
         self.records.remove(&id);
+        self.specs.remove(&id);
         self.deleted.insert(id);
         self.write(Write::Delete(id));
         Ok(())
     }
 
-    /// The finished plan. Records come first, since what hangs on them needs their birth numbers; of works that go nothing is
-    /// written.
+    /// The finished plan. Of works that go nothing is written.
     pub(super) fn done(self, applied: Applied) -> Plan {
         let (deletes, mut rest): (Vec<_>, Vec<_>) =
             self.writes.into_iter().partition(|w| matches!(w, Write::Delete(_)));
@@ -251,7 +262,11 @@ impl<'a> Draft<'a> {
             Write::Output(id, _) | Write::Notes(id, _) | Write::History(id, _) => !self.deleted.contains(id),
             _ => true,
         });
-        let records = self.records.into_values().map(Write::Record);
+        let mut specs = self.specs;
+        let records = self.records.into_values().map(|record| match specs.remove(&record.id) {
+            Some(spec) => Write::Work(record, spec),
+            None => Write::Record(record),
+        });
         let writes = deletes.into_iter().chain(records).chain(rest).collect();
         let mut hints = self.hints;
         hints.extend(self.heated.into_iter().map(Hint::Ready));

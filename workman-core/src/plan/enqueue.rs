@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
 use super::{
-    Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, NextScheduleTime, Offer, Plan, Refusal, Write, periodic, unique,
+    Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, NextScheduleTime, Offer, Plan, Refusal, periodic, unique,
 };
 use crate::id::WorkId;
 use crate::record::{CascadeVerb, Finish, LaneId, Meta, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec};
@@ -167,8 +167,7 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> R
         Birth::Open(open) => draft.put(WorkRecord { open, ..record }),
         Birth::Over(how) => draft.finish(&record, how),
     }
-    draft.write(Write::Spec(work.id, work.spec.clone()));
-    Ok(())
+    draft.put_spec(work.id, work.spec.clone())
 }
 
 /// New work is expedited if it asks for it; whether there is time left for such work is seen when it could run.

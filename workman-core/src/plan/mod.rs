@@ -407,15 +407,11 @@ pub struct Plan {
 
 /// One row that changes. Indexes follow from the rows.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most writes are records, and a box for each would cost more than it saves"
-)]
 pub enum Write {
-    /// A work's record, new or anew.
+    /// A work that is new, or that is another than it was: its record and what its request said.
+    Work(WorkRecord, Arc<WorkSpec>),
+    /// A stored work's record anew. Its birth and its terms are what they were.
     Record(WorkRecord),
-    /// What a request said; comes with the record.
-    Spec(WorkId, Arc<WorkSpec>),
     /// What a work gave.
     Output(WorkId, Payload),
     /// What its worker said on the way; `None` forgets it.

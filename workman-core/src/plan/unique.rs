@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::draft::Draft;
 use super::view::{Halt, Want};
-use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, Write, cascade, prune, update};
+use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, cascade, prune, update};
 use crate::id::WorkId;
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::record::{CascadeVerb, InputShape, Prerequisites, WorkRecord, WorkSpec};
@@ -215,6 +215,5 @@ fn clear(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Resu
 /// awaited by work outside of the name. It loses its name and is kept as finished work is.
 fn unname(draft: &mut Draft<'_>, id: WorkId) -> Result<(), Halt> {
     let spec = WorkSpec { name: None, ..(**draft.view.spec(id)?).clone() };
-    draft.write(Write::Spec(id, Arc::new(spec)));
-    Ok(())
+    draft.put_spec(id, Arc::new(spec))
 }

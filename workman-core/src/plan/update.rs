@@ -43,8 +43,8 @@ pub(super) fn apply(draft: &mut Draft<'_>, before: &WorkRecord, work: &NewWork) 
     });
     let record = WorkRecord { lane, urgency, terms, period, generation: before.generation + 1, ..before.clone() };
     let record = if runs { record } else { without_progress(draft, record, &stored, &spec)? };
-    draft.write(Write::Spec(before.id, Arc::new(spec)));
     reschedule(draft, before, record);
+    draft.put_spec(before.id, Arc::new(spec))?;
     Ok(if runs { UpdateResult::AppliedForNextRun } else { UpdateResult::AppliedImmediately })
 }
 

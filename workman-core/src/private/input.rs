@@ -224,7 +224,7 @@ impl Arguments {
     /// No argument yet, for this worker.
     #[must_use]
     pub fn of<W: Worker>() -> Self {
-        Arguments { object: ObjectWriter::default(), takes: W::DEF.takes, refused: None }
+        Arguments { object: ObjectWriter::new(), takes: W::DEF.takes, refused: None }
     }
 
     /// One more.

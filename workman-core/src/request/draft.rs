@@ -20,8 +20,8 @@ use crate::worker::WorkerDef;
 pub(crate) struct RequestDraft {
     pub(crate) id: WorkId,
     pub(crate) def: &'static WorkerDef,
-    /// The name under which the worker is registered; the manager changes it if it registered the worker under another.
-    pub(crate) worker: Arc<str>,
+    /// The name under which a manager has registered the worker; its own name, as long as no manager has said another.
+    pub(crate) registered: Option<Arc<str>>,
     pub(crate) input: Result<Input, Unencodable>,
     pub(crate) tags: Vec<Arc<str>>,
     pub(crate) constraints: Constraints,
@@ -59,7 +59,7 @@ impl RequestDraft {
         RequestDraft {
             id: WorkId::generate(),
             def,
-            worker: def.name.into(),
+            registered: None,
             input,
             tags: Vec::new(),
             constraints: defaults.constraints,
@@ -84,6 +84,11 @@ impl RequestDraft {
             trace_tag: None,
             next_schedule_time: NextScheduleTime::Unchanged,
         }
+    }
+
+    /// The worker's name.
+    pub(crate) fn worker(&self) -> Arc<str> {
+        self.registered.clone().unwrap_or_else(|| self.def.name.into())
     }
 
     /// Whether the other draft asks for the same, as a clone does.
@@ -121,7 +126,7 @@ impl RequestDraft {
     /// whether it still fits those is for the planner to see.
     pub(crate) fn changed_work(self, limits: &Limits, now: Timestamp) -> Result<NewWork, RequestError> {
         let terms = self.checked_terms(limits, now)?;
-        let worker = self.worker;
+        let worker = self.worker();
         let tags = checked_tags(self.tags, &worker, limits)?;
         let input = checked_input(self.input, &worker, limits)?;
         let spec = WorkSpec {
@@ -139,7 +144,7 @@ impl RequestDraft {
     /// What `Debug` shows: never the input.
     pub(super) fn describe(&self, f: &mut DebugStruct<'_, '_>) -> fmt::Result {
         let Terms { priority, initial_delay, timeout, expedited, schedule, .. } = &self.terms;
-        f.field("worker", &self.worker).field("id", &self.id);
+        f.field("worker", &self.worker()).field("id", &self.id);
         f.field("initial_delay", initial_delay).field("schedule", schedule).field("priority", priority);
         f.field("timeout", timeout).field("expedited", expedited);
         match &self.input {

@@ -23,10 +23,10 @@ impl RequestDraft {
             ..self.terms.clone()
         };
         if terms.max_attempts == Some(0) {
-            return Err(RequestError::NoAttempts { worker: self.worker.clone() });
+            return Err(RequestError::NoAttempts { worker: self.worker() });
         }
         if terms.timeout == Some(Duration::ZERO) {
-            return Err(RequestError::NoTimeout { worker: self.worker.clone() });
+            return Err(RequestError::NoTimeout { worker: self.worker() });
         }
         self.check_backoff(terms.backoff)?;
         self.check_range(&terms, now)?;
@@ -41,7 +41,7 @@ impl RequestDraft {
     pub(crate) fn check_override(&self, policy: UniquePolicy) -> Result<(), RequestError> {
         let replaces = policy == UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue);
         match self.next_schedule_time {
-            NextScheduleTime::At(_) if replaces => Err(RequestError::OverrideReplaced { worker: self.worker.clone() }),
+            NextScheduleTime::At(_) if replaces => Err(RequestError::OverrideReplaced { worker: self.worker() }),
             _ => Ok(()),
         }
     }
@@ -50,7 +50,7 @@ impl RequestDraft {
     fn check_override_comes(&self, schedule: &Schedule) -> Result<(), RequestError> {
         match self.next_schedule_time {
             NextScheduleTime::At(at) if at + schedule.interval().unwrap_or_default() == Timestamp::MAX => {
-                Err(RequestError::OverrideNever { worker: self.worker.clone() })
+                Err(RequestError::OverrideNever { worker: self.worker() })
             }
             _ => Ok(()),
         }
@@ -60,12 +60,12 @@ impl RequestDraft {
         let (interval, flex) = match (self.periodic, self.terms.schedule) {
             (true, Schedule::Every { interval, flex }) => self.raised_period(interval, flex, minimums),
             (false, Schedule::Once) => return Ok(Schedule::Once),
-            _ => return Err(RequestError::NoInterval { worker: self.worker.clone() }),
+            _ => return Err(RequestError::NoInterval { worker: self.worker() }),
         };
         if interval.is_zero() {
-            Err(RequestError::NoInterval { worker: self.worker.clone() })
+            Err(RequestError::NoInterval { worker: self.worker() })
         } else if flex.is_zero() || flex > interval {
-            Err(RequestError::Flex { worker: self.worker.clone(), flex, interval })
+            Err(RequestError::Flex { worker: self.worker(), flex, interval })
         } else {
             Ok(Schedule::every(interval).flex(flex))
         }
@@ -103,7 +103,7 @@ impl RequestDraft {
 
     /// Without a pause, work that fails would do nothing but fail.
     fn check_backoff(&self, backoff: Backoff) -> Result<(), RequestError> {
-        let worker = || self.worker.clone();
+        let worker = || self.worker();
         match (backoff.first_delay(), backoff.max_delay(), backoff.jitter_percent()) {
             (Duration::ZERO, ..) => Err(RequestError::NoBackoff { worker: worker(), field: "delay" }),
             (_, Duration::ZERO, _) => Err(RequestError::NoBackoff { worker: worker(), field: "ceiling" }),
@@ -114,7 +114,7 @@ impl RequestDraft {
 
     fn warn_of_minimum(&self, field: &str, asked: Duration, taken: Duration) {
         tracing::warn!(
-            worker = &*self.worker,
+            worker = &*self.worker(),
             field,
             ?asked,
             ?taken,
@@ -132,7 +132,7 @@ impl RequestDraft {
             ("timeout", terms.timeout.unwrap_or_default(), terms.timeout.unwrap_or_default()),
         ];
         match lengths.into_iter().find(|(_, _, reach)| now + *reach == Timestamp::MAX) {
-            Some((field, length, _)) => Err(RequestError::TooLong { worker: self.worker.clone(), field, length }),
+            Some((field, length, _)) => Err(RequestError::TooLong { worker: self.worker(), field, length }),
             None => Ok(()),
         }
     }
@@ -140,7 +140,7 @@ impl RequestDraft {
     /// Work that waits for an idle machine is started by the machine's own rhythm, which a backoff would fight.
     fn check_backoff_when_idle(&self) -> Result<(), RequestError> {
         if self.own_backoff && self.constraints.requires(ConstraintKind::DeviceIdle) {
-            return Err(RequestError::BackoffWhenIdle { worker: self.worker.clone() });
+            return Err(RequestError::BackoffWhenIdle { worker: self.worker() });
         }
         Ok(())
     }
@@ -152,10 +152,10 @@ impl RequestDraft {
         }
         let may_wait_for = |kind| matches!(kind, ConstraintKind::Network | ConstraintKind::StorageNotLow);
         if let Some(kind) = self.constraints.kinds().find(|kind| !may_wait_for(*kind)) {
-            return Err(RequestError::ExpeditedConstraint { worker: self.worker.clone(), kind });
+            return Err(RequestError::ExpeditedConstraint { worker: self.worker(), kind });
         }
         if !self.terms.initial_delay.is_zero() {
-            return Err(RequestError::ExpeditedDelay { worker: self.worker.clone() });
+            return Err(RequestError::ExpeditedDelay { worker: self.worker() });
         }
         Ok(())
     }

@@ -100,6 +100,20 @@ pub fn completer_waits() -> u64 {
     COMPLETER_WAITS.get()
 }
 
+/// Lets others go on: other tasks of this executor, and other threads that wait for a core.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        thread::yield_now();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// The same future, known to wait for workman.
 pub(crate) async fn own_wait<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);

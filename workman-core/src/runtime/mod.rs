@@ -19,7 +19,7 @@ use futures::future::BoxFuture;
 pub use self::blocking::{
     BlockingHook, ScopedHook, block_on, completer_waits, note_own_wait, own_waits, pause_point, scoped_blocking_hook,
 };
-pub(crate) use self::blocking::{note_completer_wait, own_wait};
+pub(crate) use self::blocking::{note_completer_wait, own_wait, yield_now};
 #[cfg(feature = "smol")]
 pub use self::smol::SmolRuntime;
 pub use self::thread::ThreadRuntime;

@@ -76,12 +76,14 @@ impl ChangeFeed {
     }
 
     fn each(&self, mut change: impl FnMut(&mut QueueState)) {
-        let mut wakers = Vec::new();
+        let mut wakers: Vec<Waker> = Vec::new();
         lock(&self.subscribers).queues.retain(|queue| {
             let Some(queue) = queue.upgrade() else { return false };
             let mut state = lock(&queue.state);
             change(&mut state);
-            wakers.extend(state.waker.take());
+            // A task with several subscriptions, as a manager's, is woken once: a second time it may have gone to sleep again.
+            let waker = state.waker.take().filter(|waker| !wakers.iter().any(|other| other.will_wake(waker)));
+            wakers.extend(waker);
             true
         });
         wakers.into_iter().for_each(Waker::wake);
@@ -114,6 +116,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use futures::FutureExt;
 
     use super::*;
@@ -212,6 +217,28 @@ mod tests {
         }
         assert!(lock(&feed.subscribers).queues.len() <= 2, "subscriptions without commits pile up");
         assert_eq!(read(&mut stays), (vec![1], false));
+    }
+
+    #[test]
+    fn a_task_with_several_subscriptions_is_woken_once_and_finds_something_in_each() {
+        let feed = ChangeFeed::new();
+        let (mut one, mut two) = (feed.subscribe(), feed.subscribe());
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut cx = Context::from_waker(&waker);
+        assert!(one.poll_next_unpin(&mut cx).is_pending() && two.poll_next_unpin(&mut cx).is_pending());
+        feed.announce(&commit(1));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!((read(&mut one), read(&mut two)), ((vec![1], false), (vec![1], false)));
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[test]

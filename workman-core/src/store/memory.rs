@@ -1,5 +1,6 @@
 //! [`MemoryStore`]: the reference store. Nothing survives the process.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,10 @@ use futures::stream::BoxStream;
 use super::embedded::{Dump, Row, RowKey, Rows, RowsMut, Transaction, dump, page};
 use super::index::{IndexKey, IndexRange};
 use super::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
+use crate::data::Payload;
+use crate::id::WorkId;
 use crate::query::{Page, PageRequest};
+use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
 
 /// Keeps everything in memory: for tests, for examples, and for work that may die with its process.
 ///
@@ -32,12 +36,48 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct Data {
-    rows: BTreeMap<RowKey, Row>,
+    works: BTreeMap<WorkId, WorkRows>,
+    lanes: BTreeMap<LaneId, Lane>,
+    cascades: BTreeMap<u64, Cascade>,
+    meta: Option<Meta>,
     index: BTreeSet<IndexKey>,
     commit: u64,
     /// The only opening that may use the data; 0 when none may.
     open: u64,
     openings: u64,
+}
+
+/// The rows of one work, which are mostly wanted together.
+#[derive(Default)]
+struct WorkRows {
+    record: Option<WorkRecord>,
+    spec: Option<Arc<WorkSpec>>,
+    output: Option<Payload>,
+    notes: Option<Notes>,
+    history: Option<Vec<AttemptRecord>>,
+}
+
+impl WorkRows {
+    fn is_empty(&self) -> bool {
+        let WorkRows { record, spec, output, notes, history } = self;
+        record.is_none() && spec.is_none() && output.is_none() && notes.is_none() && history.is_none()
+    }
+}
+
+impl Data {
+    fn rows_of(&mut self, id: WorkId) -> &mut WorkRows {
+        self.works.entry(id).or_default()
+    }
+
+    /// Takes a row away, and the place of its work with the last one.
+    fn empty(&mut self, id: WorkId, take: impl FnOnce(&mut WorkRows)) {
+        if let Entry::Occupied(mut place) = self.works.entry(id) {
+            take(place.get_mut());
+            if place.get().is_empty() {
+                place.remove();
+            }
+        }
+    }
 }
 
 impl MemoryStore {
@@ -123,7 +163,17 @@ impl Store for MemoryStore {
 /// Writing to memory can't fail, so nothing ever has to be taken back.
 impl Rows for Data {
     fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
-        Ok(self.rows.get(&key).cloned())
+        let rows = |id| self.works.get(&id);
+        Ok(match key {
+            RowKey::Record(id) => rows(id).and_then(|rows| rows.record.clone()).map(Row::Record),
+            RowKey::Spec(id) => rows(id).and_then(|rows| rows.spec.clone()).map(|spec| Row::Spec(id, spec)),
+            RowKey::Output(id) => rows(id).and_then(|rows| rows.output.clone()).map(|output| Row::Output(id, output)),
+            RowKey::Notes(id) => rows(id).and_then(|rows| rows.notes.clone()).map(|notes| Row::Notes(id, notes)),
+            RowKey::History(id) => rows(id).and_then(|rows| rows.history.clone()).map(|past| Row::History(id, past)),
+            RowKey::Lane(id) => self.lanes.get(&id).cloned().map(Row::Lane),
+            RowKey::Cascade(number) => self.cascades.get(&number).cloned().map(Row::Cascade),
+            RowKey::Meta => self.meta.clone().map(Row::Meta),
+        })
     }
 
     fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
@@ -138,12 +188,41 @@ impl Rows for Data {
 
 impl RowsMut for Data {
     fn put(&mut self, row: Row) -> Result<(), StoreError> {
-        self.rows.insert(row.key(), row);
+        match row {
+            Row::Record(record) => {
+                let rows = self.rows_of(record.id);
+                rows.record = Some(record);
+            }
+            Row::Spec(id, spec) => self.rows_of(id).spec = Some(spec),
+            Row::Output(id, output) => self.rows_of(id).output = Some(output),
+            Row::Notes(id, notes) => self.rows_of(id).notes = Some(notes),
+            Row::History(id, history) => self.rows_of(id).history = Some(history),
+            Row::Lane(lane) => {
+                self.lanes.insert(lane.id, lane);
+            }
+            Row::Cascade(cascade) => {
+                self.cascades.insert(cascade.number, cascade);
+            }
+            Row::Meta(meta) => self.meta = Some(meta),
+        }
         Ok(())
     }
 
     fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
-        self.rows.remove(&key);
+        match key {
+            RowKey::Record(id) => self.empty(id, |rows| rows.record = None),
+            RowKey::Spec(id) => self.empty(id, |rows| rows.spec = None),
+            RowKey::Output(id) => self.empty(id, |rows| rows.output = None),
+            RowKey::Notes(id) => self.empty(id, |rows| rows.notes = None),
+            RowKey::History(id) => self.empty(id, |rows| rows.history = None),
+            RowKey::Lane(id) => {
+                self.lanes.remove(&id);
+            }
+            RowKey::Cascade(number) => {
+                self.cascades.remove(&number);
+            }
+            RowKey::Meta => self.meta = None,
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod memory;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::id::WorkId;
@@ -112,15 +113,26 @@ pub trait Store: Send + Sync + 'static {
     async fn close(&self);
 }
 
-/// A store that several managers share.
-#[async_trait]
+/// What a future of [`Store`] looks like without `async`.
+type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A store that several managers share. It hands on the store's own futures: to wait for one inside another would be one more
+/// box for each call.
 impl<S: Store + ?Sized> Store for Arc<S> {
-    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
-        (**self).transact(units).await
+    fn transact<'store, 'answer>(&'store self, units: Vec<Unit>) -> Answer<'answer, Result<Vec<UnitResult>, StoreError>>
+    where
+        'store: 'answer,
+        Self: 'answer,
+    {
+        (**self).transact(units)
     }
 
-    async fn query(&self, page: PageRequest) -> Result<Page, StoreError> {
-        (**self).query(page).await
+    fn query<'store, 'answer>(&'store self, page: PageRequest) -> Answer<'answer, Result<Page, StoreError>>
+    where
+        'store: 'answer,
+        Self: 'answer,
+    {
+        (**self).query(page)
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {
@@ -135,8 +147,12 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).identity()
     }
 
-    async fn close(&self) {
-        (**self).close().await;
+    fn close<'store, 'answer>(&'store self) -> Answer<'answer, ()>
+    where
+        'store: 'answer,
+        Self: 'answer,
+    {
+        (**self).close()
     }
 }
 

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::OwnWaits;
 use crate::data::{DecodeError, EncodeError, Payload};
 use crate::id::WorkId;
-use crate::observe::Hub;
+use crate::observe::{Hub, News};
 use crate::plan::End;
 use crate::record::Notes;
 use crate::runtime;
@@ -60,8 +60,8 @@ pub(crate) struct Attempt {
 
 /// What a worker tells the dispatcher.
 pub(crate) enum FromWorker {
-    /// There are notes to be written within the progress delay.
-    Noted,
+    /// This work has notes that are to be written within the progress delay.
+    Noted(WorkId),
     /// The notes are to be written now; the sender hears when they are.
     Flush(WorkId, oneshot::Sender<()>),
     /// A run is over.
@@ -313,7 +313,7 @@ impl WorkContext {
             }
             let passed = clock.monotonic().saturating_sub(monotonic).max(clock.wall().since(wall));
             let Some(left) = length.checked_sub(passed).filter(|left| !left.is_zero()) else { return Ok(()) };
-            let nap = clock.sleep(left.min(LONGEST_SLEEP));
+            let nap = clock.doze(left, LONGEST_SLEEP);
             futures::future::select(nap, UntilStopped::new(&self.attempt)).await;
         }
     }
@@ -409,10 +409,10 @@ impl WorkContext {
             shared.unsaved.checkpoint = notes.checkpoint;
         }
         drop(shared);
-        self.attempt.hub.touch([self.attempt.id]);
+        self.attempt.hub.touch(News::Unnumbered, [self.attempt.id]);
         if first {
             // A dispatcher that is gone writes nothing any more; the run is fenced then, and hears of it by its stop.
-            let _ = self.attempt.engine.unbounded_send(FromWorker::Noted);
+            let _ = self.attempt.engine.unbounded_send(FromWorker::Noted(self.attempt.id));
         }
         Ok(())
     }

@@ -102,6 +102,15 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
 /// The order of things that could happen in any order follows from the seed: a fixed one, or that of
 /// [`with_seed`](Self::with_seed), or the environment variable `WORKMAN_SEED`, which wins. A failing test prints it.
 ///
+/// # What is checked
+/// Everything that must hold in every store ([`invariants`](workman_core::plan::invariants)) is held against all that is stored,
+/// and the test fails when something does not hold, whoever broke it:
+/// - after each commit, as long as no more than eight works are stored; with more works after every so manyth commit, an eighth of
+///   the number of works apart, since a check looks at all of them;
+/// - in a verb that makes more than 1,024 commits, say an [`advance`](Self::advance) by a year, less and less often the longer it
+///   goes on, and again when the verb ends;
+/// - when a process ends, and when the driver is dropped, if there were commits since the last check.
+///
 /// Dropping the driver ends its process like a crash.
 #[must_use = "a driver does nothing until it is told to"]
 pub struct TestDriver {
@@ -352,6 +361,9 @@ impl Drop for TestDriver {
         }
         self.end_process();
         self.scope = None;
+        if !std::thread::panicking() {
+            self.check();
+        }
     }
 }
 

@@ -77,6 +77,7 @@ impl TestDriver {
     #[track_caller]
     pub fn crash_and_restart(&self) {
         let alive = self.end_process();
+        self.check();
         if alive > 0 {
             self.fail(format_args!(
                 "{alive} blocking workers did not end when their process died: they hold a thread without giving it back"
@@ -96,6 +97,7 @@ impl TestDriver {
         let grace = self.setup.borrow().limits.grace;
         let report = self.shutdown(grace);
         self.end_process();
+        self.check();
         let _ = self.manager();
         report
     }
@@ -128,6 +130,7 @@ impl TestDriver {
     /// Ends the process as it is. Answers how many threads did not end.
     pub(super) fn end_process(&self) -> usize {
         let Some(process) = self.process.take() else { return 0 };
+        self.ledger.borrow().end_process();
         process.store.shut();
         self.executor.end_process(self.patience)
     }
@@ -137,9 +140,9 @@ impl TestDriver {
     /// Runs everything that can run without time passing.
     #[track_caller]
     pub fn run_until_idle(&self) {
-        let _ = self.manager();
-        self.executor.grant_time();
+        self.begin_verb();
         self.settle();
+        self.end_verb();
     }
 
     /// Lets time pass, stop by stop: at each moment at which somebody wants to be woken, everything runs that can.
@@ -148,10 +151,25 @@ impl TestDriver {
         use workman_core::Clock;
 
         let end = self.clock.monotonic().saturating_add(length);
-        self.run_until_idle();
+        self.begin_verb();
+        self.settle();
         while !self.has_crashed() && self.clock.step(end) {
             self.settle();
         }
+        self.end_verb();
+    }
+
+    #[track_caller]
+    fn begin_verb(&self) {
+        let _ = self.manager();
+        self.executor.grant_time();
+        self.ledger.borrow().begin_verb();
+    }
+
+    #[track_caller]
+    fn end_verb(&self) {
+        self.ledger.borrow().end_verb();
+        self.check();
     }
 
     /// Runs until nothing is ready, and who waits for the world outside has had real time for it.
@@ -221,7 +239,7 @@ impl TestDriver {
     }
 
     #[track_caller]
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let broken = self.ledger.borrow().take_broken();
         if let Some(broken) = broken {
             self.fail(format_args!("{broken}"));
@@ -238,11 +256,12 @@ impl TestDriver {
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.tell_conditions();
         self.executor.grant_time();
+        self.ledger.borrow().begin_verb();
         let mut future = pin!(future);
         let mut main = self.executor.main();
         loop {
             if let Poll::Ready(answer) = main.poll(future.as_mut()) {
-                self.check();
+                self.end_verb();
                 return answer;
             }
             while !self.executor.take_main() {

@@ -5,7 +5,7 @@
 
 mod outside;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
@@ -36,9 +36,11 @@ pub(crate) struct Executor {
 
 struct State {
     random: u64,
+    /// Tasks that are ready, each once.
     queue: Vec<TaskId>,
-    queued: BTreeSet<TaskId>,
     main_woken: bool,
+    /// Threads that wait for something to be ready.
+    waiting: usize,
     tasks: BTreeMap<TaskId, Task>,
     next_task: u64,
     process: u64,
@@ -47,6 +49,8 @@ struct State {
 struct Task {
     kind: Kind,
     waker: Arc<TaskWaker>,
+    /// Whether it is in the queue.
+    queued: bool,
     /// What its last poll waited for.
     waits_for: WaitsFor,
     /// Whether it was given real time since its last poll, in vain.
@@ -64,13 +68,27 @@ enum Kind {
     Blocking(Arc<Baton>),
 }
 
+impl State {
+    /// One of those that are ready, by chance. Chance is asked only where there is a choice, so a seed stands for the same order
+    /// however often somebody is alone.
+    fn take_ready(&mut self) -> Option<TaskId> {
+        let count = self.queue.len();
+        if count < 2 {
+            return self.queue.pop();
+        }
+        self.random = split_mix(self.random);
+        let at = usize::try_from(self.random % count as u64).unwrap_or(0);
+        Some(self.queue.swap_remove(at))
+    }
+}
+
 impl Executor {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         let state = State {
             random: seed,
             queue: Vec::new(),
-            queued: BTreeSet::new(),
             main_woken: false,
+            waiting: 0,
             tasks: BTreeMap::new(),
             next_task: 1,
             process: 0,
@@ -88,30 +106,21 @@ impl Executor {
     }
 
     fn wake(&self, id: TaskId) {
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         if id == MAIN {
             state.main_woken = true;
-        } else if state.queued.insert(id) {
+        } else if let Some(task) = state.tasks.get_mut(&id).filter(|task| !task.queued) {
+            task.queued = true;
             state.queue.push(id);
         }
         self.ready.store(state.queue.len() as u64, Ordering::Release);
-        drop(state);
-        self.woken.notify_all();
-    }
-
-    /// One of those that are ready, by chance.
-    fn take_ready(&self) -> Option<TaskId> {
-        let mut state = self.lock();
-        let count = state.queue.len();
-        if count == 0 {
-            return None;
+        let somebody_waits = state.waiting > 0;
+        drop(guard);
+        // To notify nobody costs a call of the system all the same.
+        if somebody_waits {
+            self.woken.notify_all();
         }
-        state.random = split_mix(state.random);
-        let at = usize::try_from(state.random % count as u64).unwrap_or(0);
-        let id = state.queue.swap_remove(at);
-        state.queued.remove(&id);
-        self.ready.store(state.queue.len() as u64, Ordering::Release);
-        Some(id)
     }
 
     // ---- processes ----
@@ -128,7 +137,6 @@ impl Executor {
         let mut state = self.lock();
         state.process += 1;
         state.queue.clear();
-        state.queued.clear();
         self.ready.store(0, Ordering::Release);
         let tasks = std::mem::take(&mut state.tasks);
         drop(state);
@@ -155,7 +163,8 @@ impl Executor {
         let id = TaskId(state.next_task);
         state.next_task += 1;
         let waker = Arc::new(TaskWaker { id, executor: Arc::clone(self) });
-        let task = Task { kind: kind(&waker), waker, waits_for: WaitsFor::World, had_its_time: false, spins: false };
+        let (kind, waits_for) = (kind(&waker), WaitsFor::World);
+        let task = Task { kind, waker, queued: false, waits_for, had_its_time: false, spins: false };
         state.tasks.insert(id, task);
         drop(state);
         self.wake(id);
@@ -165,8 +174,25 @@ impl Executor {
 
     /// Runs one task that is ready. Says whether there was one.
     pub(crate) fn run_one(&self, patience: Duration) -> Result<bool, Stuck> {
-        let Some(id) = self.take_ready() else { return Ok(false) };
-        self.run(id, patience)?;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(id) = state.take_ready() else { return Ok(false) };
+        self.ready.store(state.queue.len() as u64, Ordering::Release);
+        let Some(task) = state.tasks.get_mut(&id) else { return Ok(true) };
+        (task.queued, task.spins, task.had_its_time) = (false, false, false);
+        match &mut task.kind {
+            Kind::Engine(future) | Kind::Async(future) => {
+                let (Some(future), waker) = (future.take(), Arc::clone(&task.waker)) else { return Ok(true) };
+                drop(guard);
+                self.poll(id, future, waker);
+            }
+            Kind::Blocking(baton) => {
+                let baton = Arc::clone(baton);
+                drop(guard);
+                let pause = baton.hand_over(patience)?;
+                self.note_pause(id, pause);
+            }
+        }
         Ok(true)
     }
 
@@ -184,32 +210,11 @@ impl Executor {
         let is_engine = |id: &TaskId| matches!(state.tasks.get(id).map(|task| &task.kind), Some(Kind::Engine(Some(_))));
         let at = state.queue.iter().position(is_engine)?;
         let id = state.queue.remove(at);
-        state.queued.remove(&id);
         self.ready.store(state.queue.len() as u64, Ordering::Release);
         let task = state.tasks.get_mut(&id)?;
+        task.queued = false;
         let Kind::Engine(future) = &mut task.kind else { return None };
         Some((id, future.take()?, Arc::clone(&task.waker)))
-    }
-
-    fn run(&self, id: TaskId, patience: Duration) -> Result<(), Stuck> {
-        let mut state = self.lock();
-        let Some(task) = state.tasks.get_mut(&id) else { return Ok(()) };
-        (task.spins, task.had_its_time) = (false, false);
-        match &mut task.kind {
-            Kind::Engine(future) | Kind::Async(future) => {
-                let (Some(future), waker) = (future.take(), Arc::clone(&task.waker)) else { return Ok(()) };
-                drop(state);
-                self.poll(id, future, waker);
-                Ok(())
-            }
-            Kind::Blocking(baton) => {
-                let baton = Arc::clone(baton);
-                drop(state);
-                let pause = baton.hand_over(patience)?;
-                self.note_pause(id, pause);
-                Ok(())
-            }
-        }
     }
 
     fn poll(&self, id: TaskId, mut future: BoxFuture<'static, ()>, waker: Arc<TaskWaker>) {

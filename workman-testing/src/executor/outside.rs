@@ -72,10 +72,13 @@ impl Executor {
 
     /// Waits, in real time, until something is ready. Says whether something is.
     pub(crate) fn wait_for_the_world(&self, patience: Duration) -> bool {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.waiting += 1;
         let nothing = |state: &mut State| state.queue.is_empty() && !state.main_woken;
         let waited = self.woken.wait_timeout_while(state, patience, nothing);
-        !nothing(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.waiting -= 1;
+        !nothing(&mut state)
     }
 
     /// A waker for the future that a test waits for.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::super::StoreError;
 use super::super::index::{IndexKey, IndexRange};
-use super::{Row, RowKey, Rows, astray, get_record, get_spec, incomplete, stored_meta};
+use super::{Row, RowKey, Rows, astray, get_record, get_spec, incomplete};
 use crate::id::WorkId;
 use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
 use crate::record::{Lane, LaneId, Notes, WorkRecord};
@@ -46,12 +46,13 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
         Want::Lane { worker, constraints, urgency } => {
             let is_it =
                 |lane: &Lane| lane.worker == *worker && lane.constraints == *constraints && lane.urgency == *urgency;
-            let found = all_lanes(rows)?.into_iter().find(is_it);
-            view.lanes.insert(want.clone(), found.into_iter().collect());
+            let found = first_lanes(rows, view.meta.next_lane).find(|lane| lane.as_ref().is_ok_and(is_it));
+            view.lanes.insert(want.clone(), found.transpose()?.into_iter().collect());
             Ok(())
         }
         Want::Lanes => {
-            view.lanes.insert(want.clone(), all_lanes(rows)?);
+            let lanes = first_lanes(rows, view.meta.next_lane).collect::<Result<_, _>>()?;
+            view.lanes.insert(want.clone(), lanes);
             Ok(())
         }
         Want::Running { epoch, limit } => {
@@ -128,14 +129,22 @@ fn load_claimable(
     limit: usize,
     view: &mut Snapshot,
 ) -> Result<(), StoreError> {
-    load_list(rows, want, keys, limit, view)?;
-    for id in keys.iter().map(IndexKey::id) {
-        load_spec(rows, id, view)?;
-        if view.works.get(&id).is_some_and(|record| record.as_ref().is_some_and(|record| record.rows.notes)) {
+    for key in keys {
+        let id = key.id();
+        if !view.works.contains_key(&id) {
+            let (record, spec) = rows.get_work(id)?.ok_or_else(|| astray(key))?;
+            view.specs.insert(id, spec);
+            view.works.insert(id, Some(record));
+        }
+        let record = load_listed(rows, key, view)?;
+        if record.rows.notes {
             load_notes(rows, id, view)?;
         }
+        if !view.specs.contains_key(&id) {
+            load_spec(rows, id, view)?;
+        }
     }
-    Ok(())
+    load_list(rows, want, keys, limit, view)
 }
 
 fn load_due(rows: &impl Rows, want: &Want, limit: usize, view: &mut Snapshot) -> Result<(), StoreError> {
@@ -196,18 +205,13 @@ fn load_descendants(
     Ok(())
 }
 
-pub(super) fn all_lanes(rows: &impl Rows) -> Result<Vec<Lane>, StoreError> {
-    let count = stored_meta(rows)?.next_lane;
-    let mut lanes = Vec::new();
-    // Lanes that an earlier unit of the same transaction made lie behind the stored count.
-    for number in 0.. {
-        match rows.get(RowKey::Lane(LaneId(number)))? {
-            Some(Row::Lane(lane)) => lanes.push(lane),
-            _ if number >= count => break,
-            _ => {}
-        }
-    }
-    Ok(lanes)
+/// The first so many lanes. One that is missing can only be missing in a damaged file.
+pub(super) fn first_lanes(rows: &impl Rows, count: u32) -> impl Iterator<Item = Result<Lane, StoreError>> + '_ {
+    (0..count).filter_map(|number| match rows.get(RowKey::Lane(LaneId(number))) {
+        Ok(Some(Row::Lane(lane))) => Some(Ok(lane)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    })
 }
 
 fn load_dead_claims(rows: &impl Rows, want: &Want, limit: usize, view: &mut Snapshot) -> Result<(), StoreError> {

@@ -8,7 +8,6 @@
 mod load;
 mod read;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,15 +94,44 @@ pub trait Rows {
     /// # Errors
     /// When they can't be read.
     fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError>;
+
+    /// A work's record and what its request said, if both are there. A store in which they lie together finds both at once.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_work(&self, id: WorkId) -> Result<Option<(WorkRecord, Arc<WorkSpec>)>, StoreError> {
+        let Some(record) = get_record(self, id)? else { return Ok(None) };
+        Ok(get_spec(self, id)?.map(|spec| (record, spec)))
+    }
+}
+
+/// Whether a work that is written has rows already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It is new.
+    New,
+    /// It is stored, and becomes another.
+    Stored,
 }
 
 /// [`Rows`] that can be written.
 pub trait RowsMut: Rows {
-    /// Writes a row, new or anew.
+    /// Writes a row, new or anew. Of a record, everything but birth and terms may have changed since
+    /// [`put_work`](Self::put_work) wrote it.
     ///
     /// # Errors
     /// When it can't be written.
     fn put(&mut self, row: Row) -> Result<(), StoreError>;
+
+    /// Writes a work that is new, or another than it was.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn put_work(&mut self, record: WorkRecord, spec: Arc<WorkSpec>, _origin: Origin) -> Result<(), StoreError> {
+        let id = record.id;
+        self.put(Row::Record(record))?;
+        self.put(Row::Spec(id, spec))
+    }
 
     /// Removes a row, if there is one.
     ///
@@ -130,7 +158,8 @@ pub struct Transaction {
     meta: Meta,
     before: Meta,
     written: bool,
-    touched: BTreeSet<WorkId>,
+    /// In order only when the transaction ends.
+    touched: Vec<WorkId>,
     hints: Vec<Hint>,
 }
 
@@ -142,7 +171,7 @@ impl Transaction {
     pub fn begin(rows: &impl Rows, incarnation: u64) -> Result<Self, StoreError> {
         let stored = stored_meta(rows)?;
         let meta = Meta { incarnation, ..stored.clone() };
-        Ok(Transaction { before: stored, meta, written: false, touched: BTreeSet::new(), hints: Vec::new() })
+        Ok(Transaction { before: stored, meta, written: false, touched: Vec::new(), hints: Vec::new() })
     }
 
     /// Plans one unit and applies what was decided. The unit is planned completely before its first write.
@@ -152,7 +181,7 @@ impl Transaction {
     pub fn run_unit(&mut self, rows: &mut impl RowsMut, unit: &Unit) -> Result<UnitResult, StoreError> {
         stamp(&mut self.meta, unit.wall);
         let now = self.meta.latest;
-        let mut view = Snapshot { meta: self.meta.clone(), ..Snapshot::default() };
+        let mut view = Snapshot { meta: std::mem::take(&mut self.meta), ..Snapshot::default() };
         let mut asked = Scope::new();
         let decided = loop {
             match plan(&view, &unit.command, now) {
@@ -162,7 +191,10 @@ impl Transaction {
                     asked.extend(scope);
                 }
                 Ok(Step::Done(plan)) => break plan,
-                Err(refusal) => return Ok(Err(refusal)),
+                Err(refusal) => {
+                    self.meta = view.meta;
+                    return Ok(Err(refusal));
+                }
             }
         };
         let Plan { writes, meta, hints, applied } = decided;
@@ -170,9 +202,45 @@ impl Transaction {
         self.meta = meta;
         self.hints.extend(hints);
         for write in writes {
-            apply(rows, write, &mut self.touched)?;
+            self.apply(rows, &view, write)?;
         }
         Ok(Ok(applied))
+    }
+
+    fn apply(&mut self, rows: &mut impl RowsMut, view: &Snapshot, write: Write) -> Result<(), StoreError> {
+        match write {
+            Write::Work(record, spec) => {
+                self.touched.push(record.id);
+                let before = stood_at(rows, view, record.id)?;
+                move_entry(rows, before.as_ref(), &standing_key(&record))?;
+                let (origin, labelled) = match before {
+                    Some(_) => (Origin::Stored, get_spec(rows, record.id)?),
+                    None => (Origin::New, None),
+                };
+                relabel(rows, labelled.as_deref(), &record, &spec)?;
+                rows.put_work(record, spec, origin)
+            }
+            Write::Record(record) => {
+                self.touched.push(record.id);
+                let before = stood_at(rows, view, record.id)?;
+                move_entry(rows, before.as_ref(), &standing_key(&record))?;
+                rows.put(Row::Record(record))
+            }
+            Write::Output(id, output) => rows.put(Row::Output(id, output)),
+            Write::Notes(id, Some(notes)) => {
+                self.touched.push(id);
+                rows.put(Row::Notes(id, notes))
+            }
+            Write::Notes(id, None) => rows.remove(RowKey::Notes(id)),
+            Write::History(id, history) => rows.put(Row::History(id, history)),
+            Write::Lane(lane) => rows.put(Row::Lane(lane)),
+            Write::Cascade(cascade) => rows.put(Row::Cascade(cascade)),
+            Write::CascadeDone(number) => rows.remove(RowKey::Cascade(number)),
+            Write::Delete(id) => {
+                self.touched.push(id);
+                delete(rows, id)
+            }
+        }
     }
 
     /// Ends the transaction: writes the meta row and answers what the commit announces; `None` when nothing was written
@@ -188,7 +256,10 @@ impl Transaction {
         if self.meta != self.before {
             rows.put(Row::Meta(self.meta))?;
         }
-        Ok(Some(Change::Commit { commit, now, touched: self.touched.into_iter().collect(), hints: self.hints.into() }))
+        let mut touched = self.touched;
+        touched.sort_unstable();
+        touched.dedup();
+        Ok(Some(Change::Commit { commit, now, touched: touched.into(), hints: self.hints.into() }))
     }
 }
 
@@ -229,67 +300,55 @@ fn stamp(meta: &mut Meta, wall: Timestamp) {
     meta.latest = meta.latest.max(shifted);
 }
 
-fn get_record(rows: &impl Rows, id: WorkId) -> Result<Option<WorkRecord>, StoreError> {
+fn get_record(rows: &(impl Rows + ?Sized), id: WorkId) -> Result<Option<WorkRecord>, StoreError> {
     Ok(match rows.get(RowKey::Record(id))? {
         Some(Row::Record(record)) => Some(record),
         _ => None,
     })
 }
 
-fn get_spec(rows: &impl Rows, id: WorkId) -> Result<Option<Arc<WorkSpec>>, StoreError> {
+fn get_spec(rows: &(impl Rows + ?Sized), id: WorkId) -> Result<Option<Arc<WorkSpec>>, StoreError> {
     Ok(match rows.get(RowKey::Spec(id))? {
         Some(Row::Spec(_, spec)) => Some(spec),
         _ => None,
     })
 }
 
-fn apply(rows: &mut impl RowsMut, write: Write, touched: &mut BTreeSet<WorkId>) -> Result<(), StoreError> {
-    match write {
-        Write::Record(record) => {
-            touched.insert(record.id);
-            let before = get_record(rows, record.id)?.map(|before| standing_key(&before));
-            let after = standing_key(&record);
-            if before.as_ref() != Some(&after) {
-                if let Some(before) = before {
-                    rows.unlink(&before)?;
-                }
-                rows.link(&after)?;
-            }
-            rows.put(Row::Record(record))
-        }
-        Write::Spec(id, spec) => put_spec(rows, id, spec),
-        Write::Output(id, output) => rows.put(Row::Output(id, output)),
-        Write::Notes(id, Some(notes)) => {
-            touched.insert(id);
-            rows.put(Row::Notes(id, notes))
-        }
-        Write::Notes(id, None) => rows.remove(RowKey::Notes(id)),
-        Write::History(id, history) => rows.put(Row::History(id, history)),
-        Write::Lane(lane) => rows.put(Row::Lane(lane)),
-        Write::Cascade(cascade) => rows.put(Row::Cascade(cascade)),
-        Write::CascadeDone(number) => rows.remove(RowKey::Cascade(number)),
-        Write::Delete(id) => {
-            touched.insert(id);
-            delete(rows, id)
-        }
+/// Where the work stands before the plan is applied: what the plan saw is what is stored.
+fn stood_at(rows: &impl Rows, view: &Snapshot, id: WorkId) -> Result<Option<IndexKey>, StoreError> {
+    match view.works.get(&id) {
+        Some(record) => Ok(record.as_ref().map(standing_key)),
+        None => Ok(get_record(rows, id)?.as_ref().map(standing_key)),
     }
 }
 
-/// A spec comes right after its record, so the birth number of its labels is known.
-fn put_spec(rows: &mut impl RowsMut, id: WorkId, spec: Arc<WorkSpec>) -> Result<(), StoreError> {
-    let seq = get_record(rows, id)?.map_or(0, |record| record.seq);
-    let before = match get_spec(rows, id)? {
-        Some(before) => label_keys(id, seq, &before).collect(),
-        None => BTreeSet::new(),
+/// The index entry of a record moves from where it was.
+fn move_entry(rows: &mut impl RowsMut, before: Option<&IndexKey>, after: &IndexKey) -> Result<(), StoreError> {
+    if before == Some(after) {
+        return Ok(());
+    }
+    before.map_or(Ok(()), |before| rows.unlink(before))?;
+    rows.link(after)
+}
+
+/// The labels of a work become those of its spec.
+fn relabel(
+    rows: &mut impl RowsMut,
+    before: Option<&WorkSpec>,
+    record: &WorkRecord,
+    spec: &WorkSpec,
+) -> Result<(), StoreError> {
+    // What is waited for twice is one edge.
+    let labels = |spec: &WorkSpec| {
+        let mut labels: Vec<IndexKey> = label_keys(record.id, record.seq, spec).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
     };
-    let after: BTreeSet<IndexKey> = label_keys(id, seq, &spec).collect();
-    for gone in before.difference(&after) {
-        rows.unlink(gone)?;
-    }
-    for new in after.difference(&before) {
-        rows.link(new)?;
-    }
-    rows.put(Row::Spec(id, spec))
+    let (before, after) = (before.map(labels).unwrap_or_default(), labels(spec));
+    let is_in = |labels: &[IndexKey], key: &IndexKey| labels.binary_search(key).is_ok();
+    before.iter().filter(|gone| !is_in(&after, gone)).try_for_each(|gone| rows.unlink(gone))?;
+    after.iter().filter(|new| !is_in(&before, new)).try_for_each(|new| rows.link(new))
 }
 
 fn delete(rows: &mut impl RowsMut, id: WorkId) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::StoreError;
 use super::super::index::{IndexKey, IndexRange};
-use super::load::{all_lanes, unfinished_ranges, walk};
+use super::load::{first_lanes, unfinished_ranges, walk};
 use super::{Row, RowKey, Rows, astray, get_record, get_spec, stored_meta};
 use crate::id::WorkId;
 use crate::info::{Expedited, ExpeditedState, WorkInfo};
@@ -28,7 +28,7 @@ pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page
         };
         let mut next = None;
         for id in query.ids.iter().filter(|id| from.is_none_or(|from| **id > from)) {
-            let stored = get_record(rows, *id)?.zip(get_spec(rows, *id)?);
+            let stored = rows.get_work(*id)?;
             works.extend(stored.map(|stored| matching(rows, query, &stored)).transpose()?.flatten());
             if works.len() >= *limit {
                 next = Some(Cursor::Id(*id));
@@ -55,6 +55,9 @@ pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page
 /// A work with two of the tags that are asked for is found under both; it belongs to the first.
 fn listed_before(rows: &impl Rows, query: &WorkQuery, key: &IndexKey) -> Result<bool, StoreError> {
     let IndexKey::Tag { tag, id, .. } = key else { return Ok(false) };
+    if query.tags.len() < 2 {
+        return Ok(false);
+    }
     let Some(spec) = get_spec(rows, *id)? else { return Ok(false) };
     let first = std::iter::once(&spec.worker).chain(&spec.tags).filter(|tag| query.tags.contains(*tag)).min();
     Ok(first.is_some_and(|first| first < tag))
@@ -112,12 +115,14 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
         _ => Vec::new(),
     };
     attempts.extend(last_success(record));
-    let tags: BTreeSet<&Arc<str>> = std::iter::once(&spec.worker).chain(&spec.tags).collect();
+    let mut tags: Vec<Arc<str>> = std::iter::once(&spec.worker).chain(&spec.tags).cloned().collect();
+    tags.sort_unstable();
+    tags.dedup();
     Ok(WorkInfo {
         id: record.id,
         worker: Arc::clone(&spec.worker),
         name: spec.name.clone(),
-        tags: tags.into_iter().cloned().collect(),
+        tags,
         state: record.state(),
         parked: match &record.standing {
             Standing::Parked { why } => Some(why.clone()),
@@ -217,7 +222,9 @@ pub struct Dump {
 /// # Errors
 /// When rows can't be read.
 pub fn dump(rows: &impl Rows) -> Result<Dump, StoreError> {
-    let mut dump = Dump { meta: stored_meta(rows)?, lanes: all_lanes(rows)?, ..Dump::default() };
+    let meta = stored_meta(rows)?;
+    let lanes = first_lanes(rows, meta.next_lane).collect::<Result<_, _>>()?;
+    let mut dump = Dump { meta, lanes, ..Dump::default() };
     let mut ranges = unfinished_ranges();
     ranges.push(IndexRange::finished());
     for range in ranges {

@@ -1,0 +1,132 @@
+//! The controls: what the disk and the B-tree allow. [`RawRedb`] repeats a [`Script`] with the options of the store, [`RawLog`]
+//! appends and syncs.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use redb::{Builder, Database, Durability as RawDurability, ReadableTable, Table, WriteTransaction};
+use workman_redb::RedbBuilder;
+
+use crate::Outcome;
+use crate::options::Durability;
+use crate::script::{Definition, Op, Script, Snapshot};
+
+/// A relaxed store syncs this long after a commit, at the latest.
+const RELAXED: Duration = Duration::from_secs(1);
+
+/// A redb database with the tables, the cache and the options of a store.
+pub(crate) struct RawRedb {
+    database: Database,
+    names: Vec<String>,
+    durability: Durability,
+    synced: Instant,
+}
+
+impl RawRedb {
+    /// A new file with the rows of a snapshot.
+    pub(crate) fn create(file: &Path, rows: &Snapshot, durability: Durability) -> Outcome<Self> {
+        let database = Builder::new().set_cache_size(RedbBuilder::DEFAULT_CACHE_BYTES).create(file)?;
+        let names: Vec<String> = rows.names().map(str::to_owned).collect();
+        let transaction = database.begin_write()?;
+        {
+            let mut tables = open_tables(&transaction, &names)?;
+            for (table, key, value) in rows.rows() {
+                tables[table].insert(key, value)?;
+            }
+        }
+        transaction.commit()?;
+        Ok(RawRedb { database, names, durability, synced: Instant::now() })
+    }
+
+    /// Does what some works ask for, and what every commit does, in one commit.
+    pub(crate) fn commit<'a>(&mut self, ops: impl Iterator<Item = &'a Op>, script: &'a Script) -> Outcome {
+        let transaction = self.begin()?;
+        {
+            let mut tables = open_tables(&transaction, &self.names)?;
+            for op in ops.chain(script.of_commit()) {
+                apply(&mut tables, op)?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// As `workman-redb/src/writer.rs` begins its transactions.
+    fn begin(&mut self) -> Outcome<WriteTransaction> {
+        let mut transaction = self.database.begin_write()?;
+        let due = self.synced.elapsed() >= RELAXED;
+        match self.durability {
+            Durability::Relaxed if !due => transaction.set_durability(RawDurability::None)?,
+            Durability::Synced | Durability::Relaxed => {
+                transaction.set_quick_repair(true);
+                self.synced = Instant::now();
+            }
+        }
+        Ok(transaction)
+    }
+
+    /// Does what these works ask for, so many in one commit, and says how long all of it took.
+    pub(crate) fn replay(&mut self, script: &Script, works: std::ops::Range<usize>, batch: usize) -> Outcome<Duration> {
+        let begin = Instant::now();
+        for first in works.clone().step_by(batch) {
+            self.commit(script.of(first..works.end.min(first + batch)), script)?;
+        }
+        Ok(begin.elapsed())
+    }
+}
+
+fn open_tables<'t>(
+    transaction: &'t WriteTransaction,
+    names: &[String],
+) -> Outcome<Vec<Table<'t, &'static [u8], &'static [u8]>>> {
+    let tables = names.iter().map(|name| transaction.open_table(Definition::new(name)));
+    Ok(tables.collect::<Result<_, _>>()?)
+}
+
+fn apply(tables: &mut [Table<'_, &'static [u8], &'static [u8]>], op: &Op) -> Outcome {
+    match op {
+        Op::Get(table, key) => {
+            std::hint::black_box(tables[*table].get(&key[..])?.map(|row| row.value().len()));
+        }
+        Op::Seek(table, key) => {
+            let first = tables[*table].range::<&[u8]>(&key[..]..)?.next().transpose()?;
+            std::hint::black_box(first.map(|(key, _)| key.value().len()));
+        }
+        Op::Put(table, key, value) => {
+            tables[*table].insert(&key[..], &value[..])?;
+        }
+        Op::Remove(table, key) => {
+            tables[*table].remove(&key[..])?;
+        }
+    }
+    Ok(())
+}
+
+/// A file that grows by a page for each commit.
+pub(crate) struct RawLog {
+    file: File,
+    durability: Durability,
+}
+
+/// What is appended for each commit.
+const PAGE: [u8; 4_096] = [7; 4_096];
+
+impl RawLog {
+    pub(crate) fn create(file: &Path, durability: Durability) -> Outcome<Self> {
+        let file = OpenOptions::new().create_new(true).append(true).open(file)?;
+        Ok(RawLog { file, durability })
+    }
+
+    /// So many commits, and how long they took.
+    pub(crate) fn append(&mut self, commits: usize) -> Outcome<Duration> {
+        let begin = Instant::now();
+        for _ in 0..commits {
+            self.file.write_all(&PAGE)?;
+            if self.durability == Durability::Synced {
+                self.file.sync_data()?;
+            }
+        }
+        Ok(begin.elapsed())
+    }
+}

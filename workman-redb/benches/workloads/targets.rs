@@ -1,0 +1,187 @@
+//! The targets that need no other system, and whether they were met. Nothing depends on it: it is for whoever reads.
+
+use crate::figure::{Figure, RAW_REDB, WORKMAN};
+use crate::{idle, start};
+
+/// One target: what it asks for, and what came of it, with whether that is enough.
+struct Target {
+    workload: &'static str,
+    asks: &'static str,
+    found: fn(&Figures<'_>) -> Option<(bool, String)>,
+}
+
+/// All figures of a pass.
+struct Figures<'a>(&'a [Figure]);
+
+impl Figures<'_> {
+    fn find(&self, workload: &str, system: &str, setting: &str, unit: &str) -> Option<&Figure> {
+        self.0.iter().find(|figure| {
+            figure.workload == workload
+                && figure.system == system
+                && figure.setting.contains(setting)
+                && figure.unit == unit
+        })
+    }
+
+    fn ours(&self, workload: &str, unit: &str) -> Option<&Figure> {
+        self.find(workload, WORKMAN, "", unit)
+    }
+
+    /// The figures of a workload with this unit, whatever their setting; and of all workloads that begin so.
+    fn all(&self, workload: &str, unit: &str) -> Vec<&Figure> {
+        let fits =
+            |figure: &&Figure| figure.workload.starts_with(workload) && figure.system == WORKMAN && figure.unit == unit;
+        self.0.iter().filter(fits).collect()
+    }
+
+    /// Whether each of these is good enough, told one by one.
+    fn each(&self, workload: &str, unit: &str, enough: impl Fn(f64) -> bool) -> Option<(bool, String)> {
+        let figures = self.all(workload, unit);
+        let tell = |figure: &&Figure| {
+            let setting = figure.setting.split(';').next().unwrap_or_default();
+            format!("{} ({setting}) {}", figure.workload, figure.value)
+        };
+        let told: Vec<String> = figures.iter().map(tell).collect();
+        let met = figures.iter().all(|figure| enough(figure.value));
+        (!figures.is_empty()).then(|| (met, told.join(", ")))
+    }
+
+    /// At least so many percent of raw redb.
+    fn at_least(&self, workload: &str, percent: f64) -> Option<(bool, String)> {
+        let figure = self.ours(workload, "% of raw redb")?;
+        Some((figure.value >= percent, format!("{:.0} %", figure.value)))
+    }
+}
+
+const TARGETS: &[Target] = &[
+    Target {
+        workload: "B1",
+        asks: "at most 1.3 times the time of a raw redb commit",
+        found: |figures| {
+            let times = 100.0 / figures.ours("B1", "% of raw redb")?.value;
+            Some((times <= 1.3, format!("{times:.2} times")))
+        },
+    },
+    Target {
+        workload: "B2",
+        asks: "at least 70 % of raw redb at the batch size reached",
+        found: |figures| figures.at_least("B2", 70.0),
+    },
+    Target { workload: "B3", asks: "at least 60 % of raw redb", found: |figures| figures.at_least("B3", 60.0) },
+    Target {
+        workload: "B4",
+        asks: "at least 50 % of raw redb's claim and settle",
+        found: |figures| figures.each("B4", "% of raw redb", |percent| percent >= 50.0),
+    },
+    Target {
+        workload: "B4",
+        asks: "(the best setting)",
+        found: |figures| {
+            let ours = figures
+                .0
+                .iter()
+                .filter(|figure| figure.workload == "B4" && figure.system == WORKMAN && figure.unit == "works/s");
+            let best = ours.max_by(|one, two| one.value.total_cmp(&two.value))?;
+            Some((true, format!("{}, {:.0} works/s", best.setting, best.value)))
+        },
+    },
+    Target {
+        workload: "B5",
+        asks: "at most 1.6 commits until the body runs",
+        found: |figures| {
+            let commits = figures.ours("B5 body", "commits")?.value;
+            let commit = figures.find("B5 body", RAW_REDB, "", "us")?.value;
+            Some((commits <= 1.6, format!("{commits:.2} commits of {commit:.0} us")))
+        },
+    },
+    Target {
+        workload: "B5",
+        asks: "p99 at most 3 times the median",
+        found: |figures| {
+            let mut told = Vec::new();
+            let mut met = true;
+            for workload in ["B5 body", "B5 output"] {
+                let figure = figures.ours(workload, "us")?;
+                let times = figure.p99? / figure.p50?;
+                met &= times <= 3.0;
+                told.push(format!("{workload} {times:.1} times"));
+            }
+            Some((met, told.join(", ")))
+        },
+    },
+    Target {
+        workload: "B6",
+        asks: "with the backlog at most 1.2 times as slow",
+        found: |figures| figures.each("B6", "times the time without backlog", |times| times <= 1.2),
+    },
+    Target {
+        workload: "B6",
+        asks: "at most 64 MiB over the empty process",
+        found: |figures| figures.each("B6", "MiB over the empty process", |memory| memory <= 64.0),
+    },
+    Target {
+        workload: "B6",
+        asks: "at most 600 bytes of file a work",
+        found: |figures| figures.each("B6", "bytes a work", |bytes| bytes <= 600.0),
+    },
+    Target {
+        workload: "B7",
+        asks: "run at 50 % of the rate of plain works, or more",
+        found: |figures| figures.each("B7", "% of plain works", |percent| percent >= 50.0),
+    },
+    Target {
+        workload: "B7",
+        asks: "no step quadratic: a work at full size takes < 1.5 times as long",
+        found: |figures| figures.each("B7", "times the time of a work at half the size", |times| times < 1.5),
+    },
+    Target {
+        workload: "B8",
+        asks: "the first body within 5 ms of the start",
+        found: |figures| figures.each(start::START, start::UNIT, |ms| ms <= 5.0),
+    },
+    Target {
+        workload: "B8",
+        asks: "with the rescue within 25 ms",
+        found: |figures| figures.each(start::RESCUE, start::UNIT, |ms| ms <= 25.0),
+    },
+    Target {
+        workload: "B9",
+        asks: "no context switch when nothing is due",
+        found: |figures| figures.each(idle::NOTHING, idle::UNIT, |switches| switches == 0.0),
+    },
+    Target {
+        workload: "B9",
+        asks: "at most 1 wake-up in 65 s when something is due in an hour",
+        found: |figures| figures.each(idle::HOUR, idle::UNIT, |switches| switches <= 1.0),
+    },
+    Target {
+        workload: "B10",
+        asks: "an enqueue beside it has at most 5 times its own p99",
+        found: |figures| figures.each("B10", "times the p99 of an enqueue alone", |times| times <= 5.0),
+    },
+    Target {
+        workload: "B11",
+        asks: "no run before its time",
+        found: |figures| figures.each("B11 early", "runs before their time", |runs| runs == 0.0),
+    },
+    Target {
+        workload: "B11",
+        asks: "less than half a core",
+        found: |figures| figures.each("B11 processors", "cores", |cores| cores < 0.5),
+    },
+    Target {
+        workload: "B12",
+        asks: "the year within 0.3 s",
+        found: |figures| figures.each("B12", "s", |seconds| seconds <= 0.3),
+    },
+];
+
+/// Tells how the targets were met, as far as they were measured.
+pub(crate) fn tell(figures: &[Figure]) {
+    let figures = Figures(figures);
+    eprintln!("\n{:<5} {:<8} {:<70} found", "", "target", "asks for");
+    for target in TARGETS {
+        let Some((met, found)) = (target.found)(&figures) else { continue };
+        eprintln!("{:<5} {:<8} {:<70} {found}", target.workload, if met { "reached" } else { "missed" }, target.asks);
+    }
+}
