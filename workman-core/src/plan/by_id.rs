@@ -19,9 +19,13 @@ impl<T> Default for ById<T> {
 }
 
 impl<T> ById<T> {
-    /// So many more are about to be added.
+    /// So many more are about to be added. The first time is mostly the only one.
     pub fn reserve(&mut self, more: usize) {
-        self.row.reserve_exact(more);
+        if self.row.is_empty() {
+            self.row.reserve_exact(more);
+        } else {
+            self.row.reserve(more);
+        }
     }
 
     /// What is known of this work.

@@ -104,7 +104,9 @@ fn pass_on(
 
 /// DEP-1: each direct dependent has one open prerequisite less; with none left it is enqueued, and its delay counts from now.
 fn release(draft: &mut Draft<'_>, (of, after): (WorkId, Option<WorkId>), width: usize) -> Result<(), Halt> {
-    for id in take(draft, CascadeVerb::Release, (of, after), width)? {
+    let released = take(draft, CascadeVerb::Release, (of, after), width)?;
+    draft.expect(released.len());
+    for id in released {
         let Some(dependent) = draft.work(id)?.filter(|work| work.state() == WorkState::Blocked).cloned() else {
             continue;
         };

@@ -298,10 +298,11 @@ impl<'a> Draft<'a> {
         let mut writes = Vec::with_capacity(deleted.len() + moved.len() + rest.len());
         writes.extend(deleted.into_iter().map(Write::Delete));
         for (_, left) in moved {
-            writes.extend(left.map(|(record, spec)| match spec {
-                Some(spec) => Write::Work(record, spec),
-                None => Write::Record(record),
-            }));
+            match left {
+                Some((record, Some(spec))) => writes.push(Write::Work(record, spec)),
+                Some((record, None)) => writes.push(Write::Record(record)),
+                None => {}
+            }
         }
         writes.extend(rest);
         heated.sort_unstable();
