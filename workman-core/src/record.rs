@@ -80,6 +80,15 @@ impl WorkSpec {
     }
 }
 
+impl Terms {
+    /// Whether a work of these terms is one of those of which only so many are kept, once it has finished. One that asked to be
+    /// kept is not.
+    #[must_use]
+    pub const fn counts_when_finished(&self) -> bool {
+        self.retention.is_zero()
+    }
+}
+
 impl Default for Terms {
     /// What a request gets that asks for nothing: it runs once, as soon as it can, and is tried again as often as is usual.
     fn default() -> Self {
@@ -404,7 +413,7 @@ impl WorkRecord {
     /// Whether it is one of the finished works of which only so many are kept. What asked to be kept is not.
     #[must_use]
     pub const fn counts_as_finished(&self) -> bool {
-        self.state().is_finished() && self.terms.retention.is_zero()
+        self.state().is_finished() && self.terms.counts_when_finished()
     }
 
     /// Whether the process died under it often enough for it to run apart from others of its kind.
@@ -421,8 +430,8 @@ impl WorkRecord {
 
     /// This record standing elsewhere.
     #[must_use]
-    pub fn standing_at(&self, standing: Standing) -> WorkRecord {
-        WorkRecord { standing, ..self.clone() }
+    pub fn standing_at(self, standing: Standing) -> WorkRecord {
+        WorkRecord { standing, ..self }
     }
 }
 

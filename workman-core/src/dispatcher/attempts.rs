@@ -88,7 +88,6 @@ impl Attempts {
             deadline: None,
         };
         tracing::debug!(%id, worker = %claimed.spec.worker, attempt = claimed.record.failures, fence, "starts");
-        self.core.live().insert(id, Arc::clone(&attempt));
         self.insert(id, running);
         let run = Run {
             store: Arc::clone(&self.core.store),
@@ -164,6 +163,7 @@ impl Attempts {
             clock: Arc::clone(&self.core.clock),
             engine: self.to_dispatcher.clone(),
             hub: Arc::clone(&self.core.hub),
+            live: Arc::clone(&self.core.live),
             shared: Mutex::new(Shared::new(claimed.checkpoint.clone())),
         }
     }
@@ -195,10 +195,7 @@ impl Attempts {
 
     /// Observers see the last progress of a run until its end is on disk: what is stored is older, and progress never goes back.
     pub(super) fn forget(&self, id: WorkId, fence: u64) {
-        let mut live = self.core.live();
-        if live.get(&id).is_some_and(|attempt| attempt.fence == fence) {
-            live.remove(&id);
-        }
+        self.core.live.forget(id, fence);
     }
 
     /// The store has moved on without this run: it is told to stop, and its end is of no interest.

@@ -1,6 +1,6 @@
 //! What the handles of a manager and its dispatcher share, and what they say to each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 use crate::sensor::{ConstraintSensor, Dwell};
 use crate::store::{Store, Unit};
 use crate::time::{Clock, Timestamp};
-use crate::worker::{Attempt, Registry, States};
+use crate::worker::{Live, Registry, States};
 
 /// What the handles of a manager and its dispatcher share.
 pub(crate) struct Core {
@@ -43,8 +43,7 @@ pub(crate) struct Core {
     pub(crate) rivals: Mutex<Rivals>,
     /// Workers that lanes name and that can't run here: unknown to this build, or without a state that they need.
     pub(crate) strangers: Mutex<BTreeSet<Arc<str>>>,
-    /// The attempts that run here, for those who want to see uncommitted progress.
-    pub(crate) live: Mutex<BTreeMap<WorkId, Arc<Attempt>>>,
+    pub(crate) live: Arc<Live>,
     pub(crate) dispatcher: UnboundedSender<Control>,
 }
 
@@ -132,7 +131,12 @@ impl SteadyWall {
 
 impl Core {
     pub(crate) fn unit(&self, command: Command) -> Unit {
-        Unit { command, wall: self.wall.now(&*self.clock) }
+        Unit { command, wall: self.wall_now() }
+    }
+
+    /// The wall clock, as units carry it.
+    pub(crate) fn wall_now(&self) -> Timestamp {
+        self.wall.now(&*self.clock)
     }
 
     /// Commands that are sent together.
@@ -143,8 +147,13 @@ impl Core {
 
     /// What the store would stamp now.
     pub(crate) fn store_now(&self) -> Timestamp {
+        self.store_time(self.wall_now())
+    }
+
+    /// What the store would stamp on a unit that is sent at this time.
+    pub(crate) fn store_time(&self, wall: Timestamp) -> Timestamp {
         let skew = self.wall.skew_ms.load(Ordering::Relaxed);
-        Timestamp::from_millis(self.wall.now(&*self.clock).as_millis().saturating_add(skew))
+        Timestamp::from_millis(wall.as_millis().saturating_add(skew))
     }
 
     /// The store stamped `now` on a unit that was sent at `wall`.
@@ -172,10 +181,6 @@ impl Core {
 
     pub(crate) fn strangers(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn live(&self) -> MutexGuard<'_, BTreeMap<WorkId, Arc<Attempt>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -47,6 +47,7 @@ use queue::{Queue, Started};
 use retention::{Keeper, Moment};
 pub(crate) use slots::{Reservation, Slots};
 pub(crate) use undecodable::retry as retry_undecodable;
+use wake::Timer;
 pub(crate) use walk::{Progress, Walk};
 
 /// How far the manager is on its way out.
@@ -98,6 +99,7 @@ pub(crate) struct Dispatcher {
     /// Runs in a row that could not read what they take.
     unreadable: u32,
     retry_at: Option<Duration>,
+    timer: Option<Timer>,
     phase: Phase,
     /// Whatever is spawned is dropped: there is no use in claiming anything.
     runtime_gone: bool,
@@ -142,6 +144,7 @@ impl Dispatcher {
             failures: 0,
             unreadable: 0,
             retry_at: None,
+            timer: None,
             phase: Phase::Running,
             runtime_gone: false,
             controls: pipes.controls,

@@ -72,6 +72,7 @@ fn attempt_of_nobody(core: &Core, info: &WorkInfo) -> Attempt {
         clock: Arc::clone(&core.clock),
         engine,
         hub: Arc::clone(&core.hub),
+        live: Arc::default(),
         shared: Mutex::default(),
     }
 }

@@ -24,8 +24,8 @@ impl Dispatcher {
 
     /// Waits until something happens or is due. With nothing due there is no timer at all.
     pub(super) async fn wait(&mut self) {
-        let timer = self.next_wake().map(|(wait, longest)| self.core.clock.doze(wait, longest));
-        let mut timer: BoxFuture<'static, ()> = timer.unwrap_or_else(|| Box::pin(future::pending()));
+        self.set_timer();
+        let timer = &mut self.timer;
         let (controls, from_workers) = (&mut self.controls, &mut self.from_workers);
         let (changes, sensed) = (&mut self.changes, &mut self.sensed);
         let mut seen = Seen::default();
@@ -44,7 +44,10 @@ impl Dispatcher {
             if let Poll::Ready(Some(())) = sensed.poll_next_unpin(cx) {
                 seen.sensed = true;
             }
-            let timed_out = timer.poll_unpin(cx).is_ready();
+            let timed_out = timer.as_mut().is_some_and(|timer| timer.doze.poll_unpin(cx).is_ready());
+            if timed_out {
+                *timer = None;
+            }
             if timed_out || seen.anything() { Poll::Ready(()) } else { Poll::Pending }
         });
         event.await;
@@ -61,25 +64,49 @@ impl Dispatcher {
         }
     }
 
-    /// How long until something may have to be done, and how long to trust that, because monotonic clocks stand still in suspend.
-    /// Nobody waits for finished work to be deleted, so that is no reason to look at the clock every minute.
-    fn next_wake(&self) -> Option<(Duration, Duration)> {
+    /// A timer that is set to the right moment stays: what happens meanwhile is seldom a reason for another.
+    fn set_timer(&mut self) {
         let now = self.core.clock.monotonic();
-        let until = |at: Duration| at.saturating_sub(now);
+        let wake = self.next_wake(now);
+        if !self.timer.as_ref().zip(wake).is_some_and(|(timer, (at, longest))| timer.serves(at, longest)) {
+            let clock = &self.core.clock;
+            self.timer =
+                wake.map(|(at, longest)| Timer { at, longest, doze: clock.doze(at.saturating_sub(now), longest) });
+        }
+    }
+
+    /// When something may have to be done, on the monotonic clock, and how long to trust that, because that clock stands still in
+    /// suspend. Nobody waits for finished work to be deleted, so that is no reason to look at the clock every minute.
+    fn next_wake(&self, now: Duration) -> Option<(Duration, Duration)> {
+        let stops = [self.attempts.next_deadline(), self.dwell_at].into_iter().flatten();
         if let Some(retry_at) = self.retry_at.filter(|at| *at > now) {
             // Nothing is written before that, whatever is due; only stops go on.
-            let wake =
-                [Some(retry_at), self.attempts.next_deadline(), self.dwell_at].into_iter().flatten().map(until).min();
-            return wake.map(|wake| (wake, LONGEST_SLEEP));
+            return stops.chain([retry_at]).min().map(|wake| (wake, LONGEST_SLEEP));
         }
         let runs = self.runs();
         let due = self.next_due.filter(|_| runs && self.core.slots.has_any_room());
-        let due = due.map(|due| due.since(self.core.store_now()));
-        let moments = [self.write_notes_at, self.attempts.next_deadline(), self.dwell_at];
-        let prune = self.keeper.next_wake(self.moment()).filter(|_| runs);
-        let wake = moments.into_iter().flatten().map(until).chain(due).min();
+        let due = due.map(|due| now.saturating_add(due.since(self.core.store_now())));
+        let wake = stops.chain(self.write_notes_at).chain(due).min();
+        let prune = self.keeper.next_wake(self.moment()).filter(|_| runs).map(|prune| now.saturating_add(prune));
         let longest = if wake.is_some() { LONGEST_SLEEP } else { LONGEST_REST };
         wake.into_iter().chain(prune).min().map(|wake| (wake, longest))
+    }
+}
+
+/// Store time counts milliseconds, so the same moment of it comes out differently on the monotonic clock, by less than this.
+const CLOCKS_APART: Duration = Duration::from_millis(1);
+
+/// What wakes the dispatcher if nothing else does.
+pub(super) struct Timer {
+    at: Duration,
+    longest: Duration,
+    doze: BoxFuture<'static, ()>,
+}
+
+impl Timer {
+    /// Whether it is never later than asked for, and hardly earlier.
+    fn serves(&self, at: Duration, longest: Duration) -> bool {
+        self.longest == longest && self.at <= at && at - self.at < CLOCKS_APART
     }
 }
 

@@ -208,7 +208,7 @@ impl Builder {
             dwell: Mutex::new(dwell),
             rivals: Mutex::default(),
             strangers: Mutex::default(),
-            live: Mutex::default(),
+            live: Arc::default(),
             dispatcher: to_dispatcher,
         });
         tracing::info!(

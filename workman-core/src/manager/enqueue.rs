@@ -14,7 +14,7 @@ use crate::plan::{Applied, Command, Enqueue, Enqueued, NewWork, Offer, Unique, U
 use crate::policy::ExistingWorkPolicy;
 use crate::request::{RequestDraft, check_name};
 use crate::store::index::rank;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{StoreError, StoreErrorKind, Unit};
 use crate::time::Timestamp;
 use crate::worker::{RegisteredWorker, WorkerDef};
 
@@ -78,13 +78,15 @@ impl WorkManager {
     ) -> Result<Stored, EnqueueError> {
         let core = self.core();
         let Ordered { works, ids } = ordered(declared, &core.limits)?;
-        let works = new_works(core, works, &naming)?;
+        // What is enqueued is checked by the time at which it is sent.
+        let wall = core.wall_now();
+        let works = new_works(core, works, &naming, core.store_time(wall))?;
         let unique = match naming {
             Naming::New(unique) => Some(unique),
             Naming::None | Naming::Inherited(_) => None,
         };
         let (offer, mut reservation) = offer(core, &works).unzip();
-        let unit = core.unit(Command::Enqueue(Enqueue { works, unique, offer }));
+        let unit = Unit { command: Command::Enqueue(Enqueue { works, unique, offer }), wall };
         let answers = core.store.transact(vec![unit]).await;
         let answer = match answers {
             Ok(answers) => answers.into_iter().next(),
@@ -122,7 +124,7 @@ impl Stored {
     }
 }
 
-fn new_works(core: &Core, works: Vec<Node>, naming: &Naming) -> Result<Vec<NewWork>, EnqueueError> {
+fn new_works(core: &Core, works: Vec<Node>, naming: &Naming, now: Timestamp) -> Result<Vec<NewWork>, EnqueueError> {
     let name = naming.name();
     if let Some(name) = name {
         check_name(name, &core.limits).map_err(EnqueueError::Request)?;
@@ -134,23 +136,20 @@ fn new_works(core: &Core, works: Vec<Node>, naming: &Naming) -> Result<Vec<NewWo
     let mut placing = Placing::new(core);
     let new_work = |Node { mut draft, after, .. }: Node| {
         placing.place(&mut draft)?;
-        draft.new_work(&core.limits, placing.now, after, name.cloned()).map_err(EnqueueError::Request)
+        draft.new_work(&core.limits, now, after, name.cloned()).map_err(EnqueueError::Request)
     };
     works.into_iter().map(new_work).collect()
 }
 
 /// What stored work is to become. Its name and its prerequisites are not part of that.
 pub(super) fn changed_work(core: &Core, mut draft: RequestDraft) -> Result<NewWork, EnqueueError> {
-    let mut placing = Placing::new(core);
-    placing.place(&mut draft)?;
-    draft.changed_work(&core.limits, placing.now).map_err(EnqueueError::Request)
+    Placing::new(core).place(&mut draft)?;
+    draft.changed_work(&core.limits, core.store_now()).map_err(EnqueueError::Request)
 }
 
 /// What is the same for all requests of a call, and is asked once.
 struct Placing<'a> {
     core: &'a Core,
-    /// The store's time.
-    now: Timestamp,
     /// What the sensor says, once a request has constraints.
     conditions: OnceCell<Conditions>,
     /// The worker of the request before, which has what it needs: most calls are about one worker.
@@ -159,7 +158,7 @@ struct Placing<'a> {
 
 impl<'a> Placing<'a> {
     fn new(core: &'a Core) -> Self {
-        Placing { core, now: core.store_now(), conditions: OnceCell::new(), last: None }
+        Placing { core, conditions: OnceCell::new(), last: None }
     }
 
     /// Puts the request under the name that its worker has here, if this manager has what it needs.

@@ -293,7 +293,7 @@ impl WorkManager {
     /// When the store can't be read.
     pub async fn page(&self, request: PageRequest) -> Result<Page, StoreError> {
         // Taken first: a run whose end is committed after the page was read is live here still.
-        let live = self.core().live().clone();
+        let live = self.core().live.lock().clone();
         let mut page = self.core().store.query(request).await?;
         for info in page.works.iter_mut().filter(|info| info.state == WorkState::Running) {
             if let Some(attempt) = live.get(&info.id).filter(|attempt| attempt.fence == info.runs) {

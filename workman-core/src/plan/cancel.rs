@@ -38,6 +38,6 @@ pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<P
 /// CAN-1, CAN-4: the work and all that depends on it; nothing if it is unknown or finished.
 fn cancel_one(draft: &mut Draft<'_>, id: WorkId, width: usize) -> Result<usize, Halt> {
     let Some(record) = draft.work(id)?.filter(|record| !record.state().is_finished()).cloned() else { return Ok(0) };
-    draft.cancel(&record, StopReason::CancelledByApp)?;
-    Ok(1 + cascade::spread(draft, CascadeVerb::Cancel, &record, StopReason::CancelledByApp, width)?)
+    draft.cancel(record, StopReason::CancelledByApp)?;
+    Ok(1 + cascade::spread(draft, CascadeVerb::Cancel, id, StopReason::CancelledByApp, width)?)
 }

@@ -53,14 +53,14 @@ fn want(verb: CascadeVerb, of: WorkId, after: Option<WorkId>, limit: usize) -> W
 pub(super) fn spread(
     draft: &mut Draft<'_>,
     verb: CascadeVerb,
-    of: &WorkRecord,
+    of: WorkId,
     reason: StopReason,
     width: usize,
 ) -> Result<usize, Halt> {
-    if !of.rows.dependents {
+    if !draft.work(of)?.is_some_and(|record| record.rows.dependents) {
         return Ok(0);
     }
-    pass_on(draft, verb, (of.id, None), reason, width)
+    pass_on(draft, verb, (of, None), reason, width)
 }
 
 /// Goes on with the cascades that are first in line.
@@ -141,13 +141,13 @@ fn end(
             let Some(dependent) = draft.work(id)?.filter(|work| !work.state().is_finished()).cloned() else {
                 continue;
             };
-            match verb {
-                CascadeVerb::Fail => draft.finish(&dependent, Finish::Failed),
-                _ => draft.cancel(&dependent, reason)?,
-            }
             count += 1;
             if dependent.rows.dependents {
                 line.push_back((id, None));
+            }
+            match verb {
+                CascadeVerb::Fail => draft.finish(dependent, Finish::Failed),
+                _ => draft.cancel(dependent, reason)?,
             }
         }
     }

@@ -27,17 +27,17 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     let mut candidates = candidates(&draft, &reading, &due.ids)?;
     let mut done = Done::default();
     spend(&mut draft, &reading, &mut candidates, &mut done)?;
-    let chosen = choose(claim, &candidates);
+    let (chosen, waiting) = choose(claim, candidates);
+    draft.expect(chosen.len() + due.ids.len());
     let mut works = Vec::with_capacity(chosen.len());
-    for id in &chosen {
+    for Candidate { id, .. } in &chosen {
         if let Some(record) = draft.work(*id)?.cloned() {
-            works.push(draft.claim(&record, view.spec(*id)?, claim.epoch)?);
+            works.push(draft.claim(record, view.spec(*id)?, claim.epoch)?);
         }
     }
-    let chosen: BTreeSet<WorkId> = chosen.into_iter().collect();
-    let waiting = candidates.iter().filter(|candidate| !chosen.contains(&candidate.id));
-    done.filled.extend(waiting.filter_map(|candidate| candidate.fallen_into));
-    done.with.extend(&chosen);
+    done.filled.extend(waiting.iter().filter_map(|candidate| candidate.fallen_into));
+    done.with.extend(chosen.iter().map(|candidate| candidate.id));
+    done.with.sort_unstable();
     promote(&mut draft, &due.ids, &mut done)?;
     done.filled.iter().for_each(|lane| draft.hint(Hint::Ready(*lane)));
     let drained = drained(view, &reading, &done)?;
@@ -104,8 +104,8 @@ fn room(claim: &Claim, kind: WorkerKind) -> Room {
 /// What this plan has dealt with.
 #[derive(Default)]
 struct Done {
-    /// Works that were claimed or dropped, or that left their lane for another.
-    with: BTreeSet<WorkId>,
+    /// Works that were claimed or dropped, or that left their lane for another; in order in the end.
+    with: Vec<WorkId>,
     /// Lanes to which something was added.
     filled: BTreeSet<LaneId>,
     /// Whether expedited work found its budget spent.
@@ -131,7 +131,7 @@ fn sort(candidates: &mut [Candidate]) {
 /// What lines up in open lanes, and what has just become due for them, best first.
 fn candidates(draft: &Draft<'_>, reading: &Reading<'_>, due: &[WorkId]) -> Result<Vec<Candidate>, Halt> {
     let claim = reading.claim;
-    let mut found: BTreeMap<WorkId, Candidate> = BTreeMap::new();
+    let mut found = Vec::new();
     let kinds: BTreeMap<LaneId, WorkerKind> = claim.lanes.iter().map(|open| (open.lane, open.kind)).collect();
     let barred: BTreeSet<WorkId> = claim.barred.iter().copied().collect();
     let mut consider = |record: &WorkRecord| {
@@ -148,7 +148,7 @@ fn candidates(draft: &Draft<'_>, reading: &Reading<'_>, due: &[WorkId]) -> Resul
             suspect: record.is_suspect(),
             fallen_into: None,
         };
-        found.insert(record.id, candidate);
+        found.push(candidate);
     };
     for (_, want) in reading.lists() {
         for id in &draft.view.list(want)?.ids {
@@ -159,9 +159,10 @@ fn candidates(draft: &Draft<'_>, reading: &Reading<'_>, due: &[WorkId]) -> Resul
         let is_due = |record: &&WorkRecord| matches!(record.standing, Standing::Waiting { due } if due <= draft.now);
         draft.work(*id)?.filter(is_due).into_iter().for_each(&mut consider);
     }
-    let mut candidates: Vec<Candidate> = found.into_values().collect();
-    sort(&mut candidates);
-    Ok(candidates)
+    sort(&mut found);
+    // A lane that is open twice is read once.
+    found.dedup_by_key(|candidate| candidate.id);
+    Ok(found)
 }
 
 /// Expedited work goes first as long as there is time for it. What could start beyond that is expedited no more, a bounded
@@ -201,12 +202,11 @@ fn spend(
 }
 
 /// The best, as many as there are slots, and one suspect at the most. Expedited work takes the slots that are reserved for it
-/// first, so that it leaves the others to ordinary work.
-fn choose(claim: &Claim, candidates: &[Candidate]) -> Vec<WorkId> {
+/// first, so that it leaves the others to ordinary work. Answers those that are left too.
+fn choose(claim: &Claim, candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {
     let (mut async_room, mut blocking_room) = (claim.async_room, claim.blocking_room);
     let mut suspect_allowed = claim.suspects == SuspectsAllowed::One;
-    let mut chosen = Vec::new();
-    for candidate in candidates {
+    candidates.into_iter().partition(|candidate| {
         let room = match candidate.kind {
             WorkerKind::Async => &mut async_room,
             WorkerKind::Blocking => &mut blocking_room,
@@ -216,13 +216,12 @@ fn choose(claim: &Claim, candidates: &[Candidate]) -> Vec<WorkId> {
             _ => &mut room.ordinary,
         };
         if *free == 0 || (candidate.suspect && !suspect_allowed) {
-            continue;
+            return false;
         }
         *free -= 1;
         suspect_allowed &= !candidate.suspect;
-        chosen.push(candidate.id);
-    }
-    chosen
+        true
+    })
 }
 
 /// Delayed work whose time has come lines up in its lane, at the place in line that it has.
@@ -254,7 +253,7 @@ fn drained(view: &Snapshot, reading: &Reading<'_>, done: &Done) -> Result<Vec<La
 
 fn is_left(view: &Snapshot, done: &Done, want: Want) -> Result<bool, Halt> {
     let list = view.list(want)?;
-    Ok(list.next.is_some() || list.ids.iter().any(|id| !done.with.contains(id)))
+    Ok(list.next.is_some() || list.ids.iter().any(|id| done.with.binary_search(id).is_err()))
 }
 
 /// Whether expedited work lines up that has not heard yet that its budget is spent.

@@ -1,16 +1,17 @@
 //! A plan in the making: records as they will be, and the writes and hints that go with them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, CASCADE_LIMIT, Claimed, HISTORY_LIMIT, Hint, Plan, Write, periodic};
+use super::{Applied, ById, CASCADE_LIMIT, Claimed, HISTORY_LIMIT, Hint, Plan, Write, periodic};
 use crate::constraints::Constraints;
+use crate::data::Payload;
 use crate::id::WorkId;
 use crate::record::{
-    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, RowsPresent, Standing, Urgency,
-    WorkRecord, WorkSpec,
+    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, Standing, Terms, Urgency, WorkRecord,
+    WorkSpec,
 };
 use crate::state::StopReason;
 use crate::time::Timestamp;
@@ -23,16 +24,25 @@ pub(super) struct Draft<'a> {
     /// How many dependents this commit may still look at.
     pub(super) cascade_room: usize,
     left: BTreeSet<WorkId>,
-    records: BTreeMap<WorkId, WorkRecord>,
-    specs: BTreeMap<WorkId, Arc<WorkSpec>>,
-    deleted: BTreeSet<WorkId>,
-    writes: Vec<Write>,
+    /// The works that this plan moves; `None` if they go.
+    moved: ById<Option<Left>>,
+    deleted: Vec<WorkId>,
+    /// What works of this plan gave.
+    given: Vec<(WorkId, Payload)>,
+    /// What is written beside the works.
+    rest: Vec<Write>,
     hints: Vec<Hint>,
     first_due: Option<Timestamp>,
     first_until: Option<Timestamp>,
-    heated: BTreeSet<LaneId>,
-    lanes: Vec<Lane>,
+    /// As they were said, so some come more than once.
+    heated: Vec<LaneId>,
+    /// The one that was asked for last: most works of a plan are of one lane.
+    lane: Option<Lane>,
+    new_lanes: Vec<Lane>,
 }
+
+/// A work as a plan leaves it, with what its request said if it is new or another.
+type Left = (WorkRecord, Option<Arc<WorkSpec>>);
 
 impl<'a> Draft<'a> {
     pub(super) fn new(view: &'a Snapshot, now: Timestamp) -> Self {
@@ -42,53 +52,66 @@ impl<'a> Draft<'a> {
             meta: view.meta.clone(),
             cascade_room: CASCADE_LIMIT,
             left: BTreeSet::new(),
-            records: BTreeMap::new(),
-            specs: BTreeMap::new(),
-            deleted: BTreeSet::new(),
-            writes: Vec::new(),
+            moved: ById::default(),
+            deleted: Vec::new(),
+            given: Vec::new(),
+            rest: Vec::new(),
             hints: Vec::new(),
             first_due: None,
             first_until: None,
-            heated: BTreeSet::new(),
-            lanes: Vec::new(),
+            heated: Vec::new(),
+            lane: None,
+            new_lanes: Vec::new(),
         }
+    }
+
+    /// So many works more are about to be moved.
+    pub(super) fn expect(&mut self, works: usize) {
+        self.moved.reserve(works);
     }
 
     /// The record as this plan leaves it.
     pub(super) fn work(&self, id: WorkId) -> Result<Option<&WorkRecord>, Halt> {
-        if self.deleted.contains(&id) {
-            return Ok(None);
-        }
-        match self.records.get(&id) {
-            Some(record) => Ok(Some(record)),
+        match self.moved.get(&id) {
+            Some(moved) => Ok(moved.as_ref().map(|(record, _)| record)),
             None => self.view.work(id),
         }
     }
 
+    /// Moves a work; what its request said stays.
     pub(super) fn put(&mut self, record: WorkRecord) {
-        self.records.insert(record.id, record);
+        let spec = self.moved.get(&record.id).and_then(|moved| moved.as_ref()?.1.clone());
+        self.moved.insert(record.id, Some((record, spec)));
     }
 
-    /// What the request of this work said, now or anew.
+    /// Puts a work that is new, or another than it was.
+    pub(super) fn put_work(&mut self, record: WorkRecord, spec: Arc<WorkSpec>) {
+        self.moved.insert(record.id, Some((record, Some(spec))));
+    }
+
+    /// Replaces what the request of a work said.
     pub(super) fn put_spec(&mut self, id: WorkId, spec: Arc<WorkSpec>) -> Result<(), Halt> {
-        if !self.records.contains_key(&id) {
-            self.work(id)?.cloned().into_iter().for_each(|record| self.put(record));
+        if let Some(record) = self.work(id)?.cloned() {
+            self.put_work(record, spec);
         }
-        self.specs.insert(id, spec);
         Ok(())
     }
 
+    /// The work gave this; its record is moved by this plan too.
+    pub(super) fn give(&mut self, id: WorkId, output: Payload) {
+        self.given.push((id, output));
+    }
+
     pub(super) fn write(&mut self, write: Write) {
-        self.writes.push(write);
+        self.rest.push(write);
     }
 
     /// Says it once; of due times only the first counts.
     pub(super) fn hint(&mut self, hint: Hint) {
         match hint {
             Hint::Due(due) => self.first_due = Some(self.first_due.map_or(due, |first| first.min(due))),
-            Hint::Ready(lane) => {
-                self.heated.insert(lane);
-            }
+            Hint::Ready(lane) if self.heated.last() == Some(&lane) => {}
+            Hint::Ready(lane) => self.heated.push(lane),
             other => self.hints.push(other),
         }
     }
@@ -108,66 +131,84 @@ impl<'a> Draft<'a> {
         urgency: Urgency,
     ) -> Result<LaneId, Halt> {
         let is_it = |lane: &&Lane| lane.worker == *worker && lane.constraints == constraints && lane.urgency == urgency;
-        if let Some(lane) = self.lanes.iter().find(is_it) {
+        if let Some(lane) = self.lane.as_ref().filter(is_it) {
             return Ok(lane.id);
         }
-        let want = Want::Lane { worker: Arc::clone(worker), constraints, urgency };
-        let stored = self.view.lanes.get(&want).ok_or(want)?;
-        if let Some(lane) = stored.iter().find(is_it) {
-            return Ok(lane.id);
-        }
-        let lane = Lane { id: LaneId(self.meta.next_lane), worker: Arc::clone(worker), constraints, urgency };
-        self.meta.next_lane += 1;
-        self.lanes.push(lane.clone());
-        self.write(Write::Lane(lane.clone()));
-        self.hint(Hint::Lane(lane.clone()));
-        Ok(lane.id)
+        let lane = match self.new_lanes.iter().find(is_it) {
+            Some(lane) => lane.clone(),
+            None => {
+                let want = Want::Lane { worker: Arc::clone(worker), constraints, urgency };
+                let stored = self.view.lanes.get(&want).ok_or(want)?.iter().find(is_it);
+                stored.cloned().unwrap_or_else(|| self.new_lane(worker, constraints, urgency))
+            }
+        };
+        let id = lane.id;
+        self.lane = Some(lane);
+        Ok(id)
     }
 
-    /// Lines the record up: to wait until `due`, or in its lane when that has come. It goes to the end of the line.
-    pub(super) fn line_up(&mut self, record: WorkRecord, due: Timestamp) -> WorkRecord {
-        let turn = self.next_seq();
-        self.line_up_in_turn(WorkRecord { turn, ..record }, due)
+    fn new_lane(&mut self, worker: &Arc<str>, constraints: Constraints, urgency: Urgency) -> Lane {
+        let lane = Lane { id: LaneId(self.meta.next_lane), worker: Arc::clone(worker), constraints, urgency };
+        self.meta.next_lane += 1;
+        self.new_lanes.push(lane.clone());
+        self.write(Write::Lane(lane.clone()));
+        self.hint(Hint::Lane(lane.clone()));
+        lane
+    }
+
+    /// Lines the work up: to wait until `due`, or in its lane when that has come. It goes to the end of the line.
+    pub(super) fn line_up(&mut self, mut record: WorkRecord, due: Timestamp) {
+        record.turn = self.next_seq();
+        self.line_up_in_turn(record, due);
     }
 
     /// As [`line_up`](Self::line_up), at the place in line that it had.
-    pub(super) fn line_up_in_turn(&mut self, record: WorkRecord, due: Timestamp) -> WorkRecord {
-        let lined_up = if due <= self.now {
-            self.hint(Hint::Ready(record.lane));
-            record.standing_at(Standing::Ready { since: due })
+    pub(super) fn line_up_in_turn(&mut self, mut record: WorkRecord, due: Timestamp) {
+        record.standing = self.in_line(record.lane, due);
+        self.put(record);
+    }
+
+    /// Where work stands that is due then.
+    pub(super) fn in_line(&mut self, lane: LaneId, due: Timestamp) -> Standing {
+        if due <= self.now {
+            self.hint(Hint::Ready(lane));
+            Standing::Ready { since: due }
         } else {
             self.hint(Hint::Due(due));
-            record.standing_at(Standing::Waiting { due })
-        };
-        self.put(lined_up.clone());
-        lined_up
+            Standing::Waiting { due }
+        }
     }
 
     /// Ends the work. What it said on the way goes; what depends on it is the caller's business.
-    pub(super) fn finish(&mut self, record: &WorkRecord, how: Finish) {
+    pub(super) fn finish(&mut self, mut record: WorkRecord, how: Finish) {
         if record.rows.notes {
             self.write(Write::Notes(record.id, None));
         }
-        let rows = RowsPresent { notes: false, ..record.rows };
-        let finished = WorkRecord { rows, ..record.standing_at(Standing::Finished { how, at: self.now }) };
-        self.meta.finished += u64::from(finished.counts_as_finished());
-        let until = self.now + record.terms.retention;
+        record.rows.notes = false;
+        record.standing = self.finished(&record.terms, how);
+        self.put(record);
+    }
+
+    /// Where work of these terms stands that has ended.
+    pub(super) fn finished(&mut self, terms: &Terms, how: Finish) -> Standing {
+        let until = self.now + terms.retention;
         self.first_until = Some(self.first_until.map_or(until, |first| first.min(until)));
-        self.put(finished);
+        self.meta.finished += u64::from(terms.counts_when_finished());
+        Standing::Finished { how, at: self.now }
     }
 
     /// A run is over. If it was expedited, its run time is counted, and the work is ordinary from now on.
-    pub(super) fn end_run(&mut self, record: &WorkRecord) -> WorkRecord {
+    pub(super) fn end_run(&mut self, record: WorkRecord) -> WorkRecord {
         self.lose_run(record, Duration::MAX)
     }
 
     /// The process died under a run. Nobody knows when, so of the time since its start no more than `most` is counted.
-    pub(super) fn lose_run(&mut self, record: &WorkRecord, most: Duration) -> WorkRecord {
+    pub(super) fn lose_run(&mut self, record: WorkRecord, most: Duration) -> WorkRecord {
         if record.urgency == Urgency::Expedited {
             let length = record.started.map_or(Duration::ZERO, |started| self.now.since(started));
             self.meta.expedited = self.meta.expedited.with(length.min(most), self.now);
         }
-        WorkRecord { urgency: Urgency::Ordinary, ..record.clone() }
+        WorkRecord { urgency: Urgency::Ordinary, ..record }
     }
 
     /// What [`cancel`](Self::cancel) will ask for, so that a plan of many works can ask for all of it at once.
@@ -177,15 +218,14 @@ impl<'a> Draft<'a> {
     }
 
     /// Cancels the work. If it runs, its worker is told, and the attempt stays on record.
-    pub(super) fn cancel(&mut self, record: &WorkRecord, reason: StopReason) -> Result<(), Halt> {
-        let mut record = record.clone();
+    pub(super) fn cancel(&mut self, mut record: WorkRecord, reason: StopReason) -> Result<(), Halt> {
         if let Standing::Running { .. } = record.standing {
-            record = self.end_run(&record);
+            record = self.end_run(record);
             self.hint(Hint::Stop { id: record.id, fence: record.fence, reason });
             self.remember(&mut record, AttemptEnd::Interrupted { reason })?;
             record.stop = Some(reason);
         }
-        self.finish(&record, Finish::Cancelled);
+        self.finish(record, Finish::Cancelled);
         Ok(())
     }
 
@@ -208,15 +248,15 @@ impl<'a> Draft<'a> {
 
     /// Hands the work to a manager: the fence goes up before any user code runs. Whatever comes of this run, the next one is an
     /// ordinary one, and an override of the next run is spent.
-    pub(super) fn claim(&mut self, record: &WorkRecord, spec: &Arc<WorkSpec>, epoch: u64) -> Result<Claimed, Halt> {
-        let checkpoint = self.view.notes_of(record)?.checkpoint;
+    pub(super) fn claim(&mut self, record: WorkRecord, spec: &Arc<WorkSpec>, epoch: u64) -> Result<Claimed, Halt> {
+        let checkpoint = self.view.notes_of(&record)?.checkpoint;
         let lane = match record.urgency {
             Urgency::Ordinary => record.lane,
             Urgency::Expedited => self.lane(&spec.worker, spec.constraints, Urgency::Ordinary)?,
         };
         let record = WorkRecord {
             lane,
-            period: record.period.map(|period| periodic::claimed(record, period, self.now)),
+            period: record.period.map(|period| periodic::claimed(&record, period, self.now)),
             fence: record.fence + 1,
             started: Some(self.now),
             stop: None,
@@ -247,29 +287,34 @@ impl<'a> Draft<'a> {
         let Some(record) = self.work(id)? else { return Ok(()) };
         let counted = u64::from(record.counts_as_finished());
         self.meta.finished = self.meta.finished.saturating_sub(counted);
-        self.records.remove(&id);
-        self.specs.remove(&id);
-        self.deleted.insert(id);
-        self.write(Write::Delete(id));
+        self.moved.insert(id, None);
+        self.deleted.push(id);
         Ok(())
     }
 
     /// The finished plan. Of works that go nothing is written.
     pub(super) fn done(self, applied: Applied) -> Plan {
-        let (deletes, mut rest): (Vec<_>, Vec<_>) =
-            self.writes.into_iter().partition(|w| matches!(w, Write::Delete(_)));
-        rest.retain(|write| match write {
-            Write::Output(id, _) | Write::Notes(id, _) | Write::History(id, _) => !self.deleted.contains(id),
-            _ => true,
-        });
-        let mut specs = self.specs;
-        let records = self.records.into_values().map(|record| match specs.remove(&record.id) {
-            Some(spec) => Write::Work(record, spec),
-            None => Write::Record(record),
-        });
-        let writes = deletes.into_iter().chain(records).chain(rest).collect();
-        let mut hints = self.hints;
-        hints.extend(self.heated.into_iter().map(Hint::Ready));
+        let Draft { moved, deleted, mut given, mut rest, mut hints, mut heated, .. } = self;
+        if !deleted.is_empty() {
+            rest.retain(|write| match write {
+                Write::Notes(id, _) | Write::History(id, _) => !matches!(moved.get(id), Some(None)),
+                _ => true,
+            });
+        }
+        let moved = moved.into_ordered();
+        let mut writes = Vec::with_capacity(deleted.len() + moved.len() + rest.len());
+        writes.extend(deleted.into_iter().map(Write::Delete));
+        for (_, left) in moved {
+            writes.extend(left.map(|(record, spec)| match (spec, given.iter().position(|(id, _)| *id == record.id)) {
+                (Some(spec), _) => Write::Work(record, spec),
+                (None, Some(at)) => Write::Result(record, given.swap_remove(at).1),
+                (None, None) => Write::Record(record),
+            }));
+        }
+        writes.extend(rest);
+        heated.sort_unstable();
+        heated.dedup();
+        hints.extend(heated.into_iter().map(Hint::Ready));
         hints.extend(self.first_due.map(Hint::Due));
         let stored = self.meta.finished;
         hints.extend(self.first_until.map(|until| Hint::Finished { stored, until }));

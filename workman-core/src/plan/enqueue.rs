@@ -1,6 +1,6 @@
 //! Enqueue: new work, alone, in chains, under a name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
@@ -14,9 +14,10 @@ use crate::store::index::{Suspects, rank};
 use crate::time::Timestamp;
 
 pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result<Plan, Halt> {
-    view.require(wants(enqueue))?;
+    let own = Own::of(enqueue)?;
+    let found = look_up(view, enqueue, &own)?;
     let mut draft = Draft::new(view, now);
-    let new = new_works(view, enqueue)?;
+    let new = new_works(view, enqueue, &found)?;
     if new.is_empty() {
         return Ok(draft.done(Applied::Enqueued { how: Enqueued::Inserted, claimed: Vec::new() }));
     }
@@ -32,9 +33,70 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
         Enqueued::Inserted | Enqueued::Replaced(_) => Vec::new(),
     };
     let new: Vec<&NewWork> = if appended.is_empty() { new } else { appended.iter().collect() };
-    insert_all(&mut draft, &new).map_err(|halt| under_name(halt, enqueue, &how))?;
+    insert_all(&mut draft, &new, &own).map_err(|halt| under_name(halt, enqueue, &how))?;
     let claimed = take_offer(&mut draft, enqueue, &new)?;
     Ok(draft.done(Applied::Enqueued { how, claimed }))
+}
+
+/// The ids of an enqueue in order, each once, with the place of the first work that has it.
+struct Own {
+    ids: Vec<(WorkId, usize)>,
+}
+
+impl Own {
+    /// One id is one work: a request that comes twice is meant once, and two requests of one id are a mistake.
+    fn of(enqueue: &Enqueue) -> Result<Self, Refusal> {
+        let places = enqueue.works.iter().enumerate();
+        let mut ids: Vec<(WorkId, usize)> = places.map(|(place, work)| (work.id, place)).collect();
+        ids.sort_unstable();
+        for pair in ids.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            let (first, again) = (&enqueue.works[pair[0].1], &enqueue.works[pair[1].1]);
+            if first.spec != again.spec || first.terms != again.terms {
+                return Err(Refusal::IdReused(first.id));
+            }
+        }
+        ids.dedup_by_key(|(id, _)| *id);
+        Ok(Own { ids })
+    }
+
+    fn contains(&self, id: WorkId) -> bool {
+        self.ids.binary_search_by_key(&id, |(own, _)| *own).is_ok()
+    }
+}
+
+/// A work of an enqueue, and what is stored under its id.
+struct Found<'a> {
+    place: usize,
+    work: &'a NewWork,
+    stored: Option<&'a WorkRecord>,
+}
+
+/// Each work of an enqueue, in order. Everything that is certainly needed is loaded at once, so that one round of loading is
+/// enough for most requests.
+fn look_up<'a>(view: &'a Snapshot, enqueue: &'a Enqueue, own: &Own) -> Result<Vec<Found<'a>>, Halt> {
+    let mut found = Vec::with_capacity(own.ids.len());
+    for (id, place) in &own.ids {
+        if let Some(stored) = view.works.get(id) {
+            found.push(Found { place: *place, work: &enqueue.works[*place], stored: stored.as_ref() });
+        }
+    }
+    let sought = if found.len() < own.ids.len() { &own.ids[..] } else { &[] };
+    view.require(sought.iter().map(|(id, _)| Want::Work(*id)).chain(beside(enqueue, own)))?;
+    found.sort_unstable_by_key(|found| found.place);
+    Ok(found)
+}
+
+/// What is needed beside the works themselves.
+fn beside<'a>(enqueue: &'a Enqueue, own: &'a Own) -> impl Iterator<Item = Want> + 'a {
+    let prerequisites = enqueue.works.iter().flat_map(|work| &work.spec.prerequisites.ids);
+    let outside = prerequisites.filter(|id| !own.contains(**id)).copied().map(Want::Work);
+    let lane = |work: &'a NewWork| (&work.spec.worker, work.spec.constraints, urgency_at_birth(&work.terms));
+    let mut before = None;
+    // Most works of an enqueue are of the same lane as the one before.
+    let lanes = enqueue.works.iter().map(lane).filter(move |lane| before.replace(*lane) != Some(*lane));
+    let lanes = lanes.map(|(worker, constraints, urgency)| Want::Lane { worker: worker.clone(), constraints, urgency });
+    let name = enqueue.unique.iter().map(|unique| Want::Name(unique.name.clone()));
+    outside.chain(lanes).chain(name)
 }
 
 /// Who waits for the holder of a name did not ask for that work but for the name, and is told so.
@@ -50,39 +112,17 @@ fn under_name(halt: Halt, enqueue: &Enqueue, how: &Enqueued) -> Halt {
     }
 }
 
-/// Everything that is certainly needed, so that one round of loading is enough for most requests.
-fn wants(enqueue: &Enqueue) -> impl Iterator<Item = Want> + '_ {
-    let own: BTreeSet<WorkId> = enqueue.works.iter().map(|work| work.id).collect();
-    let prerequisites = enqueue.works.iter().flat_map(|work| &work.spec.prerequisites.ids);
-    let outside: BTreeSet<WorkId> = prerequisites.filter(|id| !own.contains(id)).copied().collect();
-    let lanes = enqueue.works.iter().map(|work| Want::Lane {
-        worker: work.spec.worker.clone(),
-        constraints: work.spec.constraints,
-        urgency: urgency_at_birth(&work.terms),
-    });
-    let name = enqueue.unique.iter().map(|unique| Want::Name(unique.name.clone()));
-    own.into_iter().chain(outside).map(Want::Work).chain(lanes).chain(name)
-}
-
 /// The works that are not stored yet. A stored one must be the same request: enqueue is idempotent on the id.
-fn new_works<'a>(view: &Snapshot, enqueue: &'a Enqueue) -> Result<Vec<&'a NewWork>, Halt> {
-    let stored = enqueue.works.iter().map(|work| work.id);
+fn new_works<'a>(view: &Snapshot, enqueue: &Enqueue, found: &[Found<'a>]) -> Result<Vec<&'a NewWork>, Halt> {
     let is_compared =
-        |record: &WorkRecord| record.generation == 0 || enqueue.unique.as_ref().is_some_and(unique::updates);
-    let stored = stored.filter(|id| view.works.get(id).and_then(Option::as_ref).is_some_and(is_compared));
-    view.require(stored.map(Want::Spec))?;
-    let mut new = Vec::with_capacity(enqueue.works.len());
-    let mut first_of: BTreeMap<WorkId, &NewWork> = BTreeMap::new();
-    for work in &enqueue.works {
-        if let Some(first) = first_of.insert(work.id, work) {
-            if first.spec != work.spec || first.terms != work.terms {
-                return Err(Refusal::IdReused(work.id).into());
-            }
-            continue;
-        }
-        match view.work(work.id)? {
-            None => new.push(work),
-            Some(record) if updates_itself(view, enqueue, record, work)? => new.push(work),
+        |record: &&WorkRecord| record.generation == 0 || enqueue.unique.as_ref().is_some_and(unique::updates);
+    let compared = found.iter().filter_map(|found| found.stored).filter(is_compared);
+    view.require(compared.map(|record| Want::Spec(record.id)))?;
+    let mut new = Vec::with_capacity(found.len());
+    for Found { work, stored, .. } in found {
+        match stored {
+            None => new.push(*work),
+            Some(record) if updates_itself(view, enqueue, record, work)? => new.push(*work),
             // An update changed it since, so the first request can't be compared any more.
             Some(record) if record.generation > 0 => {}
             Some(record) => {
@@ -113,16 +153,16 @@ fn is_same(stored: &WorkSpec, wanted: &WorkSpec, enqueue: &Enqueue) -> bool {
     stored == wanted || (may_be_appended && unique::is_appended(stored, wanted))
 }
 
-fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork]) -> Result<(), Halt> {
-    let mut has_dependents: BTreeSet<WorkId> = BTreeSet::new();
-    let coming: BTreeSet<WorkId> = new.iter().map(|work| work.id).collect();
+fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork], own: &Own) -> Result<(), Halt> {
+    draft.expect(new.len());
+    let mut awaited: Vec<WorkId> = new.iter().flat_map(|work| &work.spec.prerequisites.ids).copied().collect();
+    awaited.sort_unstable();
+    awaited.dedup();
     for work in new {
-        has_dependents.extend(&work.spec.prerequisites.ids);
+        let dependents = awaited.binary_search(&work.id).is_ok();
+        insert(draft, work, RowsPresent { dependents, ..RowsPresent::default() }, own)?;
     }
-    for work in new {
-        insert(draft, work, &coming)?;
-    }
-    for id in has_dependents {
+    for id in awaited {
         if let Some(record) = draft.work(id)?.filter(|record| !record.rows.dependents).cloned() {
             draft.put(WorkRecord { rows: RowsPresent { dependents: true, ..record.rows }, ..record });
         }
@@ -130,14 +170,19 @@ fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork]) -> Result<(), Halt> {
     Ok(())
 }
 
-fn insert(draft: &mut Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> Result<(), Halt> {
-    let born = birth_state(draft, work, coming)?;
+fn insert(draft: &mut Draft<'_>, work: &NewWork, rows: RowsPresent, own: &Own) -> Result<(), Halt> {
+    let born = birth_state(draft, work, own)?;
     let urgency = urgency_at_birth(&work.terms);
     let lane = draft.lane(&work.spec.worker, work.spec.constraints, urgency)?;
     let seq = draft.next_seq();
     let now = draft.now;
     let period = periodic::first(draft, work);
     let due = period.map_or(now + work.terms.initial_delay, |period| period.next_run.unwrap_or(period.due));
+    let (open, standing) = match born {
+        Birth::Open(0) => (0, draft.in_line(lane, due)),
+        Birth::Open(open) => (open, Standing::Blocked),
+        Birth::Over(how) => (0, draft.finished(&work.terms, how)),
+    };
     let record = WorkRecord {
         id: work.id,
         seq,
@@ -146,28 +191,22 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> R
         urgency,
         terms: work.terms.clone(),
         generation: 0,
-        standing: Standing::Blocked,
+        standing,
         created: now,
         enqueued: now,
         fence: 0,
         failures: 0,
         interruptions: 0,
         deaths: 0,
-        open: 0,
+        open,
         period,
         started: None,
         ended: None,
         stop: None,
-        rows: RowsPresent::default(),
+        rows,
     };
-    match born {
-        Birth::Open(0) => {
-            draft.line_up_in_turn(record, due);
-        }
-        Birth::Open(open) => draft.put(WorkRecord { open, ..record }),
-        Birth::Over(how) => draft.finish(&record, how),
-    }
-    draft.put_spec(work.id, work.spec.clone())
+    draft.put_work(record, work.spec.clone());
+    Ok(())
 }
 
 /// New work is expedited if it asks for it; whether there is time left for such work is seen when it could run.
@@ -182,12 +221,11 @@ enum Birth {
 }
 
 /// A failed prerequisite makes the work failed, a cancelled one cancelled, and failure wins.
-fn birth_state(draft: &Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> Result<Birth, Halt> {
-    let (mut open, mut over) = (0, None);
-    let mut seen = BTreeSet::new();
-    for id in work.spec.prerequisites.ids.iter().filter(|id| seen.insert(**id)) {
+fn birth_state(draft: &Draft<'_>, work: &NewWork, own: &Own) -> Result<Birth, Halt> {
+    let (mut open, mut over) = (Vec::new(), None);
+    for id in &work.spec.prerequisites.ids {
         let Some(prerequisite) = draft.work(*id)? else {
-            let refusal = if coming.contains(id) {
+            let refusal = if own.contains(*id) {
                 Refusal::Cycle(work.id)
             } else {
                 Refusal::MissingPrerequisite { work: work.id, prerequisite: *id }
@@ -199,13 +237,17 @@ fn birth_state(draft: &Draft<'_>, work: &NewWork, coming: &BTreeSet<WorkId>) -> 
             return Err(Refusal::PeriodicPrerequisite { work: work.id, worker, prerequisite: *id, name: None }.into());
         }
         match prerequisite.state() {
-            WorkState::Succeeded if is_yet_to_release(draft, *id, work.id)? => open += 1,
+            WorkState::Succeeded if is_yet_to_release(draft, *id, work.id)? => open.push(*id),
             WorkState::Succeeded => {}
             WorkState::Failed => over = Some(Finish::Failed),
             WorkState::Cancelled => over = over.or(Some(Finish::Cancelled)),
-            _ => open += 1,
+            _ => open.push(*id),
         }
     }
+    // One that is named twice is waited for once.
+    open.sort_unstable();
+    open.dedup();
+    let open = u32::try_from(open.len()).unwrap_or(u32::MAX);
     Ok(over.map_or(Birth::Open(open), Birth::Over))
 }
 
@@ -248,7 +290,7 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
     let mut works: Vec<Claimed> = Vec::with_capacity(candidates.len());
     for (_, _, work) in candidates {
         if let Some(record) = draft.work(work.id)?.cloned() {
-            works.push(draft.claim(&record, &work.spec, offer.epoch)?);
+            works.push(draft.claim(record, &work.spec, offer.epoch)?);
         }
     }
     let claimed = works.iter().map(|work| work.record.id).collect();

@@ -4,6 +4,7 @@
 //! this too" ([`Step::Load`]) or "this is what happens" ([`Step::Done`]). It knows no store, clock, randomness, thread,
 //! log or user code; the same inputs give the same answer. Verbs live in a file each; this one holds the nouns and the match.
 
+mod by_id;
 mod cancel;
 mod cascade;
 mod claim;
@@ -37,6 +38,7 @@ use crate::state::{StopReason, WorkState};
 use crate::store::index::IndexKey;
 use crate::time::Timestamp;
 
+pub use by_id::ById;
 pub use view::{List, Scope, SelectorWanted, Snapshot, Want};
 
 use view::Halt;
@@ -412,8 +414,8 @@ pub enum Write {
     Work(WorkRecord, Arc<WorkSpec>),
     /// A stored work's record anew. Its birth and its terms are what they were.
     Record(WorkRecord),
-    /// What a work gave.
-    Output(WorkId, Payload),
+    /// As [`Record`](Self::Record), with what the work gave.
+    Result(WorkRecord, Payload),
     /// What its worker said on the way; `None` forgets it.
     Notes(WorkId, Option<Notes>),
     /// The attempts that are over.

@@ -67,25 +67,25 @@ pub(super) fn regular_due(record: &WorkRecord, period: &Period) -> Timestamp {
 }
 
 /// Ends the period well.
-pub(super) fn succeed(draft: &mut Draft<'_>, record: &WorkRecord, period: &Period) -> WorkRecord {
+pub(super) fn succeed(draft: &mut Draft<'_>, record: WorkRecord, period: &Period) {
     let due = match record.terms.schedule.interval() {
         Some(interval) if record.failures == 0 => draft.now + interval,
-        _ => regular_due(record, period),
+        _ => regular_due(&record, period),
     };
-    begin_next(draft, record, period, due)
+    begin_next(draft, record, period, due);
 }
 
 /// Ends the period badly: the series goes on at its regular time. If that has passed, since the run took longer than a period,
 /// it pauses for a backoff, and for no longer than a period, before it is run again.
-pub(super) fn fail(draft: &mut Draft<'_>, record: &WorkRecord, period: &Period) -> WorkRecord {
-    let regular = regular_due(record, period);
+pub(super) fn fail(draft: &mut Draft<'_>, record: WorkRecord, period: &Period) {
+    let regular = regular_due(&record, period);
     let pause = record.terms.backoff.delay_of(record.id, 1);
     let pause = record.terms.schedule.interval().map_or(pause, |interval| pause.min(interval));
     let due = if regular > draft.now { regular } else { draft.now + pause };
-    begin_next(draft, record, period, due)
+    begin_next(draft, record, period, due);
 }
 
-fn begin_next(draft: &mut Draft<'_>, record: &WorkRecord, period: &Period, due: Timestamp) -> WorkRecord {
+fn begin_next(draft: &mut Draft<'_>, record: WorkRecord, period: &Period, due: Timestamp) {
     let due = due.max(draft.now);
     let anchor = record.terms.schedule.interval().map_or(draft.now, |interval| due - interval);
     if record.rows.notes {
@@ -98,8 +98,8 @@ fn begin_next(draft: &mut Draft<'_>, record: &WorkRecord, period: &Period, due: 
         deaths: 0,
         period: Some(Period { count: period.count + 1, due, anchor, next_run: period.next_run }),
         rows: RowsPresent { notes: false, ..record.rows },
-        ..record.clone()
+        ..record
     };
     let due = next_run(&next, due);
-    draft.line_up(next, due)
+    draft.line_up(next, due);
 }

@@ -71,9 +71,8 @@ fn ordinary_lane(draft: &Draft<'_>, record: &WorkRecord) -> Result<Want, Halt> {
 pub(super) fn fall(draft: &mut Draft<'_>, record: &WorkRecord, of: usize) -> Result<Fallen, Halt> {
     if drops(record) {
         let stop = Some(StopReason::Quota);
-        let record = WorkRecord { urgency: Urgency::Ordinary, stop, ..record.clone() };
-        draft.finish(&record, Finish::Cancelled);
-        cascade::spread(draft, CascadeVerb::Cancel, &record, StopReason::Quota, cascade::width(of))?;
+        draft.finish(WorkRecord { urgency: Urgency::Ordinary, stop, ..record.clone() }, Finish::Cancelled);
+        cascade::spread(draft, CascadeVerb::Cancel, record.id, StopReason::Quota, cascade::width(of))?;
         return Ok(Fallen::Dropped);
     }
     let spec = draft.view.spec(record.id)?;

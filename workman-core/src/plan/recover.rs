@@ -39,7 +39,7 @@ pub(super) fn detach(view: &Snapshot, epoch: u64, now: Timestamp) -> Result<Plan
     let mut draft = Draft::new(view, now);
     for id in &held.ids {
         if let Some(record) = draft.work(*id)?.cloned() {
-            interrupt(&mut draft, &record, StopReason::Shutdown, None)?;
+            interrupt(&mut draft, record, StopReason::Shutdown, None)?;
         }
     }
     let again = held.next.is_some();
@@ -109,16 +109,16 @@ const LOST_RUN: Duration = Duration::from_secs(15 * 60);
 
 /// One more death: the work goes on at once, after a backoff as a suspect, or not until somebody frees it.
 fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(), Halt> {
-    record = draft.lose_run(&record, LOST_RUN);
+    record = draft.lose_run(record, LOST_RUN);
     draft.remember(&mut record, AttemptEnd::Died)?;
     record.deaths += 1;
     if record.terms.on_death == OnDeath::Fail {
         return match record.period {
             Some(period) => {
-                periodic::fail(draft, &record, &period);
+                periodic::fail(draft, record, &period);
                 Ok(())
             }
-            None => fail_for_good(draft, &record, width),
+            None => fail_for_good(draft, record, width),
         };
     }
     if record.deaths >= DEATHS_TO_SUSPECT + DEATHS_AS_SUSPECT {
@@ -147,7 +147,7 @@ pub(super) fn retry(view: &Snapshot, id: WorkId, now: Timestamp) -> Result<Plan,
     let mut draft = Draft::new(view, now);
     let freed = WorkRecord { deaths: 0, enqueued: now, ..record.clone() };
     let due = periodic::next_run(&freed, now);
-    let freed = draft.line_up(freed, due);
-    let answer = settled(&freed, freed.failures);
+    draft.line_up(freed, due);
+    let answer = draft.work(id)?.map(|freed| settled(freed, freed.failures)).ok_or(Refusal::NotFound(id))?;
     Ok(draft.done(answer))
 }

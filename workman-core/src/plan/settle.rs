@@ -17,20 +17,22 @@ use crate::time::Timestamp;
 pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result<Plan, Halt> {
     let record = held(view, settle.id, settle.fence)?;
     let mut draft = Draft::new(view, now);
+    draft.expect(1);
+    let record = record.clone();
     let failures = match &settle.end {
-        End::Succeeded { output } => succeed(&mut draft, record, output)?,
-        End::Failed { error, advice } => fail(&mut draft, cleared(record), error, *advice)?,
+        End::Succeeded { output } => succeed(&mut draft, cleared(record), output)?,
+        End::Failed { error, advice } => fail(&mut draft, cleared(record), error.clone(), *advice)?,
         End::TimedOut { limit, advice, error } => {
             let error = ErrorText::timed_out(*limit, error.clone());
-            fail(&mut draft, WorkRecord { stop: Some(StopReason::Timeout), ..cleared(record) }, &error, *advice)?
+            fail(&mut draft, WorkRecord { stop: Some(StopReason::Timeout), ..cleared(record) }, error, *advice)?
         }
-        End::Snoozed { delay } => snooze(&mut draft, record, *delay)?,
+        End::Snoozed { delay } => snooze(&mut draft, cleared(record), *delay)?,
         End::Interrupted { reason } => interrupt(&mut draft, record, *reason, None)?,
         End::HeldBack { reason, delay } => interrupt(&mut draft, record, *reason, Some(*delay))?,
-        End::Unrunnable { why } => park(&mut draft, record, why),
+        End::Unrunnable { why } => park(&mut draft, record, why.clone()),
     };
-    let after = draft.work(settle.id)?.cloned().ok_or(Refusal::NotFound(settle.id))?;
-    Ok(draft.done(settled(&after, failures)))
+    let answer = settled(draft.work(settle.id)?.ok_or(Refusal::NotFound(settle.id))?, failures);
+    Ok(draft.done(answer))
 }
 
 pub(super) fn settled(record: &WorkRecord, failures: u32) -> Applied {
@@ -48,30 +50,31 @@ fn held(view: &Snapshot, id: WorkId, fence: u64) -> Result<&WorkRecord, Halt> {
 }
 
 /// A finished attempt shows that the work does not kill its process.
-fn cleared(record: &WorkRecord) -> WorkRecord {
-    WorkRecord { deaths: 0, ..record.clone() }
+fn cleared(record: WorkRecord) -> WorkRecord {
+    WorkRecord { deaths: 0, ..record }
 }
 
-fn succeed(draft: &mut Draft<'_>, record: &WorkRecord, output: &Payload) -> Result<u32, Halt> {
-    let mut record = cleared(&draft.end_run(record));
+fn succeed(draft: &mut Draft<'_>, record: WorkRecord, output: &Payload) -> Result<u32, Halt> {
+    let mut record = draft.end_run(record);
+    let (id, failures) = (record.id, record.failures);
     if let Some(period) = record.period {
         draft.remember(&mut record, AttemptEnd::Succeeded)?;
-        periodic::succeed(draft, &record, &period);
-        return Ok(record.failures);
+        periodic::succeed(draft, record, &period);
+        return Ok(failures);
     }
     record.ended = Some(draft.now);
     if !record.terms.discards_output {
         record.rows.output = true;
-        draft.write(Write::Output(record.id, output.clone()));
+        draft.give(record.id, output.clone());
     }
-    draft.finish(&record, Finish::Succeeded);
-    cascade::spread(draft, CascadeVerb::Release, &record, StopReason::CancelledByApp, cascade::width(1))?;
-    Ok(record.failures)
+    draft.finish(record, Finish::Succeeded);
+    cascade::spread(draft, CascadeVerb::Release, id, StopReason::CancelledByApp, cascade::width(1))?;
+    Ok(failures)
 }
 
-fn fail(draft: &mut Draft<'_>, record: WorkRecord, error: &ErrorText, advice: Advice) -> Result<u32, Halt> {
-    let mut record = draft.end_run(&record);
-    draft.remember(&mut record, AttemptEnd::Failed { error: error.clone() })?;
+fn fail(draft: &mut Draft<'_>, record: WorkRecord, error: ErrorText, advice: Advice) -> Result<u32, Halt> {
+    let mut record = draft.end_run(record);
+    draft.remember(&mut record, AttemptEnd::Failed { error })?;
     record.failures += 1;
     let failures = record.failures;
     let delay = match advice {
@@ -86,28 +89,31 @@ fn fail(draft: &mut Draft<'_>, record: WorkRecord, error: &ErrorText, advice: Ad
             draft.line_up(record, due);
         }
         (_, Some(period)) => {
-            periodic::fail(draft, &record, &period);
+            periodic::fail(draft, record, &period);
         }
         (Some(due), None) => {
             draft.line_up(record, due);
         }
-        (None, None) => fail_for_good(draft, &record, cascade::width(1))?,
+        (None, None) => fail_for_good(draft, record, cascade::width(1))?,
     }
     Ok(failures)
 }
 
 /// DEP-2: the work fails, and with it all that depends on it.
-pub(super) fn fail_for_good(draft: &mut Draft<'_>, record: &WorkRecord, width: usize) -> Result<(), Halt> {
+pub(super) fn fail_for_good(draft: &mut Draft<'_>, record: WorkRecord, width: usize) -> Result<(), Halt> {
+    let id = record.id;
     draft.finish(record, Finish::Failed);
-    cascade::spread(draft, CascadeVerb::Fail, record, StopReason::CancelledByApp, width)?;
+    cascade::spread(draft, CascadeVerb::Fail, id, StopReason::CancelledByApp, width)?;
     Ok(())
 }
 
-fn snooze(draft: &mut Draft<'_>, record: &WorkRecord, delay: Duration) -> Result<u32, Halt> {
-    let mut record = cleared(&draft.end_run(record));
+fn snooze(draft: &mut Draft<'_>, record: WorkRecord, delay: Duration) -> Result<u32, Halt> {
+    let mut record = draft.end_run(record);
     draft.remember(&mut record, AttemptEnd::Snoozed)?;
+    let failures = record.failures;
     let due = periodic::next_run(&record, draft.now + delay);
-    Ok(draft.line_up(record, due).failures)
+    draft.line_up(record, due);
+    Ok(failures)
 }
 
 /// An interruption is no failure: the attempt is given back, and the work keeps its place in line. It waits only if its request
@@ -116,7 +122,7 @@ fn snooze(draft: &mut Draft<'_>, record: &WorkRecord, delay: Duration) -> Result
 /// goes before the policy.
 pub(super) fn interrupt(
     draft: &mut Draft<'_>,
-    record: &WorkRecord,
+    record: WorkRecord,
     reason: StopReason,
     own_delay: Option<Duration>,
 ) -> Result<u32, Halt> {
@@ -132,12 +138,14 @@ pub(super) fn interrupt(
     let due = draft.now + delay;
     let due = record.period.map_or(due, |period| due.min(periodic::regular_due(&record, &period).max(draft.now)));
     let due = periodic::next_run(&record, due);
-    Ok(draft.line_up_in_turn(record, due).failures)
+    let failures = record.failures;
+    draft.line_up_in_turn(record, due);
+    Ok(failures)
 }
 
 /// The run never began, so nothing counts.
-fn park(draft: &mut Draft<'_>, record: &WorkRecord, why: &ParkReason) -> u32 {
-    let record = WorkRecord { urgency: Urgency::Ordinary, ..record.standing_at(Standing::Parked { why: why.clone() }) };
+fn park(draft: &mut Draft<'_>, record: WorkRecord, why: ParkReason) -> u32 {
+    let record = WorkRecord { urgency: Urgency::Ordinary, ..record.standing_at(Standing::Parked { why }) };
     let failures = record.failures;
     draft.put(record);
     failures

@@ -197,8 +197,9 @@ fn clear(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Resu
     draft.view.require(dependents.chain(live.filter_map(Draft::wanted_to_stop)).chain(awaited))?;
     for member in members {
         let Some(member) = draft.work(member.id)?.filter(|work| !work.state().is_finished()).cloned() else { continue };
-        draft.cancel(&member, StopReason::Replaced)?;
-        cascade::spread(draft, CascadeVerb::Cancel, &member, StopReason::Replaced, width)?;
+        let id = member.id;
+        draft.cancel(member, StopReason::Replaced)?;
+        cascade::spread(draft, CascadeVerb::Cancel, id, StopReason::Replaced, width)?;
     }
     for member in members {
         let is_awaited = member.state() == WorkState::Succeeded && prune::is_awaited(draft, member)?;

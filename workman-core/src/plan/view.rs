@@ -1,9 +1,10 @@
 //! What a plan may see: [`Snapshot`], and how it asks for more: [`Scope`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::slice;
 use std::sync::Arc;
 
-use super::Refusal;
+use super::{ById, Refusal};
 use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::query::WorkSelector;
@@ -11,8 +12,42 @@ use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, Urgency, 
 use crate::store::index::{IndexKey, Suspects};
 use crate::time::Timestamp;
 
-/// What a store is to load, all at once if it can.
-pub type Scope = BTreeSet<Want>;
+/// What a store is to load, all at once if it can: each thing once, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    wants: Vec<Want>,
+}
+
+impl Scope {
+    /// What is to be loaded.
+    pub fn iter(&self) -> slice::Iter<'_, Want> {
+        self.wants.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Scope {
+    type Item = &'a Want;
+    type IntoIter = slice::Iter<'a, Want>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl FromIterator<Want> for Scope {
+    fn from_iter<I: IntoIterator<Item = Want>>(wants: I) -> Self {
+        let mut wants: Vec<Want> = wants.into_iter().collect();
+        wants.sort();
+        wants.dedup();
+        Scope { wants }
+    }
+}
+
+impl From<Want> for Scope {
+    fn from(want: Want) -> Self {
+        Scope { wants: vec![want] }
+    }
+}
 
 /// One thing to load.
 ///
@@ -156,13 +191,13 @@ pub struct Snapshot {
     /// The store's own row.
     pub meta: Meta,
     /// Records, and that there is none.
-    pub works: BTreeMap<WorkId, Option<WorkRecord>>,
+    pub works: ById<Option<WorkRecord>>,
     /// What requests said.
-    pub specs: BTreeMap<WorkId, Arc<WorkSpec>>,
+    pub specs: ById<Arc<WorkSpec>>,
     /// What workers said on the way.
-    pub notes: BTreeMap<WorkId, Notes>,
+    pub notes: ById<Notes>,
     /// Attempts that are over.
-    pub histories: BTreeMap<WorkId, Vec<AttemptRecord>>,
+    pub histories: ById<Vec<AttemptRecord>>,
     /// What was loaded for each want that is a list.
     pub lists: BTreeMap<Want, List>,
     /// What was loaded for each `Want::Lane`, and under `Want::Lanes` nothing but the fact.
@@ -186,7 +221,7 @@ impl From<Refusal> for Halt {
 
 impl From<Want> for Halt {
     fn from(want: Want) -> Self {
-        Halt::Load(Scope::from([want]))
+        Halt::Load(want.into())
     }
 }
 
@@ -208,7 +243,7 @@ impl Snapshot {
     /// Stops the plan until all this is loaded.
     pub(super) fn require(&self, wants: impl IntoIterator<Item = Want>) -> Result<(), Halt> {
         let missing: Scope = wants.into_iter().filter(|want| !self.has(want)).collect();
-        if missing.is_empty() { Ok(()) } else { Err(Halt::Load(missing)) }
+        if missing.wants.is_empty() { Ok(()) } else { Err(Halt::Load(missing)) }
     }
 
     pub(super) fn work(&self, id: WorkId) -> Result<Option<&WorkRecord>, Halt> {

@@ -60,6 +60,7 @@ impl Alone {
             notes_limit: Limits::default().progress,
             clock: Arc::clone(&self.clock),
             hub: Arc::default(),
+            live: Arc::default(),
             engine,
             shared: Shared::new(self.checkpoint).into(),
         });

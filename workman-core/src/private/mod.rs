@@ -109,6 +109,7 @@ pub fn detached_context(worker: &str, input: Payload) -> WorkContext {
         notes_limit: Limits::default().progress,
         clock: Arc::new(SystemClock::new()),
         hub: Arc::default(),
+        live: Arc::default(),
         engine,
         shared: Shared::new(None).into(),
     };

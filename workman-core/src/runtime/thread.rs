@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
@@ -176,7 +176,8 @@ impl<T: Send + 'static> Crew<T> {
     }
 }
 
-/// All futures that have not ended, so that closing finds those too that only a waker far away still knows.
+/// The futures that wait to be woken or have done so, so that closing finds those too that only a waker far away still knows.
+/// One that is ready at its first poll is never among them: its queue or its thread has it.
 struct Tasks {
     crew: Arc<Crew<Arc<Task>>>,
     pending: Mutex<Pending>,
@@ -186,16 +187,13 @@ struct Tasks {
 struct Pending {
     tasks: BTreeMap<u64, Arc<Task>>,
     next_number: u64,
+    closed: bool,
 }
 
 impl Tasks {
     fn add(self: &Arc<Self>, future: BoxFuture<'static, ()>) {
-        let mut pending = lock(&self.pending);
-        let number = pending.next_number;
-        pending.next_number += 1;
-        let task = Arc::new(Task { number, stage: Mutex::new(Stage::Queued(future)), tasks: Arc::clone(self) });
-        pending.tasks.insert(number, Arc::clone(&task));
-        drop(pending);
+        let stage = Mutex::new(Stage::Queued(future));
+        let task = Arc::new(Task { number: OnceLock::new(), stage, tasks: Arc::clone(self) });
         if let Err(task) = self.crew.push(task) {
             task.end();
         }
@@ -203,14 +201,18 @@ impl Tasks {
 
     fn close(&self) {
         self.crew.close();
-        let tasks = mem::take(&mut lock(&self.pending).tasks);
+        let mut pending = lock(&self.pending);
+        pending.closed = true;
+        let tasks = mem::take(&mut pending.tasks);
+        drop(pending);
         tasks.into_values().for_each(|task| task.end());
     }
 }
 
 /// One future and its way through the crew. It is its own waker.
 struct Task {
-    number: u64,
+    /// Its place among those that are pending; none before its first poll is over.
+    number: OnceLock<u64>,
     stage: Mutex<Stage>,
     tasks: Arc<Tasks>,
 }
@@ -253,7 +255,22 @@ impl Task {
         }
     }
 
+    /// From now on it is found when the runtime goes away, unless that has happened already.
+    fn register(self: &Arc<Self>) {
+        let mut pending = lock(&self.tasks.pending);
+        if pending.closed {
+            drop(pending);
+            return self.end();
+        }
+        let number = pending.next_number;
+        pending.next_number += 1;
+        pending.tasks.insert(*self.number.get_or_init(|| number), Arc::clone(self));
+    }
+
     fn suspend(self: &Arc<Self>, future: BoxFuture<'static, ()>) {
+        if self.number.get().is_none() {
+            self.register();
+        }
         let mut stage = lock(&self.stage);
         match *stage {
             Stage::Running { woken: false } => *stage = Stage::Idle(future),
@@ -278,7 +295,9 @@ impl Task {
 
     /// Drops the future, or tells the thread that polls it to do so.
     fn end(&self) {
-        lock(&self.tasks.pending).tasks.remove(&self.number);
+        if let Some(number) = self.number.get() {
+            lock(&self.tasks.pending).tasks.remove(number);
+        }
         let stage = mem::replace(&mut *lock(&self.stage), Stage::Ended);
         drop_caught(stage);
     }

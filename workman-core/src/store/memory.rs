@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use super::embedded::{Dump, Row, RowKey, Rows, RowsMut, Transaction, dump, page};
+use super::embedded::{Dump, Origin, Row, RowKey, Rows, RowsMut, Transaction, page};
 use super::index::{IndexKey, IndexRange};
 use super::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
 use crate::data::Payload;
@@ -65,6 +65,18 @@ impl WorkRows {
 }
 
 impl Data {
+    /// All of it, whether anything points at it or not.
+    fn dump(&self) -> Dump {
+        let works = self.works.iter();
+        Dump {
+            meta: self.meta.clone().unwrap_or_default(),
+            records: works.clone().filter_map(|(id, rows)| Some((*id, rows.record.clone()?))).collect(),
+            specs: works.filter_map(|(id, rows)| Some((*id, rows.spec.clone()?))).collect(),
+            lanes: self.lanes.values().cloned().collect(),
+            index: self.index.clone(),
+        }
+    }
+
     fn rows_of(&mut self, id: WorkId) -> &mut WorkRows {
         self.works.entry(id).or_default()
     }
@@ -97,7 +109,7 @@ impl MemoryStore {
     /// Everything that is stored, for [`invariants::check`](crate::plan::invariants::check).
     #[must_use]
     pub fn dump(&self) -> Dump {
-        dump(&*lock(&self.data)).unwrap_or_default()
+        lock(&self.data).dump()
     }
 
     fn open(data: Arc<Mutex<Data>>) -> Self {
@@ -184,6 +196,11 @@ impl Rows for Data {
         };
         Ok(self.index.range((first, Bound::Included(&range.last))).take(limit).cloned().collect())
     }
+
+    fn get_work(&self, id: WorkId) -> Result<Option<(WorkRecord, Arc<WorkSpec>)>, StoreError> {
+        let work = self.works.get(&id).and_then(|rows| rows.record.as_ref().zip(rows.spec.as_ref()));
+        Ok(work.map(|(record, spec)| (record.clone(), Arc::clone(spec))))
+    }
 }
 
 impl RowsMut for Data {
@@ -205,6 +222,12 @@ impl RowsMut for Data {
             }
             Row::Meta(meta) => self.meta = Some(meta),
         }
+        Ok(())
+    }
+
+    fn put_work(&mut self, record: WorkRecord, spec: Arc<WorkSpec>, _origin: Origin) -> Result<(), StoreError> {
+        let rows = self.rows_of(record.id);
+        (rows.record, rows.spec) = (Some(record), Some(spec));
         Ok(())
     }
 

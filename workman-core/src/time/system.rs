@@ -147,8 +147,12 @@ impl Future for Sleep {
         if Instant::now() >= self.deadline {
             return Poll::Ready(());
         }
-        if let Some(entry) = self.entry.take() {
-            self.timer.lock().sleepers.remove(&entry);
+        if let Some(entry) = self.entry {
+            // Whoever waits for several things polls this often, and the timer's thread need not hear of it.
+            if let Some(waker) = self.timer.lock().sleepers.get_mut(&entry) {
+                waker.clone_from(cx.waker());
+                return Poll::Pending;
+            }
         }
         self.entry = Some(self.timer.register(self.deadline, cx.waker().clone()));
         Poll::Pending

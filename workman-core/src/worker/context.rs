@@ -55,7 +55,29 @@ pub(crate) struct Attempt {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) engine: UnboundedSender<FromWorker>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) live: Arc<Live>,
     pub(crate) shared: Mutex<Shared>,
+}
+
+/// The attempts that have said how far they are, for those who want to see that before it is written. Each stays until its end
+/// is on disk.
+#[derive(Default)]
+pub(crate) struct Live {
+    attempts: Mutex<BTreeMap<WorkId, Arc<Attempt>>>,
+}
+
+impl Live {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkId, Arc<Attempt>>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end of this run is on disk, or of no interest.
+    pub(crate) fn forget(&self, id: WorkId, fence: u64) {
+        let mut live = self.lock();
+        if live.get(&id).is_some_and(|attempt| attempt.fence == fence) {
+            live.remove(&id);
+        }
+    }
 }
 
 /// What a worker tells the dispatcher.
@@ -403,6 +425,8 @@ impl WorkContext {
         if notes.progress.is_some() {
             shared.progress.clone_from(&notes.progress);
             shared.unsaved.progress = notes.progress;
+            // Under the lock, so that it is never there once the attempt is over.
+            self.attempt.live.lock().insert(self.attempt.id, Arc::clone(&self.attempt));
         }
         if notes.checkpoint.is_some() {
             shared.checkpoint.clone_from(&notes.checkpoint);

@@ -79,7 +79,7 @@ use crate::record::InputShape;
 
 pub use completer::Completer;
 pub(crate) use completer::complete;
-pub(crate) use context::{Attempt, FromWorker, Shared};
+pub(crate) use context::{Attempt, FromWorker, Live, Shared};
 pub use context::{NoteError, Stopped, WorkContext};
 pub(crate) use current::Current;
 pub(crate) use execute::{Given, Run};

@@ -19,7 +19,7 @@ pub struct Figure {
     pub p50: Option<f64>,
     /// Microseconds that 99 of 100 calls took at most.
     pub p99: Option<f64>,
-    /// Calls that synced a file in the timed part.
+    /// Calls that synced a file in the timed part, a work.
     pub fsyncs: Option<f64>,
     /// Allocations a work, from a run apart.
     pub allocations: Option<f64>,
@@ -43,7 +43,7 @@ pub struct Figure {
     pub control: Option<f64>,
     /// Whether every acknowledgement waits until its work is on the disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub syncs: Option<bool>,
+    pub durable: Option<bool>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,

@@ -100,7 +100,7 @@ impl Series {
             unit: self.task.unit().to_owned(),
             p50: of(|run| run.measured.p50),
             p99: of(|run| run.measured.p99),
-            fsyncs: of(|run| Some(run.measured.fsyncs as f64)).filter(|_| counted),
+            fsyncs: of(|run| Some(run.measured.fsyncs as f64 / run.measured.works as f64)).filter(|_| counted),
             allocations: self.allocations.map(rounded),
             setting: Some(self.setting.to_owned()),
             works: of(|run| Some(run.measured.works as f64)).filter(|_| counted),
@@ -108,7 +108,7 @@ impl Series {
             acknowledged: sum(|run| Some(run.measured.acknowledged)).filter(|_| counted),
             found: sum(|run| run.found),
             control: of(|run| Some(run.measured.control)).filter(|_| counted),
-            syncs: Some(self.cell.durability.syncs),
+            durable: Some(self.cell.durability.syncs),
             failed: self.failed.clone(),
         }
     }

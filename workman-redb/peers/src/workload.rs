@@ -302,7 +302,8 @@ async fn sample(job: &Job, samples: u64, mut one: impl AsyncFnMut() -> Result<Du
         if number == WARM_UP {
             meter = Meter::start(job)?;
         }
-        if number >= WARM_UP + LEAST && meter.started.elapsed() > budget {
+        let patience = if number < WARM_UP + LEAST { budget * 4 } else { budget };
+        if number > WARM_UP && meter.started.elapsed() > patience {
             break;
         }
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

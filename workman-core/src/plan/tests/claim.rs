@@ -46,12 +46,12 @@ fn sch_5_closed_lanes_are_never_read() {
     let (works, ..) = house.claim_with(claim.clone());
     assert_eq!(numbers(&works), [2]);
     // Not even loaded: take the rows of the closed lane away, and nobody misses them.
-    let mut scope = Scope::new();
+    let mut scope = Vec::new();
     let mut view = Snapshot { meta: stored_meta(&house.shelf).unwrap(), ..Snapshot::default() };
     view.meta.incarnation = house.incarnation;
     while let Ok(Step::Load(wanted)) = plan(&view, &Command::Claim(claim.clone()), house.now) {
         load(&house.shelf, &wanted, &mut view).unwrap();
-        scope.extend(wanted);
+        scope.extend(wanted.iter().cloned());
     }
     let closed = house.record(1).lane;
     let reads_closed =

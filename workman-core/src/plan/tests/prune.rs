@@ -172,7 +172,7 @@ fn what_has_its_time_behind_it_is_found_without_looking_at_the_rest() {
     let command = Prune { keep: recent(DAY, 100), before: None, after: None, stride: Stride::Full };
     let until = first;
     let wanted = Want::Finished { until, after: None, limit: 1_000 };
-    assert_eq!(house.scopes(&Command::Prune(command))[0], Scope::from([wanted]), "only what ended until then");
+    assert_eq!(house.scopes(&Command::Prune(command))[0], Scope::from(wanted), "only what ended until then");
     assert_eq!(prune(&mut house, recent(DAY, 100)), (3, 1, Some(first + HOUR + DAY)));
 }
 

@@ -1,6 +1,5 @@
 //! Loading: what a plan asks for, found by key or in the order of the index.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
 
 use super::super::StoreError;
@@ -82,8 +81,8 @@ fn load_listed<'v>(rows: &impl Rows, key: &IndexKey, view: &'v mut Snapshot) -> 
 }
 
 fn load_record(rows: &impl Rows, id: WorkId, view: &mut Snapshot) -> Result<(), StoreError> {
-    if let Entry::Vacant(place) = view.works.entry(id) {
-        place.insert(get_record(rows, id)?);
+    if !view.works.contains_key(&id) {
+        view.works.insert(id, get_record(rows, id)?);
     }
     Ok(())
 }
@@ -287,7 +286,7 @@ fn load_cascades(rows: &impl Rows, view: &mut Snapshot) -> Result<(), StoreError
     for number in view.meta.first_cascade..view.meta.next_cascade {
         match rows.get(RowKey::Cascade(number))? {
             Some(Row::Cascade(cascade)) => cascades.push(cascade),
-            _ => return Err(incomplete(&Scope::from([Want::Cascades]))),
+            _ => return Err(incomplete(&Want::Cascades.into())),
         }
     }
     view.cascades = Some(cascades);

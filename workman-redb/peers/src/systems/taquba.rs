@@ -2,8 +2,8 @@
 //!
 //! An acknowledgement waits for the next flush of the write-ahead log, every 100 ms by default. On a local folder the default object
 //! store does not sync what it writes; `LocalFileSystem::with_fsync` does, files and their folders. The variant that counts syncs and
-//! flushes every millisecond, the shortest that its options take in sensible steps and the fastest of 1, 5, 10 and 100 ms for one
-//! caller; the other is the default of both.
+//! flushes every millisecond: a sync takes as long or longer, and all who call meanwhile are in the next flush, so neither one caller
+//! nor many gain by waiting. The other variant is the default of both.
 //!
 //! Works are claimed in batches of as many as may run at once and acknowledged one by one, each of which waits for a flush, so what
 //! drains fastest is to run very many at once. Delayed works have no call for batches; many enqueues in one `commit_effects` do it.
