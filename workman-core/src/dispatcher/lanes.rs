@@ -10,6 +10,19 @@ use crate::plan::{OpenLane, Room, WorkerKind};
 use crate::record::{Lane, LaneId, Urgency};
 use crate::sensor::Dwell;
 
+/// More lanes than this are not looked into on the chance that something turns up in them.
+const MOST_COLD: usize = 16;
+
+/// Which lanes a claim looks into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Those in which something may be ready.
+    Hot,
+    /// All, since the commit of the claim itself may make something ready: what is due, and what waits for the works that end.
+    /// Otherwise that would take a commit of its own to find.
+    Known,
+}
+
 /// Lanes by number, and those in which something may be ready. A closed lane is never read, whatever lies in it.
 #[derive(Default)]
 pub(super) struct Lanes {
@@ -58,8 +71,14 @@ impl Lanes {
         self.hot.remove(&lane);
     }
 
-    /// The hot lanes that may be read: the worker is here, its slots have room for work of that urgency, its constraints hold.
-    pub(super) fn open(&self, dwell: &Dwell, now: Duration, (for_async, for_blocking): (Room, Room)) -> Vec<OpenLane> {
+    /// The lanes that may be read: the worker is here, its slots have room for work of that urgency, its constraints hold.
+    pub(super) fn open(
+        &self,
+        reach: Reach,
+        dwell: &Dwell,
+        now: Duration,
+        (for_async, for_blocking): (Room, Room),
+    ) -> Vec<OpenLane> {
         let has_room = |open: &OpenLane| {
             let room = match open.kind {
                 WorkerKind::Async => for_async,
@@ -67,7 +86,11 @@ impl Lanes {
             };
             room.ordinary > 0 || (open.urgency == Urgency::Expedited && room.reserved > 0)
         };
-        self.hot.iter().filter_map(|lane| self.opened(*lane, dwell, now)).filter(has_room).collect()
+        let open = |lane: &LaneId| self.opened(*lane, dwell, now).filter(has_room);
+        match reach {
+            Reach::Known if self.known.len() <= MOST_COLD => self.known.keys().filter_map(open).collect(),
+            _ => self.hot.iter().filter_map(open).collect(),
+        }
     }
 
     /// All lanes that may be read, hot or not, whatever room there is.

@@ -70,7 +70,7 @@ pub(super) struct Moment {
 }
 
 /// What a pass can ride on.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Company {
     /// Ends of runs, which are written now anyway.
     Ends,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::lanes::Reach;
 use super::queue::Started;
 use super::retention::{Company, Damaged, Pruned};
 use super::{Dispatcher, Moment, Progress, verdict};
@@ -33,7 +34,8 @@ impl Dispatcher {
         }
         self.retry_at = None;
         // What is deleted comes first, so that the hints of this very commit say what is left.
-        let mut commands = Vec::from_iter(self.prune().map(Command::Prune));
+        let company = if self.ends.is_empty() { Company::Nothing } else { Company::Ends };
+        let mut commands = Vec::from_iter(self.prune(company).map(Command::Prune));
         commands.extend(self.notes(now));
         commands.extend(std::mem::take(&mut self.ends).into_iter().map(Command::Settle));
         if self.rescue {
@@ -45,7 +47,7 @@ impl Dispatcher {
         if self.cascade {
             commands.push(Command::Drain);
         }
-        commands.extend(self.claim(now).map(Command::Claim));
+        commands.extend(self.claim(now, company).map(Command::Claim));
         if commands.is_empty() {
             self.answer_flushes();
         }
@@ -64,9 +66,8 @@ impl Dispatcher {
     }
 
     /// Old work goes when there is time for that: not before the first claim, and not while the manager leaves.
-    fn prune(&mut self) -> Option<Prune> {
+    fn prune(&mut self, company: Company) -> Option<Prune> {
         let now = self.moment();
-        let company = if self.ends.is_empty() { Company::Nothing } else { Company::Ends };
         if self.runs() && self.warm { self.keeper.command(now, company) } else { None }
     }
 
@@ -79,7 +80,7 @@ impl Dispatcher {
         notes.into_iter().map(|(id, fence, notes)| Command::Note(Note { id, fence, notes })).collect()
     }
 
-    fn claim(&mut self, now: Duration) -> Option<Claim> {
+    fn claim(&mut self, now: Duration, company: Company) -> Option<Claim> {
         let due = self.next_due.is_some_and(|due| due <= self.core.store_now());
         if !self.runs() || !(self.look || due) {
             return None;
@@ -92,10 +93,11 @@ impl Dispatcher {
         }
         self.look = false;
         let room = self.core.slots.begin_claim();
+        let reach = if due || company == Company::Ends { Reach::Known } else { Reach::Hot };
         let lanes = {
             let dwell = self.core.dwell();
             *self.core.rivals() = self.lanes.rivals(&dwell, now);
-            self.lanes.open(&dwell, now, room)
+            self.lanes.open(reach, &dwell, now, room)
         };
         if !self.reclaim {
             self.core.slots.take_offers(self.generation);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, ById, CASCADE_LIMIT, Claimed, HISTORY_LIMIT, Hint, Plan, Write, periodic};
 use crate::constraints::Constraints;
+use crate::data::Payload;
 use crate::id::WorkId;
 use crate::record::{
     AttemptEnd, AttemptRecord, Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, Standing, Terms, Urgency, WorkRecord,
@@ -26,6 +27,8 @@ pub(super) struct Draft<'a> {
     /// The works that this plan moves; `None` if they go.
     moved: ById<Option<Left>>,
     deleted: Vec<WorkId>,
+    /// What works of this plan gave.
+    given: Vec<(WorkId, Payload)>,
     /// What is written beside the works.
     rest: Vec<Write>,
     hints: Vec<Hint>,
@@ -51,6 +54,7 @@ impl<'a> Draft<'a> {
             left: BTreeSet::new(),
             moved: ById::default(),
             deleted: Vec::new(),
+            given: Vec::new(),
             rest: Vec::new(),
             hints: Vec::new(),
             first_due: None,
@@ -91,6 +95,11 @@ impl<'a> Draft<'a> {
             self.put_work(record, spec);
         }
         Ok(())
+    }
+
+    /// The work gave this; its record is moved by this plan too.
+    pub(super) fn give(&mut self, id: WorkId, output: Payload) {
+        self.given.push((id, output));
     }
 
     pub(super) fn write(&mut self, write: Write) {
@@ -285,12 +294,10 @@ impl<'a> Draft<'a> {
 
     /// The finished plan. Of works that go nothing is written.
     pub(super) fn done(self, applied: Applied) -> Plan {
-        let Draft { moved, deleted, mut rest, mut hints, mut heated, .. } = self;
+        let Draft { moved, deleted, mut given, mut rest, mut hints, mut heated, .. } = self;
         if !deleted.is_empty() {
             rest.retain(|write| match write {
-                Write::Output(id, _) | Write::Notes(id, _) | Write::History(id, _) => {
-                    !matches!(moved.get(id), Some(None))
-                }
+                Write::Notes(id, _) | Write::History(id, _) => !matches!(moved.get(id), Some(None)),
                 _ => true,
             });
         }
@@ -300,7 +307,10 @@ impl<'a> Draft<'a> {
         for (_, left) in moved {
             match left {
                 Some((record, Some(spec))) => writes.push(Write::Work(record, spec)),
-                Some((record, None)) => writes.push(Write::Record(record)),
+                Some((record, None)) => match given.iter().position(|(id, _)| *id == record.id) {
+                    Some(at) => writes.push(Write::Result(record, given.swap_remove(at).1)),
+                    None => writes.push(Write::Record(record)),
+                },
                 None => {}
             }
         }

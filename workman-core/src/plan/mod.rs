@@ -414,8 +414,8 @@ pub enum Write {
     Work(WorkRecord, Arc<WorkSpec>),
     /// A stored work's record anew. Its birth and its terms are what they were.
     Record(WorkRecord),
-    /// What a work gave.
-    Output(WorkId, Payload),
+    /// As [`Record`](Self::Record), with what the work gave.
+    Result(WorkRecord, Payload),
     /// What its worker said on the way; `None` forgets it.
     Notes(WorkId, Option<Notes>),
     /// The attempts that are over.

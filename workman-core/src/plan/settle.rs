@@ -77,7 +77,7 @@ fn succeed(draft: &mut Draft<'_>, record: WorkRecord, output: &Payload) -> Resul
     record.ended = Some(draft.now);
     if !record.terms.discards_output {
         record.rows.output = true;
-        draft.write(Write::Output(record.id, output.clone()));
+        draft.give(record.id, output.clone());
     }
     draft.finish(record, Finish::Succeeded);
     cascade::spread(draft, CascadeVerb::Release, id, StopReason::CancelledByApp, cascade::width(1))?;

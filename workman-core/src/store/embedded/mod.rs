@@ -16,7 +16,7 @@ use super::{Change, StoreError, StoreErrorKind, Unit, UnitResult};
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::plan::{Hint, Plan, Scope, Snapshot, Step, Write, plan};
-use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
+use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, RowsPresent, WorkRecord, WorkSpec};
 use crate::time::Timestamp;
 
 pub use load::load;
@@ -133,6 +133,16 @@ pub trait RowsMut: Rows {
         self.put(Row::Spec(id, spec))
     }
 
+    /// Writes a record anew with what its work gave.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    fn put_result(&mut self, record: WorkRecord, output: Payload) -> Result<(), StoreError> {
+        let id = record.id;
+        self.put(Row::Record(record))?;
+        self.put(Row::Output(id, output))
+    }
+
     /// Removes a row, if there is one.
     ///
     /// # Errors
@@ -211,23 +221,22 @@ impl Transaction {
     fn apply(&mut self, rows: &mut impl RowsMut, view: &Snapshot, write: Write) -> Result<(), StoreError> {
         match write {
             Write::Work(record, spec) => {
-                self.touched.push(record.id);
-                let before = stood_at(rows, view, record.id)?;
-                move_entry(rows, before.as_ref(), &standing_key(&record))?;
-                let (origin, labelled) = match before {
-                    Some(_) => (Origin::Stored, get_spec(rows, record.id)?),
-                    None => (Origin::New, None),
+                let origin = self.move_to(rows, view, &record)?;
+                let labelled = match origin {
+                    Origin::Stored => get_spec(rows, record.id)?,
+                    Origin::New => None,
                 };
-                relabel(rows, labelled.as_deref(), &record, &spec)?;
+                relabel(rows, &record, labelled.as_deref(), Some(&*spec))?;
                 rows.put_work(record, spec, origin)
             }
             Write::Record(record) => {
-                self.touched.push(record.id);
-                let before = stood_at(rows, view, record.id)?;
-                move_entry(rows, before.as_ref(), &standing_key(&record))?;
+                self.move_to(rows, view, &record)?;
                 rows.put(Row::Record(record))
             }
-            Write::Output(id, output) => rows.put(Row::Output(id, output)),
+            Write::Result(record, output) => {
+                self.move_to(rows, view, &record)?;
+                rows.put_result(record, output)
+            }
             Write::Notes(id, Some(notes)) => {
                 self.touched.push(id);
                 rows.put(Row::Notes(id, notes))
@@ -242,6 +251,21 @@ impl Transaction {
                 delete(rows, id)
             }
         }
+    }
+
+    /// The index entry of a record moves from where it was. What the plan saw is what is stored.
+    fn move_to(&mut self, rows: &mut impl RowsMut, view: &Snapshot, record: &WorkRecord) -> Result<Origin, StoreError> {
+        self.touched.push(record.id);
+        let before = match view.works.get(&record.id) {
+            Some(seen) => seen.as_ref().map(standing_key),
+            None => get_record(rows, record.id)?.as_ref().map(standing_key),
+        };
+        let after = standing_key(record);
+        if before.as_ref() != Some(&after) {
+            before.iter().try_for_each(|before| rows.unlink(before))?;
+            rows.link(&after)?;
+        }
+        Ok(if before.is_some() { Origin::Stored } else { Origin::New })
     }
 
     /// Ends the transaction: writes the meta row and answers what the commit announces; `None` when nothing was written
@@ -315,29 +339,12 @@ fn get_spec(rows: &(impl Rows + ?Sized), id: WorkId) -> Result<Option<Arc<WorkSp
     })
 }
 
-/// Where the work stands before the plan is applied: what the plan saw is what is stored.
-fn stood_at(rows: &impl Rows, view: &Snapshot, id: WorkId) -> Result<Option<IndexKey>, StoreError> {
-    match view.works.get(&id) {
-        Some(record) => Ok(record.as_ref().map(standing_key)),
-        None => Ok(get_record(rows, id)?.as_ref().map(standing_key)),
-    }
-}
-
-/// The index entry of a record moves from where it was.
-fn move_entry(rows: &mut impl RowsMut, before: Option<&IndexKey>, after: &IndexKey) -> Result<(), StoreError> {
-    if before == Some(after) {
-        return Ok(());
-    }
-    before.map_or(Ok(()), |before| rows.unlink(before))?;
-    rows.link(after)
-}
-
-/// The labels of a work become those of its spec.
+/// The labels of a work become those of another spec, or go.
 fn relabel(
     rows: &mut impl RowsMut,
-    before: Option<&WorkSpec>,
     record: &WorkRecord,
-    spec: &WorkSpec,
+    before: Option<&WorkSpec>,
+    after: Option<&WorkSpec>,
 ) -> Result<(), StoreError> {
     // What is waited for twice is one edge.
     let labels = |spec: &WorkSpec| {
@@ -346,24 +353,23 @@ fn relabel(
         labels.dedup();
         labels
     };
-    let (before, after) = (before.map(labels).unwrap_or_default(), labels(spec));
+    let (before, after) = (before.map(labels).unwrap_or_default(), after.map(labels).unwrap_or_default());
     let is_in = |labels: &[IndexKey], key: &IndexKey| labels.binary_search(key).is_ok();
     before.iter().filter(|gone| !is_in(&after, gone)).try_for_each(|gone| rows.unlink(gone))?;
     after.iter().filter(|new| !is_in(&before, new)).try_for_each(|new| rows.link(new))
 }
 
+/// C14: whatever its record vouches for goes with a work.
 fn delete(rows: &mut impl RowsMut, id: WorkId) -> Result<(), StoreError> {
-    if let Some(record) = get_record(rows, id)? {
-        rows.unlink(&standing_key(&record))?;
-        if let Some(spec) = get_spec(rows, id)? {
-            for key in label_keys(id, record.seq, &spec) {
-                rows.unlink(&key)?;
-            }
-        }
-        for edge in rows.scan(&IndexRange::dependents(id), usize::MAX)? {
-            rows.unlink(&edge)?;
-        }
+    let Some((record, spec)) = rows.get_work(id)? else { return Ok(()) };
+    rows.unlink(&standing_key(&record))?;
+    relabel(rows, &record, Some(&*spec), None)?;
+    let RowsPresent { output, notes, history, dependents } = record.rows;
+    if dependents {
+        let edges = rows.scan(&IndexRange::dependents(id), usize::MAX)?;
+        edges.iter().try_for_each(|edge| rows.unlink(edge))?;
     }
-    let keys = [RowKey::Record(id), RowKey::Spec(id), RowKey::Output(id), RowKey::Notes(id), RowKey::History(id)];
-    keys.into_iter().try_for_each(|key| rows.remove(key))
+    let beside = [(output, RowKey::Output(id)), (notes, RowKey::Notes(id)), (history, RowKey::History(id))];
+    let beside = beside.into_iter().filter(|(is_there, _)| *is_there).map(|(_, key)| key);
+    beside.chain([RowKey::Record(id), RowKey::Spec(id)]).try_for_each(|key| rows.remove(key))
 }
