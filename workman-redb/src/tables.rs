@@ -70,6 +70,8 @@ pub(crate) struct Kept {
     lanes: BTreeMap<LaneId, Lane>,
     /// The records of claimed works: whoever claims one settles it.
     running: BTreeMap<WorkId, WorkRecord>,
+    /// No work has a greater id. Ids grow, so a new work is known to be new without a look at the table.
+    greatest: Option<WorkId>,
 }
 
 /// The tables of one transaction.
@@ -130,7 +132,11 @@ impl<'p, 't> WriteTables<'p, 't> {
         let mut tables = Self::open_tables(place, transaction).map_err(|error| failed(place, error))?;
         let kept = match kept {
             Some(kept) => kept,
-            None => Kept { lanes: tables.stored_lanes()?, running: BTreeMap::new() },
+            None => Kept {
+                lanes: tables.stored_lanes()?,
+                running: BTreeMap::new(),
+                greatest: tables.greatest_id().map_err(|error| failed(place, error))?,
+            },
         };
         tables.kept = Some(kept);
         Ok(tables)
@@ -269,6 +275,16 @@ impl<A: Access> Tables<'_, A> {
         Ok(lanes)
     }
 
+    fn greatest_id(&self) -> Result<Option<WorkId>, redb::StorageError> {
+        let last = self.works[WorkTableId::Work as usize].last()?;
+        Ok(last.map(|(key, _)| WorkId::from_u128(u128::from_be_bytes(*key.value()))))
+    }
+
+    /// Whether it takes a look at the table to know that there is no such work.
+    fn may_hold(&self, id: WorkId) -> bool {
+        self.kept.as_ref().is_none_or(|kept| Some(id) <= kept.greatest)
+    }
+
     fn table(&self, table: TableId) -> &A::Bytes {
         &self.tables[table as usize]
     }
@@ -308,6 +324,9 @@ impl<A: Access> Tables<'_, A> {
         id: WorkId,
         read: impl FnOnce(WorkRows<'_>) -> Result<T, (WorkTableId, Damage)>,
     ) -> Result<Option<T>, StoreError> {
+        if !self.may_hold(id) {
+            return Ok(None);
+        }
         let Some(work) = self.row_of_work(WorkTableId::Work, id)? else { return Ok(None) };
         let state = self.row_of_work(WorkTableId::State, id)?;
         let rows = WorkRows { id, work: work.value(), state: state.as_ref().map(AccessGuard::value) };
@@ -468,6 +487,7 @@ impl RowsMut for WriteTables<'_, '_> {
 
     fn put_work(&mut self, record: WorkRecord, spec: Arc<WorkSpec>, origin: Origin) -> Result<(), StoreError> {
         self.put_of_work(WorkTableId::Work, record.id, |row| rows::seal_work(row, &record, &spec))?;
+        self.kept.iter_mut().for_each(|kept| kept.greatest = kept.greatest.max(Some(record.id)));
         match origin {
             Origin::New => Ok(()),
             // What has changed since its birth would hide what is written here.
