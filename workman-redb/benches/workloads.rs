@@ -53,6 +53,8 @@ mod session;
 mod stand;
 #[path = "workloads/start.rs"]
 mod start;
+#[path = "workloads/table.rs"]
+mod table;
 #[path = "workloads/targets.rs"]
 mod targets;
 #[path = "workloads/workers.rs"]

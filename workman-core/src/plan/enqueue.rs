@@ -33,6 +33,7 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
         Enqueued::Inserted | Enqueued::Replaced(_) => Vec::new(),
     };
     let new: Vec<&NewWork> = if appended.is_empty() { new } else { appended.iter().collect() };
+    view.require(rivals_wanted(view, enqueue, &own))?;
     insert_all(&mut draft, &new, &own).map_err(|halt| under_name(halt, enqueue, &how))?;
     let claimed = take_offer(&mut draft, enqueue, &new)?;
     Ok(draft.done(Applied::Enqueued { how, claimed }))
@@ -60,7 +61,15 @@ impl Own {
     }
 
     fn contains(&self, id: WorkId) -> bool {
-        self.ids.binary_search_by_key(&id, |(own, _)| *own).is_ok()
+        self.place(id).is_some()
+    }
+
+    fn work<'a>(&self, enqueue: &'a Enqueue, id: WorkId) -> Option<&'a NewWork> {
+        self.place(id).map(|place| &enqueue.works[place])
+    }
+
+    fn place(&self, id: WorkId) -> Option<usize> {
+        self.ids.binary_search_by_key(&id, |(own, _)| *own).ok().map(|at| self.ids[at].1)
     }
 }
 
@@ -93,8 +102,8 @@ fn beside<'a>(enqueue: &'a Enqueue, own: &'a Own) -> impl Iterator<Item = Want> 
     let lane = |work: &'a NewWork| (&work.spec.worker, work.spec.constraints, urgency_at_birth(&work.terms));
     let mut before = None;
     // Most works of an enqueue are of the same lane as the one before.
-    let lanes = enqueue.works.iter().map(lane).filter(move |lane| before.replace(*lane) != Some(*lane));
-    let lanes = lanes.map(|(worker, constraints, urgency)| Want::Lane { worker: worker.clone(), constraints, urgency });
+    let lanes = enqueue.works.iter().filter(move |work| before.replace(lane(work)) != Some(lane(work)));
+    let lanes = lanes.map(lane_wanted);
     let name = enqueue.unique.iter().map(|unique| Want::Name(unique.name.clone()));
     outside.chain(lanes).chain(name)
 }
@@ -110,6 +119,11 @@ fn under_name(halt: Halt, enqueue: &Enqueue, how: &Enqueued) -> Halt {
         }
         (halt, _) => halt,
     }
+}
+
+fn lane_wanted(work: &NewWork) -> Want {
+    let (worker, constraints) = (work.spec.worker.clone(), work.spec.constraints);
+    Want::Lane { worker, constraints, urgency: urgency_at_birth(&work.terms) }
 }
 
 /// The works that are not stored yet. A stored one must be the same request: enqueue is idempotent on the id.
@@ -264,11 +278,34 @@ fn is_yet_to_release(draft: &Draft<'_>, prerequisite: WorkId, dependent: WorkId)
 /// Lanes that are newer than an offer are too many to look into beyond this number.
 const NEWER_LANES: u32 = 16;
 
+/// The offer, if its manager may still claim.
+fn offer_of<'a>(enqueue: &'a Enqueue, meta: &Meta) -> Option<&'a Offer> {
+    enqueue.offer.as_ref().filter(|offer| is_attached(meta, offer.epoch))
+}
+
+/// The lanes that the offer names, and those that its manager does not know yet; none if those are too many.
+fn rivals(offer: &Offer, meta: &Meta) -> Option<BTreeSet<LaneId>> {
+    let known = offer.rivals.iter().copied();
+    let is_few = meta.next_lane.saturating_sub(offer.lanes) <= NEWER_LANES;
+    is_few.then(|| known.chain((offer.lanes..meta.next_lane).map(LaneId)).collect())
+}
+
+fn best_of(lane: LaneId) -> Want {
+    Want::Ready { lane, suspects: Suspects::None, limit: 1 }
+}
+
+/// What [`best_rival`] will ask for, so that no work is made before all of it is there.
+fn rivals_wanted(view: &Snapshot, enqueue: &Enqueue, own: &Own) -> Vec<Want> {
+    let Some(offer) = offer_of(enqueue, &view.meta) else { return Vec::new() };
+    let Some(mut lanes) = rivals(offer, &view.meta) else { return Vec::new() };
+    let offered = offer.ids.iter().filter_map(|id| own.work(enqueue, *id));
+    lanes.extend(offered.filter_map(|work| view.lanes.get(&lane_wanted(work))?.first()).map(|lane| lane.id));
+    lanes.into_iter().map(best_of).collect()
+}
+
 /// Claims new work for the slots that the caller has reserved, unless something that is ready already ranks higher.
 fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Result<Vec<WorkId>, Halt> {
-    let Some(offer) = enqueue.offer.as_ref().filter(|offer| is_attached(&draft.meta, offer.epoch)) else {
-        return Ok(Vec::new());
-    };
+    let Some(offer) = offer_of(enqueue, &draft.meta) else { return Ok(Vec::new()) };
     let offered: BTreeSet<WorkId> = offer.ids.iter().copied().collect();
     let mut candidates = Vec::new();
     for work in new {
@@ -301,20 +338,14 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
 /// The rank of the best work that is ready already, in the lanes of the candidates, those that the offer names, and those that
 /// its manager does not know yet. Expedited work beats every rank.
 fn best_rival(draft: &Draft<'_>, offer: &Offer, candidates: &[(u8, u64, &NewWork)]) -> Result<Option<u8>, Halt> {
-    let mut lanes: BTreeSet<LaneId> = offer.rivals.iter().copied().collect();
-    let next_lane = draft.view.meta.next_lane;
-    if next_lane.saturating_sub(offer.lanes) > NEWER_LANES {
-        return Ok(Some(0));
-    }
-    lanes.extend((offer.lanes..next_lane).map(LaneId));
+    let Some(mut lanes) = rivals(offer, &draft.view.meta) else { return Ok(Some(0)) };
     for (_, _, work) in candidates {
         lanes.extend(draft.work(work.id)?.map(|record| record.lane).filter(|lane| lane.0 < draft.view.meta.next_lane));
     }
-    let want = |lane| Want::Ready { lane, suspects: Suspects::None, limit: 1 };
-    draft.view.require(lanes.iter().copied().map(want))?;
+    draft.view.require(lanes.iter().copied().map(best_of))?;
     let mut best: Option<u8> = None;
     for lane in lanes {
-        for id in &draft.view.list(want(lane))?.ids {
+        for id in &draft.view.list(best_of(lane))?.ids {
             // A record that this very plan replaces is no rival.
             if let Some(record) = draft.work(*id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
                 let rival = match record.urgency {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::draft::Draft;
-use super::view::{Halt, Snapshot};
+use super::view::{Halt, Snapshot, Want};
 use super::{Advice, Applied, End, Note, Plan, Refusal, Settle, Write, cascade, periodic};
 use crate::data::Payload;
 use crate::id::WorkId;
@@ -16,6 +16,7 @@ use crate::time::Timestamp;
 
 pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result<Plan, Halt> {
     let record = held(view, settle.id, settle.fence)?;
+    view.require(wants(record, &settle.end))?;
     let mut draft = Draft::new(view, now);
     draft.expect(1);
     let record = record.clone();
@@ -33,6 +34,17 @@ pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result
     };
     let answer = settled(draft.work(settle.id)?.ok_or(Refusal::NotFound(settle.id))?, failures);
     Ok(draft.done(answer))
+}
+
+/// What most ends will ask for, so that nothing is made before it is there.
+fn wants(record: &WorkRecord, end: &End) -> Option<Want> {
+    match end {
+        End::Unrunnable { .. } => None,
+        End::Succeeded { .. } if record.period.is_none() => {
+            cascade::wants(CascadeVerb::Release, record, cascade::width(1))
+        }
+        _ => record.rows.history.then_some(Want::History(record.id)),
+    }
 }
 
 pub(super) fn settled(record: &WorkRecord, failures: u32) -> Applied {

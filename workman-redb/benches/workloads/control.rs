@@ -6,12 +6,13 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use redb::{Builder, Database, Durability as RawDurability, ReadableTable, Table, WriteTransaction};
+use redb::{Builder, Database, Durability as RawDurability, WriteTransaction};
 use workman_redb::RedbBuilder;
 
 use crate::Outcome;
 use crate::options::Durability;
-use crate::script::{Definition, Op, Script, Snapshot};
+use crate::script::{Op, Script, Snapshot};
+use crate::table::{Form, RawTable};
 
 /// A relaxed store syncs this long after a commit, at the latest.
 const RELAXED: Duration = Duration::from_secs(1);
@@ -19,7 +20,7 @@ const RELAXED: Duration = Duration::from_secs(1);
 /// A redb database with the tables, the cache and the options of a store.
 pub(crate) struct RawRedb {
     database: Database,
-    names: Vec<String>,
+    tables: Vec<(String, Form)>,
     durability: Durability,
     synced: Instant,
 }
@@ -28,23 +29,23 @@ impl RawRedb {
     /// A new file with the rows of a snapshot.
     pub(crate) fn create(file: &Path, rows: &Snapshot, durability: Durability) -> Outcome<Self> {
         let database = Builder::new().set_cache_size(RedbBuilder::DEFAULT_CACHE_BYTES).create(file)?;
-        let names: Vec<String> = rows.names().map(str::to_owned).collect();
+        let forms: Vec<_> = rows.forms().map(|(name, form)| (name.to_owned(), form)).collect();
         let transaction = database.begin_write()?;
         {
-            let mut tables = open_tables(&transaction, &names)?;
+            let mut tables = open_tables(&transaction, &forms)?;
             for (table, key, value) in rows.rows() {
-                tables[table].insert(key, value)?;
+                tables[table].put(key, value)?;
             }
         }
         transaction.commit()?;
-        Ok(RawRedb { database, names, durability, synced: Instant::now() })
+        Ok(RawRedb { database, tables: forms, durability, synced: Instant::now() })
     }
 
     /// Does what some works ask for, and what every commit does, in one commit.
     pub(crate) fn commit<'a>(&mut self, ops: impl Iterator<Item = &'a Op>, script: &'a Script) -> Outcome {
         let transaction = self.begin()?;
         {
-            let mut tables = open_tables(&transaction, &self.names)?;
+            let mut tables = open_tables(&transaction, &self.tables)?;
             for op in ops.chain(script.of_commit()) {
                 apply(&mut tables, op)?;
             }
@@ -76,31 +77,18 @@ impl RawRedb {
     }
 }
 
-fn open_tables<'t>(
-    transaction: &'t WriteTransaction,
-    names: &[String],
-) -> Outcome<Vec<Table<'t, &'static [u8], &'static [u8]>>> {
-    let tables = names.iter().map(|name| transaction.open_table(Definition::new(name)));
+fn open_tables<'t>(transaction: &'t WriteTransaction, tables: &[(String, Form)]) -> Outcome<Vec<RawTable<'t>>> {
+    let tables = tables.iter().map(|(name, form)| form.open(transaction, name));
     Ok(tables.collect::<Result<_, _>>()?)
 }
 
-fn apply(tables: &mut [Table<'_, &'static [u8], &'static [u8]>], op: &Op) -> Outcome {
+fn apply(tables: &mut [RawTable<'_>], op: &Op) -> Outcome {
     match op {
-        Op::Get(table, key) => {
-            std::hint::black_box(tables[*table].get(&key[..])?.map(|row| row.value().len()));
-        }
-        Op::Seek(table, key) => {
-            let first = tables[*table].range::<&[u8]>(&key[..]..)?.next().transpose()?;
-            std::hint::black_box(first.map(|(key, _)| key.value().len()));
-        }
-        Op::Put(table, key, value) => {
-            tables[*table].insert(&key[..], &value[..])?;
-        }
-        Op::Remove(table, key) => {
-            tables[*table].remove(&key[..])?;
-        }
+        Op::Get(table, key) => tables[*table].get(key),
+        Op::Seek(table, key) => tables[*table].seek(key),
+        Op::Put(table, key, row) => tables[*table].put(key, row),
+        Op::Remove(table, key) => tables[*table].remove(key),
     }
-    Ok(())
 }
 
 /// A file that grows by a page for each commit.

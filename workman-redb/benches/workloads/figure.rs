@@ -128,8 +128,8 @@ pub(crate) struct Figure {
     /// `workman`, or the control.
     pub(crate) system: String,
     pub(crate) durability: &'static str,
-    /// The median over the runs.
-    pub(crate) value: f64,
+    /// The median over the runs; none if an acknowledged work was lost in any of them.
+    pub(crate) value: Option<f64>,
     pub(crate) unit: String,
     /// Of single calls in microseconds, the median over the runs.
     pub(crate) p50: Option<f64>,
@@ -161,7 +161,7 @@ impl Figure {
             workload: first.workload.clone(),
             system: first.system.clone(),
             durability,
-            value: rounded(median(runs.iter().map(|run| run.value))),
+            value: (count.found >= count.acknowledged).then(|| rounded(median(runs.iter().map(|run| run.value)))),
             unit: first.unit.clone(),
             p50: middle(|run| run.p50),
             p99: middle(|run| run.p99),

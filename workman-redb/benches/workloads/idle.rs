@@ -1,4 +1,4 @@
-//! B9: what an idle engine costs: the context switches of all threads of a process, read from outside of it.
+//! B9: what an idle engine costs: the context switches of all threads of a process, and its wake-ups, read from outside of it.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::Outcome;
 use crate::child::{Life, Mode, Promised, Report, Task};
 use crate::figure::Measure;
 use crate::pickup;
-use crate::proc::switches;
+use crate::proc::Switches;
 use crate::session::{Pass, Run};
 use crate::stand::Stand;
 use crate::workers::{input, later, stamp_request};
@@ -19,7 +19,8 @@ pub(crate) const NOTHING: &str = "B9 nothing due";
 /// The part in which something is due in an hour.
 pub(crate) const HOUR: &str = "B9 due in an hour";
 
-pub(crate) const UNIT: &str = "context switches";
+pub(crate) const SWITCHES: &str = "context switches";
+pub(crate) const WAKE_UPS: &str = "wake-ups";
 
 /// Threads lie down, and what a killed run has left to do is done, before anything is counted.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -49,12 +50,13 @@ pub(crate) fn watch(pass: &Pass<'_>) -> Outcome<Run> {
         let mut life = Life::begin(&task)?;
         let report = life.report()?;
         thread::sleep(SETTLE);
-        let before = switches(life.id())?;
+        let before = Switches::of(life.id())?;
         thread::sleep(Duration::from_secs(seconds));
-        let switched = switches(life.id())? - before;
+        let (switched, woken) = Switches::of(life.id())?.since(&before);
         run.add(pass.end(&task, life, report)?);
         let setting = format!("{seconds} s");
-        run.measures.push(Measure::new(part, &setting, 1, switched as f64, UNIT));
+        run.measures.push(Measure::new(part, &setting, 1, switched as f64, SWITCHES));
+        run.measures.push(Measure::new(part, &setting, 1, woken as f64, WAKE_UPS));
     }
     Ok(run)
 }

@@ -1,5 +1,6 @@
 //! What the system knows of a process, from `/proc`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -10,14 +11,34 @@ pub(crate) fn resident() -> Outcome<u64> {
     Ok(field(&fs::read_to_string("/proc/self/status")?, "VmRSS:")? << 10)
 }
 
-/// The context switches of all threads of a process, those that they asked for and the others.
-pub(crate) fn switches(process: u32) -> Outcome<u64> {
-    let mut switches = 0;
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let status = fs::read_to_string(thread?.path().join("status"))?;
-        switches += field(&status, "voluntary_ctxt_switches:")? + field(&status, "nonvoluntary_ctxt_switches:")?;
+/// The context switches of each thread of a process, by its number: those that it asked for and the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Switches(BTreeMap<String, (u64, u64)>);
+
+impl Switches {
+    /// Up to now.
+    pub(crate) fn of(process: u32) -> Outcome<Self> {
+        let mut switches = BTreeMap::new();
+        for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+            let thread = thread?;
+            let status = fs::read_to_string(thread.path().join("status"))?;
+            let counts = (field(&status, "voluntary_ctxt_switches:")?, field(&status, "nonvoluntary_ctxt_switches:")?);
+            switches.insert(thread.file_name().to_string_lossy().into_owned(), counts);
+        }
+        Ok(Switches(switches))
     }
-    Ok(switches)
+
+    /// All switches since then, and how often the thread has lain down again that did so most often: a timer that wakes another
+    /// thread has woken the process once.
+    pub(crate) fn since(&self, before: &Switches) -> (u64, u64) {
+        let since = self.0.iter().map(|(thread, now)| {
+            let then = before.0.get(thread).copied().unwrap_or_default();
+            (now.0.saturating_sub(then.0), now.1.saturating_sub(then.1))
+        });
+        let since: Vec<(u64, u64)> = since.collect();
+        let all = since.iter().map(|(asked, others)| asked + others).sum();
+        (all, since.iter().map(|(asked, _)| *asked).max().unwrap_or(0))
+    }
 }
 
 /// The first number behind a name in a status file.

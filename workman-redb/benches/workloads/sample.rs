@@ -100,7 +100,7 @@ pub(crate) fn waiting(task: &Task) -> PathBuf {
 /// What enqueueing does, and the rows before it.
 pub(crate) fn enqueue_script(task: &Task) -> Outcome<(Snapshot, Script)> {
     let (begun, waiting) = (snapshot(task, STORED, BEGUN)?, snapshot(task, STORED, WAITING)?);
-    let script = Script::between(&begun, &waiting, enqueue::most_works(&task.options), ENQUEUE_READS);
+    let script = Script::between(&begun, &waiting, enqueue::most_works(&task.options), ENQUEUE_READS)?;
     Ok((begun, script))
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct RunScript {
 pub(crate) fn run_script(task: &Task) -> Outcome<RunScript> {
     let works = drain::works(&task.options);
     let (waiting, running) = (snapshot(task, RUN, WAITING)?, snapshot(task, RUN, RUNNING)?);
-    let claim = Script::between(&waiting, &running, works, CLAIM_READS);
-    let settle = Script::between(&running, &snapshot(task, RUN, FINISHED)?, works, SETTLE_READS);
+    let claim = Script::between(&waiting, &running, works, CLAIM_READS)?;
+    let settle = Script::between(&running, &snapshot(task, RUN, FINISHED)?, works, SETTLE_READS)?;
     Ok(RunScript { before: waiting, claim, settle })
 }

@@ -8,12 +8,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
+use redb::{Database, ReadableDatabase, TableHandle};
 
 use crate::Outcome;
-
-/// How the tables of a store are defined: bytes by bytes.
-pub(crate) type Definition<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
+use crate::table::{Form, RawRows};
 
 /// What the store reads for each work.
 #[derive(Clone, Copy)]
@@ -24,17 +22,16 @@ pub(crate) struct Reads {
     seeks: usize,
 }
 
-/// Whether the work is there already, for the planner; once more where the record is put, and where the spec is put beside it;
-/// and whether there is a spec.
-pub(crate) const ENQUEUE_READS: Reads = Reads { rows: &[("record", 3), ("spec", 1)], seeks: 0 };
-/// The entry of the ready work, its record and its spec for the planner; the record where it is put.
-pub(crate) const CLAIM_READS: Reads = Reads { rows: &[("record", 2), ("spec", 1)], seeks: 1 };
-/// The record for the planner, and where it is put.
-pub(crate) const SETTLE_READS: Reads = Reads { rows: &[("record", 2)], seeks: 0 };
+/// Whether the work is there already.
+pub(crate) const ENQUEUE_READS: Reads = Reads { rows: &[("work", 1)], seeks: 0 };
+/// The entry of the ready work, how it was born, and what has changed since.
+pub(crate) const CLAIM_READS: Reads = Reads { rows: &[("work", 1), ("state", 1)], seeks: 1 };
+/// Nothing: the store keeps what it has claimed in memory.
+pub(crate) const SETTLE_READS: Reads = Reads { rows: &[], seeks: 0 };
 
-/// All rows of a file.
+/// All rows of a file, with the forms of their tables.
 pub(crate) struct Snapshot {
-    tables: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
+    tables: BTreeMap<String, (Form, RawRows)>,
 }
 
 impl Snapshot {
@@ -42,25 +39,20 @@ impl Snapshot {
     pub(crate) fn read(file: &Path) -> Outcome<Self> {
         let database = Database::open(file)?;
         let transaction = database.begin_read()?;
-        let mut tables = BTreeMap::new();
-        for table in transaction.list_tables()? {
-            let name = table.name().to_owned();
-            let rows = transaction.open_table(Definition::new(&name))?;
-            let rows = rows.iter()?.map(|row| row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())));
-            tables.insert(name.clone(), rows.collect::<Result<_, _>>()?);
-        }
-        Ok(Snapshot { tables })
+        let names = transaction.list_tables()?.map(|table| table.name().to_owned());
+        let tables = names.map(|name| Form::read(&transaction, &name).map(|read| (name, read)));
+        Ok(Snapshot { tables: tables.collect::<Outcome<_>>()? })
     }
 
     /// The tables in the order in which [`Op`] numbers them.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tables.keys().map(String::as_str)
+    pub(crate) fn forms(&self) -> impl Iterator<Item = (&str, Form)> {
+        self.tables.iter().map(|(name, (form, _))| (&**name, *form))
     }
 
     /// All rows, with the number of their table.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (usize, &[u8], &[u8])> {
         let tables = self.tables.values().enumerate();
-        tables.flat_map(|(table, rows)| rows.iter().map(move |(key, value)| (table, &key[..], &value[..])))
+        tables.flat_map(|(table, (_, rows))| rows.iter().map(move |(key, value)| (table, &key[..], &value[..])))
     }
 }
 
@@ -94,11 +86,11 @@ enum Kind {
 
 impl Script {
     /// What so many works did between two snapshots.
-    pub(crate) fn between(before: &Snapshot, after: &Snapshot, works: usize, reads: Reads) -> Self {
+    pub(crate) fn between(before: &Snapshot, after: &Snapshot, works: usize, reads: Reads) -> Outcome<Self> {
         let mut groups: BTreeMap<Group, Vec<Op>> = BTreeMap::new();
-        let nothing = BTreeMap::new();
-        for (table, (name, rows)) in after.tables.iter().enumerate() {
-            let old = before.tables.get(name).unwrap_or(&nothing);
+        let nothing = RawRows::new();
+        for (table, (name, (_, rows))) in after.tables.iter().enumerate() {
+            let old = before.tables.get(name).map_or(&nothing, |(_, rows)| rows);
             for key in old.keys().filter(|key| !rows.contains_key(*key)) {
                 let group = groups.entry((table, Kind::Remove, key.first().copied())).or_default();
                 group.push(Op::Remove(table, key.clone()));
@@ -110,11 +102,9 @@ impl Script {
         }
         let mut script = Script { works: vec![Vec::new(); works], commit: Vec::new() };
         for (name, times) in reads.rows {
-            let Some((table, rows)) =
-                after.tables.iter().enumerate().find_map(|(n, (table, rows))| (table == name).then_some((n, rows)))
-            else {
-                continue;
-            };
+            let table = after.tables.keys().position(|table| table == name);
+            let table = table.ok_or_else(|| format!("no table {name}: the reads in {} are of the past", file!()))?;
+            let rows = after.tables.get(*name).map_or(&nothing, |(_, rows)| rows);
             let keys: Vec<&Vec<u8>> = rows.keys().rev().take(works).collect();
             for (work, key) in script.works.iter_mut().zip(keys.into_iter().rev()) {
                 work.extend((0..*times).map(|_| Op::Get(table, key.clone())));
@@ -123,7 +113,7 @@ impl Script {
         for group in groups.into_values() {
             script.add(group, reads.seeks);
         }
-        script
+        Ok(script)
     }
 
     /// Deals operations of one kind out to the works, as many to each. Those that are fewer than the works belong to commits.

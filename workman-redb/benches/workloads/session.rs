@@ -168,7 +168,8 @@ impl<'a> Pass<'a> {
                 eprintln!("LOST: {promise:?}, but {found} were found");
             }
             count.acknowledged += promise.works;
-            count.found += found;
+            // Too many of one thing don't make up for another.
+            count.found += found.min(promise.works);
         }
         Ok(count)
     }
