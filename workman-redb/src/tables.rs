@@ -2,11 +2,12 @@
 //!
 //! Every row is checked when it is read, every index entry too. This module begins and ends no transaction.
 
+mod pending;
 mod read;
 mod write;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use workman_core::id::WorkId;
@@ -16,7 +17,9 @@ use workman_core::store::{StoreError, StoreErrorKind};
 use crate::envelope::Damage;
 use crate::error::failed;
 use crate::keys::ENTRY;
-use crate::rows::{ENTRY_NAME, NAMES, WORK_NAMES};
+use crate::rows::{ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkTableId};
+
+use pending::Pending;
 
 /// What has many lengths.
 type Bytes = &'static [u8];
@@ -30,28 +33,56 @@ pub(crate) trait Access {
     type Bytes: ReadableTable<Bytes, Bytes>;
     type Works: ReadableTable<Id, Bytes>;
     type Entries: ReadableTable<Entry, Sum>;
+
+    fn open_bytes(&self, name: &str) -> Result<Self::Bytes, TableError>;
+    fn open_works(&self, name: &str) -> Result<Self::Works, TableError>;
+    fn open_entries(&self, name: &str) -> Result<Self::Entries, TableError>;
 }
 
-/// Of a snapshot.
-pub(crate) struct Reads;
+/// A snapshot.
+pub(crate) struct Reads<'t>(&'t ReadTransaction);
 
-impl Access for Reads {
+impl Access for Reads<'_> {
     type Bytes = ReadOnlyTable<Bytes, Bytes>;
     type Works = ReadOnlyTable<Id, Bytes>;
     type Entries = ReadOnlyTable<Entry, Sum>;
+
+    fn open_bytes(&self, name: &str) -> Result<Self::Bytes, TableError> {
+        self.0.open_table(TableDefinition::new(name))
+    }
+
+    fn open_works(&self, name: &str) -> Result<Self::Works, TableError> {
+        self.0.open_table(TableDefinition::new(name))
+    }
+
+    fn open_entries(&self, name: &str) -> Result<Self::Entries, TableError> {
+        self.0.open_table(TableDefinition::new(name))
+    }
 }
 
-/// Of a transaction that writes.
-pub(crate) struct Writes<'t>(PhantomData<&'t ()>);
+/// A transaction that writes. A table that is missing is made when it is opened.
+pub(crate) struct Writes<'t>(&'t WriteTransaction);
 
 impl<'t> Access for Writes<'t> {
     type Bytes = Table<'t, Bytes, Bytes>;
     type Works = Table<'t, Id, Bytes>;
     type Entries = Table<'t, Entry, Sum>;
+
+    fn open_bytes(&self, name: &str) -> Result<Self::Bytes, TableError> {
+        self.0.open_table(TableDefinition::new(name))
+    }
+
+    fn open_works(&self, name: &str) -> Result<Self::Works, TableError> {
+        self.0.open_table(TableDefinition::new(name))
+    }
+
+    fn open_entries(&self, name: &str) -> Result<Self::Entries, TableError> {
+        self.0.open_table(TableDefinition::new(name))
+    }
 }
 
 /// Tables that are read in a snapshot.
-pub(crate) type SnapshotTables<'p> = Tables<'p, Reads>;
+pub(crate) type SnapshotTables<'p, 't> = Tables<'p, Reads<'t>>;
 /// Tables that are written.
 pub(crate) type WriteTables<'p, 't> = Tables<'p, Writes<'t>>;
 
@@ -66,88 +97,98 @@ pub(crate) struct Kept {
     greatest: Option<WorkId>,
 }
 
-/// The tables of one transaction.
+/// The tables of one transaction. Each is opened when it is first used, since opening one costs as much as several rows.
 pub(crate) struct Tables<'p, A: Access> {
     /// The file, for messages.
     place: &'p str,
-    tables: [A::Bytes; NAMES.len()],
-    works: [A::Works; WORK_NAMES.len()],
-    entries: A::Entries,
+    access: A,
+    tables: [OnceCell<A::Bytes>; NAMES.len()],
+    works: [OnceCell<A::Works>; WORK_NAMES.len()],
+    entries: OnceCell<A::Entries>,
     kept: Option<Kept>,
-    /// Where rows are put into their envelopes.
-    row: Vec<u8>,
+    /// What was written and is not in the tables yet.
+    pending: Pending,
 }
 
-/// Opens every table by the same call, or answers the first error.
-fn open_all<T, E, const N: usize>(
-    names: [&'static str; N],
-    mut open: impl FnMut(&'static str) -> Result<T, E>,
-) -> Result<[T; N], E> {
-    let mut failed = None;
-    let tables = names.map(|name| match open(name) {
-        Ok(table) => Some(table),
-        Err(error) => {
-            failed.get_or_insert(error);
-            None
-        }
-    });
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(tables.map(|table| match table {
-            Some(table) => table,
-            None => unreachable!("a table that is not open left its error"),
-        })),
-    }
-}
-
-impl<'p> SnapshotTables<'p> {
+impl<'p, 't> SnapshotTables<'p, 't> {
     /// The tables as they are now.
-    pub(crate) fn snapshot(place: &'p str, transaction: &ReadTransaction) -> Result<Self, TableError> {
-        Ok(Tables {
-            place,
-            tables: open_all(NAMES, |name| transaction.open_table(TableDefinition::new(name)))?,
-            works: open_all(WORK_NAMES, |name| transaction.open_table(TableDefinition::new(name)))?,
-            entries: transaction.open_table(TableDefinition::new(ENTRY_NAME))?,
-            kept: None,
-            row: Vec::new(),
-        })
+    pub(crate) fn snapshot(place: &'p str, transaction: &'t ReadTransaction) -> Self {
+        Tables::of(place, Reads(transaction))
     }
 }
 
 impl<'p, 't> WriteTables<'p, 't> {
-    /// The tables for writing; those that are missing are made. `kept` is what the last commit knew.
+    /// The tables for writing. `kept` is what the last commit knew.
     pub(crate) fn open(
         place: &'p str,
         transaction: &'t WriteTransaction,
         kept: Option<Kept>,
     ) -> Result<Self, StoreError> {
-        let mut tables = Self::open_tables(place, transaction).map_err(|error| failed(place, error))?;
+        let mut tables = Tables::of(place, Writes(transaction));
         let kept = match kept {
             Some(kept) => kept,
-            None => Kept {
-                lanes: tables.stored_lanes()?,
-                running: BTreeMap::new(),
-                greatest: tables.greatest_id().map_err(|error| failed(place, error))?,
-            },
+            None => Kept { lanes: tables.stored_lanes()?, running: BTreeMap::new(), greatest: tables.greatest_id()? },
         };
         tables.kept = Some(kept);
         Ok(tables)
     }
 
-    fn open_tables(place: &'p str, transaction: &'t WriteTransaction) -> Result<Self, TableError> {
-        Ok(Tables {
-            place,
-            tables: open_all(NAMES, |name| transaction.open_table(TableDefinition::new(name)))?,
-            works: open_all(WORK_NAMES, |name| transaction.open_table(TableDefinition::new(name)))?,
-            entries: transaction.open_table(TableDefinition::new(ENTRY_NAME))?,
-            kept: None,
-            row: Vec::new(),
-        })
+    /// Makes the tables that are missing, so that every snapshot finds all of them.
+    pub(crate) fn make_all(&self) -> Result<(), StoreError> {
+        TableId::ALL.iter().try_for_each(|table| self.table(*table).map(drop))?;
+        WorkTableId::ALL.iter().try_for_each(|table| self.work_table(*table).map(drop))?;
+        self.entry_table().map(drop)
     }
 
     /// Ends the writing, and keeps what the next can use.
     pub(crate) fn into_kept(self) -> Option<Kept> {
         self.kept
+    }
+}
+
+impl<'p, A: Access> Tables<'p, A> {
+    fn of(place: &'p str, access: A) -> Self {
+        Tables {
+            place,
+            access,
+            tables: Default::default(),
+            works: Default::default(),
+            entries: OnceCell::new(),
+            kept: None,
+            pending: Pending::default(),
+        }
+    }
+
+    fn table(&self, table: TableId) -> Result<&A::Bytes, StoreError> {
+        let open = || self.access.open_bytes(NAMES[table as usize]);
+        opened(&self.tables[table as usize], open).map_err(|error| failed(self.place, error))
+    }
+
+    fn work_table(&self, table: WorkTableId) -> Result<&A::Works, StoreError> {
+        let open = || self.access.open_works(WORK_NAMES[table as usize]);
+        opened(&self.works[table as usize], open).map_err(|error| failed(self.place, error))
+    }
+
+    fn entry_table(&self) -> Result<&A::Entries, StoreError> {
+        opened(&self.entries, || self.access.open_entries(ENTRY_NAME)).map_err(|error| failed(self.place, error))
+    }
+}
+
+fn opened<T>(cell: &OnceCell<T>, open: impl FnOnce() -> Result<T, TableError>) -> Result<&T, TableError> {
+    match cell.get() {
+        Some(table) => Ok(table),
+        None => {
+            let table = open()?;
+            Ok(cell.get_or_init(|| table))
+        }
+    }
+}
+
+fn opened_mut<T>(cell: &mut OnceCell<T>, open: impl FnOnce() -> Result<T, TableError>) -> Result<&mut T, TableError> {
+    opened(cell, open)?;
+    match cell.get_mut() {
+        Some(table) => Ok(table),
+        None => unreachable!("it was opened right before"),
     }
 }
 

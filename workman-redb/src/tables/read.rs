@@ -19,10 +19,25 @@ use crate::error::failed;
 use crate::keys::{self, ENTRY, Key as EntryKey};
 use crate::rows::{self, Address, COMMIT_KEY, ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkRows, WorkTableId};
 
+/// A row as it lies in its table, or is about to.
+enum RowBytes<'a> {
+    Stored(AccessGuard<'a, Bytes>),
+    Pending(&'a [u8]),
+}
+
+impl RowBytes<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            RowBytes::Stored(row) => row.value(),
+            RowBytes::Pending(row) => row,
+        }
+    }
+}
+
 impl<A: Access> Tables<'_, A> {
     /// The number of the newest commit.
     pub(crate) fn commit(&self) -> Result<u64, StoreError> {
-        let row = self.table(TableId::Meta).get(COMMIT_KEY).map_err(|error| failed(self.place, error))?;
+        let row = self.table(TableId::Meta)?.get(COMMIT_KEY).map_err(|error| failed(self.place, error))?;
         let number = row.map(|row| envelope::open(Kind::Commit, COMMIT_KEY, row.value(), |_, from| from.u64()));
         let number = number.transpose();
         let number =
@@ -32,7 +47,7 @@ impl<A: Access> Tables<'_, A> {
 
     pub(super) fn stored_lanes(&self) -> Result<BTreeMap<LaneId, Lane>, StoreError> {
         let mut lanes = BTreeMap::new();
-        let rows = self.table(TableId::Lane).iter().map_err(|error| failed(self.place, error))?;
+        let rows = self.table(TableId::Lane)?.iter().map_err(|error| failed(self.place, error))?;
         for row in rows {
             let (key, value) = row.map_err(|error| failed(self.place, error))?;
             let id = key.value().try_into().map(u32::from_be_bytes).map(LaneId);
@@ -44,18 +59,14 @@ impl<A: Access> Tables<'_, A> {
         Ok(lanes)
     }
 
-    pub(super) fn greatest_id(&self) -> Result<Option<WorkId>, redb::StorageError> {
-        let last = self.works[WorkTableId::Work as usize].last()?;
+    pub(super) fn greatest_id(&self) -> Result<Option<WorkId>, StoreError> {
+        let last = self.work_table(WorkTableId::Work)?.last().map_err(|error| failed(self.place, error))?;
         Ok(last.map(|(key, _)| WorkId::from_u128(u128::from_be_bytes(*key.value()))))
     }
 
     /// Whether it takes a look at the table to know that there is no such work.
     fn may_hold(&self, id: WorkId) -> bool {
         self.kept.as_ref().is_none_or(|kept| Some(id) <= kept.greatest)
-    }
-
-    pub(super) fn table(&self, table: TableId) -> &A::Bytes {
-        &self.tables[table as usize]
     }
 
     pub(super) fn damaged(&self, table: TableId, key: &str, damage: Damage) -> StoreError {
@@ -79,12 +90,16 @@ impl<A: Access> Tables<'_, A> {
         at: &Address,
         read: impl FnOnce(&mut Reader<'_>) -> Result<T, CodecError>,
     ) -> Result<Option<T>, StoreError> {
-        let row = self.table(at.table).get(at.key()).map_err(|error| failed(self.place, error))?;
+        let row = self.table(at.table)?.get(at.key()).map_err(|error| failed(self.place, error))?;
         row.map(|row| self.open_row(key, at, row.value(), read)).transpose()
     }
 
-    fn row_of_work(&self, table: WorkTableId, id: WorkId) -> Result<Option<AccessGuard<'_, Bytes>>, StoreError> {
-        self.works[table as usize].get(&keys::bits(id)).map_err(|error| failed(self.place, error))
+    fn row_of_work(&self, table: WorkTableId, id: WorkId) -> Result<Option<RowBytes<'_>>, StoreError> {
+        if let Some(pending) = self.pending.row(table, id) {
+            return Ok(pending.map(RowBytes::Pending));
+        }
+        let row = self.work_table(table)?.get(&keys::bits(id)).map_err(|error| failed(self.place, error))?;
+        Ok(row.map(RowBytes::Stored))
     }
 
     /// Looks at a work's rows, if it has any.
@@ -98,7 +113,7 @@ impl<A: Access> Tables<'_, A> {
         }
         let Some(work) = self.row_of_work(WorkTableId::Work, id)? else { return Ok(None) };
         let state = self.row_of_work(WorkTableId::State, id)?;
-        let rows = WorkRows { id, work: work.value(), state: state.as_ref().map(AccessGuard::value) };
+        let rows = WorkRows { id, work: work.bytes(), state: state.as_ref().map(RowBytes::bytes) };
         read(rows).map(Some).map_err(|(table, damage)| {
             damaged(self.place, WORK_NAMES[table as usize], &format!("{:?}", RowKey::Record(id)), damage)
         })
@@ -118,7 +133,7 @@ impl<A: Access> Tables<'_, A> {
 
     fn output(&self, id: WorkId) -> Result<Option<Payload>, StoreError> {
         let output = self.row_of_work(WorkTableId::Output, id)?;
-        let output = output.map(|row| rows::open_output(id, row.value())).transpose();
+        let output = output.map(|row| rows::open_output(id, row.bytes())).transpose();
         output.map_err(|damage| {
             let table = WORK_NAMES[WorkTableId::Output as usize];
             damaged(self.place, table, &format!("{:?}", RowKey::Output(id)), damage)
@@ -156,7 +171,7 @@ impl<A: Access> Tables<'_, A> {
         limit: usize,
     ) -> Result<Vec<IndexKey>, StoreError> {
         let stretch = (begin_of(first, range), Bound::Included(last));
-        let stretch = self.entries.range::<&[u8; ENTRY]>(stretch).map_err(|error| failed(self.place, error))?;
+        let stretch = self.entry_table()?.range::<&[u8; ENTRY]>(stretch).map_err(|error| failed(self.place, error))?;
         self.entries(stretch.take(limit), range, |key, sum| {
             let entry = if **sum == entry_sum(*key) { keys::decode(key) } else { None };
             entry.ok_or_else(|| self.damaged_entry(&format!("{key:02x?}")))
@@ -170,7 +185,7 @@ impl<A: Access> Tables<'_, A> {
         limit: usize,
     ) -> Result<Vec<IndexKey>, StoreError> {
         let stretch = (begin_of(first, range), Bound::Included(last));
-        let stretch = self.table(TableId::Label).range::<&[u8]>(stretch).map_err(|error| failed(self.place, error))?;
+        let stretch = self.table(TableId::Label)?.range::<&[u8]>(stretch).map_err(|error| failed(self.place, error))?;
         self.entries(stretch.take(limit), range, |key, sum| {
             let label = if **sum == entry_sum(key) { keys::decode_label(key) } else { None };
             label.ok_or_else(|| self.damaged(TableId::Label, &format!("{key:02x?}"), Damage::Checksum))

@@ -10,9 +10,8 @@ use workman_core::store::{StoreError, StoreErrorKind};
 
 use super::WriteTables;
 use crate::codec::{Body, CodecError, Format, Writer, write_cascade, write_lane};
-use crate::envelope::{self, Kind, entry_sum};
+use crate::envelope::{self, Kind};
 use crate::error::failed;
-use crate::keys::{self, Key as EntryKey};
 use crate::rows::{self, Address, COMMIT_KEY, FORMAT_KEY, TableId, WorkTableId};
 
 impl WriteTables<'_, '_> {
@@ -47,8 +46,10 @@ impl WriteTables<'_, '_> {
         key: &[u8],
         seal: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
     ) -> Result<(), StoreError> {
-        seal(&mut self.row).map_err(unstorable)?;
-        self.tables[table as usize].insert(key, &*self.row).map_err(|error| failed(self.place, error))?;
+        let mut row = Vec::new();
+        seal(&mut row).map_err(unstorable)?;
+        let place = self.place;
+        self.table_mut(table)?.insert(key, &*row).map_err(|error| failed(place, error))?;
         Ok(())
     }
 
@@ -58,20 +59,13 @@ impl WriteTables<'_, '_> {
         id: WorkId,
         seal: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
     ) -> Result<(), StoreError> {
-        seal(&mut self.row).map_err(unstorable)?;
-        let table = &mut self.works[table as usize];
-        table.insert(&keys::bits(id), &*self.row).map_err(|error| failed(self.place, error))?;
-        Ok(())
-    }
-
-    fn remove_of_work(&mut self, table: WorkTableId, id: WorkId) -> Result<(), StoreError> {
-        let table = &mut self.works[table as usize];
-        table.remove(&keys::bits(id)).map_err(|error| failed(self.place, error))?;
-        Ok(())
+        self.pending.put(table, id, seal).map_err(unstorable)?;
+        self.flush_if_much()
     }
 
     fn remove_at(&mut self, at: &Address) -> Result<(), StoreError> {
-        self.tables[at.table as usize].remove(at.key()).map_err(|error| failed(self.place, error))?;
+        let place = self.place;
+        self.table_mut(at.table)?.remove(at.key()).map_err(|error| failed(place, error))?;
         Ok(())
     }
 
@@ -86,9 +80,10 @@ impl WriteTables<'_, '_> {
 
     /// Takes over an output as it lay in a file of an older format, envelope and all.
     pub(crate) fn adopt_output(&mut self, id: WorkId, row: &[u8]) -> Result<(), StoreError> {
-        let table = &mut self.works[WorkTableId::Output as usize];
-        table.insert(&keys::bits(id), row).map_err(|error| failed(self.place, error))?;
-        Ok(())
+        self.put_of_work(WorkTableId::Output, id, |to| {
+            to.extend_from_slice(row);
+            Ok(())
+        })
     }
 }
 fn unstorable(error: CodecError) -> StoreError {
@@ -142,11 +137,15 @@ impl RowsMut for WriteTables<'_, '_> {
             // Both go with the work's one row.
             RowKey::Record(id) => {
                 self.keep_record(id, None);
-                self.remove_of_work(WorkTableId::Work, id)?;
-                self.remove_of_work(WorkTableId::State, id)
+                self.pending.remove(WorkTableId::Work, id);
+                self.pending.remove(WorkTableId::State, id);
+                self.flush_if_much()
             }
             RowKey::Spec(_) => Ok(()),
-            RowKey::Output(id) => self.remove_of_work(WorkTableId::Output, id),
+            RowKey::Output(id) => {
+                self.pending.remove(WorkTableId::Output, id);
+                self.flush_if_much()
+            }
             RowKey::Notes(id) => self.remove_at(&Address::notes(id)),
             RowKey::History(id) => self.remove_at(&Address::history(id)),
             RowKey::Lane(id) => {
@@ -159,20 +158,16 @@ impl RowsMut for WriteTables<'_, '_> {
     }
 
     fn link(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        let key = keys::encode(key);
-        let sum = entry_sum(key.bytes());
-        match &key {
-            EntryKey::Entry(entry) => self.entries.insert(entry, &sum).map(drop),
-            EntryKey::Label(label) => self.tables[TableId::Label as usize].insert(&**label, &sum[..]).map(drop),
-        }
-        .map_err(|error| failed(self.place, error))
+        self.pending.link(key);
+        self.flush_if_much()
     }
 
     fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        match &keys::encode(key) {
-            EntryKey::Entry(entry) => self.entries.remove(entry).map(drop),
-            EntryKey::Label(label) => self.tables[TableId::Label as usize].remove(&**label).map(drop),
-        }
-        .map_err(|error| failed(self.place, error))
+        self.pending.unlink(key);
+        self.flush_if_much()
+    }
+
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        self.flush_index()
     }
 }
