@@ -59,25 +59,28 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Puts a body into its envelope. `row` is written over, so that one buffer serves for many rows.
+/// Puts a body into its envelope, behind what `rows` holds already.
 ///
 /// # Errors
 /// When the value can't be stored.
 pub(crate) fn seal(
-    row: &mut Vec<u8>,
+    rows: &mut Vec<u8>,
     kind: Kind,
     key: &[u8],
     codec: u8,
     body: impl FnOnce(&mut Writer) -> Result<(), CodecError>,
 ) -> Result<(), CodecError> {
-    row.clear();
-    row.extend_from_slice(&[kind as u8, VERSION, 0, codec, 0, 0, 0, 0]);
-    let mut writer = Writer::behind(std::mem::take(row));
-    body(&mut writer)?;
-    *row = writer.into_bytes();
+    let begin = rows.len();
+    rows.extend_from_slice(&[kind as u8, VERSION, 0, codec, 0, 0, 0, 0]);
+    let mut writer = Writer::behind(std::mem::take(rows));
+    let written = body(&mut writer);
+    *rows = writer.into_bytes();
+    written?;
+    let row = &mut rows[begin..];
     let length = u32::try_from(row.len() - HEADER).map_err(|_| CodecError::Range("a row"))?;
     row[4..HEADER].copy_from_slice(&length.to_le_bytes());
-    row.extend_from_slice(&checksum(kind, key, row).to_le_bytes());
+    let sum = checksum(kind, key, row);
+    rows.extend_from_slice(&sum.to_le_bytes());
     Ok(())
 }
 
@@ -143,7 +146,7 @@ mod tests {
     use super::*;
 
     fn sealed() -> Vec<u8> {
-        let mut row = b"of another row".to_vec();
+        let mut row = Vec::new();
         let body = |to: &mut Writer| {
             to.rest(b"body");
             Ok(())

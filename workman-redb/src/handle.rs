@@ -92,13 +92,13 @@ impl Handle {
     /// As [`with`](Self::with); a panic is `Corrupted`.
     pub(crate) fn read<T>(
         &self,
-        look: impl FnOnce(&SnapshotTables<'_>) -> Result<T, StoreError>,
+        look: impl FnOnce(&SnapshotTables<'_, '_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let place = &*self.place;
         catch_unwind(AssertUnwindSafe(|| {
             self.with(|database| {
                 let transaction = database.begin_read().map_err(|error| failed(place, error))?;
-                let tables = SnapshotTables::snapshot(place, &transaction).map_err(|error| failed(place, error))?;
+                let tables = SnapshotTables::snapshot(place, &transaction);
                 look(&tables)
             })
         }))

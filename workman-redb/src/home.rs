@@ -156,6 +156,7 @@ impl Home {
             if format.version < 2
                 && let Some(Row::Meta(meta)) = tables.get(RowKey::Meta)?
             {
+                tables.catch_up()?;
                 let finished = count_finished(tables)?;
                 tables.put(Row::Meta(Meta { finished, ..meta }))?;
             }
@@ -182,7 +183,9 @@ impl Home {
         transaction.set_quick_repair(true);
         let place = self.path().display().to_string();
         let mut tables = WriteTables::open(&place, &transaction, None).map_err(refused)?;
+        tables.make_all().map_err(refused)?;
         write(&transaction, &mut tables).map_err(refused)?;
+        tables.flush().map_err(refused)?;
         drop(tables);
         self.check(transaction.commit())
     }

@@ -21,6 +21,12 @@ pub(crate) enum TableId {
     Label,
 }
 
+impl TableId {
+    /// In the order of [`NAMES`].
+    pub(crate) const ALL: [TableId; NAMES.len()] =
+        [TableId::Meta, TableId::Notes, TableId::History, TableId::Lane, TableId::Cascade, TableId::Label];
+}
+
 /// What these tables are called in the file.
 pub(crate) const NAMES: [&str; 6] = ["meta", "notes", "history", "lane", "cascade", "label"];
 
@@ -30,6 +36,12 @@ pub(crate) enum WorkTableId {
     Work,
     State,
     Output,
+}
+
+impl WorkTableId {
+    /// In the order of [`WORK_NAMES`].
+    pub(crate) const ALL: [WorkTableId; WORK_NAMES.len()] =
+        [WorkTableId::Work, WorkTableId::State, WorkTableId::Output];
 }
 
 /// What these tables are called in the file.

@@ -226,6 +226,7 @@ impl Writer {
             return Ok(results);
         };
         tables.put_commit(number)?;
+        tables.flush()?;
         let kept = tables.into_kept();
         self.doubt = Some((number, change));
         phase.set(Phase::Committing);

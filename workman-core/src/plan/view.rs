@@ -150,6 +150,32 @@ pub enum Want {
     Cascades,
 }
 
+impl Want {
+    /// Whether a store finds it in its index; everything else lies under a key.
+    #[must_use]
+    pub const fn is_found_by_scan(&self) -> bool {
+        match self {
+            Want::Work(_)
+            | Want::Spec(_)
+            | Want::Notes(_)
+            | Want::History(_)
+            | Want::Lane { .. }
+            | Want::Lanes
+            | Want::Cascades => false,
+            Want::Name(_)
+            | Want::Dependents { .. }
+            | Want::Descendants { .. }
+            | Want::Due { .. }
+            | Want::Ready { .. }
+            | Want::Running { .. }
+            | Want::DeadClaims { .. }
+            | Want::Selected { .. }
+            | Want::Finished { .. }
+            | Want::FinishedEntry { .. } => true,
+        }
+    }
+}
+
 /// A [`WorkSelector`] of several works, with an order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SelectorWanted {

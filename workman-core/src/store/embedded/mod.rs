@@ -15,7 +15,7 @@ use super::index::{IndexKey, IndexRange, label_keys, standing_key};
 use super::{Change, StoreError, StoreErrorKind, Unit, UnitResult};
 use crate::data::Payload;
 use crate::id::WorkId;
-use crate::plan::{Hint, Plan, Scope, Snapshot, Step, Write, plan};
+use crate::plan::{Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
 use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, RowsPresent, WorkRecord, WorkSpec};
 use crate::time::Timestamp;
 
@@ -160,6 +160,15 @@ pub trait RowsMut: Rows {
     /// # Errors
     /// When it can't be removed.
     fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError>;
+
+    /// Called before a [`scan`](Rows::scan) that is to find what was linked, and not what was unlinked: a store may gather
+    /// both until then.
+    ///
+    /// # Errors
+    /// When entries can't be written or removed.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// What one transaction has gathered so far: the store's own row, and what its commit will announce.
@@ -198,6 +207,9 @@ impl Transaction {
                 // The same inputs give the same answer, so loading it again would never end.
                 Ok(Step::Load(scope)) if scope == asked => return Err(incomplete(&scope)),
                 Ok(Step::Load(scope)) => {
+                    if scope.iter().any(Want::is_found_by_scan) {
+                        rows.catch_up()?;
+                    }
                     load(rows, &scope, &mut view)?;
                     asked = scope;
                 }
@@ -366,6 +378,7 @@ fn delete(rows: &mut impl RowsMut, id: WorkId) -> Result<(), StoreError> {
     relabel(rows, &record, Some(&*spec), None)?;
     let RowsPresent { output, notes, history, dependents } = record.rows;
     if dependents {
+        rows.catch_up()?;
         let edges = rows.scan(&IndexRange::dependents(id), usize::MAX)?;
         edges.iter().try_for_each(|edge| rows.unlink(edge))?;
     }

@@ -1,0 +1,245 @@
+//! The body of a [`WorkRecord`], in two parts: what it was born with, and what changes.
+
+use workman_core::id::WorkId;
+use workman_core::record::{Finish, LaneId, ParkReason, Period, RowsPresent, Standing, Terms, Urgency, WorkRecord};
+use workman_core::state::StopReason;
+use workman_core::time::Timestamp;
+
+use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
+
+/// What of a record never changes, or only together with its spec: its birth and its terms, without the id, which is the key.
+pub(crate) struct Birth {
+    id: WorkId,
+    seq: u64,
+    created: Timestamp,
+    generation: u32,
+    terms: Terms,
+}
+
+pub(crate) fn write_birth(record: &WorkRecord, to: &mut Writer) -> Encoded {
+    to.u64(record.seq);
+    to.time(record.created);
+    to.u32(record.generation);
+    record.terms.write(to)
+}
+
+pub(crate) fn read_birth(id: WorkId, from: &mut Reader<'_>) -> Decoded<Birth> {
+    Ok(Birth { id, seq: from.u64()?, created: from.time()?, generation: from.u32()?, terms: Terms::read(from)? })
+}
+
+/// What of a record changes.
+pub(crate) fn write_state(record: &WorkRecord, to: &mut Writer) -> Encoded {
+    to.u64(record.turn);
+    to.u32(record.lane.0);
+    record.urgency.write(to)?;
+    record.standing.write(to)?;
+    to.time(record.enqueued);
+    to.u64(record.fence);
+    to.u32(record.failures);
+    to.u32(record.interruptions);
+    to.u32(record.deaths);
+    to.u32(record.open);
+    to.option(record.period.as_ref(), |to, period| period.write(to))?;
+    to.option(record.started.as_ref(), |to, at| to.timed(*at))?;
+    to.option(record.ended.as_ref(), |to, at| to.timed(*at))?;
+    to.option(record.stop.as_ref(), |to, stop| stop.write(to))?;
+    record.rows.write(to)
+}
+
+/// The whole record.
+pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRecord> {
+    let Birth { id, seq, created, generation, terms } = birth;
+    Ok(WorkRecord {
+        id,
+        seq,
+        turn: from.u64()?,
+        lane: LaneId(from.u32()?),
+        urgency: Urgency::read(from)?,
+        terms,
+        generation,
+        standing: Standing::read(from)?,
+        created,
+        enqueued: from.time()?,
+        fence: from.u64()?,
+        failures: from.u32()?,
+        interruptions: from.u32()?,
+        deaths: from.u32()?,
+        open: from.u32()?,
+        period: from.option(Period::read)?,
+        started: from.option(Reader::time)?,
+        ended: from.option(Reader::time)?,
+        stop: from.option(StopReason::read)?,
+        rows: RowsPresent::read(from)?,
+    })
+}
+
+/// A record of format 1 or 2.
+pub(crate) fn read_record_of_format_2(id: WorkId, from: &mut Reader<'_>) -> Decoded<WorkRecord> {
+    Ok(WorkRecord {
+        id,
+        seq: from.u64()?,
+        turn: from.u64()?,
+        lane: LaneId(from.u32()?),
+        generation: from.u32()?,
+        standing: Standing::read(from)?,
+        created: from.time()?,
+        enqueued: from.time()?,
+        fence: from.u64()?,
+        failures: from.u32()?,
+        interruptions: from.u32()?,
+        deaths: from.u32()?,
+        open: from.u32()?,
+        period: from.option(Period::read)?,
+        started: from.option(Reader::time)?,
+        ended: from.option(Reader::time)?,
+        stop: from.option(StopReason::read)?,
+        rows: RowsPresent::read(from)?,
+        terms: Terms::read(from)?,
+        urgency: from.since(2, Urgency::Ordinary, Urgency::read)?,
+    })
+}
+
+impl Body for Standing {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        match self {
+            Standing::Blocked => to.byte(1),
+            Standing::Waiting { due } => {
+                to.byte(2);
+                to.time(*due);
+            }
+            Standing::Ready { since } => {
+                to.byte(3);
+                to.time(*since);
+            }
+            Standing::Parked { why } => {
+                to.byte(4);
+                why.write(to)?;
+            }
+            Standing::Running { epoch } => {
+                to.byte(5);
+                to.u64(*epoch);
+            }
+            Standing::Finished { how, at } => {
+                to.byte(6);
+                to.byte(match how {
+                    Finish::Succeeded => 1,
+                    Finish::Failed => 2,
+                    Finish::Cancelled => 3,
+                });
+                to.time(*at);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(match from.byte()? {
+            1 => Standing::Blocked,
+            2 => Standing::Waiting { due: from.time()? },
+            3 => Standing::Ready { since: from.time()? },
+            4 => Standing::Parked { why: ParkReason::read(from)? },
+            5 => Standing::Running { epoch: from.u64()? },
+            6 => {
+                let how = match from.byte()? {
+                    1 => Finish::Succeeded,
+                    2 => Finish::Failed,
+                    3 => Finish::Cancelled,
+                    byte => return Err(CodecError::Unknown("finish", byte)),
+                };
+                Standing::Finished { how, at: from.time()? }
+            }
+            byte => return Err(CodecError::Unknown("standing", byte)),
+        })
+    }
+}
+
+impl Body for ParkReason {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        match self {
+            ParkReason::Undecodable { message } => {
+                to.byte(1);
+                to.text(message);
+            }
+            ParkReason::Poisoned { deaths } => {
+                to.byte(2);
+                to.u32(*deaths);
+            }
+            ParkReason::TooLarge { size, limit } => {
+                to.byte(3);
+                to.u64(*size);
+                to.u64(*limit);
+            }
+            _ => return Err(CodecError::Unstorable("this reason to park a work")),
+        }
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(match from.byte()? {
+            1 => ParkReason::Undecodable { message: from.shared_text()? },
+            2 => ParkReason::Poisoned { deaths: from.u32()? },
+            3 => ParkReason::TooLarge { size: from.u64()?, limit: from.u64()? },
+            byte => return Err(CodecError::Unknown("reason to park", byte)),
+        })
+    }
+}
+
+impl Body for Period {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.u64(self.count);
+        to.time(self.due);
+        to.time(self.anchor);
+        to.option(self.next_run.as_ref(), |to, at| to.timed(*at))
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(Period {
+            count: from.u64()?,
+            due: from.time()?,
+            anchor: from.time()?,
+            next_run: from.since(2, None, |from| from.option(Reader::time))?,
+        })
+    }
+}
+
+impl Body for Urgency {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.byte(match self {
+            Urgency::Ordinary => 0,
+            Urgency::Expedited => 1,
+        });
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        match from.byte()? {
+            0 => Ok(Urgency::Ordinary),
+            1 => Ok(Urgency::Expedited),
+            byte => Err(CodecError::Unknown("urgency", byte)),
+        }
+    }
+}
+
+impl Body for StopReason {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.byte(self.code());
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let code = from.byte()?;
+        StopReason::from_code(code).ok_or(CodecError::Unknown("stop reason", code))
+    }
+}
+
+impl Body for RowsPresent {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.bits([self.output, self.notes, self.history, self.dependents]);
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let [output, notes, history, dependents] = from.bits("row")?;
+        Ok(RowsPresent { output, notes, history, dependents })
+    }
+}

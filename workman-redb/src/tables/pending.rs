@@ -1,0 +1,244 @@
+//! [`Pending`]: what a transaction has written and its tables do not hold yet.
+//!
+//! Row by row, each write walks down a tree. Sorted, the rows of a commit fall into runs of neighbours, and redb's cursors put
+//! down a run at once and fill its pages: a thousand new works take a third of the time. So writes wait here until somebody
+//! scans, until there are many, or until the commit.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, Range};
+
+use redb::{CursorError, Key, StorageError, Table, Value};
+use workman_core::id::WorkId;
+use workman_core::store::StoreError;
+use workman_core::store::index::IndexKey;
+
+use super::{Access, WriteTables, opened_mut};
+use crate::codec::CodecError;
+use crate::envelope::entry_sum;
+use crate::error::failed;
+use crate::keys::{self, ENTRY, Key as EntryKey};
+use crate::rows::{ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkTableId};
+
+/// As much as waits at the most.
+const MOST_BYTES: usize = 1 << 20;
+const MOST_CHANGES: usize = 1 << 14;
+
+/// Fewer neighbours than this are put down one by one.
+const SHORTEST_RUN: usize = 4;
+
+/// Writes that wait.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// The rows, one behind the other.
+    bytes: Vec<u8>,
+    /// Where each row lies among them; `None` if it goes.
+    works: [BTreeMap<WorkId, Option<Range<usize>>>; WORK_NAMES.len()],
+    /// In the order in which they were made.
+    entries: Vec<([u8; ENTRY], Change)>,
+    labels: Vec<(Vec<u8>, Change)>,
+}
+
+/// What happens to an index entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Link([u8; 4]),
+    Unlink,
+}
+
+impl Pending {
+    /// The row of this work that waits; `Some(None)` if it is to go.
+    pub(super) fn row(&self, table: WorkTableId, id: WorkId) -> Option<Option<&[u8]>> {
+        let row = self.works[table as usize].get(&id)?;
+        Some(row.clone().map(|range| &self.bytes[range]))
+    }
+
+    /// A row that `seal` puts behind what it is given.
+    pub(super) fn put(
+        &mut self,
+        table: WorkTableId,
+        id: WorkId,
+        seal: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        let begin = self.bytes.len();
+        seal(&mut self.bytes)?;
+        self.works[table as usize].insert(id, Some(begin..self.bytes.len()));
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, table: WorkTableId, id: WorkId) {
+        self.works[table as usize].insert(id, None);
+    }
+
+    pub(super) fn link(&mut self, key: &IndexKey) {
+        let key = keys::encode(key);
+        let link = Change::Link(entry_sum(key.bytes()));
+        self.change(key, link);
+    }
+
+    pub(super) fn unlink(&mut self, key: &IndexKey) {
+        self.change(keys::encode(key), Change::Unlink);
+    }
+
+    fn change(&mut self, key: EntryKey, change: Change) {
+        match key {
+            EntryKey::Entry(key) => self.entries.push((key, change)),
+            EntryKey::Label(key) => self.labels.push((key, change)),
+        }
+    }
+
+    fn is_much(&self) -> bool {
+        let rows: usize = self.works.iter().map(BTreeMap::len).sum();
+        self.bytes.len() > MOST_BYTES || rows.max(self.entries.len()).max(self.labels.len()) > MOST_CHANGES
+    }
+}
+
+/// What becomes of each key in the end, in order. What came and went again leaves nothing.
+fn in_order<K: Ord>(mut changes: Vec<(K, Change)>) -> Vec<(K, Change)> {
+    changes.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut net: Vec<(K, Change)> = Vec::with_capacity(changes.len());
+    let mut first = Change::Unlink;
+    for (key, change) in changes {
+        match net.last_mut().filter(|(last, _)| *last == key) {
+            Some((_, last)) => *last = change,
+            None => {
+                drop_undone(&mut net, first);
+                first = change;
+                net.push((key, change));
+            }
+        }
+    }
+    drop_undone(&mut net, first);
+    net
+}
+
+/// The last key was changed from `first` on. If its last change takes back the first, it is as it was.
+fn drop_undone<K>(net: &mut Vec<(K, Change)>, first: Change) {
+    let undone = |(_, last): &mut (K, Change)| matches!((first, *last), (Change::Link(_), Change::Unlink));
+    let redone = |(_, last): &mut (K, Change)| matches!((first, *last), (Change::Unlink, Change::Link(_)));
+    net.pop_if(|last| undone(last) || redone(last));
+}
+
+impl<'t> WriteTables<'_, 't> {
+    /// Puts everything that waits into its table.
+    ///
+    /// # Errors
+    /// When it can't be written; the transaction must then be given up.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        for table in WorkTableId::ALL {
+            self.flush_works(table)?;
+        }
+        self.pending.bytes.clear();
+        self.flush_index()
+    }
+
+    pub(super) fn flush_if_much(&mut self) -> Result<(), StoreError> {
+        if self.pending.is_much() { self.flush() } else { Ok(()) }
+    }
+
+    /// Puts the index entries that wait into their tables, so that they are found by a scan.
+    pub(super) fn flush_index(&mut self) -> Result<(), StoreError> {
+        let place = self.place;
+        let entries = in_order(std::mem::take(&mut self.pending.entries));
+        if !entries.is_empty() {
+            let table = opened_mut(&mut self.entries, || self.access.open_entries(ENTRY_NAME));
+            let table = table.map_err(|error| failed(place, error))?;
+            let entries = entries.iter().map(|(key, change)| (key, link_of(change)));
+            change_all(table, entries).map_err(|error| failed(place, error))?;
+        }
+        let labels = in_order(std::mem::take(&mut self.pending.labels));
+        if !labels.is_empty() {
+            let labels = labels.iter().map(|(key, change)| (&**key, link_of(change).map(|sum| &sum[..])));
+            change_all(self.table_mut(TableId::Label)?, labels).map_err(|error| failed(place, error))?;
+        }
+        Ok(())
+    }
+
+    fn flush_works(&mut self, table: WorkTableId) -> Result<(), StoreError> {
+        let (place, rows) = (self.place, std::mem::take(&mut self.pending.works[table as usize]));
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<([u8; 16], Option<Range<usize>>)> =
+            rows.into_iter().map(|(id, row)| (keys::bits(id), row)).collect();
+        let open = || self.access.open_works(WORK_NAMES[table as usize]);
+        let table = opened_mut(&mut self.works[table as usize], open).map_err(|error| failed(place, error))?;
+        let bytes = &self.pending.bytes;
+        let rows = rows.iter().map(|(key, row)| (key, row.clone().map(|range| &bytes[range])));
+        change_all(table, rows).map_err(|error| failed(place, error))
+    }
+
+    pub(super) fn table_mut(
+        &mut self,
+        table: TableId,
+    ) -> Result<&mut <super::Writes<'t> as Access>::Bytes, StoreError> {
+        let open = || self.access.open_bytes(NAMES[table as usize]);
+        opened_mut(&mut self.tables[table as usize], open).map_err(|error| failed(self.place, error))
+    }
+}
+
+fn link_of(change: &Change) -> Option<&[u8; 4]> {
+    match change {
+        Change::Link(sum) => Some(sum),
+        Change::Unlink => None,
+    }
+}
+
+/// Writes rows and takes rows away, in the order of their keys.
+fn change_all<'a, K, V>(
+    table: &mut Table<'_, K, V>,
+    changes: impl Iterator<Item = (K::SelfType<'a>, Option<V::SelfType<'a>>)>,
+) -> Result<(), StorageError>
+where
+    K: Key + 'static,
+    V: Value + 'static,
+    K::SelfType<'a>: Copy,
+    V::SelfType<'a>: Copy,
+{
+    let mut run: Vec<(K::SelfType<'a>, V::SelfType<'a>)> = Vec::new();
+    for (key, value) in changes {
+        match value {
+            Some(value) => run.push((key, value)),
+            None => {
+                put_run(table, &run)?;
+                run.clear();
+                table.remove(key)?;
+            }
+        }
+    }
+    put_run(table, &run)
+}
+
+/// Writes rows in the order of their keys, those that lie between the same two rows of the table at once.
+fn put_run<'a, K, V>(
+    table: &mut Table<'_, K, V>,
+    mut run: &[(K::SelfType<'a>, V::SelfType<'a>)],
+) -> Result<(), StorageError>
+where
+    K: Key + 'static,
+    V: Value + 'static,
+    K::SelfType<'a>: Copy,
+    V::SelfType<'a>: Copy,
+{
+    while run.len() >= SHORTEST_RUN {
+        let mut cursor = table.upper_bound_mut(Bound::Excluded(run[0].0))?;
+        let mut put = 0;
+        while let Some((key, value)) = run.get(put) {
+            match cursor.insert_before(key, value) {
+                Ok(()) => put += 1,
+                Err(CursorError::UnorderedKey) => break,
+                Err(CursorError::Storage(error)) => return Err(error),
+                Err(error) => return Err(StorageError::Corrupted(error.to_string())),
+            }
+        }
+        cursor.close()?;
+        // The first of the rest is there already, or lies behind a row that is.
+        run = &run[put..];
+        if put < SHORTEST_RUN
+            && let Some(((key, value), rest)) = run.split_first()
+        {
+            table.insert(key, value)?;
+            run = rest;
+        }
+    }
+    run.iter().try_for_each(|(key, value)| table.insert(key, value).map(drop))
+}
