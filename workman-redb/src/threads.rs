@@ -24,6 +24,10 @@ use crate::writer::{Answer, Units, Writer};
 /// The most units of one commit; the calls behind them go with the next.
 const GROUP_UNITS: usize = 1_024;
 
+/// How often the writer gives way in vain before it serves those who are here. Giving way to nobody takes less than a
+/// microsecond.
+const PATIENCE: u32 = 16;
+
 /// How long a drop waits for the threads to end. Only a disk that does not answer can make it wait that long.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -69,6 +73,7 @@ impl Threads {
             reader: to_reader.clone(),
             reader_ended,
             clock: Arc::clone(&clock),
+            company: 0,
             _ends: writer_ends,
         };
         thread::Builder::new().name("workman-writer".into()).spawn(move || writer.run())?;
@@ -131,6 +136,8 @@ struct WriterThread {
     reader: mpsc::UnboundedSender<ToReader>,
     reader_ended: oneshot::Receiver<()>,
     clock: Arc<dyn Clock>,
+    /// How many calls the last commit served.
+    company: usize,
     /// Dropped when the thread ends, which is the signal.
     _ends: oneshot::Sender<()>,
 }
@@ -167,16 +174,25 @@ impl WriterThread {
     }
 
     /// Serves a call and those that wait behind it. Answers the message that did not fit the group.
+    ///
+    /// Those who were answered together come again together, and the first of them should not get a commit for himself: while
+    /// fewer are here than last time and more keep coming, the writer gives way a little. It waits for nobody who does not come.
     fn serve_group(&mut self, units: Units, answer: oneshot::Sender<Answer>) -> Option<ToWriter> {
         let mut size = units.len();
         let (mut calls, mut answers) = (vec![units], vec![answer]);
         let mut left = None;
+        let mut patience = PATIENCE;
         while size < GROUP_UNITS {
             match self.writes.next().now_or_never().flatten() {
                 Some(ToWriter::Transact(units, answer)) => {
                     size += units.len();
                     calls.push(units);
                     answers.push(answer);
+                    patience = PATIENCE;
+                }
+                None if patience > 0 && calls.len() < self.company => {
+                    patience -= 1;
+                    thread::yield_now();
                 }
                 other => {
                     left = other;
@@ -184,6 +200,7 @@ impl WriterThread {
                 }
             }
         }
+        self.company = calls.len();
         for (answer, result) in answers.into_iter().zip(self.writer.serve(&calls)) {
             // Nobody waits for it if the caller dropped its future; the work is done all the same.
             let _ = answer.send(result);
