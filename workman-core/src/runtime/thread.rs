@@ -105,12 +105,15 @@ struct CrewState<T> {
     threads: usize,
     /// Threads that wait for something to do.
     free: usize,
+    /// One of them was called and has not come yet. It calls the next one if there is more to do than one can take, so a burst
+    /// of items costs those who push it one call.
+    called: bool,
     closed: bool,
 }
 
 impl<T: Send + 'static> Crew<T> {
     fn new(name: &'static str, most: usize, perform: fn(T)) -> Arc<Self> {
-        let state = CrewState { queue: VecDeque::new(), threads: 0, free: 0, closed: false };
+        let state = CrewState { queue: VecDeque::new(), threads: 0, free: 0, called: false, closed: false };
         Arc::new(Crew { name, most, perform, state: Mutex::new(state), changed: Condvar::new() })
     }
 
@@ -120,8 +123,9 @@ impl<T: Send + 'static> Crew<T> {
         if state.closed {
             return Err(item);
         }
+        let mut calls = false;
         if state.queue.len() < state.free {
-            self.changed.notify_one();
+            calls = !mem::replace(&mut state.called, true);
         } else if state.threads < self.most {
             match self.start_thread() {
                 Ok(()) => state.threads += 1,
@@ -133,6 +137,11 @@ impl<T: Send + 'static> Crew<T> {
             }
         }
         state.queue.push_back(item);
+        // Whoever is called wants the lock first of all.
+        drop(state);
+        if calls {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 
@@ -157,11 +166,17 @@ impl<T: Send + 'static> Crew<T> {
                 return None;
             }
             if let Some(item) = state.queue.pop_front() {
+                let calls = !state.queue.is_empty() && state.free > 0 && !mem::replace(&mut state.called, true);
+                drop(state);
+                if calls {
+                    self.changed.notify_one();
+                }
                 return Some(item);
             }
             state.free += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.free -= 1;
+            state.called = false;
         }
     }
 

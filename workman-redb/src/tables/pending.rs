@@ -242,3 +242,72 @@ where
     }
     run.iter().try_for_each(|(key, value)| table.insert(key, value).map(drop))
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+    use redb::{Database, ReadableTable, TableDefinition};
+
+    use super::*;
+    use crate::sample::Random;
+
+    const LINK: Change = Change::Link([7; 4]);
+
+    #[test]
+    fn what_came_and_went_leaves_nothing_and_the_rest_is_in_order() {
+        let changes = vec![
+            (5, LINK),
+            (1, Change::Unlink),
+            (5, Change::Unlink),
+            (3, LINK),
+            (2, Change::Unlink),
+            (2, LINK),
+            (4, LINK),
+            (4, Change::Unlink),
+            (4, LINK),
+            (6, Change::Unlink),
+            (6, LINK),
+            (6, Change::Unlink),
+        ];
+        assert_eq!(in_order(changes), [(1, Change::Unlink), (3, LINK), (4, LINK), (6, Change::Unlink)]);
+        assert_eq!(in_order(Vec::<(u8, Change)>::new()), []);
+        assert_eq!(in_order(vec![(1, LINK), (1, Change::Unlink)]), []);
+    }
+
+    /// Runs that fit into a gap, runs that meet rows which are there, overwritten rows, rows that go.
+    #[test]
+    fn runs_of_changes_leave_what_single_changes_would() {
+        let definition: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("work");
+        let mut random = Random::new(0x0007_e57e);
+        for _ in 0..40 {
+            let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+            let mut expected: BTreeMap<[u8; 16], Vec<u8>> = BTreeMap::new();
+            for _ in 0..10 {
+                let mut changes: BTreeMap<[u8; 16], Option<Vec<u8>>> = BTreeMap::new();
+                let (first, width) = (random.below(200), 1 + random.below(120));
+                for _ in 0..random.below(80) {
+                    let key = keys::bits(WorkId::from_u128(u128::from(first + random.below(width))));
+                    let row = (random.below(4) > 0).then(|| vec![random.next() as u8; random.below(900) as usize]);
+                    changes.insert(key, row);
+                }
+                let transaction = database.begin_write().unwrap();
+                let mut table = transaction.open_table(definition).unwrap();
+                change_all(&mut table, changes.iter().map(|(key, row)| (key, row.as_deref()))).unwrap();
+                drop(table);
+                transaction.commit().unwrap();
+                for (key, row) in changes {
+                    match row {
+                        Some(row) => drop(expected.insert(key, row)),
+                        None => drop(expected.remove(&key)),
+                    }
+                }
+                let transaction = database.begin_write().unwrap();
+                let table = transaction.open_table(definition).unwrap();
+                let rows = table.iter().unwrap().map(|row| row.unwrap());
+                let rows: BTreeMap<[u8; 16], Vec<u8>> =
+                    rows.map(|(key, row)| (*key.value(), row.value().to_vec())).collect();
+                assert_eq!(rows, expected, "{}", random.seed());
+            }
+        }
+    }
+}
