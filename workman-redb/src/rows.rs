@@ -6,7 +6,7 @@ use workman_core::data::{Codec, Payload};
 use workman_core::id::WorkId;
 use workman_core::record::{LaneId, WorkRecord, WorkSpec};
 
-use crate::codec::{self, CodecError, Reader};
+use crate::codec::{self, Birth, CodecError, Reader};
 use crate::envelope::{self, Damage, Kind};
 use crate::keys;
 
@@ -153,17 +153,20 @@ impl WorkRows<'_> {
     /// # Errors
     /// Which of the rows is not what was written there, and why.
     pub(crate) fn record(self) -> Result<WorkRecord, (WorkTableId, Damage)> {
-        let (of_work, of_state) = (|damage| (WorkTableId::Work, damage), |damage| (WorkTableId::State, damage));
-        let key = keys::bits(self.id);
-        let unsealed = envelope::unseal(Kind::Work, &key, self.work).map_err(of_work)?;
+        let of_work = |damage| (WorkTableId::Work, damage);
+        let unsealed = envelope::unseal(Kind::Work, &keys::bits(self.id), self.work).map_err(of_work)?;
         let mut from = Reader::new(unsealed.version, unsealed.body);
         let birth = codec::read_birth(self.id, &mut from).map_err(Damage::Body).map_err(of_work)?;
         match self.state {
             None => codec::read_state(birth, &mut from).map_err(Damage::Body).map_err(of_work),
-            Some(state) => {
-                envelope::open(Kind::State, &key, state, |_, from| codec::read_state(birth, from)).map_err(of_state)
-            }
+            Some(state) => self.changed(birth, state),
         }
+    }
+
+    /// The record as it has become.
+    fn changed(self, birth: Birth, state: &[u8]) -> Result<WorkRecord, (WorkTableId, Damage)> {
+        envelope::open(Kind::State, &keys::bits(self.id), state, |_, from| codec::read_state(birth, from))
+            .map_err(|damage| (WorkTableId::State, damage))
     }
 
     /// The record, and what the request said. `worker_of` gives the name of a lane's worker, if it is known.
@@ -179,8 +182,12 @@ impl WorkRows<'_> {
             let spec = codec::read_spec(codec, worker_of(record.lane), from)?;
             Ok((record, spec))
         });
-        let (record, spec) = born.map_err(|damage| (WorkTableId::Work, damage))?;
-        Ok((if self.state.is_some() { self.record()? } else { record }, spec))
+        let (born, spec) = born.map_err(|damage| (WorkTableId::Work, damage))?;
+        let record = match self.state {
+            None => born,
+            Some(state) => self.changed(Birth::of(born), state)?,
+        };
+        Ok((record, spec))
     }
 }
 

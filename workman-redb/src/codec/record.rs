@@ -16,6 +16,14 @@ pub(crate) struct Birth {
     terms: Terms,
 }
 
+impl Birth {
+    /// That of this record.
+    pub(crate) fn of(record: WorkRecord) -> Self {
+        let WorkRecord { id, seq, created, generation, terms, .. } = record;
+        Birth { id, seq, created, generation, terms }
+    }
+}
+
 pub(crate) fn write_birth(record: &WorkRecord, to: &mut Writer) -> Encoded {
     to.u64(record.seq);
     to.time(record.created);
