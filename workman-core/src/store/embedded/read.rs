@@ -71,6 +71,10 @@ fn ranges_of(query: &WorkQuery) -> Vec<IndexRange> {
     if !query.tags.is_empty() {
         return query.tags.iter().map(IndexRange::tag).collect();
     }
+    if query.parked {
+        // Each start asks for it; what waits or is finished may be very much more.
+        return vec![IndexRange::parked()];
+    }
     let wants =
         |states: &[WorkState]| query.states.is_empty() || states.iter().any(|state| query.states.contains(state));
     let mut ranges = Vec::new();
@@ -243,4 +247,14 @@ pub fn dump(rows: &impl Rows) -> Result<Dump, StoreError> {
         dump.index.extend(rows.scan(&range, usize::MAX)?);
     }
     Ok(dump)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_parked_is_found_without_a_look_at_what_is_not() {
+        assert_eq!(ranges_of(&WorkQuery::parked()), [IndexRange::parked()]);
+    }
 }
