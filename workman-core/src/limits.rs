@@ -2,9 +2,9 @@
 
 mod minimums;
 
-use std::num::NonZeroUsize;
-use std::thread;
 use std::time::Duration;
+
+use crate::runtime::cores;
 
 pub use minimums::WorkManagerLimits;
 
@@ -61,7 +61,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let cores = cores();
         Limits {
             payload: 1 << 20,
             progress: 64 << 10,
