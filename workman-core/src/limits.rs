@@ -2,9 +2,10 @@
 
 mod minimums;
 
+use std::num::NonZeroUsize;
+use std::sync::OnceLock;
+use std::thread::available_parallelism;
 use std::time::Duration;
-
-use crate::runtime::cores;
 
 pub use minimums::WorkManagerLimits;
 
@@ -57,6 +58,12 @@ pub struct Limits {
     pub minimums: WorkManagerLimits,
     /// Progress and checkpoints are on disk this long after they were given, at the latest.
     pub progress_delay: Duration,
+}
+
+/// How many threads can run at once. To ask takes a dozen system calls on Linux, and a start asks more than once.
+pub(crate) fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| available_parallelism().map_or(1, NonZeroUsize::get))
 }
 
 impl Default for Limits {

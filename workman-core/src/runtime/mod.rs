@@ -12,9 +12,7 @@ mod thread;
 mod tokio;
 
 use std::fmt;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, OnceLock};
-use std::thread::available_parallelism;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
@@ -103,12 +101,6 @@ pub fn default_runtime() -> Result<Arc<dyn Runtime>, NoRuntime> {
     #[cfg(not(feature = "tokio"))]
     let runtime = ThreadRuntime::new();
     Ok(Arc::new(runtime))
-}
-
-/// How many threads can run at once. To ask takes a dozen system calls on Linux, and a start asks more than once.
-pub(crate) fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| available_parallelism().map_or(1, NonZeroUsize::get))
 }
 
 /// No runtime was given, and none surrounds the call. The message says which line to add.

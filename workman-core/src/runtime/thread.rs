@@ -14,7 +14,8 @@ use std::thread;
 
 use futures::future::BoxFuture;
 
-use super::{Runtime, cores};
+use super::Runtime;
+use crate::limits::cores;
 
 /// The built-in runtime: a few threads of the standard library.
 ///
