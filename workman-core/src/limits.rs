@@ -3,8 +3,7 @@
 mod minimums;
 
 use std::num::NonZeroUsize;
-use std::sync::OnceLock;
-use std::thread::available_parallelism;
+use std::thread;
 use std::time::Duration;
 
 pub use minimums::WorkManagerLimits;
@@ -60,15 +59,9 @@ pub struct Limits {
     pub progress_delay: Duration,
 }
 
-/// How many threads can run at once. To ask takes a dozen system calls on Linux, and a start asks more than once.
-pub(crate) fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| available_parallelism().map_or(1, NonZeroUsize::get))
-}
-
 impl Default for Limits {
     fn default() -> Self {
-        let cores = cores();
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Limits {
             payload: 1 << 20,
             progress: 64 << 10,

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -15,7 +16,6 @@ use std::thread;
 use futures::future::BoxFuture;
 
 use super::Runtime;
-use crate::limits::cores;
 
 /// The built-in runtime: a few threads of the standard library.
 ///
@@ -45,7 +45,8 @@ impl ThreadRuntime {
     /// One thread for futures per core, and at least two: a future that blocks by mistake then stalls only some others.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_threads(cores().max(2))
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self::with_threads(cores.max(2))
     }
 
     /// At most this many threads for futures, and at least one. Blocking jobs have threads of their own.
