@@ -143,6 +143,21 @@ pub trait RowsMut: Rows {
         self.put(Row::Output(id, output))
     }
 
+    /// Adds an attempt that is over to those of a work, of which the last `keep` stay. With 0 none is stored yet.
+    ///
+    /// # Errors
+    /// When they can't be read or written.
+    fn put_attempt(&mut self, id: WorkId, attempt: AttemptRecord, keep: usize) -> Result<(), StoreError> {
+        let before = if keep > 0 { self.get(RowKey::History(id))? } else { None };
+        let mut history = match before {
+            Some(Row::History(_, history)) => history,
+            _ => Vec::new(),
+        };
+        history.drain(..history.len().saturating_sub(keep));
+        history.push(attempt);
+        self.put(Row::History(id, history))
+    }
+
     /// Removes a row, if there is one.
     ///
     /// # Errors
@@ -254,7 +269,7 @@ impl Transaction {
                 rows.put(Row::Notes(id, notes))
             }
             Write::Notes(id, None) => rows.remove(RowKey::Notes(id)),
-            Write::History(id, history) => rows.put(Row::History(id, history)),
+            Write::Attempt { id, attempt, keep } => rows.put_attempt(id, attempt, keep),
             Write::Lane(lane) => rows.put(Row::Lane(lane)),
             Write::Cascade(cascade) => rows.put(Row::Cascade(cascade)),
             Write::CascadeDone(number) => rows.remove(RowKey::Cascade(number)),
