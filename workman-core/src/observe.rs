@@ -4,6 +4,7 @@
 //! half of one, and may skip states in between; what it has read already is no news. An observer that nobody wakes costs nothing.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -23,7 +24,15 @@ pub(crate) struct Hub {
 struct Watchers {
     of_work: BTreeMap<WorkId, Vec<Weak<Watcher>>>,
     of_all: Vec<Weak<Watcher>>,
+    /// Whoever waits for the first of them.
+    first: Option<Waker>,
     closed: bool,
+}
+
+impl Watchers {
+    fn is_any(&self) -> bool {
+        !(self.of_work.is_empty() && self.of_all.is_empty())
+    }
 }
 
 #[derive(Default)]
@@ -72,7 +81,28 @@ impl Hub {
         if ids.is_empty() {
             watchers.of_all.push(Arc::downgrade(&watcher));
         }
+        let first = watchers.first.take();
+        drop(watchers);
+        first.into_iter().for_each(Waker::wake);
         Signals { watcher, ids, hub: Arc::clone(self) }
+    }
+
+    /// Whether anybody watches.
+    pub(crate) fn is_observed(&self) -> bool {
+        lock(&self.watchers).is_any()
+    }
+
+    /// Waits until somebody watches.
+    pub(crate) async fn observed(&self) {
+        poll_fn(|cx| {
+            let mut watchers = lock(&self.watchers);
+            if watchers.is_any() {
+                return Poll::Ready(());
+            }
+            watchers.first = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Nobody listens to this watcher any more.

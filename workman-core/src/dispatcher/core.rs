@@ -78,10 +78,22 @@ pub(crate) enum Role {
     EnqueuesOnly,
 }
 
+/// A command that may leave a cascade is on its way to the store.
+pub(crate) struct Wide<'a>(&'a Core);
+
+impl Drop for Wide<'_> {
+    fn drop(&mut self) {
+        // Also when the caller gave up waiting: what was sent is done. A dispatcher that is gone drains nothing; the next does.
+        let _ = self.0.dispatcher.unbounded_send(Control::Cascade);
+    }
+}
+
 /// What handles tell the dispatcher.
 pub(crate) enum Control {
     /// Reserved slots are free again, and a claim has missed them.
     SlotsFree,
+    /// A command of this manager may have left a cascade, and it does not listen to the store.
+    Cascade,
     /// Say when nothing runs and nothing can start.
     WhenIdle(oneshot::Sender<()>),
     /// Start nothing more, and stop what runs.
@@ -159,6 +171,12 @@ impl Core {
     /// The store stamped `now` on a unit that was sent at `wall`.
     pub(crate) fn learn_skew(&self, now: Timestamp, wall: Timestamp) {
         self.wall.skew_ms.store(now.as_millis().saturating_sub(wall.as_millis()), Ordering::Relaxed);
+    }
+
+    /// What to hold while a command is written that may leave the rest of something wide. Who listens to the store hears of that;
+    /// a manager that only enqueues does not listen, and looks when this is dropped.
+    pub(crate) fn wide(&self) -> Option<Wide<'_>> {
+        (self.role == Role::EnqueuesOnly).then_some(Wide(self))
     }
 
     pub(crate) fn dwell(&self) -> MutexGuard<'_, Dwell> {

@@ -101,6 +101,7 @@ impl Dispatcher {
     pub(super) fn on_control(&mut self, control: Control) {
         match control {
             Control::SlotsFree => self.look = true,
+            Control::Cascade => self.cascade = true,
             Control::WhenIdle(waiter) => self.idle_waiters.push(waiter),
             Control::Shutdown { grace, done } => self.begin_leaving(grace, Some(done)),
             Control::HandlesGone => self.begin_leaving(Duration::ZERO, None),

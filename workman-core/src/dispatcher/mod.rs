@@ -33,7 +33,7 @@ use crate::observe::{Hub, News};
 use crate::plan::{Command, Hint, Settle};
 use crate::record::{Lane, Notes};
 use crate::runtime;
-use crate::store::Change;
+use crate::store::{Change, Store};
 use crate::time::Timestamp;
 use crate::worker::FromWorker;
 
@@ -217,16 +217,35 @@ impl Drop for Dispatcher {
 /// Wakes observers after each commit, in a loop of its own so that nobody waits for the dispatcher.
 pub(crate) async fn pump(hub: Arc<Hub>, mut changes: BoxStream<'static, Change>) {
     while let Some(change) = changes.next().await {
-        match change {
-            // When that was is seen by those too who look at no work.
-            Change::Commit { commit, hints, .. } if hints.contains(&Hint::CancelledAll) => {
-                hub.touch_all(News::Commit(commit));
-            }
-            Change::Commit { commit, touched, .. } => hub.touch(News::Commit(commit), touched.iter().copied()),
-            Change::Lagged => hub.touch_all(News::Unnumbered),
-        }
+        pass_on(&hub, change);
     }
     hub.close();
+}
+
+/// As [`pump`], but listens to the store only while somebody observes: a manager that only enqueues is else woken by each of
+/// its own commits.
+pub(crate) async fn pump_while_observed(hub: Arc<Hub>, store: Arc<dyn Store>) {
+    loop {
+        hub.observed().await;
+        let mut changes = store.changes();
+        // What happened before is in no change; whoever watches already looks once more.
+        hub.touch_all(News::Unnumbered);
+        while hub.is_observed() {
+            let Some(change) = changes.next().await else { return hub.close() };
+            pass_on(&hub, change);
+        }
+    }
+}
+
+fn pass_on(hub: &Hub, change: Change) {
+    match change {
+        // When that was is seen by those too who look at no work.
+        Change::Commit { commit, hints, .. } if hints.contains(&Hint::CancelledAll) => {
+            hub.touch_all(News::Commit(commit));
+        }
+        Change::Commit { commit, touched, .. } => hub.touch(News::Commit(commit), touched.iter().copied()),
+        Change::Lagged => hub.touch_all(News::Unnumbered),
+    }
 }
 
 /// Notes that are waiting to be written, for one attempt.

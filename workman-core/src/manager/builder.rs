@@ -12,10 +12,12 @@ use std::thread;
 
 use futures::channel::mpsc::unbounded;
 use futures::future::{BoxFuture, Either, join, pending, select};
+use futures::{FutureExt, StreamExt, stream};
 
 use super::WorkManager;
 use crate::dispatcher::{
-    Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots, SteadyWall, pump, retry_undecodable,
+    Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots, SteadyWall, pump, pump_while_observed,
+    retry_undecodable,
 };
 use crate::health::Health;
 use crate::limits::Limits;
@@ -185,8 +187,11 @@ impl Builder {
             Some(runtime) => runtime,
             None => runtime::default_runtime().map_err(StartError::NoRuntime)?,
         };
-        let changes = self.store.changes();
-        let observed = self.store.changes();
+        // Those who run work look at every commit; those who only enqueue would be woken by their own for nothing.
+        let (changes, pump_changes) = match self.role {
+            Role::Runs => (self.store.changes(), Some(self.store.changes())),
+            Role::EnqueuesOnly => (stream::pending().boxed(), None),
+        };
         let attached = attach(&*self.store, &*self.clock)?;
         let (to_dispatcher, controls) = unbounded();
         let dwell = Dwell::new(self.limits.dwell, self.sensor.conditions());
@@ -224,7 +229,11 @@ impl Builder {
         if attached.more_to_rescue {
             dispatcher.rescue_more();
         }
-        let beside = beside(pump(Arc::clone(&core.hub), observed), Arc::clone(&core));
+        let pump = match pump_changes {
+            Some(changes) => pump(Arc::clone(&core.hub), changes).boxed(),
+            None => pump_while_observed(Arc::clone(&core.hub), Arc::clone(&core.store)).boxed(),
+        };
+        let beside = beside(pump, Arc::clone(&core));
         let engine = async move {
             let farewell = first_of(dispatcher, beside).await;
             farewell.say();

@@ -85,9 +85,12 @@ impl WorkManager {
             Naming::New(unique) => Some(unique),
             Naming::None | Naming::Inherited(_) => None,
         };
+        // Who takes a name may cancel what depends on its holders.
+        let wide = unique.as_ref().and_then(|_| core.wide());
         let (offer, mut reservation) = offer(core, &works).unzip();
         let unit = Unit { command: Command::Enqueue(Enqueue { works, unique, offer }), wall };
         let answers = core.store.transact(vec![unit]).await;
+        drop(wide);
         let answer = match answers {
             Ok(answers) => answers.into_iter().next(),
             Err(error) => return Err(EnqueueError::Store { ids, error }),

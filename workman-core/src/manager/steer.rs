@@ -166,10 +166,12 @@ impl WorkManager {
     }
 
     async fn act(&self, command: Command, done: usize) -> Result<Applied, ActionError> {
+        let wide = matches!(command, Command::Cancel(_)).then(|| self.core().wide());
         let unit = self.core().unit(command);
         let answers = self.core().store.transact(vec![unit]).await;
         let answer: Option<UnitResult> =
             answers.map_err(|error| ActionError::Store { error, done })?.into_iter().next();
+        drop(wide);
         match answer {
             Some(Ok(applied)) => Ok(applied),
             Some(Err(refusal)) => Err(ActionError::Refused(refusal)),
