@@ -7,6 +7,7 @@
 //! - [`compare`]: every feature of WorkManager, and what it is here.
 //! - [`defaults`]: every default, with its reason.
 //! - [`design`]: why it is built like this.
+//! - [`performance`]: what a work costs, where the time goes, what would halve it.
 //! - [`rules`]: every rule by its id, what proves it, and what is changed of WorkManager.
 
 #[doc = include_str!("../docs/architecture.md")]
@@ -29,6 +30,9 @@ pub mod defaults {}
 
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
+
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}
 
 #[doc = include_str!("../docs/rules.md")]
 pub mod rules {}

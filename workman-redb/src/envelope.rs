@@ -47,6 +47,8 @@ pub(crate) enum Damage {
     Newer(u8),
     /// It is what was written, and means nothing.
     Body(CodecError),
+    /// It is not there, and must be.
+    Missing,
 }
 
 impl fmt::Display for Damage {
@@ -55,6 +57,7 @@ impl fmt::Display for Damage {
             Damage::Checksum => f.write_str("its checksum does not match its content"),
             Damage::Newer(version) => write!(f, "it has version {version}, and this build reads up to {VERSION}"),
             Damage::Body(error) => error.fmt(f),
+            Damage::Missing => f.write_str("it is missing, though another row vouches for it"),
         }
     }
 }

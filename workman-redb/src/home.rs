@@ -18,7 +18,7 @@ use crate::ballast::{private, sibling};
 use crate::codec::{Body, Format};
 use crate::envelope::{self, Damage, Kind};
 use crate::error::OpenError;
-use crate::peek::Peek;
+use crate::gate::{Admission, Gate};
 use crate::rows::{FORMAT_KEY, NAMES, TableId};
 use crate::tables::WriteTables;
 use crate::upgrade;
@@ -28,9 +28,6 @@ pub(crate) const FORMAT: u32 = 3;
 
 /// The first bytes of every redb file.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
-
-/// The cache for a look at a file before it is opened.
-const PEEK_CACHE: usize = 1 << 20;
 
 /// Opens a database on a disk of somebody else's making.
 pub(crate) type OpenDisk = dyn Fn(&redb::Builder) -> Result<Database, DatabaseError> + Send + Sync;
@@ -94,13 +91,19 @@ impl Home {
         if !begins_like_redb(&mut file).map_err(io)? {
             return Err(self.not_a_store("it does not begin as a redb file does"));
         }
-        let peek = Peek::new(file.try_clone().map_err(io)?).map_err(io)?;
-        let peek = self.check(builder(PEEK_CACHE).create_with_backend(peek))?;
-        let Some(format) = self.format_of(&peek)? else {
+        let kept = file.try_clone().map_err(io)?;
+        let gate = self.check(hand_over(file).and_then(Gate::before))?;
+        let database = self.check(gate.look_in(builder(cache)))?;
+        let Some(format) = self.format_of(&database)? else {
             return Err(self.not_a_store("it is empty, or a redb file of another program"));
         };
-        drop(peek);
-        let database = self.check(hand_over(file).and_then(|file| builder(cache).create_file(file)))?;
+        let database = match gate.open().map_err(io)? {
+            Admission::Granted => database,
+            Admission::NeedsRepair => {
+                drop((database, gate));
+                self.check(builder(cache).create_file(kept))?
+            }
+        };
         let format = self.upgrade(&database, format)?;
         Ok((database, format))
     }

@@ -49,10 +49,10 @@ mod codec;
 mod durability;
 mod envelope;
 mod error;
+mod gate;
 mod handle;
 mod home;
 mod keys;
-mod peek;
 mod rows;
 #[cfg(test)]
 mod sample;

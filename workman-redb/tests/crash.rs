@@ -244,7 +244,7 @@ fn s10_a_flipped_bit_is_an_error_and_never_another_answer() {
     let bytes = story.disk.bytes();
     let mut random = Random::new(0xf11b);
     let mut outcomes = std::collections::BTreeMap::<&str, usize>::new();
-    for _ in 0..400 {
+    for _ in 0..2_000 {
         *outcomes.entry(flip(&story.dumps[0], &bytes, &mut random)).or_default() += 1;
     }
     println!("{outcomes:?}, seed {:#x}", random.seed);

@@ -98,6 +98,28 @@ fn rec_4_a_store_of_a_newer_format_is_refused_and_not_touched() {
 }
 
 #[test]
+fn a_store_that_must_be_repaired_is_repaired() {
+    let folder = Folder::new("repair");
+    let file = folder.store();
+    let store = RedbStore::open(&file).unwrap();
+    run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
+    drop(store);
+    let other: TableDefinition<'_, u64, u64> = TableDefinition::new("other");
+    let database = Database::open(&file).unwrap();
+    // Without quick repair, and cut off before it is closed.
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(other).unwrap().insert(1, 2).unwrap();
+    transaction.commit().unwrap();
+    let killed = folder.path().join("killed.redb");
+    fs::copy(&file, &killed).unwrap();
+    for _ in 0..2 {
+        let store = RedbStore::open(&killed).unwrap();
+        assert!(refused(&killed).is_already_open());
+        assert_eq!(dump(&store).records.len(), 1);
+    }
+}
+
+#[test]
 fn rec_3_what_can_not_be_written_is_refused() {
     // The superuser may write anything, so permissions would prove nothing here; nobody may make a file in /proc.
     let path = Path::new("/proc/work.redb");

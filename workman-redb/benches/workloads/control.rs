@@ -1,6 +1,7 @@
 //! The controls: what the disk and the B-tree allow. [`RawRedb`] repeats a [`Script`] with the options of the store, [`RawLog`]
 //! appends and syncs.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -12,7 +13,7 @@ use workman_redb::RedbBuilder;
 use crate::Outcome;
 use crate::options::Durability;
 use crate::script::{Op, Script, Snapshot};
-use crate::table::{Form, RawTable};
+use crate::table::{Change, Form, RawTable};
 
 /// A relaxed store syncs this long after a commit, at the latest.
 const RELAXED: Duration = Duration::from_secs(1);
@@ -45,12 +46,36 @@ impl RawRedb {
     pub(crate) fn commit<'a>(&mut self, ops: impl Iterator<Item = &'a Op>, script: &'a Script) -> Outcome {
         let transaction = self.begin()?;
         {
-            let mut tables = open_tables(&transaction, &self.tables)?;
+            // As the store does it: tables are opened when they are used, and what is written goes down in the order of its keys.
+            let mut tables: Vec<Option<RawTable<'_>>> = self.tables.iter().map(|_| None).collect();
+            let mut changes: BTreeMap<usize, Vec<Change<'a>>> = BTreeMap::new();
             for op in ops.chain(script.of_commit()) {
-                apply(&mut tables, op)?;
+                match op {
+                    Op::Get(at, key) => self.open(&transaction, &mut tables, *at)?.get(key)?,
+                    Op::Seek(at, key) => self.open(&transaction, &mut tables, *at)?.seek(key)?,
+                    Op::Put(at, key, row) => changes.entry(*at).or_default().push((key, Some(row))),
+                    Op::Remove(at, key) => changes.entry(*at).or_default().push((key, None)),
+                }
+            }
+            for (at, mut changes) in changes {
+                changes.sort_by_key(|(key, _)| *key);
+                self.open(&transaction, &mut tables, at)?.change_all(&changes)?;
             }
         }
         Ok(transaction.commit()?)
+    }
+
+    fn open<'s, 't>(
+        &self,
+        transaction: &'t WriteTransaction,
+        tables: &'s mut [Option<RawTable<'t>>],
+        at: usize,
+    ) -> Outcome<&'s mut RawTable<'t>> {
+        if tables[at].is_none() {
+            let (name, form) = &self.tables[at];
+            tables[at] = Some(form.open(transaction, name)?);
+        }
+        tables[at].as_mut().ok_or_else(|| "it was opened right before".into())
     }
 
     /// As `workman-redb/src/writer.rs` begins its transactions.
@@ -80,15 +105,6 @@ impl RawRedb {
 fn open_tables<'t>(transaction: &'t WriteTransaction, tables: &[(String, Form)]) -> Outcome<Vec<RawTable<'t>>> {
     let tables = tables.iter().map(|(name, form)| form.open(transaction, name));
     Ok(tables.collect::<Result<_, _>>()?)
-}
-
-fn apply(tables: &mut [RawTable<'_>], op: &Op) -> Outcome {
-    match op {
-        Op::Get(table, key) => tables[*table].get(key),
-        Op::Seek(table, key) => tables[*table].seek(key),
-        Op::Put(table, key, row) => tables[*table].put(key, row),
-        Op::Remove(table, key) => tables[*table].remove(key),
-    }
 }
 
 /// A file that grows by a page for each commit.

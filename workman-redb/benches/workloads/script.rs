@@ -22,8 +22,8 @@ pub(crate) struct Reads {
     seeks: usize,
 }
 
-/// Whether the work is there already.
-pub(crate) const ENQUEUE_READS: Reads = Reads { rows: &[("work", 1)], seeks: 0 };
+/// Nothing: an id that is greater than all others is known to be new.
+pub(crate) const ENQUEUE_READS: Reads = Reads { rows: &[], seeks: 0 };
 /// The entry of the ready work, how it was born, and what has changed since.
 pub(crate) const CLAIM_READS: Reads = Reads { rows: &[("work", 1), ("state", 1)], seeks: 1 };
 /// Nothing: the store keeps what it has claimed in memory.

@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::ops::Bound;
 
-use redb::{Key, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, Value, WriteTransaction};
+use redb::{
+    CursorError, Key, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, Value, WriteTransaction,
+};
 
 use crate::Outcome;
 
@@ -14,6 +17,12 @@ type Bytes = &'static [u8];
 type Id = &'static [u8; 16];
 type Entry = &'static [u8; 33];
 type Sum = &'static [u8; 4];
+
+/// A row that is written under its key, or taken away.
+pub(crate) type Change<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// Fewer neighbours than this are put down one by one, as the store does it.
+const SHORTEST_RUN: usize = 4;
 
 /// The rows of a table.
 pub(crate) type RawRows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -87,8 +96,9 @@ impl RawTable<'_> {
         whatever_form!(self, table => put(table, key, row))
     }
 
-    pub(crate) fn remove(&mut self, key: &[u8]) -> Outcome {
-        whatever_form!(self, table => remove(table, key))
+    /// Writes rows and takes rows away, in the order of their keys.
+    pub(crate) fn change_all(&mut self, changes: &[Change<'_>]) -> Outcome {
+        whatever_form!(self, table => change_all(table, changes))
     }
 }
 
@@ -150,4 +160,42 @@ fn put<K: Plain + Key, V: Plain>(table: &mut Table<'_, K, V>, key: &[u8], row: &
 fn remove<K: Plain + Key, V: Plain>(table: &mut Table<'_, K, V>, key: &[u8]) -> Outcome {
     table.remove(K::of(key)?)?;
     Ok(())
+}
+
+fn change_all<K: Plain + Key, V: Plain>(table: &mut Table<'_, K, V>, changes: &[Change<'_>]) -> Outcome {
+    for run in changes.chunk_by(|(_, one), (_, next)| one.is_some() == next.is_some()) {
+        let mut rest = run;
+        while rest.len() >= SHORTEST_RUN && rest[0].1.is_some() {
+            let put = put_run(table, rest)?;
+            rest = &rest[put..];
+            if put < SHORTEST_RUN
+                && let Some(((key, Some(row)), behind)) = rest.split_first()
+            {
+                self::put(table, key, row)?;
+                rest = behind;
+            }
+        }
+        for (key, row) in rest {
+            match row {
+                Some(row) => put(table, key, row)?,
+                None => remove(table, key)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts down rows until one lies behind a row that is there already. Says how many.
+fn put_run<K: Plain + Key, V: Plain>(table: &mut Table<'_, K, V>, run: &[Change<'_>]) -> Outcome<usize> {
+    let mut cursor = table.upper_bound_mut(Bound::Excluded(K::of(run[0].0)?))?;
+    let mut put = 0;
+    while let Some((key, Some(row))) = run.get(put) {
+        match cursor.insert_before(K::of(key)?, V::of(row)?) {
+            Ok(()) => put += 1,
+            Err(CursorError::UnorderedKey) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    cursor.close()?;
+    Ok(put)
 }

@@ -10,7 +10,7 @@ use workman_core::id::WorkId;
 use workman_core::record::{Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
 use workman_core::store::StoreError;
 use workman_core::store::embedded::{Row, RowKey, Rows};
-use workman_core::store::index::{IndexKey, IndexRange};
+use workman_core::store::index::{IndexKey, IndexRange, standing_key};
 
 use super::{Access, Bytes, Tables, damaged};
 use crate::codec::{Body, CodecError, Reader, read_cascade, read_lane};
@@ -18,6 +18,18 @@ use crate::envelope::{self, Damage, Kind, entry_sum};
 use crate::error::failed;
 use crate::keys::{self, ENTRY, Key as EntryKey};
 use crate::rows::{self, Address, COMMIT_KEY, ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkRows, WorkTableId};
+
+/// A record, and what its request said.
+type Work = (WorkRecord, Arc<WorkSpec>);
+
+/// Since when a work is as it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Since {
+    /// It has no row that says what has changed.
+    Birth,
+    /// It has one, or was written by this very transaction.
+    Change,
+}
 
 /// A row as it lies in its table, or is about to.
 enum RowBytes<'a> {
@@ -102,33 +114,61 @@ impl<A: Access> Tables<'_, A> {
         Ok(row.map(RowBytes::Stored))
     }
 
-    /// Looks at a work's rows, if it has any.
+    /// Looks at a work's rows, if it has any. Says as well whether it is as it was born.
     fn look_at<T>(
         &self,
         id: WorkId,
         read: impl FnOnce(WorkRows<'_>) -> Result<T, (WorkTableId, Damage)>,
-    ) -> Result<Option<T>, StoreError> {
+    ) -> Result<Option<(T, Since)>, StoreError> {
         if !self.may_hold(id) {
             return Ok(None);
         }
         let Some(work) = self.row_of_work(WorkTableId::Work, id)? else { return Ok(None) };
         let state = self.row_of_work(WorkTableId::State, id)?;
+        let since = match (&work, &state) {
+            (RowBytes::Stored(_), None) => Since::Birth,
+            _ => Since::Change,
+        };
         let rows = WorkRows { id, work: work.bytes(), state: state.as_ref().map(RowBytes::bytes) };
-        read(rows).map(Some).map_err(|(table, damage)| {
-            damaged(self.place, WORK_NAMES[table as usize], &format!("{:?}", RowKey::Record(id)), damage)
-        })
+        let found = read(rows).map_err(|(table, damage)| self.damaged_work(table, id, damage))?;
+        Ok(Some((found, since)))
+    }
+
+    fn damaged_work(&self, table: WorkTableId, id: WorkId, damage: Damage) -> StoreError {
+        damaged(self.place, WORK_NAMES[table as usize], &format!("{:?}", RowKey::Record(id)), damage)
+    }
+
+    /// In a damaged file the row that says what has changed may be hidden, and its work would look newborn. Where a newborn work
+    /// stands, its index entry is.
+    fn check_birth(&self, record: &WorkRecord, since: Since) -> Result<(), StoreError> {
+        let EntryKey::Entry(entry) = keys::encode(&standing_key(record)) else { return Ok(()) };
+        let stands = || self.entry_table()?.get(&entry).map_err(|error| failed(self.place, error));
+        if since == Since::Birth && stands()?.is_none() {
+            return Err(self.damaged_work(WorkTableId::State, record.id, Damage::Missing));
+        }
+        Ok(())
     }
 
     pub(super) fn record(&self, id: WorkId) -> Result<Option<WorkRecord>, StoreError> {
-        let running = self.kept.as_ref().and_then(|kept| kept.running.get(&id));
-        running.map_or_else(|| self.look_at(id, |rows| rows.record()), |record| Ok(Some(record.clone())))
+        if let Some(running) = self.kept.as_ref().and_then(|kept| kept.running.get(&id)) {
+            return Ok(Some(running.clone()));
+        }
+        let Some((record, since)) = self.look_at(id, |rows| rows.record())? else { return Ok(None) };
+        self.check_birth(&record, since)?;
+        Ok(Some(record))
     }
 
-    fn work(&self, id: WorkId) -> Result<Option<(WorkRecord, Arc<WorkSpec>)>, StoreError> {
+    fn work(&self, id: WorkId) -> Result<Option<Work>, StoreError> {
+        let Some((work, since)) = self.unchecked_work(id)? else { return Ok(None) };
+        self.check_birth(&work.0, since)?;
+        Ok(Some(work))
+    }
+
+    fn unchecked_work(&self, id: WorkId) -> Result<Option<(Work, Since)>, StoreError> {
         let lanes = self.kept.as_ref().map(|kept| &kept.lanes);
         let worker_of = |lane| lanes.and_then(|lanes| lanes.get(&lane)).map(|lane| &lane.worker);
         let work = self.look_at(id, |rows| rows.work(worker_of))?;
-        Ok(work.map(|(record, spec)| (record, Arc::new(spec))))
+        Ok(work.map(|((record, spec), since)| ((record, Arc::new(spec)), since)))
     }
 
     fn output(&self, id: WorkId) -> Result<Option<Payload>, StoreError> {
@@ -219,8 +259,17 @@ impl<A: Access> Rows for Tables<'_, A> {
         })
     }
 
-    fn get_work(&self, id: WorkId) -> Result<Option<(WorkRecord, Arc<WorkSpec>)>, StoreError> {
+    fn get_work(&self, id: WorkId) -> Result<Option<Work>, StoreError> {
         self.work(id)
+    }
+
+    fn get_listed(&self, key: &IndexKey) -> Result<Option<Work>, StoreError> {
+        let Some((work, since)) = self.unchecked_work(key.id())? else { return Ok(None) };
+        // An entry that lists the work where it stands is the one that would be looked for.
+        if standing_key(&work.0) != *key {
+            self.check_birth(&work.0, since)?;
+        }
+        Ok(Some(work))
     }
 
     fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {

@@ -123,7 +123,7 @@ fn load_claimable(
     for key in keys {
         let id = key.id();
         if !view.works.contains_key(&id) {
-            let (record, spec) = rows.get_work(id)?.ok_or_else(|| astray(key))?;
+            let (record, spec) = rows.get_listed(key)?.ok_or_else(|| astray(key))?;
             view.specs.insert(id, spec);
             view.works.insert(id, Some(record));
         }

@@ -105,6 +105,15 @@ pub trait Rows {
         let Some(record) = get_record(self, id)? else { return Ok(None) };
         Ok(get_spec(self, id)?.map(|spec| (record, spec)))
     }
+
+    /// As [`get_work`](Self::get_work), of a work that this entry lists. A store may use what the entry says to see that the
+    /// work is what it should be.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_listed(&self, key: &IndexKey) -> Result<Option<(WorkRecord, Arc<WorkSpec>)>, StoreError> {
+        self.get_work(key.id())
+    }
 }
 
 /// Whether a work that is written has rows already.

@@ -71,6 +71,9 @@ fn ranges_of(query: &WorkQuery) -> Vec<IndexRange> {
     if !query.tags.is_empty() {
         return query.tags.iter().map(IndexRange::tag).collect();
     }
+    if query.parked {
+        return vec![IndexRange::parked()];
+    }
     let wants =
         |states: &[WorkState]| query.states.is_empty() || states.iter().any(|state| query.states.contains(state));
     let mut ranges = Vec::new();
@@ -91,7 +94,7 @@ fn ranges_of(query: &WorkQuery) -> Vec<IndexRange> {
 
 /// The work that the index lists.
 fn listed(rows: &impl Rows, key: &IndexKey) -> Result<(WorkRecord, Arc<WorkSpec>), StoreError> {
-    get_record(rows, key.id())?.zip(get_spec(rows, key.id())?).ok_or_else(|| astray(key))
+    rows.get_listed(key)?.ok_or_else(|| astray(key))
 }
 
 fn matching(
