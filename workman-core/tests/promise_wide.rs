@@ -536,7 +536,7 @@ fn a_run_that_was_replaced_leaves_nothing_behind() {
     assert!(bare.claim(epoch).0.is_some());
     let writes = bare.cost(&enqueue(2)).writes;
     assert!(writes.contains(&Write::Delete(id(1))), "{writes:?}");
-    assert!(!writes.iter().any(|write| matches!(write, Write::History(..))), "{writes:?}");
+    assert!(!writes.iter().any(|write| matches!(write, Write::Attempt { .. })), "{writes:?}");
 }
 
 /// Each of these has a history, and a round of loading for each would begin the plan anew as often.
@@ -556,7 +556,7 @@ fn many_runs_with_a_history_are_cancelled_in_a_few_rounds() {
     }
     let cost = bare.cost(&cancel_tag("t"));
     assert!(cost.rounds <= 3, "{}", cost.rounds);
-    let histories = cost.writes.iter().filter(|write| matches!(write, Write::History(..)));
+    let histories = cost.writes.iter().filter(|write| matches!(write, Write::Attempt { .. }));
     assert_eq!(histories.count(), 30);
 }
 

@@ -26,8 +26,8 @@ pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<P
     let list = view.list(Want::Selected { selector, before, after: cancel.after.clone(), limit: SELECT_LIMIT })?;
     let width = cascade::width(list.ids.len());
     let records = list.ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));
-    let dependents = records.clone().filter_map(|record| cascade::wants(CascadeVerb::Cancel, record, width));
-    view.require(dependents.chain(records.filter_map(Draft::wanted_to_stop)))?;
+    let dependents = records.filter_map(|record| cascade::wants(CascadeVerb::Cancel, record, width));
+    view.require(dependents)?;
     let mut count = 0;
     for id in &list.ids {
         count += cancel_one(&mut draft, *id, width)?;
@@ -38,6 +38,6 @@ pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<P
 /// CAN-1, CAN-4: the work and all that depends on it; nothing if it is unknown or finished.
 fn cancel_one(draft: &mut Draft<'_>, id: WorkId, width: usize) -> Result<usize, Halt> {
     let Some(record) = draft.work(id)?.filter(|record| !record.state().is_finished()).cloned() else { return Ok(0) };
-    draft.cancel(record, StopReason::CancelledByApp)?;
+    draft.cancel(record, StopReason::CancelledByApp);
     Ok(1 + cascade::spread(draft, CascadeVerb::Cancel, id, StopReason::CancelledByApp, width)?)
 }

@@ -149,7 +149,7 @@ fn end(
             }
             match verb {
                 CascadeVerb::Fail => draft.finish(dependent, Finish::Failed),
-                _ => draft.cancel(dependent, reason)?,
+                _ => draft.cancel(dependent, reason),
             }
         }
     }

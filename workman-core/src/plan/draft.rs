@@ -211,39 +211,30 @@ impl<'a> Draft<'a> {
         WorkRecord { urgency: Urgency::Ordinary, ..record }
     }
 
-    /// What [`cancel`](Self::cancel) will ask for, so that a plan of many works can ask for all of it at once.
-    pub(super) fn wanted_to_stop(record: &WorkRecord) -> Option<Want> {
-        let runs = matches!(record.standing, Standing::Running { .. });
-        (runs && record.rows.history).then_some(Want::History(record.id))
-    }
-
     /// Cancels the work. If it runs, its worker is told, and the attempt stays on record.
-    pub(super) fn cancel(&mut self, mut record: WorkRecord, reason: StopReason) -> Result<(), Halt> {
+    pub(super) fn cancel(&mut self, mut record: WorkRecord, reason: StopReason) {
         if let Standing::Running { .. } = record.standing {
             record = self.end_run(record);
             self.hint(Hint::Stop { id: record.id, fence: record.fence, reason });
-            self.remember(&mut record, AttemptEnd::Interrupted { reason })?;
+            self.remember(&mut record, AttemptEnd::Interrupted { reason });
             record.stop = Some(reason);
         }
         self.finish(record, Finish::Cancelled);
-        Ok(())
     }
 
     /// Notes that an attempt ended; the last ones stay.
-    pub(super) fn remember(&mut self, record: &mut WorkRecord, end: AttemptEnd) -> Result<(), Halt> {
-        let mut history = self.view.history_of(record)?;
-        history.push(AttemptRecord {
+    pub(super) fn remember(&mut self, record: &mut WorkRecord, end: AttemptEnd) {
+        let attempt = AttemptRecord {
             number: record.failures,
             fence: record.fence,
             started: record.started.unwrap_or(self.now),
             ended: self.now,
             end,
-        });
-        history.drain(..history.len().saturating_sub(HISTORY_LIMIT));
+        };
+        let keep = if record.rows.history { HISTORY_LIMIT - 1 } else { 0 };
         record.rows.history = true;
         record.ended = Some(self.now);
-        self.write(Write::History(record.id, history));
-        Ok(())
+        self.write(Write::Attempt { id: record.id, attempt, keep });
     }
 
     /// Hands the work to a manager: the fence goes up before any user code runs. Whatever comes of this run, the next one is an
@@ -297,7 +288,7 @@ impl<'a> Draft<'a> {
         let Draft { moved, deleted, mut given, mut rest, mut hints, mut heated, .. } = self;
         if !deleted.is_empty() {
             rest.retain(|write| match write {
-                Write::Notes(id, _) | Write::History(id, _) => !matches!(moved.get(id), Some(None)),
+                Write::Notes(id, _) | Write::Attempt { id, .. } => !matches!(moved.get(id), Some(None)),
                 _ => true,
             });
         }

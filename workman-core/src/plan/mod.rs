@@ -418,8 +418,15 @@ pub enum Write {
     Result(WorkRecord, Payload),
     /// What its worker said on the way; `None` forgets it.
     Notes(WorkId, Option<Notes>),
-    /// The attempts that are over.
-    History(WorkId, Vec<AttemptRecord>),
+    /// An attempt is over. It goes behind those before it, of which only the last ones stay. So nobody has to load them first.
+    Attempt {
+        /// The work.
+        id: WorkId,
+        /// The attempt.
+        attempt: AttemptRecord,
+        /// How many of those before it stay; 0 if there are none.
+        keep: usize,
+    },
     /// A lane that is new.
     Lane(Lane),
     /// The rest of a wide release, failure or cancellation.

@@ -35,11 +35,10 @@ pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
 /// A manager ends in order: what it still holds was interrupted.
 pub(super) fn detach(view: &Snapshot, epoch: u64, now: Timestamp) -> Result<Plan, Halt> {
     let held = view.list(Want::Running { epoch, limit: RESCUE_LIMIT })?;
-    require_histories(view, &held.ids)?;
     let mut draft = Draft::new(view, now);
     for id in &held.ids {
         if let Some(record) = draft.work(*id)?.cloned() {
-            interrupt(&mut draft, record, StopReason::Shutdown, None)?;
+            interrupt(&mut draft, record, StopReason::Shutdown, None);
         }
     }
     let again = held.next.is_some();
@@ -82,7 +81,6 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
 /// The process died under these.
 pub(super) fn rescue(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     let dead = view.list(Want::DeadClaims { limit: RESCUE_LIMIT })?;
-    require_histories(view, &dead.ids)?;
     let width = cascade::width(dead.ids.len());
     let fatal = dead.ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));
     let fatal = fatal.filter(|record| record.terms.on_death == OnDeath::Fail && record.period.is_none());
@@ -98,19 +96,13 @@ pub(super) fn rescue(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     Ok(draft.done(Applied::Released { count: dead.ids.len(), again: dead.next.is_some() }))
 }
 
-/// The attempts so far of all these, in one round of loading.
-fn require_histories(view: &Snapshot, ids: &[WorkId]) -> Result<(), Halt> {
-    let records = ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));
-    view.require(records.filter(|record| record.rows.history).map(|record| Want::History(record.id)))
-}
-
 /// What a run that died has used of the budget of expedited work, at the most: nobody knows when it died.
 const LOST_RUN: Duration = Duration::from_secs(15 * 60);
 
 /// One more death: the work goes on at once, after a backoff as a suspect, or not until somebody frees it.
 fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(), Halt> {
     record = draft.lose_run(record, LOST_RUN);
-    draft.remember(&mut record, AttemptEnd::Died)?;
+    draft.remember(&mut record, AttemptEnd::Died);
     record.deaths += 1;
     if record.terms.on_death == OnDeath::Fail {
         return match record.period {

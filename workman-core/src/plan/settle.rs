@@ -27,24 +27,19 @@ pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result
             let error = ErrorText::timed_out(*limit, error.clone());
             fail(&mut draft, WorkRecord { stop: Some(StopReason::Timeout), ..cleared(record) }, error, *advice)?
         }
-        End::Snoozed { delay } => snooze(&mut draft, cleared(record), *delay)?,
-        End::Interrupted { reason } => interrupt(&mut draft, record, *reason, None)?,
-        End::HeldBack { reason, delay } => interrupt(&mut draft, record, *reason, Some(*delay))?,
+        End::Snoozed { delay } => snooze(&mut draft, cleared(record), *delay),
+        End::Interrupted { reason } => interrupt(&mut draft, record, *reason, None),
+        End::HeldBack { reason, delay } => interrupt(&mut draft, record, *reason, Some(*delay)),
         End::Unrunnable { why } => park(&mut draft, record, why.clone()),
     };
     let answer = settled(draft.work(settle.id)?.ok_or(Refusal::NotFound(settle.id))?, failures);
     Ok(draft.done(answer))
 }
 
-/// What most ends will ask for, so that nothing is made before it is there.
+/// What an end will ask for, so that nothing is made before it is there.
 fn wants(record: &WorkRecord, end: &End) -> Option<Want> {
-    match end {
-        End::Unrunnable { .. } => None,
-        End::Succeeded { .. } if record.period.is_none() => {
-            cascade::wants(CascadeVerb::Release, record, cascade::width(1))
-        }
-        _ => record.rows.history.then_some(Want::History(record.id)),
-    }
+    let releases = matches!(end, End::Succeeded { .. }) && record.period.is_none();
+    if releases { cascade::wants(CascadeVerb::Release, record, cascade::width(1)) } else { None }
 }
 
 pub(super) fn settled(record: &WorkRecord, failures: u32) -> Applied {
@@ -70,7 +65,7 @@ fn succeed(draft: &mut Draft<'_>, record: WorkRecord, output: &Payload) -> Resul
     let mut record = draft.end_run(record);
     let (id, failures) = (record.id, record.failures);
     if let Some(period) = record.period {
-        draft.remember(&mut record, AttemptEnd::Succeeded)?;
+        draft.remember(&mut record, AttemptEnd::Succeeded);
         periodic::succeed(draft, record, &period);
         return Ok(failures);
     }
@@ -86,7 +81,7 @@ fn succeed(draft: &mut Draft<'_>, record: WorkRecord, output: &Payload) -> Resul
 
 fn fail(draft: &mut Draft<'_>, record: WorkRecord, error: ErrorText, advice: Advice) -> Result<u32, Halt> {
     let mut record = draft.end_run(record);
-    draft.remember(&mut record, AttemptEnd::Failed { error })?;
+    draft.remember(&mut record, AttemptEnd::Failed { error });
     record.failures += 1;
     let failures = record.failures;
     let delay = match advice {
@@ -119,13 +114,13 @@ pub(super) fn fail_for_good(draft: &mut Draft<'_>, record: WorkRecord, width: us
     Ok(())
 }
 
-fn snooze(draft: &mut Draft<'_>, record: WorkRecord, delay: Duration) -> Result<u32, Halt> {
+fn snooze(draft: &mut Draft<'_>, record: WorkRecord, delay: Duration) -> u32 {
     let mut record = draft.end_run(record);
-    draft.remember(&mut record, AttemptEnd::Snoozed)?;
+    draft.remember(&mut record, AttemptEnd::Snoozed);
     let failures = record.failures;
     let due = periodic::next_run(&record, draft.now + delay);
     draft.line_up(record, due);
-    Ok(failures)
+    failures
 }
 
 /// An interruption is no failure: the attempt is given back, and the work keeps its place in line. It waits only if its request
@@ -137,9 +132,9 @@ pub(super) fn interrupt(
     record: WorkRecord,
     reason: StopReason,
     own_delay: Option<Duration>,
-) -> Result<u32, Halt> {
+) -> u32 {
     let mut record = draft.end_run(record);
-    draft.remember(&mut record, AttemptEnd::Interrupted { reason })?;
+    draft.remember(&mut record, AttemptEnd::Interrupted { reason });
     let record = WorkRecord { interruptions: record.interruptions + 1, stop: Some(reason), ..record };
     let delay = match record.terms.on_interruption {
         OnInterruption::BackOff if reason.is_of_the_system() => own_delay.unwrap_or_else(|| {
@@ -152,7 +147,7 @@ pub(super) fn interrupt(
     let due = periodic::next_run(&record, due);
     let failures = record.failures;
     draft.line_up_in_turn(record, due);
-    Ok(failures)
+    failures
 }
 
 /// The run never began, so nothing counts.

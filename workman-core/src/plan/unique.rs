@@ -190,15 +190,15 @@ fn clear(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Resu
     }
     let width = cascade::width(members.len());
     let live = members.iter().filter(|member| !member.state().is_finished());
-    let dependents = live.clone().filter_map(|member| cascade::wants(CascadeVerb::Cancel, member, width));
+    let dependents = live.filter_map(|member| cascade::wants(CascadeVerb::Cancel, member, width));
     // What depended on work that failed or was cancelled has ended with it, unless a cascade is still to tell it.
     let succeeded = members.iter().filter(|member| member.state() == WorkState::Succeeded);
     let awaited = succeeded.filter_map(prune::first_dependents);
-    draft.view.require(dependents.chain(live.filter_map(Draft::wanted_to_stop)).chain(awaited))?;
+    draft.view.require(dependents.chain(awaited))?;
     for member in members {
         let Some(member) = draft.work(member.id)?.filter(|work| !work.state().is_finished()).cloned() else { continue };
         let id = member.id;
-        draft.cancel(member, StopReason::Replaced)?;
+        draft.cancel(member, StopReason::Replaced);
         cascade::spread(draft, CascadeVerb::Cancel, id, StopReason::Replaced, width)?;
     }
     for member in members {

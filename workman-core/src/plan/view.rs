@@ -8,7 +8,7 @@ use super::{ById, Refusal};
 use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::query::WorkSelector;
-use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, Urgency, WorkRecord, WorkSpec};
+use crate::record::{Cascade, Lane, LaneId, Meta, Notes, Urgency, WorkRecord, WorkSpec};
 use crate::store::index::{IndexKey, Suspects};
 use crate::time::Timestamp;
 
@@ -61,8 +61,6 @@ pub enum Want {
     Spec(WorkId),
     /// What its worker said on the way.
     Notes(WorkId),
-    /// Its attempts that are over.
-    History(WorkId),
     /// All members of a unique name, oldest first.
     Name(Arc<str>),
     /// Works that wait for this one directly, in order of their ids.
@@ -155,13 +153,7 @@ impl Want {
     #[must_use]
     pub const fn is_found_by_scan(&self) -> bool {
         match self {
-            Want::Work(_)
-            | Want::Spec(_)
-            | Want::Notes(_)
-            | Want::History(_)
-            | Want::Lane { .. }
-            | Want::Lanes
-            | Want::Cascades => false,
+            Want::Work(_) | Want::Spec(_) | Want::Notes(_) | Want::Lane { .. } | Want::Lanes | Want::Cascades => false,
             Want::Name(_)
             | Want::Dependents { .. }
             | Want::Descendants { .. }
@@ -222,8 +214,6 @@ pub struct Snapshot {
     pub specs: ById<Arc<WorkSpec>>,
     /// What workers said on the way.
     pub notes: ById<Notes>,
-    /// Attempts that are over.
-    pub histories: ById<Vec<AttemptRecord>>,
     /// What was loaded for each want that is a list.
     pub lists: BTreeMap<Want, List>,
     /// What was loaded for each `Want::Lane`, and under `Want::Lanes` nothing but the fact.
@@ -259,7 +249,6 @@ impl Snapshot {
             Want::Work(id) => self.works.contains_key(id),
             Want::Spec(id) => self.specs.contains_key(id) || matches!(self.works.get(id), Some(None)),
             Want::Notes(id) => self.notes.contains_key(id),
-            Want::History(id) => self.histories.contains_key(id),
             Want::Lane { .. } | Want::Lanes => self.lanes.contains_key(want),
             Want::Cascades => self.cascades.is_some(),
             _ => self.lists.contains_key(want),
@@ -298,13 +287,5 @@ impl Snapshot {
             return Ok(Notes::default());
         }
         self.notes.get(&record.id).cloned().ok_or_else(|| Want::Notes(record.id).into())
-    }
-
-    /// The attempts of a work that are over; none without asking if its record says so.
-    pub(super) fn history_of(&self, record: &WorkRecord) -> Result<Vec<AttemptRecord>, Halt> {
-        if !record.rows.history {
-            return Ok(Vec::new());
-        }
-        self.histories.get(&record.id).cloned().ok_or_else(|| Want::History(record.id).into())
     }
 }

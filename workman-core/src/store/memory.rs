@@ -231,6 +231,13 @@ impl RowsMut for Data {
         Ok(())
     }
 
+    fn put_attempt(&mut self, id: WorkId, attempt: AttemptRecord, keep: usize) -> Result<(), StoreError> {
+        let history = self.rows_of(id).history.get_or_insert_default();
+        history.drain(..history.len().saturating_sub(keep));
+        history.push(attempt);
+        Ok(())
+    }
+
     fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
         match key {
             RowKey::Record(id) => self.empty(id, |rows| rows.record = None),

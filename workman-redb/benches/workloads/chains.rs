@@ -1,6 +1,9 @@
 //! B7: works that wait for each other: many short chains, one long chain, and one work before very many before one. Each is
 //! enqueued and run to its end, at full size and at half of it: a step that were quadratic would take twice as long for each work.
 //! What as many plain works take to run, right before it in the same process, is the measure.
+//!
+//! A step of a chain begins when the one before it has ended on disk, so one long chain is as fast as commits are, one after the
+//! other. That is measured too: raw redb settling one work and claiming the next in each commit.
 
 use std::path::PathBuf;
 use std::thread;
@@ -11,11 +14,11 @@ use workman_core::{WorkGraph, WorkManager};
 
 use crate::Outcome;
 use crate::child::{Promised, Report, Task};
-use crate::drain;
-use crate::figure::Measure;
+use crate::figure::{Measure, RAW_REDB};
 use crate::options::Options;
 use crate::stand::{Stand, leave};
 use crate::workers::{no_op_name, no_op_request};
+use crate::{drain, sample};
 
 const SLOTS: usize = 1_024;
 
@@ -30,10 +33,12 @@ struct Form {
 
 const STEPS: usize = 5;
 
+const ONE_CHAIN: &str = "one chain";
+
 fn forms(options: &Options) -> [Form; 3] {
     [
         Form { name: "chains of five", works: options.works(5_000, 200), enqueue: short_chains },
-        Form { name: "one chain", works: options.works(10_000, 200), enqueue: long_chain },
+        Form { name: ONE_CHAIN, works: options.works(10_000, 200), enqueue: long_chain },
         Form { name: "fan-out and fan-in", works: options.works(10_000, 200), enqueue: fan },
     ]
 }
@@ -95,14 +100,22 @@ pub(crate) fn chains(task: &Task) -> Outcome<Report> {
         say("run", full.run, "works/s");
         say("run", half.run / full.run, "times the time of a work at half the size");
         say("run", 100.0 * full.run / plain, "% of plain works");
+        say("run", full.works_a_commit, "works a commit");
+        if form.name == ONE_CHAIN {
+            let raw = one_by_one(task, form.works)?;
+            say("run", 100.0 * full.run / raw, "% of raw redb");
+            let setting = format!("{ONE_CHAIN}, a commit a work");
+            report.say(Measure::new("B7 run", &setting, form.works, raw, "works/s").of(RAW_REDB));
+        }
     }
     Ok(report)
 }
 
-/// Works a second.
 struct Rates {
+    /// Works a second.
     enqueued: f64,
     run: f64,
+    works_a_commit: f64,
 }
 
 fn both(task: &Task, form: &Form, works: usize, report: &mut Report) -> Outcome<Rates> {
@@ -113,10 +126,20 @@ fn both(task: &Task, form: &Form, works: usize, report: &mut Report) -> Outcome<
     let works = (form.enqueue)(&manager, options, works)?;
     let enqueued = works as f64 / begin.elapsed().as_secs_f64();
     leave(manager);
+    let before = stand.commit()?;
     let (manager, took) = drain::timed(&stand, SLOTS)?;
+    let works_a_commit = works as f64 / (stand.commit()? - before) as f64;
     report.promise(stand.file(), no_op_name(options), Promised::Succeeded, works);
     report.leave_open((manager, stand));
-    Ok(Rates { enqueued, run: works as f64 / took.as_secs_f64() })
+    Ok(Rates { enqueued, run: works as f64 / took.as_secs_f64(), works_a_commit })
+}
+
+/// How many works a second raw redb runs if each takes a commit.
+fn one_by_one(task: &Task, works: usize) -> Outcome<f64> {
+    let works = works.min(drain::works(&task.options));
+    let script = sample::run_script(task)?;
+    let (took, _) = drain::replay(task, &script, &task.file("control.redb"), works, works as u64 + 1)?;
+    Ok(works as f64 / took.as_secs_f64())
 }
 
 /// How fast as many works run that wait for nothing.

@@ -94,7 +94,13 @@ pub(crate) fn timed(stand: &Stand, slots: usize) -> Outcome<(WorkManager, Durati
 
 /// The same operations in as many commits: each settles one batch and claims the next. Answers the time that passed, and that of
 /// the processors.
-fn replay(task: &Task, script: &RunScript, file: &Path, works: usize, commits: u64) -> Outcome<(Duration, Duration)> {
+pub(crate) fn replay(
+    task: &Task,
+    script: &RunScript,
+    file: &Path,
+    works: usize,
+    commits: u64,
+) -> Outcome<(Duration, Duration)> {
     let mut redb = RawRedb::create(file, &script.before, task.options.durability)?;
     let batch = works.div_ceil(usize::try_from(commits)?.max(2) - 1);
     let batches: Vec<Range<usize>> = (0..works).step_by(batch).map(|first| first..works.min(first + batch)).collect();

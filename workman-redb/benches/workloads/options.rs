@@ -19,7 +19,7 @@ cargo bench -p workman-redb --bench workloads -- [OPTIONS]
   --payload BYTES           the encoded input of a work (100)
   --callers N               the callers of B2 (64)
   --call N                  the works of a call of B3 (1000)
-  --slots N                 the one number of slots of B4, instead of 16, 64, 256, 1024 and 4096
+  --slots N                 the one number of slots of B4, instead of 16, 64, 256, 1024 and 4096; slots of B11 (64)
   --workers async|blocking  of which kind the workers of B4 and B5 are (async)
   --durability synced|relaxed
   --backlog N               the waiting works of B6 and B10 (1000000); a tenth of that is parked

@@ -119,7 +119,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         run: How::Children(&["B6 speed", "B6 memory"]),
         runs: Runs::Many,
     },
-    Workload { name: "B7", syncs: EACH_STEP, prepared: &[], run: How::Children(&["B7"]), runs: Runs::Many },
+    Workload { name: "B7", syncs: EACH_STEP, prepared: &[sample::RUN], run: How::Children(&["B7"]), runs: Runs::Many },
     Workload {
         name: "B8",
         syncs: EACH_STEP,

@@ -19,7 +19,6 @@ fn a_snapshot_has_what_was_loaded_and_nothing_else() {
         Want::Work(id(99)),
         Want::Spec(id(1)),
         Want::Notes(id(1)),
-        Want::History(id(1)),
         Want::Name("n".into()),
         Want::Dependents { of: id(1), after: None, limit: 5 },
         Want::Descendants { of: id(2), after: None, limit: 5 },

@@ -23,14 +23,6 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
         Want::Work(id) => load_record(rows, *id, view),
         Want::Spec(id) => load_spec(rows, *id, view),
         Want::Notes(id) => load_notes(rows, *id, view),
-        Want::History(id) => {
-            if let Some(Row::History(_, history)) = rows.get(RowKey::History(*id))? {
-                view.histories.insert(*id, history);
-            } else {
-                view.histories.insert(*id, Vec::new());
-            }
-            Ok(())
-        }
         Want::Name(name) => {
             let keys = rows.scan(&IndexRange::name(name), usize::MAX)?;
             load_list(rows, want, &keys, usize::MAX, view)

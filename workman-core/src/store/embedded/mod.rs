@@ -5,20 +5,22 @@
 //! queries, [`dump`] feeds the invariants. No policy is in here, and no decision: only how rows are found and how indexes
 //! follow from them.
 
+mod labels;
 mod load;
 mod read;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::index::{IndexKey, IndexRange, label_keys, standing_key};
+use super::index::{IndexKey, IndexRange, standing_key};
 use super::{Change, StoreError, StoreErrorKind, Unit, UnitResult};
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::plan::{Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
-use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, RowsPresent, WorkRecord, WorkSpec};
+use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
 use crate::time::Timestamp;
 
+use labels::{delete, relabel};
 pub use load::load;
 pub use read::{Dump, dump, info, page};
 
@@ -152,6 +154,21 @@ pub trait RowsMut: Rows {
         self.put(Row::Output(id, output))
     }
 
+    /// Adds an attempt that is over to those of a work, of which the last `keep` stay. With 0 none is stored yet.
+    ///
+    /// # Errors
+    /// When they can't be read or written.
+    fn put_attempt(&mut self, id: WorkId, attempt: AttemptRecord, keep: usize) -> Result<(), StoreError> {
+        let before = if keep > 0 { self.get(RowKey::History(id))? } else { None };
+        let mut history = match before {
+            Some(Row::History(_, history)) => history,
+            _ => Vec::new(),
+        };
+        history.drain(..history.len().saturating_sub(keep));
+        history.push(attempt);
+        self.put(Row::History(id, history))
+    }
+
     /// Removes a row, if there is one.
     ///
     /// # Errors
@@ -263,7 +280,7 @@ impl Transaction {
                 rows.put(Row::Notes(id, notes))
             }
             Write::Notes(id, None) => rows.remove(RowKey::Notes(id)),
-            Write::History(id, history) => rows.put(Row::History(id, history)),
+            Write::Attempt { id, attempt, keep } => rows.put_attempt(id, attempt, keep),
             Write::Lane(lane) => rows.put(Row::Lane(lane)),
             Write::Cascade(cascade) => rows.put(Row::Cascade(cascade)),
             Write::CascadeDone(number) => rows.remove(RowKey::Cascade(number)),
@@ -358,40 +375,4 @@ fn get_spec(rows: &(impl Rows + ?Sized), id: WorkId) -> Result<Option<Arc<WorkSp
         Some(Row::Spec(_, spec)) => Some(spec),
         _ => None,
     })
-}
-
-/// The labels of a work become those of another spec, or go.
-fn relabel(
-    rows: &mut impl RowsMut,
-    record: &WorkRecord,
-    before: Option<&WorkSpec>,
-    after: Option<&WorkSpec>,
-) -> Result<(), StoreError> {
-    // What is waited for twice is one edge.
-    let labels = |spec: &WorkSpec| {
-        let mut labels: Vec<IndexKey> = label_keys(record.id, record.seq, spec).collect();
-        labels.sort_unstable();
-        labels.dedup();
-        labels
-    };
-    let (before, after) = (before.map(labels).unwrap_or_default(), after.map(labels).unwrap_or_default());
-    let is_in = |labels: &[IndexKey], key: &IndexKey| labels.binary_search(key).is_ok();
-    before.iter().filter(|gone| !is_in(&after, gone)).try_for_each(|gone| rows.unlink(gone))?;
-    after.iter().filter(|new| !is_in(&before, new)).try_for_each(|new| rows.link(new))
-}
-
-/// C14: whatever its record vouches for goes with a work.
-fn delete(rows: &mut impl RowsMut, id: WorkId) -> Result<(), StoreError> {
-    let Some((record, spec)) = rows.get_work(id)? else { return Ok(()) };
-    rows.unlink(&standing_key(&record))?;
-    relabel(rows, &record, Some(&*spec), None)?;
-    let RowsPresent { output, notes, history, dependents } = record.rows;
-    if dependents {
-        rows.catch_up()?;
-        let edges = rows.scan(&IndexRange::dependents(id), usize::MAX)?;
-        edges.iter().try_for_each(|edge| rows.unlink(edge))?;
-    }
-    let beside = [(output, RowKey::Output(id)), (notes, RowKey::Notes(id)), (history, RowKey::History(id))];
-    let beside = beside.into_iter().filter(|(is_there, _)| *is_there).map(|(_, key)| key);
-    beside.chain([RowKey::Record(id), RowKey::Spec(id)]).try_for_each(|key| rows.remove(key))
 }
