@@ -299,7 +299,7 @@ impl<'a> Draft<'a> {
             match left {
                 Some((record, Some(spec))) => writes.push(Write::Work(record, spec)),
                 Some((record, None)) => match given.iter().position(|(id, _)| *id == record.id) {
-                    Some(at) => writes.push(Write::Result(record, given.swap_remove(at).1)),
+                    Some(at) => writes.push(Write::Finished(record, given.swap_remove(at).1)),
                     None => writes.push(Write::Record(record)),
                 },
                 None => {}

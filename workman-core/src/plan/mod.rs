@@ -415,7 +415,7 @@ pub enum Write {
     /// A stored work's record anew. Its birth and its terms are what they were.
     Record(WorkRecord),
     /// As [`Record`](Self::Record), with what the work gave.
-    Result(WorkRecord, Payload),
+    Finished(WorkRecord, Payload),
     /// What its worker said on the way; `None` forgets it.
     Notes(WorkId, Option<Notes>),
     /// An attempt is over. It goes behind those before it, of which only the last ones stay. So nobody has to load them first.

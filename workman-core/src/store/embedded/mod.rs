@@ -271,7 +271,7 @@ impl Transaction {
                 self.move_to(rows, view, &record)?;
                 rows.put(Row::Record(record))
             }
-            Write::Result(record, output) => {
+            Write::Finished(record, output) => {
                 self.move_to(rows, view, &record)?;
                 rows.put_result(record, output)
             }
