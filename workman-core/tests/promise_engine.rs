@@ -89,6 +89,20 @@ fn g7_the_key_stays_over_all_attempts_and_the_token_grows() {
     bystanders.are_untouched(&test);
 }
 
+/// What a settle releases is claimed by the commit that settles.
+#[test]
+fn a_step_of_a_chain_costs_one_commit() {
+    let test = TestDriver::new();
+    test.run_until_idle();
+    let before = test.commits();
+    let [first, second, third, fourth] = [(); 4].map(|()| greets::request());
+    let chain = test.manager().begin_with(first).then(second).then(third).then(fourth);
+    test.block_on(chain.enqueue()).unwrap();
+    test.run_until_idle();
+    assert_eq!(test.query(WorkQuery::in_state(WorkState::Succeeded)).len(), 4);
+    assert_eq!(test.commits() - before, 1 + 4, "one that enqueues and starts the first, and one for each end");
+}
+
 /// What ends at about the same time is settled, and its slots are claimed anew, by one commit and not by one for each end.
 #[test]
 fn ends_that_come_together_share_a_commit() {

@@ -17,6 +17,7 @@ use support::{Folder, Hands, Random, at, block_on, dump, run};
 use workman_core::id::WorkId;
 use workman_core::plan::{Cancel, Command};
 use workman_core::query::{PageRequest, WorkQuery, WorkSelector};
+use workman_core::state::WorkState;
 use workman_core::store::{Change, Store, StoreErrorKind};
 use workman_redb::{Durability, RedbStore};
 
@@ -145,6 +146,41 @@ fn a_damaged_row_harms_only_the_calls_that_need_it() {
     }
     assert!(good_answer.unwrap()[0].is_ok());
     assert!(others.into_iter().all(|answer| answer.unwrap()[0].is_ok()));
+}
+
+/// Takes away, from outside, what has changed of this work since its birth.
+fn hide_changes(folder: &Folder, id: WorkId) {
+    let table: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("state");
+    let database = Database::open(folder.store()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let removed = transaction.open_table(table).unwrap().remove(&id.as_u128().to_be_bytes()).unwrap().is_some();
+    assert!(removed, "nothing had changed");
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn c15_a_work_whose_changes_are_gone_is_an_error_and_does_not_look_newborn() {
+    let folder = Folder::new("hidden");
+    let (good, bad) = (WorkId::from_u128(1), WorkId::from_u128(2));
+    let store = RedbStore::open(folder.store()).unwrap();
+    for id in [good, bad] {
+        run(&store, plain(id), 1).unwrap().unwrap();
+    }
+    let cancel = Cancel { selector: WorkSelector::Id(bad), before: None, after: None };
+    run(&store, Command::Cancel(cancel), 2).unwrap().unwrap();
+    drop(store);
+    hide_changes(&folder, bad);
+    let store = RedbStore::open(folder.store()).unwrap();
+    let query = |query| block_on(store.query(PageRequest { query, after: None, limit: 10 }));
+    for asked in [WorkQuery::id(bad), WorkQuery::all(), WorkQuery::in_state(WorkState::Cancelled)] {
+        let error = query(asked).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Corrupted);
+        let message = error.to_string();
+        for part in ["`state`", &bad.to_string(), "missing"] {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+    }
+    assert_eq!(query(WorkQuery::id(good)).unwrap().works[0].state, WorkState::Enqueued);
 }
 
 #[test]
