@@ -14,7 +14,7 @@ use std::fmt;
 
 pub(crate) use beside::{Format, read_cascade, read_lane, write_cascade, write_lane};
 pub(crate) use bytes::{Reader, Writer};
-pub(crate) use record::{Birth, read_birth, read_record_of_format_2, read_state, write_birth, write_state};
+pub(crate) use record::{Birth, read_birth, read_state, write_birth, write_state};
 pub(crate) use spec::{read_spec, write_spec};
 
 /// Why bytes and a value do not go together.

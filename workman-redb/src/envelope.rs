@@ -13,10 +13,8 @@ use crate::codec::{CodecError, Reader, Writer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// Of formats 1 and 2.
-    Record = 1,
-    /// Of formats 1 and 2.
-    Spec = 2,
+    Work = 1,
+    State = 2,
     Output = 3,
     Notes = 4,
     History = 5,
@@ -27,12 +25,10 @@ pub(crate) enum Kind {
     Format = 10,
     /// Not in an envelope of its own; only seeds the checksum of index entries.
     Index = 11,
-    Work = 12,
-    State = 13,
 }
 
-/// The version in which bodies are written. Older ones are read as well.
-const VERSION: u8 = 3;
+/// The version in which bodies are written, and the newest that is read.
+const VERSION: u8 = 1;
 
 /// Kind, version, flags, codec, length.
 const HEADER: usize = 8;
@@ -104,14 +100,12 @@ pub(crate) fn unseal<'a>(kind: Kind, key: &[u8], row: &'a [u8]) -> Result<Unseal
     if *stored_kind != kind as u8 || u32::from_le_bytes(*length) as usize != body.len() {
         return Err(Damage::Checksum);
     }
-    Ok(Unsealed { version: *version, codec: *codec, body })
+    Ok(Unsealed { codec: *codec, body })
 }
 
 /// A body out of its envelope.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unsealed<'a> {
-    /// The version in which it was written.
-    pub(crate) version: u8,
     /// That of the payload that ends it.
     pub(crate) codec: u8,
     pub(crate) body: &'a [u8],
@@ -127,8 +121,8 @@ pub(crate) fn open<T>(
     row: &[u8],
     read: impl FnOnce(u8, &mut Reader<'_>) -> Result<T, CodecError>,
 ) -> Result<T, Damage> {
-    let Unsealed { version, codec, body } = unseal(kind, key, row)?;
-    let mut reader = Reader::new(version, body);
+    let Unsealed { codec, body } = unseal(kind, key, row)?;
+    let mut reader = Reader::new(body);
     let value = read(codec, &mut reader).map_err(Damage::Body)?;
     reader.end().map_err(Damage::Body)?;
     Ok(value)
@@ -161,7 +155,7 @@ mod tests {
     #[test]
     fn a_row_comes_back_under_its_own_key_and_kind_only() {
         let row = sealed();
-        assert_eq!(unseal(Kind::Output, b"key", &row), Ok(Unsealed { version: VERSION, codec: 7, body: &b"body"[..] }));
+        assert_eq!(unseal(Kind::Output, b"key", &row), Ok(Unsealed { codec: 7, body: &b"body"[..] }));
         assert_eq!(unseal(Kind::Output, b"kez", &row), Err(Damage::Checksum));
         assert_eq!(unseal(Kind::Notes, b"key", &row), Err(Damage::Checksum));
     }

@@ -7,11 +7,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError, WriteTransaction};
+use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 use workman_core::id::WorkId;
-use workman_core::record::Meta;
-use workman_core::store::embedded::{Row, RowKey, Rows, RowsMut};
-use workman_core::store::index::IndexRange;
 use workman_core::store::{StoreError, StoreErrorKind};
 
 use crate::ballast::{private, sibling};
@@ -21,10 +18,9 @@ use crate::error::OpenError;
 use crate::gate::{Admission, Gate};
 use crate::rows::{FORMAT_KEY, NAMES, TableId};
 use crate::tables::WriteTables;
-use crate::upgrade;
 
 /// The version of the file format that this build writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 1;
 
 /// The first bytes of every redb file.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -57,7 +53,7 @@ impl Home {
             Home::Disk(open) => {
                 let database = self.check(open(&builder(cache)))?;
                 let format = match self.format_of(&database)? {
-                    Some(format) => self.upgrade(&database, format)?,
+                    Some(format) => format,
                     None => self.begin(&database)?,
                 };
                 Ok((database, format))
@@ -73,10 +69,7 @@ impl Home {
         };
         let database = self.check(database)?;
         match self.format_of(&database)? {
-            Some(format) if format.instance == instance => {
-                self.upgrade(&database, format)?;
-                Ok(database)
-            }
+            Some(format) if format.instance == instance => Ok(database),
             _ => Err(self.not_a_store("it is another store than the one that was opened")),
         }
     }
@@ -104,7 +97,6 @@ impl Home {
                 self.check(builder(cache).create_file(kept))?
             }
         };
-        let format = self.upgrade(&database, format)?;
         Ok((database, format))
     }
 
@@ -143,37 +135,15 @@ impl Home {
     /// Makes the tables of an empty database, and says what it is.
     fn begin(&self, database: &Database) -> Result<Format, OpenError> {
         let format = Format { version: FORMAT, instance: WorkId::generate() };
-        self.write(database, |_, tables| tables.put_format(format))?;
+        self.write(database, |tables| tables.put_format(format))?;
         Ok(format)
-    }
-
-    /// Makes a store of an older format one of today's, in one commit. Works move to the tables of today; other rows are read in
-    /// every version, and become today's when they change. Format 1 did not count finished works.
-    fn upgrade(&self, database: &Database, format: Format) -> Result<Format, OpenError> {
-        if format.version == FORMAT {
-            return Ok(format);
-        }
-        let upgraded = Format { version: FORMAT, ..format };
-        self.write(database, |transaction, tables| {
-            upgrade::move_works(&self.path().display().to_string(), transaction, tables)?;
-            if format.version < 2
-                && let Some(Row::Meta(meta)) = tables.get(RowKey::Meta)?
-            {
-                tables.catch_up()?;
-                let finished = count_finished(tables)?;
-                tables.put(Row::Meta(Meta { finished, ..meta }))?;
-            }
-            tables.put_format(upgraded)
-        })?;
-        tracing::info!(store = %self.path().display(), from = format.version, to = FORMAT, "the store has a newer format now");
-        Ok(upgraded)
     }
 
     /// Writes in one commit that is synced.
     fn write(
         &self,
         database: &Database,
-        write: impl FnOnce(&WriteTransaction, &mut WriteTables<'_, '_>) -> Result<(), StoreError>,
+        write: impl FnOnce(&mut WriteTables<'_, '_>) -> Result<(), StoreError>,
     ) -> Result<(), OpenError> {
         let refused = |error: StoreError| {
             let path = self.path().to_owned();
@@ -187,7 +157,7 @@ impl Home {
         let place = self.path().display().to_string();
         let mut tables = WriteTables::open(&place, &transaction, None).map_err(refused)?;
         tables.make_all().map_err(refused)?;
-        write(&transaction, &mut tables).map_err(refused)?;
+        write(&mut tables).map_err(refused)?;
         tables.flush().map_err(refused)?;
         drop(tables);
         self.check(transaction.commit())
@@ -223,26 +193,6 @@ impl Home {
 
     fn not_a_store(&self, why: &str) -> OpenError {
         OpenError::NotAStore { path: self.path().to_owned(), why: why.into() }
-    }
-}
-
-/// How many entries are read at a time while they are counted.
-const STRIDE: usize = 4_096;
-
-/// How many works there are of what `Meta::finished` counts.
-fn count_finished(rows: &impl Rows) -> Result<u64, StoreError> {
-    let (mut count, mut range) = (0, IndexRange::finished());
-    loop {
-        let keys = rows.scan(&range, STRIDE)?;
-        for key in &keys {
-            if let Some(Row::Record(record)) = rows.get(RowKey::Record(key.id()))? {
-                count += u64::from(record.counts_as_finished());
-            }
-        }
-        match keys.last() {
-            Some(last) if keys.len() == STRIDE => range = range.after(Some(last.clone())),
-            _ => return Ok(count),
-        }
     }
 }
 

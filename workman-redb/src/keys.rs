@@ -58,14 +58,10 @@ pub(crate) fn decode(bytes: &[u8; ENTRY]) -> Option<IndexKey> {
 }
 
 /// The name or the tag with these bytes; `None` if there is none.
-pub(crate) fn decode_label(bytes: &[u8]) -> Option<IndexKey> {
-    decode_of_format_2(bytes).filter(|key| matches!(key, IndexKey::Name { .. } | IndexKey::Tag { .. }))
-}
-
-/// The entry with these bytes in a file of format 2 or 1, where all of them lay in one table without zeros behind them.
-pub(crate) fn decode_of_format_2(mut bytes: &[u8]) -> Option<IndexKey> {
+pub(crate) fn decode_label(mut bytes: &[u8]) -> Option<IndexKey> {
     let key = take_key(&mut bytes)?;
-    bytes.is_empty().then_some(key)
+    let is_label = matches!(key, IndexKey::Name { .. } | IndexKey::Tag { .. });
+    (is_label && bytes.is_empty()).then_some(key)
 }
 
 fn take_key(from: &mut &[u8]) -> Option<IndexKey> {

@@ -59,7 +59,6 @@ mod sample;
 mod store;
 mod tables;
 mod threads;
-mod upgrade;
 mod wait;
 mod writer;
 

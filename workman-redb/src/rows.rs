@@ -155,7 +155,7 @@ impl WorkRows<'_> {
     pub(crate) fn record(self) -> Result<WorkRecord, (WorkTableId, Damage)> {
         let of_work = |damage| (WorkTableId::Work, damage);
         let unsealed = envelope::unseal(Kind::Work, &keys::bits(self.id), self.work).map_err(of_work)?;
-        let mut from = Reader::new(unsealed.version, unsealed.body);
+        let mut from = Reader::new(unsealed.body);
         let birth = codec::read_birth(self.id, &mut from).map_err(Damage::Body).map_err(of_work)?;
         match self.state {
             None => codec::read_state(birth, &mut from).map_err(Damage::Body).map_err(of_work),

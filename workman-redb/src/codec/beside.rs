@@ -18,12 +18,7 @@ pub(crate) fn write_lane(lane: &Lane, to: &mut Writer) -> Encoded {
 }
 
 pub(crate) fn read_lane(id: LaneId, from: &mut Reader<'_>) -> Decoded<Lane> {
-    Ok(Lane {
-        id,
-        worker: from.shared_text()?,
-        constraints: Constraints::read(from)?,
-        urgency: from.since(2, Urgency::Ordinary, Urgency::read)?,
-    })
+    Ok(Lane { id, worker: from.shared_text()?, constraints: Constraints::read(from)?, urgency: Urgency::read(from)? })
 }
 
 /// A cascade without its number, which is the key.
@@ -174,9 +169,9 @@ impl Body for Meta {
             latest: from.time()?,
             first_cascade: from.u64()?,
             next_cascade: from.u64()?,
-            finished: from.since(2, 0, Reader::u64)?,
-            last_cancel_all: from.since(2, None, |from| from.option(Reader::time))?,
-            expedited: from.since(2, RunTime::default(), RunTime::read)?,
+            finished: from.u64()?,
+            last_cancel_all: from.option(Reader::time)?,
+            expedited: RunTime::read(from)?,
         })
     }
 }

@@ -100,24 +100,13 @@ impl Writer {
 
 /// Takes values one after the other, and trusts no length.
 pub(crate) struct Reader<'a> {
-    version: u8,
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a body that was written in this version.
-    pub(crate) fn new(version: u8, bytes: &'a [u8]) -> Self {
-        Reader { version, bytes }
-    }
-
-    /// What `read` finds, or what stands for it in a body that is older than `version`.
-    pub(crate) fn since<T>(
-        &mut self,
-        version: u8,
-        before: T,
-        read: impl FnOnce(&mut Self) -> Decoded<T>,
-    ) -> Decoded<T> {
-        if self.version < version { Ok(before) } else { read(self) }
+    /// Reads a body.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Reader { bytes }
     }
 
     /// Nothing may be left.

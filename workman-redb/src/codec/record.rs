@@ -81,32 +81,6 @@ pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRec
     })
 }
 
-/// A record of format 1 or 2.
-pub(crate) fn read_record_of_format_2(id: WorkId, from: &mut Reader<'_>) -> Decoded<WorkRecord> {
-    Ok(WorkRecord {
-        id,
-        seq: from.u64()?,
-        turn: from.u64()?,
-        lane: LaneId(from.u32()?),
-        generation: from.u32()?,
-        standing: Standing::read(from)?,
-        created: from.time()?,
-        enqueued: from.time()?,
-        fence: from.u64()?,
-        failures: from.u32()?,
-        interruptions: from.u32()?,
-        deaths: from.u32()?,
-        open: from.u32()?,
-        period: from.option(Period::read)?,
-        started: from.option(Reader::time)?,
-        ended: from.option(Reader::time)?,
-        stop: from.option(StopReason::read)?,
-        rows: RowsPresent::read(from)?,
-        terms: Terms::read(from)?,
-        urgency: from.since(2, Urgency::Ordinary, Urgency::read)?,
-    })
-}
-
 impl Body for Standing {
     fn write(&self, to: &mut Writer) -> Encoded {
         match self {
@@ -201,12 +175,7 @@ impl Body for Period {
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(Period {
-            count: from.u64()?,
-            due: from.time()?,
-            anchor: from.time()?,
-            next_run: from.since(2, None, |from| from.option(Reader::time))?,
-        })
+        Ok(Period { count: from.u64()?, due: from.time()?, anchor: from.time()?, next_run: from.option(Reader::time)? })
     }
 }
 

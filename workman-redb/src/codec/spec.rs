@@ -58,7 +58,7 @@ pub(crate) fn read_spec(codec: u8, worker: Option<&Arc<str>>, from: &mut Reader<
         byte => return Err(CodecError::Unknown("input shape", byte)),
     };
     let prerequisites = Prerequisites { shape, ids: from.list(Reader::id)? };
-    let trace_tag = from.since(2, None, |from| from.option(Reader::shared_text))?;
+    let trace_tag = from.option(Reader::shared_text)?;
     let input = Payload::new(Codec::from_code(codec), from.rest());
     Ok(WorkSpec { worker, input, tags, name, constraints, prerequisites, trace_tag })
 }

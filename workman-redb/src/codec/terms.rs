@@ -16,6 +16,7 @@ impl Body for Terms {
         });
         to.duration(self.backoff.first_delay());
         to.duration(self.backoff.max_delay());
+        to.byte(self.backoff.jitter_percent());
         to.option(self.max_attempts.as_ref(), |to, attempts| {
             to.u32(*attempts);
             Ok(())
@@ -35,7 +36,6 @@ impl Body for Terms {
             }
             _ => return Err(CodecError::Unstorable("this kind of schedule")),
         }
-        to.byte(self.backoff.jitter_percent());
         to.option(self.timeout.as_ref(), |to, timeout| {
             to.duration(*timeout);
             Ok(())
@@ -53,7 +53,7 @@ impl Body for Terms {
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        let terms = Terms {
+        Ok(Terms {
             priority: from.byte()?.cast_signed(),
             initial_delay: from.duration()?,
             backoff: read_backoff(from)?,
@@ -67,38 +67,23 @@ impl Body for Terms {
             discards_output: from.flag()?,
             schedule: match from.byte()? {
                 1 => Schedule::Once,
-                2 => {
-                    let interval = from.duration()?;
-                    Schedule::every(interval).flex(from.since(2, interval, Reader::duration)?)
-                }
+                2 => Schedule::every(from.duration()?).flex(from.duration()?),
                 byte => return Err(CodecError::Unknown("schedule", byte)),
             },
-            timeout: None,
-            on_interruption: OnInterruption::RunAgain,
-            expedited: None,
-        };
-        from.since(2, terms.clone(), |from| read_later_terms(terms, from))
+            timeout: from.option(Reader::duration)?,
+            on_interruption: match from.byte()? {
+                1 => OnInterruption::RunAgain,
+                2 => OnInterruption::BackOff,
+                byte => return Err(CodecError::Unknown("interruption policy", byte)),
+            },
+            expedited: match from.byte()? {
+                0 => None,
+                1 => Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
+                2 => Some(OutOfQuotaPolicy::DropWorkRequest),
+                byte => return Err(CodecError::Unknown("out-of-quota policy", byte)),
+            },
+        })
     }
-}
-
-/// The terms that came with version 2.
-fn read_later_terms(terms: Terms, from: &mut Reader<'_>) -> Decoded<Terms> {
-    Ok(Terms {
-        backoff: terms.backoff.jitter(from.byte()?),
-        timeout: from.option(Reader::duration)?,
-        on_interruption: match from.byte()? {
-            1 => OnInterruption::RunAgain,
-            2 => OnInterruption::BackOff,
-            byte => return Err(CodecError::Unknown("interruption policy", byte)),
-        },
-        expedited: match from.byte()? {
-            0 => None,
-            1 => Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
-            2 => Some(OutOfQuotaPolicy::DropWorkRequest),
-            byte => return Err(CodecError::Unknown("out-of-quota policy", byte)),
-        },
-        ..terms
-    })
 }
 
 fn read_backoff(from: &mut Reader<'_>) -> Decoded<Backoff> {
@@ -108,5 +93,5 @@ fn read_backoff(from: &mut Reader<'_>) -> Decoded<Backoff> {
         3 => BackoffPolicy::Custom,
         byte => return Err(CodecError::Unknown("backoff policy", byte)),
     };
-    Ok(Backoff::new(policy, from.duration()?).ceiling(from.duration()?))
+    Ok(Backoff::new(policy, from.duration()?).ceiling(from.duration()?).jitter(from.byte()?))
 }

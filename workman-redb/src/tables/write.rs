@@ -77,15 +77,8 @@ impl WriteTables<'_, '_> {
             None => drop(kept.running.remove(&id)),
         }
     }
-
-    /// Takes over an output as it lay in a file of an older format, envelope and all.
-    pub(crate) fn adopt_output(&mut self, id: WorkId, row: &[u8]) -> Result<(), StoreError> {
-        self.put_of_work(WorkTableId::Output, id, |to| {
-            to.extend_from_slice(row);
-            Ok(())
-        })
-    }
 }
+
 fn unstorable(error: CodecError) -> StoreError {
     StoreError::new(StoreErrorKind::Rejected, error.to_string())
 }
