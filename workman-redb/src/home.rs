@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 use workman_core::id::WorkId;
 use workman_core::store::{StoreError, StoreErrorKind};
@@ -94,7 +95,7 @@ impl Home {
             Admission::Granted => database,
             Admission::NeedsRepair => {
                 drop((database, gate));
-                self.check(builder(cache).create_file(kept))?
+                self.check(in_file(kept, cache))?
             }
         };
         Ok((database, format))
@@ -123,7 +124,7 @@ impl Home {
         }
         file.set_len(0).map_err(io)?;
         let synced = file.try_clone().map_err(io)?;
-        let database = self.check(hand_over(file).and_then(|file| builder(cache).create_file(file)))?;
+        let database = self.check(hand_over(file).and_then(|file| in_file(file, cache)))?;
         let format = self.begin(&database)?;
         synced.sync_all().map_err(io)?;
         // The lock belongs to the file and not to its name: from here on, and for everybody, the store is open.
@@ -200,6 +201,11 @@ fn builder(cache: usize) -> redb::Builder {
     let mut builder = redb::Builder::new();
     builder.set_cache_size(cache);
     builder
+}
+
+/// The database in this file, made if the file is empty.
+fn in_file(file: File, cache: usize) -> Result<Database, DatabaseError> {
+    builder(cache).create_with_backend(FileBackend::new(file)?)
 }
 
 /// Takes the lock that redb takes, before a byte is read. A file system without locks is redb's to judge.
