@@ -62,13 +62,14 @@ enum Fault {
     PrunesTheYoung,
     PrunesOnePage,
     IgnoresUpdates,
+    ForgetsGenerations,
     IgnoresPruning,
     ForgetsTimeouts,
     ForgetsCancellations,
 }
 
 /// The fault, and the clause whose tests must find it.
-const FAULTS: [(Fault, &str); 47] = [
+const FAULTS: [(Fault, &str); 48] = [
     (Fault::DropsLastUnit, "c01"),
     (Fault::SplitsCalls, "c01"),
     (Fault::ForgetsAtOpening, "c02"),
@@ -115,6 +116,7 @@ const FAULTS: [(Fault, &str); 47] = [
     (Fault::IgnoresUpdates, "c13_an_update_in_place"),
     (Fault::IgnoresPruning, "c14_pruned"),
     (Fault::ForgetsTimeouts, "c15_every_wish"),
+    (Fault::ForgetsGenerations, "c15_attempts"),
     (Fault::ForgetsCancellations, "c16_a_page_says"),
 ];
 
@@ -377,6 +379,9 @@ fn bend_work(fault: Fault, memory: &Memory, work: &mut WorkInfo) {
             }
         }
         Fault::ForgetsTimeouts => work.timeout = None,
+        Fault::ForgetsGenerations => {
+            work.attempts.iter_mut().for_each(|attempt| attempt.generation = work.generation);
+        }
         Fault::TouchesBystanders => work.interruptions += memory.settled,
         Fault::TakesWallTime => work.created = memory.walls.get(&work.id).copied().unwrap_or(work.created),
         _ => {}

@@ -156,6 +156,7 @@ macro_rules! __each_store_clause {
             c15_what_was_written_comes_back
             c15_every_wish_of_a_request_comes_back
             c15_what_workers_said_comes_back
+            c15_attempts_say_which_generation_ran
             c15_bystanders_never_change
             c16_a_query_shows_what_was_acknowledged_before
             c16_pages_are_no_longer_than_asked_and_reach_everything_once

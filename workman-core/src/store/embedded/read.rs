@@ -197,6 +197,7 @@ fn last_success(record: &WorkRecord) -> Option<AttemptRecord> {
         (Standing::Finished { how: Finish::Succeeded, .. }, Some(started), Some(ended)) => Some(AttemptRecord {
             number: record.failures,
             fence: record.fence,
+            generation: record.run_generation,
             started,
             ended,
             end: AttemptEnd::Succeeded,
