@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +19,10 @@ pub struct Codec(u8);
 impl Codec {
     /// JSON text, by `serde_json`.
     pub const JSON: Codec = Codec(1);
+
+    /// No bytes, since whoever asked wanted none: see [`WorkQuery::without_payloads`](crate::query::WorkQuery::without_payloads).
+    /// Nothing that is stored has this codec.
+    pub const LEFT_OUT: Codec = Codec(0);
 
     /// The codec with this stored code, known to this build or not.
     #[must_use]
@@ -46,6 +50,18 @@ impl Payload {
         Payload { codec, bytes: bytes.into() }
     }
 
+    /// What stands for a payload in a snapshot that was read without.
+    pub(crate) fn left_out() -> Self {
+        static LEFT_OUT: LazyLock<Payload> = LazyLock::new(|| Payload::new(Codec::LEFT_OUT, []));
+        LEFT_OUT.clone()
+    }
+
+    /// Whether a query left it out: it has no bytes here, and to decode it is an error that says so. What is stored is whole.
+    #[must_use]
+    pub fn is_left_out(&self) -> bool {
+        self.codec == Codec::LEFT_OUT
+    }
+
     /// Encodes a value as JSON.
     ///
     /// # Errors
@@ -60,10 +76,13 @@ impl Payload {
     /// Decodes the value.
     ///
     /// # Errors
-    /// [`DecodeError`] when the bytes are no such value or the codec is unknown to this build.
+    /// [`DecodeError`] when the bytes are no such value, the codec is unknown to this build, or a query left the payload out.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         match self.codec {
             Codec::JSON => serde_json::from_slice(&self.bytes).map_err(|error| DecodeError::new(error.to_string())),
+            Codec::LEFT_OUT => {
+                Err(DecodeError::new("it was read by a query `without_payloads()`, which leaves payloads out"))
+            }
             other => Err(DecodeError::new(format!("codec {} is unknown to this build", other.code()))),
         }
     }
@@ -143,6 +162,9 @@ impl Drop for Scratch {
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_left_out() {
+            return f.write_str("Payload(left out)");
+        }
         write!(f, "Payload(codec {}, {} bytes)", self.codec.code(), self.bytes.len())
     }
 }

@@ -13,6 +13,9 @@ use crate::state::{StopReason, WorkState};
 use crate::time::Timestamp;
 
 /// A snapshot of one work. Equal snapshots mean that nothing visible has changed.
+///
+/// Input, progress and output can be left out by the query ([`WorkQuery::without_payloads`](crate::WorkQuery::without_payloads)).
+/// Then they are payloads that say so ([`Payload::is_left_out`]), where there are any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkInfo {
@@ -84,7 +87,7 @@ pub struct WorkInfo {
     pub stop_reason: Option<StopReason>,
     /// The last attempts, oldest first, ten at the most.
     pub attempts: Vec<AttemptRecord>,
-    /// How far it is, as its worker last said.
+    /// How far it is, as its worker last said. Left out, it says only that there may be some.
     pub progress: Option<Payload>,
     /// What it gave.
     pub output: Option<Payload>,

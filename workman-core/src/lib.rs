@@ -182,7 +182,7 @@ pub use info::{Expedited, ExpeditedState, WorkInfo};
 pub use limits::{Limits, WorkManagerLimits};
 pub use manager::{
     ActionError, Builder, DrainReport, Engine, EnqueueError, Explanation, FailedPrerequisite, HandleError, OutputError,
-    StartError, UniqueWork, Updatable, UpdateError, Wait, WorkHandle, WorkManager,
+    QueryError, StartError, UniqueWork, Updatable, UpdateError, Wait, WorkHandle, WorkManager,
 };
 pub use plan::{Enqueued, Refusal, UpdateResult};
 pub use policy::{

@@ -31,6 +31,10 @@ pub struct Limits {
     pub edges: usize,
     /// Outputs of all prerequisites of one work together, read when it starts.
     pub prerequisites: usize,
+    /// Works that one [`query`](crate::WorkManager::query) answers, or one [`watch`](crate::WorkManager::watch) shows: they are one
+    /// snapshot, read and kept at once. What asks for more is refused; with 0 whatever finds any.
+    /// [`page`](crate::WorkManager::page) shows any number, a bit at a time.
+    pub query: usize,
     /// Async workers running at once. With 0 none ever runs here: their work waits, and `explain` says that there is no slot.
     /// Expedited work has slots of its own (`expedited_slots`).
     pub async_slots: usize,
@@ -72,6 +76,7 @@ impl Default for Limits {
             works: 16_384,
             edges: 262_144,
             prerequisites: 64 << 20,
+            query: 100_000,
             async_slots: 2 * cores,
             blocking_slots: cores,
             grace: Duration::from_secs(10),

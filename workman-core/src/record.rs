@@ -266,6 +266,8 @@ pub struct WorkRecord {
     pub enqueued: Timestamp,
     /// Raised by each claim; (id, fence) is the identity of a run.
     pub fence: u64,
+    /// The generation at the last claim: an update during a run counts from the next one on. 0 before the first claim.
+    pub run_generation: u32,
     /// Failed attempts, of the current period if there are periods. The number that the next attempt gets.
     pub failures: u32,
     /// Runs that were given back: stops, shutdowns.
@@ -451,6 +453,9 @@ pub struct AttemptRecord {
     pub number: u32,
     /// The fence it ran under.
     pub fence: u64,
+    /// The generation of the work when it was claimed, so what it ran as: [`WorkInfo::generation`](crate::info::WorkInfo::generation)
+    /// is greater if the work was updated since.
+    pub generation: u32,
     /// When it was claimed.
     pub started: Timestamp,
     /// When its end was recorded.

@@ -60,6 +60,7 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("Limits::works", limits.works.to_string()),
         ("Limits::edges", limits.edges.to_string()),
         ("Limits::prerequisites", limits.prerequisites.to_string()),
+        ("Limits::query", limits.query.to_string()),
         ("Limits::async_slots", times_cores(limits.async_slots)),
         ("Limits::blocking_slots", times_cores(limits.blocking_slots)),
         ("Limits::grace", seconds(limits.grace)),

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
 use workman_core::{
     Backoff, ConstraintKind, Constraints, EnqueueError, ExistingWorkPolicy, NetworkType, Refusal, RequestError,
-    StopReason, Updatable, UpdateError, UpdateResult, WorkContext, WorkError, WorkId, WorkQuery, WorkState, worker,
+    StopReason, Updatable, UpdateError, UpdateResult, WorkContext, WorkError, WorkId, WorkQuery, WorkSelector,
+    WorkState, worker,
 };
 use workman_testing::TestDriver;
 
@@ -177,6 +178,26 @@ fn upd_3_progress_of_an_earlier_run_is_gone() {
     assert_eq!(test.info(id).progress, None);
 }
 
+/// Of each attempt the generation that it ran.
+fn generations(test: &TestDriver, id: WorkId) -> Vec<u32> {
+    test.info(id).attempts.iter().map(|attempt| attempt.generation).collect()
+}
+
+#[test]
+fn an_attempt_that_was_cancelled_or_died_says_what_it_ran_as() {
+    let (test, _log) = driver();
+    let [stopped, lost] = [1, 2].map(|_| test.enqueue(first::request("x".into(), 100)));
+    test.advance(secs(10));
+    for id in [stopped, lost] {
+        assert_eq!(update(&test, first::request("y".into(), 100).with_id(id)), UpdateResult::AppliedForNextRun);
+    }
+    test.cancel(WorkSelector::id(stopped));
+    test.crash_and_restart();
+    assert_eq!(generations(&test, stopped), [0]);
+    assert_eq!(generations(&test, lost)[..1], [0]);
+    assert_eq!((test.info(stopped).generation, test.info(lost).generation), (1, 1));
+}
+
 #[test]
 fn upd_4_a_run_goes_on_as_it_began() {
     let (test, log) = driver();
@@ -192,6 +213,7 @@ fn upd_4_a_run_goes_on_as_it_began() {
     test.advance(MINUTE);
     assert_eq!(test.output::<String>(id), "x");
     assert_eq!(take(&log), ["first x 0"]);
+    assert_eq!(generations(&test, id), [0], "though the work is of generation 1 now");
     bystanders.are_untouched(&test);
 }
 
@@ -207,6 +229,7 @@ fn upd_4_the_attempt_after_a_failed_one_is_the_new_worker_s() {
     test.advance(secs(1));
     assert_eq!(take(&log), ["second y 1"], "seven seconds after the end of the attempt");
     assert_eq!(test.output::<String>(id), "y");
+    assert_eq!(generations(&test, id), [0, 1]);
 }
 
 #[test]

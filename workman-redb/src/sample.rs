@@ -195,6 +195,7 @@ impl Random {
             created: self.time(),
             enqueued: self.time(),
             fence: self.number(),
+            run_generation: self.small(),
             failures: self.small(),
             interruptions: self.small(),
             deaths: self.small(),
@@ -252,6 +253,7 @@ impl Random {
         AttemptRecord {
             number: self.small(),
             fence: self.number(),
+            generation: self.small(),
             started: self.time(),
             ended: self.time(),
             end: self.pick(&[

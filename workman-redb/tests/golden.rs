@@ -33,7 +33,8 @@ fn line(work: &WorkInfo) -> String {
     let payload = |payload: &Option<workman_core::data::Payload>| payload.as_ref().map(|p| (p.codec().code(), p.len()));
     let times = (work.created.as_millis(), work.finished.map(|at| at.as_millis()));
     let counts = (work.failures, work.interruptions, work.deaths, work.runs, work.open_prerequisites, work.periods);
-    let ends: Vec<String> = work.attempts.iter().map(|attempt| format!("{:?}", attempt.end)).collect();
+    let ends: Vec<String> =
+        work.attempts.iter().map(|attempt| format!("{} {:?}", attempt.generation, attempt.end)).collect();
     write!(line, " name {:?} tags {:?} input {}", work.name, work.tags, work.input.len()).unwrap();
     write!(line, " times {times:?} counts {counts:?} priority {}", work.priority).unwrap();
     write!(line, " output {:?} progress {:?}", payload(&work.output), payload(&work.progress)).unwrap();

@@ -29,7 +29,7 @@ use futures::channel::oneshot;
 use futures::stream::BoxStream;
 
 use crate::id::WorkId;
-use crate::observe::{Hub, News};
+use crate::observe::{Hub, NO_WORK, News};
 use crate::plan::{Command, Hint, Settle};
 use crate::record::{Lane, Notes};
 use crate::runtime;
@@ -229,7 +229,7 @@ pub(crate) async fn pump_while_observed(hub: Arc<Hub>, store: Arc<dyn Store>) {
         hub.observed().await;
         let mut changes = store.changes();
         // What happened before is in no change; whoever watches already looks once more.
-        hub.touch_all(News::Unnumbered);
+        hub.touch_all();
         while hub.is_observed() {
             let Some(change) = changes.next().await else { return hub.close() };
             pass_on(&hub, change);
@@ -240,11 +240,12 @@ pub(crate) async fn pump_while_observed(hub: Arc<Hub>, store: Arc<dyn Store>) {
 fn pass_on(hub: &Hub, change: Change) {
     match change {
         // When that was is seen by those too who look at no work.
-        Change::Commit { commit, hints, .. } if hints.contains(&Hint::CancelledAll) => {
-            hub.touch_all(News::Commit(commit));
+        Change::Commit { commit, touched, hints, .. } if hints.contains(&Hint::CancelledAll) => {
+            let touched: Vec<WorkId> = touched.iter().copied().chain([NO_WORK]).collect();
+            hub.touch(News::Commit(commit), &touched);
         }
-        Change::Commit { commit, touched, .. } => hub.touch(News::Commit(commit), touched.iter().copied()),
-        Change::Lagged => hub.touch_all(News::Unnumbered),
+        Change::Commit { commit, touched, .. } => hub.touch(News::Commit(commit), &touched),
+        Change::Lagged => hub.touch_all(),
     }
 }
 

@@ -16,7 +16,8 @@ use crate::worker::{Attempt, Given, Unstartable};
 /// How many parked works are read at a time.
 const PAGE: usize = 256;
 
-/// Frees all parked work that decodes in this build, and is within its limits.
+/// Frees all parked work that decodes in this build, and is within its limits. Pages are of several commits: one that is freed
+/// meanwhile is refused to be freed again, and what is parked meanwhile was tried by this very build.
 pub(crate) async fn retry(core: Arc<Core>) {
     let core = &core;
     let mut after = None;

@@ -34,7 +34,8 @@ impl fmt::Display for FailedPrerequisite {
 
 impl WorkManager {
     /// The first failure before this one, as far as works are stored still; none if the work failed by itself. Work that was run
-    /// is no victim, since nothing runs behind failed work.
+    /// is no victim, since nothing runs behind failed work. Each step is a commit of its own, which does no harm: what has failed
+    /// stays as it is until it goes.
     pub(super) async fn failed_prerequisite(&self, info: &WorkInfo) -> Result<Option<FailedPrerequisite>, StoreError> {
         let (mut found, mut steps) = (None, 0);
         let mut next = failed_before(info);
@@ -53,5 +54,6 @@ impl WorkManager {
 /// The failed works among what this one waited for, if it never ran.
 fn failed_before(info: &WorkInfo) -> Option<WorkQuery> {
     let never_ran = info.runs == 0 && !info.prerequisites.is_empty();
-    never_ran.then(|| WorkQuery::ids(info.prerequisites.iter().copied()).state(WorkState::Failed))
+    let query = || WorkQuery::ids(info.prerequisites.iter().copied()).state(WorkState::Failed).without_payloads();
+    never_ran.then(query)
 }

@@ -230,10 +230,12 @@ fn way_out(why: &ParkReason) -> &'static str {
 impl WorkManager {
     /// Why a work is not running: the first reason that applies.
     ///
+    /// The work is read first, and what it waits for or failed by after it: a prerequisite that ends in between is not named.
+    ///
     /// # Errors
     /// When the store can't be read.
     pub async fn explain(&self, id: WorkId) -> Result<Explanation, StoreError> {
-        Ok(match self.info(id).await? {
+        Ok(match self.outline(id).await? {
             None => Explanation::NotFound(id),
             Some(info) if info.state == WorkState::Failed => {
                 let culprit = self.failed_prerequisite(&info).await?;
@@ -250,6 +252,7 @@ impl WorkManager {
     async fn open_prerequisites(&self, info: &WorkInfo) -> Result<Vec<WorkId>, StoreError> {
         let query = WorkQuery::ids(info.prerequisites.iter().copied());
         let query = query.state(WorkState::Blocked).state(WorkState::Enqueued).state(WorkState::Running);
+        let query = query.without_payloads();
         let page = self.page(PageRequest { query, after: None, limit: NAMED_PREREQUISITES }).await?;
         Ok(page.works.into_iter().map(|info| info.id).collect())
     }

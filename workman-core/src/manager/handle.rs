@@ -68,7 +68,7 @@ impl<O> WorkHandle<O> {
     /// What is known of it, now and after every change; may skip states in between, never the last. Ends when the work
     /// is finished or gone, or the manager ends.
     pub fn watch(&self) -> BoxStream<'static, WorkInfo> {
-        let infos = self.manager.watch(WorkQuery::id(self.id));
+        let infos = self.manager.watch_within(WorkQuery::id(self.id), 1);
         let step = |(mut infos, over): (BoxStream<'static, Vec<WorkInfo>>, bool)| async move {
             if over {
                 return None;
@@ -130,7 +130,8 @@ impl<O: DeserializeOwned> WorkHandle<O> {
 }
 
 impl<O> WorkHandle<O> {
-    /// An error, if this work can't end before the one that runs here.
+    /// An error, if this work can't end before the one that runs here. Pages are of several commits: what a work waits for never
+    /// changes, and one that is no longer blocked waits for nobody.
     async fn refuse_deadlock(&self, info: WorkInfo, current: &Current) -> Result<(), OutputError> {
         let store = &self.manager.core().store;
         if current.store != store.identity() {
@@ -144,7 +145,7 @@ impl<O> WorkHandle<O> {
         open.retain(|id| seen.insert(*id));
         while !seen.contains(&current.id) && !open.is_empty() && seen.len() <= MOST_WORKS {
             let chunk = open.split_off(open.len().saturating_sub(WORKS_A_PAGE));
-            let query = WorkQuery::ids(chunk).state(WorkState::Blocked);
+            let query = WorkQuery::ids(chunk).state(WorkState::Blocked).without_payloads();
             let page = store.query(PageRequest { query, after: None, limit: WORKS_A_PAGE }).await;
             for info in page.map_err(OutputError::Store)?.works {
                 open.extend(info.prerequisites.into_iter().filter(|id| seen.insert(*id)));

@@ -5,6 +5,8 @@ mod culprit;
 mod enqueue;
 mod explain;
 mod handle;
+mod look;
+mod mirror;
 mod order;
 mod refused;
 mod steer;
@@ -25,7 +27,7 @@ use crate::id::WorkId;
 use crate::info::WorkInfo;
 use crate::plan::{Enqueued, Refusal, Unique, UniquePolicy};
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
-use crate::query::{Page, PageRequest, WorkQuery};
+use crate::query::{PageRequest, WorkQuery};
 use crate::request::{Nothing, PeriodicRequest, Request};
 use crate::runtime;
 use crate::state::WorkState;
@@ -38,12 +40,13 @@ pub use culprit::FailedPrerequisite;
 pub(crate) use enqueue::Naming;
 pub use explain::{Explanation, Wait};
 pub use handle::{OutputError, WorkHandle};
+pub use look::QueryError;
 pub(crate) use order::Declared;
 pub use refused::EnqueueError;
 pub use steer::{ActionError, Updatable, UpdateError};
 
-/// How many works a query reads at a time.
-const PAGE: usize = 256;
+/// How many works a report names at the most.
+const NAMED: usize = 256;
 
 /// Enqueues, observes and steers work, and runs it.
 ///
@@ -205,7 +208,7 @@ impl WorkManager {
         let own = stored.ids.first().copied();
         let (id, same_worker) = match stored.how {
             Enqueued::Kept(id) => {
-                let info = self.info(id).await;
+                let info = self.outline(id).await;
                 let info = info.map_err(|error| EnqueueError::Store { ids: stored.ids.clone(), error })?;
                 (Some(id), info.is_some_and(|info| self.is_named(def, &info.worker)))
             }
@@ -253,69 +256,12 @@ impl WorkManager {
         _worker: WorkerType<W>,
         id: WorkId,
     ) -> Result<WorkHandle<W::Output>, HandleError> {
-        let info = self.info(id).await.map_err(HandleError::Store)?.ok_or(HandleError::NotFound(id))?;
+        let info = self.outline(id).await.map_err(HandleError::Store)?.ok_or(HandleError::NotFound(id))?;
         if self.is_named(W::DEF, &info.worker) {
             return Ok(WorkHandle::new(self.clone(), id));
         }
         let wanted = self.core().registry.of(W::DEF).map_or(W::DEF.name, |worker| &*worker.name);
         Err(HandleError::OtherWorker { id, wanted: wanted.into(), found: info.worker })
-    }
-
-    /// What is known of a work now; `None` if it is not stored.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub async fn info(&self, id: WorkId) -> Result<Option<WorkInfo>, StoreError> {
-        let page = self.page(PageRequest { query: WorkQuery::id(id), after: None, limit: 1 }).await?;
-        Ok(page.works.into_iter().next())
-    }
-
-    /// All works that match, oldest first as far as the index allows. For very many, see [`page`](Self::page).
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub async fn query(&self, query: WorkQuery) -> Result<Vec<WorkInfo>, StoreError> {
-        let mut works = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.page(PageRequest { query: query.clone(), after, limit: PAGE }).await?;
-            works.extend(page.works);
-            after = page.next;
-            if after.is_none() {
-                return Ok(works);
-            }
-        }
-    }
-
-    /// Some of the works that match.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub async fn page(&self, request: PageRequest) -> Result<Page, StoreError> {
-        // Taken first: a run whose end is committed after the page was read is live here still.
-        let live = self.core().live.lock().clone();
-        let mut page = self.core().store.query(request).await?;
-        for info in page.works.iter_mut().filter(|info| info.state == WorkState::Running) {
-            if let Some(attempt) = live.get(&info.id).filter(|attempt| attempt.fence == info.runs) {
-                info.progress = attempt.progress().or(info.progress.take());
-            }
-        }
-        Ok(page)
-    }
-
-    /// All works that can't run until somebody helps: parked ones, each with its reason in [`WorkInfo::parked`], and those whose
-    /// worker is unknown to this build or lacks a state. [`explain`](Self::explain) says which.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub async fn check(&self) -> Result<Vec<WorkInfo>, StoreError> {
-        let mut works = self.query(WorkQuery::parked()).await?;
-        let strangers = self.core().strangers().clone();
-        for worker in strangers {
-            let waiting = self.query(WorkQuery::tag(worker).state(WorkState::Enqueued)).await?;
-            works.extend(waiting.into_iter().filter(|info| info.parked.is_none()));
-        }
-        Ok(works)
     }
 
     /// How the engine is doing.
@@ -334,7 +280,8 @@ impl WorkManager {
     pub async fn drain(&self, limit: Duration) -> Result<DrainReport, StoreError> {
         let idle = self.wait_until_idle(limit).await;
         let query = WorkQuery::in_state(WorkState::Enqueued).state(WorkState::Running).state(WorkState::Blocked);
-        let page = self.page(PageRequest { query, after: None, limit: PAGE }).await?;
+        let query = query.without_payloads();
+        let page = self.page(PageRequest { query, after: None, limit: NAMED }).await?;
         Ok(DrainReport { idle, more: page.next.is_some(), remaining: page.works })
     }
 
@@ -385,7 +332,8 @@ pub struct UniqueWork<O> {
 pub struct DrainReport {
     /// Whether nothing ran and nothing could start before the limit was reached.
     pub idle: bool,
-    /// Unfinished works, with the reasons in their infos; 256 at the most.
+    /// Unfinished works as they were right after the wait, with the reasons in their infos and without their payloads; 256 at the
+    /// most.
     pub remaining: Vec<WorkInfo>,
     /// Whether there are more.
     pub more: bool,

@@ -227,6 +227,7 @@ impl<'a> Draft<'a> {
         let attempt = AttemptRecord {
             number: record.failures,
             fence: record.fence,
+            generation: record.run_generation,
             started: record.started.unwrap_or(self.now),
             ended: self.now,
             end,
@@ -249,6 +250,7 @@ impl<'a> Draft<'a> {
             lane,
             period: record.period.map(|period| periodic::claimed(&record, period, self.now)),
             fence: record.fence + 1,
+            run_generation: record.generation,
             started: Some(self.now),
             stop: None,
             ..record.standing_at(Standing::Running { epoch })

@@ -209,6 +209,7 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, rows: RowsPresent, own: &Own) -
         created: now,
         enqueued: now,
         fence: 0,
+        run_generation: 0,
         failures: 0,
         interruptions: 0,
         deaths: 0,

@@ -75,8 +75,10 @@ pub type UnitResult = Result<Applied, Refusal>;
 ///
 /// **Reading and watching**
 /// - **C16** `query` shows one snapshot, not older than the newest commit acknowledged before the call, and says a number:
-///   every commit up to it is shown, later ones may be. Pages are no longer than asked, and following `next` reaches every
-///   work that matches and did not move, once.
+///   every commit up to it is shown, and on a shared store later ones may be. Pages are no longer than asked, and following
+///   `next` reaches every work that matches and did not move, once; one that is to be the only one
+///   ([`in_one_page`](crate::WorkQuery::in_one_page)) is cut short by nothing but its limit. What a query leaves out is not said
+///   to be missing.
 /// - **C17** `changes` announces each commit after it is durable, once, with the ids it touched and its hints; numbers grow and
 ///   may have gaps. An exclusive store announces in the order of commits, a shared one in the order of numbers, and may be
 ///   late. A subscriber misses nothing from its subscription on; one that is too slow gets [`Change::Lagged`] in place of

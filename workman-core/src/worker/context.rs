@@ -433,7 +433,7 @@ impl WorkContext {
             shared.unsaved.checkpoint = notes.checkpoint;
         }
         drop(shared);
-        self.attempt.hub.touch(News::Unnumbered, [self.attempt.id]);
+        self.attempt.hub.touch(News::Unnumbered, &[self.attempt.id]);
         if first {
             // A dispatcher that is gone writes nothing any more; the run is fenced then, and hears of it by its stop.
             let _ = self.attempt.engine.unbounded_send(FromWorker::Noted(self.attempt.id));

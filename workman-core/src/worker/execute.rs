@@ -164,7 +164,8 @@ impl Given {
 /// The outputs of the prerequisites, in declaration order. A prerequisite without one gives `None`.
 ///
 /// A page is so small that what is held at once is within the limit, or beyond it by one work at the most. Outputs that are too
-/// large together are all counted, so that it is known how large the limit must be, and none of them is held.
+/// large together are all counted, so that it is known how large the limit must be, and none of them is held. Pages are of several
+/// commits, which does no harm: the prerequisites have finished, and what a running work waited for does not go.
 async fn outputs(store: &dyn Store, ids: &[WorkId], limits: &Limits) -> Result<Vec<Option<Payload>>, End> {
     let limit = limits.prerequisites;
     let (mut found, mut size, mut held, mut rest) = (BTreeMap::new(), 0, 0, ids);

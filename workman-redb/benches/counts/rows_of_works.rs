@@ -46,6 +46,7 @@ fn record(seq: u64) -> WorkRecord {
         created: NOW,
         enqueued: NOW,
         fence: 0,
+        run_generation: 0,
         failures: 0,
         interruptions: 0,
         deaths: 0,

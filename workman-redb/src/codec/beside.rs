@@ -82,6 +82,7 @@ impl Body for AttemptRecord {
     fn write(&self, to: &mut Writer) -> Encoded {
         to.u32(self.number);
         to.u64(self.fence);
+        to.u32(self.generation);
         to.time(self.started);
         to.time(self.ended);
         match &self.end {
@@ -105,6 +106,7 @@ impl Body for AttemptRecord {
         Ok(AttemptRecord {
             number: from.u32()?,
             fence: from.u64()?,
+            generation: from.u32()?,
             started: from.time()?,
             ended: from.time()?,
             end: match from.byte()? {

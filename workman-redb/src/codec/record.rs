@@ -43,6 +43,7 @@ pub(crate) fn write_state(record: &WorkRecord, to: &mut Writer) -> Encoded {
     record.standing.write(to)?;
     to.time(record.enqueued);
     to.u64(record.fence);
+    to.u32(record.run_generation);
     to.u32(record.failures);
     to.u32(record.interruptions);
     to.u32(record.deaths);
@@ -69,6 +70,7 @@ pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRec
         created,
         enqueued: from.time()?,
         fence: from.u64()?,
+        run_generation: from.u32()?,
         failures: from.u32()?,
         interruptions: from.u32()?,
         deaths: from.u32()?,

@@ -62,13 +62,16 @@ enum Fault {
     PrunesTheYoung,
     PrunesOnePage,
     IgnoresUpdates,
+    ForgetsGenerations,
+    HidesLeftOut,
+    SaysLaterCommits,
     IgnoresPruning,
     ForgetsTimeouts,
     ForgetsCancellations,
 }
 
 /// The fault, and the clause whose tests must find it.
-const FAULTS: [(Fault, &str); 47] = [
+const FAULTS: [(Fault, &str); 50] = [
     (Fault::DropsLastUnit, "c01"),
     (Fault::SplitsCalls, "c01"),
     (Fault::ForgetsAtOpening, "c02"),
@@ -115,6 +118,9 @@ const FAULTS: [(Fault, &str); 47] = [
     (Fault::IgnoresUpdates, "c13_an_update_in_place"),
     (Fault::IgnoresPruning, "c14_pruned"),
     (Fault::ForgetsTimeouts, "c15_every_wish"),
+    (Fault::ForgetsGenerations, "c15_attempts"),
+    (Fault::HidesLeftOut, "c16_what_is_left_out"),
+    (Fault::SaysLaterCommits, "c16_an_exclusive_store"),
     (Fault::ForgetsCancellations, "c16_a_page_says"),
 ];
 
@@ -334,6 +340,7 @@ impl Broken {
         let memory = self.memory();
         match self.fault {
             Fault::EndsAfterOnePage => page.next = None,
+            Fault::SaysLaterCommits => page.commit += 1,
             Fault::ForgetsCancellations => page.last_cancel_all = None,
             Fault::ShowsOldWorks => page.works.retain(|work| memory.before.contains(&work.id)),
             Fault::ForgetsParked if request.query == WorkQuery::parked() => page.works.clear(),
@@ -377,6 +384,10 @@ fn bend_work(fault: Fault, memory: &Memory, work: &mut WorkInfo) {
             }
         }
         Fault::ForgetsTimeouts => work.timeout = None,
+        Fault::HidesLeftOut => work.output = work.output.take().filter(|output| !output.is_left_out()),
+        Fault::ForgetsGenerations => {
+            work.attempts.iter_mut().for_each(|attempt| attempt.generation = work.generation);
+        }
         Fault::TouchesBystanders => work.interruptions += memory.settled,
         Fault::TakesWallTime => work.created = memory.walls.get(&work.id).copied().unwrap_or(work.created),
         _ => {}

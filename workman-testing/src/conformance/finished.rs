@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use workman_core::plan::{Applied, Cancel, Command, NewWork, NextScheduleTime, Prune, Retention, Stride};
+use workman_core::plan::{Advice, Applied, Cancel, Command, End, NewWork, NextScheduleTime, Prune, Retention, Stride};
 use workman_core::policy::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
 use workman_core::query::{PageRequest, WorkSelector};
-use workman_core::record::{InputShape, Lane, Schedule, Urgency};
+use workman_core::record::{ErrorText, InputShape, Lane, Schedule, Urgency};
 use workman_core::{Constraints, ExpeditedState, Timestamp, UpdateResult, WorkId, WorkInfo, WorkQuery, WorkState};
 
 use super::StoreFactory;
@@ -255,4 +255,28 @@ pub fn c16_a_page_says_when_everything_was_last_cancelled<F: StoreFactory>(facto
     let bench = bench.reopen();
     assert_eq!(said(&bench), second, "C16: it outlives the opening");
     bench.check();
+}
+
+/// An attempt says which generation of its work it ran, also when the work was updated meanwhile, and however it ended.
+pub fn c15_attempts_say_which_generation_ran<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let (epoch, _) = bench.attach();
+    bench.enqueue([work(1).terms(|terms| terms.max_attempts = None)]);
+    let update = || bench.done(Command::Update(Box::new(work(1).terms(|terms| terms.max_attempts = None))));
+    let fails = || End::Failed { error: ErrorText::new("no"), advice: Advice::After(Duration::ZERO) };
+    update();
+    update();
+    let claimed = bench.claim_one(epoch);
+    update();
+    assert!(bench.settle(&claimed, fails()).is_ok());
+    let claimed = bench.claim_one(epoch);
+    assert!(bench.settle(&claimed, fails()).is_ok());
+    let claimed = bench.claim_one(epoch);
+    update();
+    update();
+    assert!(bench.settle(&claimed, success("1")).is_ok());
+    let bench = bench.reopen();
+    let info = bench.stored(id(1));
+    let ran: Vec<u32> = info.attempts.iter().map(|attempt| attempt.generation).collect();
+    assert_eq!((ran, info.generation), (vec![2, 3, 3], 5), "C15: an attempt says another generation");
 }

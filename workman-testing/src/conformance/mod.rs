@@ -156,11 +156,15 @@ macro_rules! __each_store_clause {
             c15_what_was_written_comes_back
             c15_every_wish_of_a_request_comes_back
             c15_what_workers_said_comes_back
+            c15_attempts_say_which_generation_ran
             c15_bystanders_never_change
             c16_a_query_shows_what_was_acknowledged_before
             c16_pages_are_no_longer_than_asked_and_reach_everything_once
             c16_pages_reach_what_did_not_move_while_others_move
             c16_queries_are_or_inside_a_list_and_and_across
+            c16_one_page_looks_at_as_much_as_it_takes
+            c16_what_is_left_out_is_not_said_to_be_missing
+            c16_an_exclusive_store_shows_no_later_commit_than_it_says
             c16_a_page_says_when_everything_was_last_cancelled
             c17_every_commit_is_announced_once_in_order
             c17_a_commit_is_announced_after_it_can_be_seen

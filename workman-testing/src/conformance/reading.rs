@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use workman_core::plan::{Applied, Hint, Offer};
+use workman_core::data::Payload;
+use workman_core::plan::{Applied, Command, Hint, Note, Offer};
 use workman_core::query::{Cursor, Page, PageRequest, WorkSelector};
+use workman_core::record::Notes;
 use workman_core::store::Change;
-use workman_core::{ExistingWorkPolicy, Store, WorkId, WorkQuery, WorkState};
+use workman_core::{ExistingWorkPolicy, Store, WorkId, WorkInfo, WorkQuery, WorkState};
 
 use super::StoreFactory;
-use super::bench::{Bench, Watch, Wishes, cancel, enqueue, enqueue_unique, id, success, work, works};
+use super::bench::{Bench, Watch, Wishes, cancel, enqueue, enqueue_unique, failure, id, payload, success, work, works};
 
 /// After `transact` has answered, every query shows its commit, and a number that is not smaller than the commit's.
 pub fn c16_a_query_shows_what_was_acknowledged_before<F: StoreFactory>(factory: &F) {
@@ -76,6 +78,8 @@ pub fn c16_pages_are_no_longer_than_asked_and_reach_everything_once<F: StoreFact
         (WorkQuery::tag("nobody"), 0),
     ];
     for (query, count) in queries {
+        let nothing = bench.page(PageRequest { query: query.clone(), after: None, limit: 0 });
+        assert!(nothing.works.is_empty() && nothing.next.is_none(), "C16: a page of no works has some: {query:?}");
         for limit in [1, 2, 3, 7, 10, 39, 40, 41, usize::MAX] {
             let ids = follow(&bench, &query, limit, || ());
             let distinct: BTreeSet<WorkId> = ids.iter().copied().collect();
@@ -114,7 +118,7 @@ pub fn c16_pages_reach_what_did_not_move_while_others_move<F: StoreFactory>(fact
 pub fn c16_queries_are_or_inside_a_list_and_and_across<F: StoreFactory>(factory: &F) {
     let bench = Bench::open(factory);
     populate(&bench);
-    let cases: [(WorkQuery, Vec<u128>); 7] = [
+    let cases: [(WorkQuery, Vec<u128>); 11] = [
         (WorkQuery::tag("c").tagged("nobody"), (31..=40).collect()),
         (WorkQuery::tag("a").name("n"), (11..=20).collect()),
         (WorkQuery::tag("b").name("n").state(WorkState::Cancelled), vec![15]),
@@ -122,11 +126,81 @@ pub fn c16_queries_are_or_inside_a_list_and_and_across<F: StoreFactory>(factory:
         (WorkQuery::id(id(3)).or_id(id(33)).tagged("c"), vec![33]),
         (WorkQuery::unique("n").tagged("c"), vec![]),
         (WorkQuery::all(), (1..=40).collect()),
+        (WorkQuery::all().or_id(id(7)), vec![7]),
+        (WorkQuery::ids([]), vec![]),
+        (WorkQuery::ids([]).tagged("a").state(WorkState::Running), vec![]),
+        (WorkQuery::ids([]).or_id(id(3)).or_id(id(99)), vec![3]),
     ];
     for (query, numbers) in cases {
         let expected: Vec<WorkId> = numbers.into_iter().map(id).collect();
         assert_eq!(bench.find_ids(query.clone()), expected, "C16: {query:?}");
     }
+}
+
+/// A page that is to show all shows it in one go, though most of what lies in the index is not asked for.
+pub fn c16_one_page_looks_at_as_much_as_it_takes<F: StoreFactory>(factory: &F) {
+    const MANY: u128 = 9_000;
+    let bench = Bench::open(factory);
+    bench.enqueue((1..=MANY).map(|number| work(number).tags(["a"])));
+    let wanted = [1, 4_500, MANY].map(id);
+    for id in wanted {
+        bench.done(cancel(WorkSelector::Id(id)));
+    }
+    let query = WorkQuery::tag("a").state(WorkState::Cancelled).in_one_page();
+    for limit in [4, 5_000, usize::MAX] {
+        let page = bench.page(PageRequest { query: query.clone(), after: None, limit });
+        let ids: Vec<WorkId> = page.works.iter().map(|work| work.id).collect();
+        assert!(page.next.is_none() && ids == wanted, "C16: one page of {limit} does not show all: {ids:?}");
+    }
+    let first = bench.page(PageRequest { query: query.clone(), after: None, limit: 2 });
+    assert_eq!(first.works.len(), 2, "C16: a page is longer or shorter than asked");
+    let rest = bench.page(PageRequest { query, after: first.next, limit: 2 });
+    assert!(rest.works.len() == 1 && rest.next.is_none(), "C16: the second page does not show the rest");
+}
+
+/// Without payloads everything else is as ever, and each payload that there is says that it was left out.
+pub fn c16_what_is_left_out_is_not_said_to_be_missing<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let (epoch, _) = bench.attach();
+    bench.enqueue([work(1), work(2), work(3), work(4)]);
+    let [done, noted, failed] = [(); 3].map(|()| bench.claim_one(epoch));
+    assert!(bench.settle(&done, success("\"output\"")).is_ok());
+    let notes = Notes { progress: Some(payload("1")), checkpoint: None };
+    bench.done(Command::Note(Note { id: noted.record.id, fence: noted.record.fence, notes }));
+    assert!(bench.settle(&failed, failure("no")).is_ok());
+    for whole in bench.find(WorkQuery::all()) {
+        let id = whole.id;
+        let outline = bench.find(WorkQuery::id(id).without_payloads()).remove(0);
+        assert!(outline.input.is_left_out(), "C16: an input was not left out");
+        let is_left_out = |payload: &Option<Payload>| payload.as_ref().map(Payload::is_left_out);
+        let there = |payload: &Option<Payload>| payload.is_some().then_some(true);
+        assert_eq!(is_left_out(&outline.output), there(&whole.output), "C16: the output of {id}");
+        assert_eq!(is_left_out(&outline.progress), there(&whole.progress), "C16: the progress of {id}");
+        let mut rest: WorkInfo = whole;
+        (rest.input, rest.output, rest.progress) =
+            (outline.input.clone(), outline.output.clone(), outline.progress.clone());
+        assert_eq!(outline, rest, "C16: without payloads it is another work");
+    }
+}
+
+/// The number of a page is that of the newest commit that it shows, while others write: who knows what was touched up to then
+/// knows what may be another in the page.
+pub fn c16_an_exclusive_store_shows_no_later_commit_than_it_says<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    if !bench.is_exclusive() {
+        return;
+    }
+    let before = bench.commit();
+    std::thread::scope(|scope| {
+        scope.spawn(|| (1..=100).for_each(|number| bench.enqueue([work(number)])));
+        let mut shown = 0;
+        while shown < 100 {
+            let page = bench.page(PageRequest { query: WorkQuery::all(), after: None, limit: usize::MAX });
+            shown = page.works.len();
+            let said = usize::try_from(page.commit - before).expect("they are a hundred");
+            assert_eq!(shown, said, "C16: a page shows other commits than it says");
+        }
+    });
 }
 
 /// Every subscriber hears of every commit, once, in order, with the ids that it touched.
@@ -253,7 +327,7 @@ pub fn c17_hints_are_announced<F: StoreFactory>(factory: &F) {
     assert!(hints.contains(&Hint::Due(due)), "C17: the hint of a due time is missing: {hints:?}");
     let offer = Offer { epoch, generation: 5, room: 1, ids: vec![id(3)], rivals: Vec::new(), lanes: u32::MAX };
     let mut command = enqueue([work(3).priority(9)]);
-    if let workman_core::plan::Command::Enqueue(enqueue) = &mut command {
+    if let Command::Enqueue(enqueue) = &mut command {
         enqueue.offer = Some(offer);
     }
     let answer = bench.done(command);

@@ -298,7 +298,7 @@ impl TestDriver {
         use futures::FutureExt;
 
         let manager = self.process.borrow().as_ref()?.manager.clone();
-        let works = manager.query(WorkQuery::in_state(WorkState::Running)).now_or_never()?.ok()?;
+        let works = manager.query(WorkQuery::in_state(WorkState::Running).without_payloads()).now_or_never()?.ok()?;
         let line = |work: &workman_core::WorkInfo| {
             format!("worker `{}`, attempt {}, work {}", work.worker, work.failures, work.id)
         };

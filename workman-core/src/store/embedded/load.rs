@@ -238,7 +238,7 @@ fn load_selected(
         SelectorWanted::All => unfinished_ranges(),
     };
     let mut ids = Vec::new();
-    let next = walk(rows, ranges, after, limit, &mut |key| {
+    let next = walk(rows, ranges, after, limit, Looks::Bounded, &mut |key| {
         let record = load_listed(rows, key, view)?;
         let wanted = record.seq < before && !record.state().is_finished();
         if wanted {
@@ -298,7 +298,16 @@ pub(super) fn unfinished_ranges() -> Vec<IndexRange> {
 /// How many entries are read at a time while looking for those that fit.
 const STRIDE: usize = 256;
 
-/// How many entries a selection or a page looks at, found or not; more only where more than this are wanted. A list that
+/// How many entries are looked at in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looks {
+    /// So many that others get their turn.
+    Bounded,
+    /// As many as it takes.
+    All,
+}
+
+/// How many entries a bounded selection or page looks at, found or not; more only where more than this are wanted. A list that
 /// was cut short by it says where to go on, even if nothing was found.
 const LOOK_LIMIT: usize = 4_096;
 
@@ -309,10 +318,14 @@ pub(super) fn walk(
     ranges: Vec<IndexRange>,
     after: Option<&IndexKey>,
     limit: usize,
+    looks: Looks,
     wanted: &mut dyn FnMut(&IndexKey) -> Result<bool, StoreError>,
 ) -> Result<Option<IndexKey>, StoreError> {
     let (mut found, mut looked) = (0, 0);
-    let look_limit = limit.max(LOOK_LIMIT);
+    let look_limit = match looks {
+        Looks::Bounded => limit.max(LOOK_LIMIT),
+        Looks::All => usize::MAX,
+    };
     for range in ranges {
         if after.is_some_and(|after| *after > range.last) {
             continue;

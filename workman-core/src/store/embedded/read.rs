@@ -1,15 +1,17 @@
 //! Reading: query pages, what everybody may know about a work, and the dump for the invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::super::StoreError;
 use super::super::index::{IndexKey, IndexRange};
-use super::load::{first_lanes, unfinished_ranges, walk};
+use super::load::{Looks, first_lanes, unfinished_ranges, walk};
 use super::{Row, RowKey, Rows, astray, get_record, get_spec, stored_meta};
+use crate::data::Payload;
 use crate::id::WorkId;
 use crate::info::{Expedited, ExpeditedState, WorkInfo};
-use crate::query::{Cursor, Page, PageRequest, WorkQuery};
+use crate::query::{Cursor, Page, PageRequest, Payloads, Reach, WorkQuery};
 use crate::record::{AttemptEnd, AttemptRecord, Finish, Lane, Meta, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 
@@ -18,49 +20,104 @@ use crate::state::{StopReason, WorkState};
 /// # Errors
 /// When rows can't be read.
 pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page, StoreError> {
-    let PageRequest { query, after, limit } = request;
     let last_cancel_all = stored_meta(rows)?.last_cancel_all;
-    let mut works = Vec::new();
-    if !query.ids.is_empty() {
-        let from = match after {
-            Some(Cursor::Id(id)) => Some(*id),
-            _ => None,
-        };
-        let mut next = None;
-        for id in query.ids.iter().filter(|id| from.is_none_or(|from| **id > from)) {
-            let stored = rows.get_work(*id)?;
-            works.extend(stored.map(|stored| matching(rows, query, &stored)).transpose()?.flatten());
-            if works.len() >= *limit {
-                next = Some(Cursor::Id(*id));
-                break;
-            }
-        }
-        return Ok(Page { works, next, commit, last_cancel_all });
+    let mut found = Found::new(rows, &request.query);
+    let next = match (&request.query.reach, &request.query.ids) {
+        _ if request.limit == 0 => None,
+        (Reach::Among(ids), _) => look_at(&mut found, ids, None, usize::MAX)?,
+        (_, Some(ids)) => look_at(&mut found, ids, request.after.as_ref(), request.limit)?,
+        (reach, None) => look_through(&mut found, reach, request)?,
+    };
+    let Found { works, looked, places, .. } = found;
+    Ok(Page { works, looked, places, next, commit, last_cancel_all })
+}
+
+/// What a page has found so far.
+struct Found<'a, R> {
+    rows: &'a R,
+    query: &'a WorkQuery,
+    works: Vec<WorkInfo>,
+    looked: usize,
+    places: Vec<Cursor>,
+}
+
+impl<'a, R: Rows> Found<'a, R> {
+    fn new(rows: &'a R, query: &'a WorkQuery) -> Self {
+        Found { rows, query, works: Vec::new(), looked: 0, places: Vec::new() }
     }
+
+    /// Takes the work in if it matches, and says whether it does.
+    fn take(&mut self, (record, spec): &(WorkRecord, Arc<WorkSpec>)) -> Result<bool, StoreError> {
+        if !self.query.matches(record, spec) {
+            return Ok(false);
+        }
+        let carried = match self.query.payloads {
+            Payloads::Shown => Carried::read(self.rows, record, spec)?,
+            Payloads::LeftOut => Carried::left_out(record),
+        };
+        self.works.push(outline(self.rows, record, spec, carried)?);
+        if matches!(self.query.reach, Reach::Placed | Reach::Among(_)) {
+            self.places.push(self.query.place_of(record, spec));
+        }
+        Ok(true)
+    }
+}
+
+/// Looks works up by their ids.
+fn look_at<R: Rows>(
+    found: &mut Found<'_, R>,
+    ids: &BTreeSet<WorkId>,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> Result<Option<Cursor>, StoreError> {
     let from = match after {
+        Some(Cursor::Id(id)) => Bound::Excluded(*id),
+        _ => Bound::Unbounded,
+    };
+    for id in ids.range((from, Bound::Unbounded)) {
+        found.looked += 1;
+        if let Some(stored) = found.rows.get_work(*id)? {
+            found.take(&stored)?;
+        }
+        if found.works.len() >= limit {
+            return Ok(Some(Cursor::Id(*id)));
+        }
+    }
+    Ok(None)
+}
+
+/// Looks through the indexes in which the works lie that are asked for.
+fn look_through<R: Rows>(
+    found: &mut Found<'_, R>,
+    reach: &Reach,
+    request: &PageRequest,
+) -> Result<Option<Cursor>, StoreError> {
+    let from = match &request.after {
         Some(Cursor::Key(key)) => Some(key),
         _ => None,
     };
+    let looks = match reach {
+        Reach::Bounded => Looks::Bounded,
+        _ => Looks::All,
+    };
+    let (rows, query) = (found.rows, found.query);
     let mut seen = BTreeSet::new();
-    let next = walk(rows, ranges_of(query), from, *limit, &mut |key| {
+    let next = walk(rows, ranges_of(query), from, request.limit, looks, &mut |key| {
+        found.looked += 1;
         let first_time = seen.insert(key.id()) && !listed_before(rows, query, key)?;
-        let info = if first_time { matching(rows, query, &listed(rows, key)?)? } else { None };
-        let wanted = info.is_some();
-        works.extend(info);
-        Ok(wanted)
+        Ok(first_time && found.take(&listed(rows, key)?)?)
     })?;
-    Ok(Page { works, next: next.map(Cursor::Key), commit, last_cancel_all })
+    Ok(next.map(Cursor::Key))
 }
 
-/// A work with two of the tags that are asked for is found under both; it belongs to the first.
+/// Whether the work is found under another tag first.
 fn listed_before(rows: &impl Rows, query: &WorkQuery, key: &IndexKey) -> Result<bool, StoreError> {
     let IndexKey::Tag { tag, id, .. } = key else { return Ok(false) };
     if query.tags.len() < 2 {
         return Ok(false);
     }
     let Some(spec) = get_spec(rows, *id)? else { return Ok(false) };
-    let first = std::iter::once(&spec.worker).chain(&spec.tags).filter(|tag| query.tags.contains(*tag)).min();
-    Ok(first.is_some_and(|first| first < tag))
+    Ok(query.first_tag_of(&spec).is_some_and(|first| first < tag))
 }
 
 /// The stretches in which every work that matches is found; the rest is filtered.
@@ -97,12 +154,33 @@ fn listed(rows: &impl Rows, key: &IndexKey) -> Result<(WorkRecord, Arc<WorkSpec>
     rows.get_listed(key)?.ok_or_else(|| astray(key))
 }
 
-fn matching(
-    rows: &impl Rows,
-    query: &WorkQuery,
-    (record, spec): &(WorkRecord, Arc<WorkSpec>),
-) -> Result<Option<WorkInfo>, StoreError> {
-    if query.matches(record, spec) { info(rows, record, spec).map(Some) } else { Ok(None) }
+/// The payloads of a work, as a snapshot shows them.
+struct Carried {
+    input: Payload,
+    progress: Option<Payload>,
+    output: Option<Payload>,
+}
+
+impl Carried {
+    fn read(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Self, StoreError> {
+        let output = if record.rows.output { rows.get(RowKey::Output(record.id))? } else { None };
+        let notes = if record.rows.notes { rows.get(RowKey::Notes(record.id))? } else { None };
+        let progress = match notes {
+            Some(Row::Notes(_, notes)) => notes.progress,
+            _ => None,
+        };
+        let output = match output {
+            Some(Row::Output(_, output)) => Some(output),
+            _ => None,
+        };
+        Ok(Carried { input: spec.input.clone(), progress, output })
+    }
+
+    /// The rows in which output and notes lie are not read; the record says whether they are there. Notes may be a checkpoint alone.
+    fn left_out(record: &WorkRecord) -> Self {
+        let there = |is_there: bool| is_there.then(Payload::left_out);
+        Carried { input: Payload::left_out(), progress: there(record.rows.notes), output: there(record.rows.output) }
+    }
 }
 
 /// Puts together what everybody may know about a work.
@@ -110,8 +188,11 @@ fn matching(
 /// # Errors
 /// When rows can't be read.
 pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<WorkInfo, StoreError> {
-    let output = if record.rows.output { rows.get(RowKey::Output(record.id))? } else { None };
-    let notes = if record.rows.notes { rows.get(RowKey::Notes(record.id))? } else { None };
+    outline(rows, record, spec, Carried::read(rows, record, spec)?)
+}
+
+/// What everybody may know about a work that carries this.
+fn outline(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec, carried: Carried) -> Result<WorkInfo, StoreError> {
     let history = if record.rows.history { rows.get(RowKey::History(record.id))? } else { None };
     let mut attempts = match history {
         Some(Row::History(_, attempts)) => attempts,
@@ -137,7 +218,7 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
             _ => None,
         },
         next_run_override: record.period.and_then(|period| period.next_run),
-        input: spec.input.clone(),
+        input: carried.input,
         prerequisites: spec.prerequisites.ids.clone(),
         takes: spec.prerequisites.shape,
         constraints: spec.constraints,
@@ -165,14 +246,8 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
         },
         stop_reason: record.stop,
         attempts,
-        progress: match notes {
-            Some(Row::Notes(_, notes)) => notes.progress,
-            _ => None,
-        },
-        output: match output {
-            Some(Row::Output(_, output)) => Some(output),
-            _ => None,
-        },
+        progress: carried.progress,
+        output: carried.output,
     })
 }
 
@@ -197,6 +272,7 @@ fn last_success(record: &WorkRecord) -> Option<AttemptRecord> {
         (Standing::Finished { how: Finish::Succeeded, .. }, Some(started), Some(ended)) => Some(AttemptRecord {
             number: record.failures,
             fence: record.fence,
+            generation: record.run_generation,
             started,
             ended,
             end: AttemptEnd::Succeeded,
