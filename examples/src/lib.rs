@@ -2,6 +2,7 @@
 //!
 //! - [`gallery`]: image files, filters, and files that are written whole or not at all;
 //! - [`loopback`]: an HTTP server on loopback that can refuse requests;
+//! - [`mailbox`]: a mail server behind it that is down at first, and can hold a mail while somebody is killed;
 //! - [`journal`]: a line on disk for each effect, so that a test can count effects;
 //! - [`cli`]: how an example ends, and the place where it keeps its files;
 //! - [`process`]: the examples as real processes, for tests.
@@ -14,4 +15,5 @@ pub mod cli;
 pub mod gallery;
 pub mod journal;
 pub mod loopback;
+pub mod mailbox;
 pub mod process;
