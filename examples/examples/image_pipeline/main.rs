@@ -38,35 +38,35 @@ fn main() -> ExitCode {
     cli::run(async { pipeline(Options::parse().complete()?).await })
 }
 
-async fn pipeline(plan: Plan) -> Result<(), Failure> {
-    let server = receive_uploads(plan.out.clone())?;
-    let manager = WorkManager::builder(RedbStore::open(&plan.store)?)
+async fn pipeline(order: Order) -> Result<(), Failure> {
+    let server = receive_uploads(order.out.clone())?;
+    let manager = WorkManager::builder(RedbStore::open(&order.store)?)
         .runtime(ThreadRuntime::new())
-        .state(plan.studio(server.address()))
+        .state(order.studio(server.address()))
         .start()?;
 
-    let mut works = manager.query(WorkQuery::unique(&*plan.name)).await?;
-    if works.is_empty() || plan.replace {
-        enqueue(&manager, &plan).await?;
+    let mut works = manager.query(WorkQuery::unique(&*order.name)).await?;
+    if works.is_empty() || order.replace {
+        enqueue(&manager, &order).await?;
     } else if works.iter().all(|work| work.state.is_finished()) {
         println!("This folder is done (--replace does it anew).");
-        return report::summary(&works, &plan.out);
+        return report::summary(&works, &order.out);
     } else {
         let settled = works.iter().filter(|work| work.state.is_finished()).count();
         println!("Going on: {settled} of {} steps were settled before.", works.len());
     }
-    works = finish(&manager, &plan.name).await?;
+    works = finish(&manager, &order.name).await?;
     manager.shutdown(Duration::from_secs(1)).await;
-    report::summary(&works, &plan.out)
+    report::summary(&works, &order.out)
 }
 
 /// One chain, stored in one commit: from here on it runs to its end, whatever happens to this process.
-async fn enqueue(manager: &WorkManager, plan: &Plan) -> Result<(), Failure> {
-    let photos = gallery::photos(&plan.folder)?;
+async fn enqueue(manager: &WorkManager, order: &Order) -> Result<(), Failure> {
+    let photos = gallery::photos(&order.folder)?;
     if photos.is_empty() {
-        return Err(format!("there is no PNG or JPEG file in {}", plan.folder.display()).into());
+        return Err(format!("there is no PNG or JPEG file in {}", order.folder.display()).into());
     }
-    let out = || plan.out.clone();
+    let out = || order.out.clone();
     let filters: Vec<Request<_, Picture>> = photos
         .iter()
         .flat_map(|photo| {
@@ -78,17 +78,17 @@ async fn enqueue(manager: &WorkManager, plan: &Plan) -> Result<(), Failure> {
             ]
         })
         .collect();
-    let deliver = |photo| if plan.upload { upload::request(photo) } else { save_to_gallery::request(photo, out()) };
-    let policy = if plan.replace { ExistingWorkPolicy::Replace } else { ExistingWorkPolicy::Keep };
+    let deliver = |photo| if order.upload { upload::request(photo) } else { save_to_gallery::request(photo, out()) };
+    let policy = if order.replace { ExistingWorkPolicy::Replace } else { ExistingWorkPolicy::Keep };
 
     let chain = manager
-        .begin_unique(&*plan.name, policy, clean_up::request(out()))
+        .begin_unique(&*order.name, policy, clean_up::request(out()))
         .then(filters)
         .then(contact_sheet::request(out())) // takes the pictures of all filters, in the order above
         .then(photos.iter().cloned().map(deliver).collect::<Vec<_>>()) // each takes the album that the sheet gave
         .enqueue()
         .await?;
-    println!("{} photos make {} steps, on disk in {}.", photos.len(), chain.ids.len(), plan.store.display());
+    println!("{} photos make {} steps, on disk in {}.", photos.len(), chain.ids.len(), order.store.display());
     Ok(())
 }
 
@@ -153,7 +153,7 @@ struct Options {
 }
 
 /// The options with what follows from them.
-struct Plan {
+struct Order {
     folder: PathBuf,
     out: PathBuf,
     store: PathBuf,
@@ -165,11 +165,11 @@ struct Plan {
 }
 
 impl Options {
-    fn complete(self) -> Result<Plan, Failure> {
+    fn complete(self) -> Result<Order, Failure> {
         let place = cli::place("image_pipeline")?;
         let folder = self.folder.canonicalize().map_err(|error| format!("{}: {error}", self.folder.display()))?;
         let journal = Journal::open(self.journal.as_deref())?;
-        Ok(Plan {
+        Ok(Order {
             out: self.out.unwrap_or_else(|| place.join("gallery").join(folder.file_name().unwrap_or_default())),
             store: self.store.unwrap_or_else(|| place.join("works.redb")),
             name: format!("gallery of {}", folder.display()),
@@ -182,7 +182,7 @@ impl Options {
     }
 }
 
-impl Plan {
+impl Order {
     fn studio(&self, server: SocketAddr) -> Studio {
         Studio { journal: self.journal.clone(), slow: self.slow, http: loopback::client(), server }
     }
