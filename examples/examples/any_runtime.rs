@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use workman_core::{Runtime, ThreadRuntime, WorkContext, WorkError, WorkManager, worker};
-use workman_examples::cli::{self, Args, Failure};
+use workman_examples::cli::{self, Failure};
 use workman_examples::process::empty_folder;
 use workman_redb::RedbStore;
 
@@ -59,8 +59,7 @@ async fn run(runtime: impl Runtime) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn example(args: Args) -> Result<(), Failure> {
-    args.done()?;
+async fn example() -> Result<(), Failure> {
     println!("the works are in {}, and are removed at the end", std::env::temp_dir().display());
     run(ThreadRuntime::new()).await?;
     #[cfg(feature = "tokio")]
@@ -80,30 +79,30 @@ mod on_tokio {
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
     use workman_core::{WorkError, WorkManager, worker};
     use workman_examples::cli::Failure;
-    use workman_examples::http::Server;
 
-    /// Waits on tokio's timer and asks over a tokio socket.
+    /// Waits on tokio's timer and listens to a tokio socket.
     #[worker]
     async fn greet(server: SocketAddr) -> Result<String, WorkError> {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        let mut socket = TcpStream::connect(server).await?;
-        socket.write_all(b"GET /greeting HTTP/1.1\r\nContent-Length: 0\r\n\r\n").await?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await?;
-        Ok(answer.rsplit('\n').next().unwrap_or_default().to_owned())
+        let mut greeting = String::new();
+        TcpStream::connect(server).await?.read_to_string(&mut greeting).await?;
+        Ok(greeting)
     }
 
     pub(super) async fn run(manager: &WorkManager) -> Result<(), Failure> {
-        let server = Server::start(|_| Ok((200, b"good morning over a tokio socket".to_vec())))?;
-        let greeting = manager.enqueue(greet::request(server.address())).await?;
+        let server = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let greeting = manager.enqueue(greet::request(server.local_addr()?)).await?;
+        let (mut guest, _) = server.accept().await?;
+        guest.write_all(b"good morning over a tokio socket").await?;
+        drop(guest);
         println!("  {}", greeting.output().await?);
         Ok(())
     }
 }
 
 fn main() -> ExitCode {
-    cli::run(include_str!("any_runtime.rs"), example)
+    cli::run(example())
 }

@@ -6,13 +6,15 @@
 //! What to watch: close it half-way (Ctrl-C, or `kill -9`) and run it again. It goes on from its last checkpoint, which is
 //! a second old at the most. `--to N` says how far, `--pace MS` how fast, `--delay MS` when it begins.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use workman_core::{Enqueued, ExistingWorkPolicy, ThreadRuntime, WorkContext, WorkError, WorkManager, worker};
-use workman_examples::cli::{self, Args, Failure};
+use workman_examples::cli::{self, Failure, milliseconds};
 use workman_redb::RedbStore;
 
 #[derive(Serialize, Deserialize)]
@@ -33,12 +35,25 @@ async fn count(cx: &WorkContext, to: u32, pace: Duration) -> Result<u32, WorkErr
     Ok(to)
 }
 
-async fn example(mut args: Args) -> Result<(), Failure> {
-    let to = args.value_or("--to", 10)?;
-    let pace = Duration::from_millis(args.value_or("--pace", 200)?);
-    let delay = Duration::from_millis(args.value_or("--delay", 0)?);
-    let store = args.path("--store")?.map_or_else(|| cli::place("count").map(|place| place.join("works.redb")), Ok)?;
-    args.done()?;
+/// Counts as a work that goes on where it stopped, however the program ended.
+#[derive(Parser)]
+struct Options {
+    /// How far
+    #[arg(long, default_value_t = 10)]
+    to: u32,
+    /// Milliseconds from one number to the next
+    #[arg(long, value_name = "MS", default_value = "200", value_parser = milliseconds)]
+    pace: Duration,
+    /// Milliseconds before it begins
+    #[arg(long, value_name = "MS", default_value = "0", value_parser = milliseconds)]
+    delay: Duration,
+    /// The file of the works
+    #[arg(long, value_name = "FILE")]
+    store: Option<PathBuf>,
+}
+
+async fn example(Options { to, pace, delay, store }: Options) -> Result<(), Failure> {
+    let store = store.map_or_else(|| cli::place("count").map(|place| place.join("works.redb")), Ok)?;
     println!("counting in {}", store.display());
     let manager = WorkManager::builder(RedbStore::open(store)?).runtime(ThreadRuntime::new()).start()?;
 
@@ -65,5 +80,5 @@ async fn example(mut args: Args) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(include_str!("count.rs"), example)
+    cli::run(example(Options::parse()))
 }

@@ -11,14 +11,14 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use clap::Parser;
 use futures::StreamExt;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use workman_core::{Backoff, ExistingPeriodicWorkPolicy, ThreadRuntime, WorkManager, WorkQuery, WorkSelector, worker};
-use workman_examples::cli::{self, Args, Failure};
-use workman_examples::http::{self, Server};
+use workman_examples::cli::{self, Failure, milliseconds};
+use workman_examples::loopback::{self, Server};
 use workman_redb::RedbStore;
 
 const NAME: &str = "syncTask";
@@ -26,9 +26,14 @@ const NOTES: TableDefinition<'_, u64, &str> = TableDefinition::new("todos");
 
 /// Fetches what is new and writes it down. Running it twice does no harm: the same rows are written again.
 #[worker(backoff = Backoff::linear(Duration::from_millis(200)))]
-fn sync_todos(#[state] server: SocketAddr, #[state] database: Arc<Database>) -> Result<(), Failure> {
-    let answer = http::get(server, "/todos").inspect_err(|error| println!("this round fails: {error}"))?;
-    let todos: Vec<(u64, String)> = serde_json::from_slice(&answer)?;
+fn sync_todos(
+    #[state] http: ureq::Agent,
+    #[state] server: SocketAddr,
+    #[state] database: Arc<Database>,
+) -> Result<(), Failure> {
+    let answer = http.get(format!("http://{server}/todos")).call();
+    let mut answer = answer.inspect_err(|error| println!("this round fails: {error}"))?;
+    let todos: Vec<(u64, String)> = answer.body_mut().read_json()?;
     let transaction = database.begin_write()?;
     for (id, text) in &todos {
         transaction.open_table(NOTES)?.insert(id, &**text)?;
@@ -38,17 +43,28 @@ fn sync_todos(#[state] server: SocketAddr, #[state] database: Arc<Database>) -> 
     Ok(())
 }
 
-async fn example(mut args: Args) -> Result<(), Failure> {
-    let every = Duration::from_millis(args.value_or("--every", 1000)?);
-    let runs: u64 = args.value_or("--runs", 3)?;
-    let cancel = args.flag("--cancel");
-    args.done()?;
+/// Keeps a local database in sync with a server, by one schedule.
+#[derive(Parser)]
+struct Options {
+    /// Milliseconds from one round to the next
+    #[arg(long, value_name = "MS", default_value = "1000", value_parser = milliseconds)]
+    every: Duration,
+    /// How many rounds to wait for
+    #[arg(long, default_value_t = 3)]
+    runs: u64,
+    /// Ends the schedule
+    #[arg(long)]
+    cancel: bool,
+}
+
+async fn example(Options { every, runs, cancel }: Options) -> Result<(), Failure> {
     let place = cli::place("data_sync")?;
     println!("the schedule and the database are in {}", place.display());
     let database = Arc::new(Database::create(place.join("todos.redb"))?);
     let server = serve_todos()?;
     let manager = WorkManager::builder(RedbStore::open(place.join("works.redb"))?)
         .runtime(ThreadRuntime::new())
+        .state(loopback::client())
         .state(server.address())
         .state(Arc::clone(&database))
         .start()?;
@@ -83,9 +99,9 @@ async fn example(mut args: Args) -> Result<(), Failure> {
 
 /// Another todo for each request.
 fn serve_todos() -> Result<Server, Failure> {
-    let asked = AtomicUsize::new(0);
+    let mut count = 0_usize;
     let server = Server::start(move |_| {
-        let count = asked.fetch_add(1, Ordering::Relaxed) + 1;
+        count += 1;
         let todos: Vec<(usize, String)> = (1..=count).map(|id| (id, format!("todo {id}"))).collect();
         Ok((200, serde_json::to_vec(&todos)?))
     })?;
@@ -93,5 +109,5 @@ fn serve_todos() -> Result<Server, Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(include_str!("data_sync.rs"), example)
+    cli::run(example(Options::parse()))
 }

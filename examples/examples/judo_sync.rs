@@ -11,9 +11,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use clap::Parser;
 use futures::StreamExt;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 use workman_core::constraints::Network;
@@ -22,24 +22,26 @@ use workman_core::{
     Backoff, ConstraintKind, Constraints, ExistingPeriodicWorkPolicy, Limits, ManualSensor, NetworkType, StopReason,
     ThreadRuntime, WorkContext, WorkHandle, WorkInfo, WorkManager, WorkState, worker,
 };
-use workman_examples::cli::{self, Args, Failure};
-use workman_examples::http::{self, Server};
+use workman_examples::cli::{self, Failure, milliseconds};
+use workman_examples::loopback::{self, Server};
 use workman_redb::RedbStore;
 
 const PAGES: u32 = 20;
 const FAILING_PAGE: u32 = 3;
 const MEMBERS: TableDefinition<'_, &str, u32> = TableDefinition::new("members");
 
-/// The local side of the club: a database, and where its server is.
+/// The local side of the club: a database, and the way to its server.
 #[derive(Clone)]
 struct Club {
     database: Arc<Database>,
+    http: ureq::Agent,
     server: SocketAddr,
 }
 
 impl Club {
     fn sync(&self, page: u32) -> Result<(), Failure> {
-        let names: Vec<String> = serde_json::from_slice(&http::get(self.server, &format!("/members/{page}"))?)?;
+        let mut answer = self.http.get(format!("http://{}/members/{page}", self.server)).call()?;
+        let names: Vec<String> = answer.body_mut().read_json()?;
         let transaction = self.database.begin_write()?;
         for name in &names {
             transaction.open_table(MEMBERS)?.insert(&**name, page)?;
@@ -63,11 +65,18 @@ fn judo_sync(cx: &WorkContext, #[state] club: Club) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn example(mut args: Args) -> Result<(), Failure> {
-    let every = Duration::from_millis(args.value_or("--every", 4000)?);
-    let by_hand = args.flag("--by-hand");
-    let _ = args.flag("--script"); // what it does anyway
-    args.done()?;
+/// Syncs a judo club's members while the charger is in and the network costs nothing.
+#[derive(Parser)]
+struct Options {
+    /// Milliseconds from one round to the next
+    #[arg(long, value_name = "MS", default_value = "4000", value_parser = milliseconds)]
+    every: Duration,
+    /// You are the charger and the network, on standard input
+    #[arg(long)]
+    by_hand: bool,
+}
+
+async fn example(Options { every, by_hand }: Options) -> Result<(), Failure> {
     let place = cli::place("judo_sync")?;
     println!("the schedule and the members are in {}", place.display());
     let database = Arc::new(Database::create(place.join("members.redb"))?);
@@ -80,7 +89,7 @@ async fn example(mut args: Args) -> Result<(), Failure> {
         .runtime(ThreadRuntime::new())
         .sensor(sensor.clone())
         .limits(limits)
-        .state(Club { database: Arc::clone(&database), server: server.address() })
+        .state(Club { database: Arc::clone(&database), http: loopback::client(), server: server.address() })
         .start()?;
     let sync = manager
         .enqueue_unique_periodic(
@@ -105,10 +114,11 @@ async fn example(mut args: Args) -> Result<(), Failure> {
 
 /// Three members a page. One page fails the first time that this process is asked for it.
 fn serve_members() -> Result<Server, Failure> {
-    let failed = AtomicBool::new(false);
+    let mut failed = false;
     let server = Server::start(move |request| {
-        let page: u32 = request.path.rsplit('/').next().and_then(|page| page.parse().ok()).unwrap_or_default();
-        if page == FAILING_PAGE && !failed.swap(true, Ordering::SeqCst) {
+        let page: u32 = loopback::name_of(request).parse().unwrap_or_default();
+        if page == FAILING_PAGE && !failed {
+            failed = true;
             return Ok((503, b"come back later".to_vec()));
         }
         let names = ["Kano", "Fukuda", "Abe"].map(|name| format!("{name} {page}"));
@@ -178,5 +188,5 @@ fn obey_stdin(sensor: &ManualSensor) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(include_str!("judo_sync.rs"), example)
+    cli::run(example(Options::parse()))
 }

@@ -14,7 +14,7 @@ use workman_core::{
     Builder, ConstraintKind, Constraints, ManualSensor, ThreadRuntime, WorkContext, WorkError, WorkHandle, WorkId,
     WorkManager, WorkQuery, WorkSelector, WorkState, worker,
 };
-use workman_examples::cli::{self, Args, Failure};
+use workman_examples::cli::{self, Failure};
 use workman_examples::process::empty_folder;
 use workman_redb::RedbStore;
 
@@ -43,8 +43,7 @@ fn resize_by_number(size: u32) -> String {
     size.to_string()
 }
 
-async fn example(args: Args) -> Result<(), Failure> {
-    args.done()?;
+async fn example() -> Result<(), Failure> {
     let folder = empty_folder("observe")?;
     println!("the works are in {}", folder.display());
     let file = folder.join("works.redb");
@@ -119,5 +118,5 @@ async fn parked(manager: &WorkManager, resize: WorkId) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(include_str!("observe.rs"), example)
+    cli::run(example())
 }

@@ -9,14 +9,15 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use serde::{Deserialize, Serialize};
 use workman_core::{Backoff, ThreadRuntime, WorkManager, worker};
-use workman_examples::cli::{self, Args, Failure};
-use workman_examples::http::{self, HttpError, Server};
+use workman_examples::cli::{self, Failure};
+use workman_examples::loopback::{self, Server};
 use workman_redb::RedbStore;
 
 /// Where something is to be found.
@@ -24,25 +25,40 @@ use workman_redb::RedbStore;
 struct Url(String);
 
 /// Uploads one image and says where it went.
-#[worker(permanent = HttpError::is_permanent)]
-fn upload_image(#[state] server: SocketAddr, path: PathBuf) -> Result<Url, HttpError> {
+#[worker(permanent = loopback::is_permanent)]
+fn upload_image(#[state] http: ureq::Agent, #[state] server: SocketAddr, path: PathBuf) -> Result<Url, ureq::Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    http::put(server, &format!("/{name}"), &fs::read(&path)?)?;
-    Ok(Url(format!("http://{server}/{name}")))
+    let url = format!("http://{server}/{}", loopback::encoded(&name));
+    http.put(&url).send(&fs::read(&path)?)?;
+    Ok(Url(url))
 }
 
-async fn example(args: Args) -> Result<(), Failure> {
-    let image = args.rest()?.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("images/hills.png"));
+/// Uploads an image, and says where it went.
+#[derive(Parser)]
+struct Options {
+    /// The image
+    #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/images/hills.png"))]
+    image: PathBuf,
+}
+
+async fn example(Options { image }: Options) -> Result<(), Failure> {
     let server = Server::start(|request| {
-        println!("the server has {} bytes of {}", request.body.len(), request.path);
+        println!(
+            "the server has {} bytes of {}",
+            request.body_length().unwrap_or_default(),
+            loopback::name_of(request)
+        );
         Ok((201, Vec::new()))
     })?;
     server.refuse(1);
 
     let store = cli::place("upload_image")?.join("works.redb");
     println!("the work is kept in {}", store.display());
-    let manager =
-        WorkManager::builder(RedbStore::open(store)?).runtime(ThreadRuntime::new()).state(server.address()).start()?;
+    let manager = WorkManager::builder(RedbStore::open(store)?)
+        .runtime(ThreadRuntime::new())
+        .state(loopback::client())
+        .state(server.address())
+        .start()?;
 
     let request = upload_image::request(image).backoff(Backoff::exponential(Duration::from_secs(1)));
     let upload = manager.enqueue(request).await?; // durable once this returns
@@ -56,5 +72,5 @@ async fn example(args: Args) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(include_str!("upload_image.rs"), example)
+    cli::run(example(Options::parse()))
 }

@@ -1,87 +1,26 @@
-//! Arguments of the examples, and the place where they keep their files.
+//! What the examples have in common on the command line: how they end, and where they keep their files. Their arguments are
+//! read by clap.
 
 use std::env;
 use std::error::Error;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
+use std::time::Duration;
 
 use futures::executor::block_on;
 
-/// Any error, as the `main` of an example returns it.
+/// Any error, as an example returns it.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// The arguments of this program, each taken out once.
-#[derive(Debug)]
-pub struct Args {
-    left: Vec<OsString>,
-}
-
-impl Args {
-    /// The arguments that the program was started with.
-    #[must_use]
-    pub fn of_this_program() -> Self {
-        Args { left: env::args_os().skip(1).collect() }
-    }
-
-    /// Whether the option is there.
-    pub fn flag(&mut self, option: &str) -> bool {
-        let found = self.left.iter().position(|argument| argument == option);
-        found.map(|place| self.left.remove(place)).is_some()
-    }
-
-    /// The path behind the option, if it is there.
-    ///
-    /// # Errors
-    /// When nothing stands behind it.
-    pub fn path(&mut self, option: &str) -> Result<Option<PathBuf>, Failure> {
-        let Some(place) = self.left.iter().position(|argument| argument == option) else { return Ok(None) };
-        self.left.remove(place);
-        if place < self.left.len() {
-            Ok(Some(self.left.remove(place).into()))
-        } else {
-            Err(format!("{option} wants a value behind it").into())
-        }
-    }
-
-    /// The value behind the option, or this one.
-    ///
-    /// # Errors
-    /// When nothing stands behind it, or no such value.
-    pub fn value_or<T: FromStr>(&mut self, option: &str, otherwise: T) -> Result<T, Failure>
-    where
-        T::Err: Error,
-    {
-        let Some(text) = self.path(option)? else { return Ok(otherwise) };
-        let text = text.to_string_lossy();
-        text.parse().map_err(|error| format!("{option} {text}: {error}").into())
-    }
-
-    /// The one argument that belongs to no option, if there is one.
-    ///
-    /// # Errors
-    /// When there is more than that, or an unknown option.
-    pub fn rest(mut self) -> Result<Option<PathBuf>, Failure> {
-        let unknown = self.left.iter().find(|argument| argument.to_string_lossy().starts_with("--"));
-        if let Some(unknown) = unknown.or(self.left.get(1)) {
-            return Err(format!("what does {} mean? --help says what this program takes", unknown.display()).into());
-        }
-        Ok(self.left.pop().map(PathBuf::from))
-    }
-
-    /// Nothing else was given.
-    ///
-    /// # Errors
-    /// When there is.
-    pub fn done(self) -> Result<(), Failure> {
-        match self.rest()? {
-            None => Ok(()),
-            Some(other) => Err(format!("{} is one argument too many", other.display()).into()),
-        }
-    }
+/// Reads a number of milliseconds, for `#[arg(value_parser = milliseconds)]`.
+///
+/// # Errors
+/// When it is no such number.
+pub fn milliseconds(text: &str) -> Result<Duration, ParseIntError> {
+    text.parse().map(Duration::from_millis)
 }
 
 /// The folder where an example keeps its files from run to run: `target/workman-examples/<example>`.
@@ -95,16 +34,14 @@ pub fn place(example: &str) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Runs an example to its end: an error is printed with its sources, and the exit code says so. `--help` prints the comment
-/// on top of its source instead.
-pub fn run(source: &str, example: impl AsyncFnOnce(Args) -> Result<(), Failure>) -> ExitCode {
-    let mut args = Args::of_this_program();
-    if args.flag("--help") || args.flag("-h") {
-        let comment = source.lines().map_while(|line| line.strip_prefix("//!"));
-        comment.for_each(|line| println!("{}", line.strip_prefix(' ').unwrap_or(line)));
-        return ExitCode::SUCCESS;
-    }
-    let Err(error) = block_on(example(args)) else { return ExitCode::SUCCESS };
+/// Runs an example to its end and says how it went: an error is printed with its sources, and the exit code tells of it.
+pub fn run(example: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+    ended(block_on(example))
+}
+
+/// The exit code for what came of an example; an error is printed with its sources.
+pub fn ended(result: Result<(), Failure>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
     eprintln!("error: {error}");
     let mut source = error.source();
     while let Some(error) = source {

@@ -114,15 +114,32 @@ fn every_test_that_proves_a_promise_exists() {
     assert!(cited > 0, "docs/guarantees.md cites no test at all");
 }
 
-/// Doctests leave out what is marked `#[test]`, so the README's test is kept as a file too.
+/// What the README shows and doctests leave out, since it is marked `#[test]` or needs tokio: by what is in it, with the file that
+/// holds it word for word and is built and run.
+const KEPT_AS_FILES: [(&str, &str); 4] = [
+    ("#[test]", "workman-core/tests/readme.rs"),
+    ("#[tokio::main]\n", "examples/examples/tokio_main.rs"),
+    ("#[tokio::test]", "examples/tests/tokio_worker.rs"),
+    ("shutdown_background", "examples/examples/tokio_stubborn.rs"),
+];
+
 #[test]
-fn the_test_in_the_readme_is_one_that_runs() {
-    let (readme, test) = (read("README.md"), read("workman-core/tests/readme.rs"));
-    let shown = readme.split("```").find(|block| block.contains("#[test]")).and_then(|block| block.split_once('\n'));
-    let run = test.split_once("\n\n").map(|(_, code)| code);
+fn every_program_in_the_readme_is_one_that_is_built() {
     // Rustfmt lines up comments in its own way.
-    let words = |code: Option<&str>| code.map(|code| code.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    assert_eq!(words(shown.map(|(_, code)| code)), words(run), "README.md against workman-core/tests/readme.rs");
+    let words = |code: &str| code.split_whitespace().collect::<Vec<_>>().join(" ");
+    let readme = read("README.md");
+    let blocks = readme.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    let mut kept = Vec::new();
+    for (kind, code) in blocks.filter(|(kind, _)| kind.starts_with("rust")) {
+        match KEPT_AS_FILES.iter().find(|(mark, _)| code.contains(mark)) {
+            Some((_, path)) => {
+                assert!(words(&read(path)).contains(&words(code)), "{path} does not hold, word for word:\n{code}");
+                kept.push(*path);
+            }
+            None => assert!(!kind.contains("ignore"), "nothing builds this program of the README:\n{code}"),
+        }
+    }
+    assert_eq!(kept.len(), KEPT_AS_FILES.len(), "a file is kept for each of them, and these are there: {kept:?}");
 }
 
 /// Families of rules with a hyphen, and those without.

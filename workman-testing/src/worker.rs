@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::abortable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use workman_core::__private::{Alone, stored_input};
@@ -226,7 +227,13 @@ fn spawn(runtime: &impl Runtime, body: Body, ended: Ended) {
     let put = move |end| *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
     match body {
         Body::Async(future) => {
-            runtime.spawn(Box::pin(async move { put(AssertUnwindSafe(future).catch_unwind().await) }));
+            // As in a manager, where a run can be aborted: the executor knows from the wakers that are held who waits outside.
+            let (future, _) = abortable(AssertUnwindSafe(future).catch_unwind());
+            runtime.spawn(Box::pin(async move {
+                if let Ok(ran) = future.await {
+                    put(ran);
+                }
+            }));
         }
         Body::Blocking(job) => runtime.spawn_blocking(Box::new(move || put(catch_unwind(AssertUnwindSafe(job))))),
     }
@@ -239,7 +246,9 @@ fn drive(executor: &Executor, clock: &VirtualClock, ended: &Ended, patience: Dur
     loop {
         if !executor.run_one(PATIENCE)? {
             let outside = executor.awaited() != Awaited::Nothing;
-            if !(outside && executor.wait_for_the_world(patience)) {
+            // Who was woken meanwhile is ready, and nobody holds a waker of theirs any more.
+            let served = !executor.is_quiet() || (outside && executor.wait_for_the_world(patience));
+            if !served {
                 executor.end_time();
                 // Who asks in a loop whether it is stopped has to hear of the last thing that happened.
                 let stepped = clock.step(FOR_EVER);

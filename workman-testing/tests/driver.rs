@@ -545,3 +545,27 @@ fn a_store_with_many_works_that_breaks_is_found_when_the_process_ends_at_the_lat
         assert!((commits[0]..=*commits.last().unwrap()).contains(&last), "{message}");
     }
 }
+
+#[worker]
+async fn takes_the_word_of_a_thread(words: u32) -> u32 {
+    let mut sum = 0;
+    for word in 0..words {
+        let (sender, receiver) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            (0..word % 2 * 1_000).for_each(|_| thread::yield_now());
+            sender.send(word)
+        });
+        sum += receiver.await.unwrap();
+        thread.join().unwrap().unwrap();
+    }
+    sum
+}
+
+#[test]
+fn a_worker_alone_waits_for_another_thread_as_long_as_one_of_a_manager_does() {
+    let test = TestDriver::new();
+    let managed = test.enqueue(takes_the_word_of_a_thread::request(20));
+    test.run_until_idle();
+    let alone = TestWorker::<takes_the_word_of_a_thread>::new(takes_the_word_of_a_thread::request(20));
+    assert_eq!((test.output::<u32>(managed), alone.output()), (190, 190));
+}

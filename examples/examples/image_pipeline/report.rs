@@ -1,39 +1,26 @@
 //! The progress bar and the summary.
 
-use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use workman_core::record::AttemptEnd;
 use workman_core::{WorkInfo, WorkState};
 use workman_examples::cli::Failure;
 
 /// A bar on a terminal; nothing elsewhere.
-pub(crate) struct Bar {
-    terminal: bool,
+pub(crate) fn bar() -> Result<ProgressBar, Failure> {
+    Ok(ProgressBar::no_length().with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}")?))
 }
 
-impl Bar {
-    pub(crate) fn new() -> Self {
-        Bar { terminal: io::stdout().is_terminal() }
-    }
-
-    pub(crate) fn show(&mut self, works: &[WorkInfo]) {
-        const WIDTH: usize = 30;
-        if !self.terminal {
-            return;
-        }
-        let done = works.iter().filter(|work| work.state.is_finished()).count();
-        let full = WIDTH * done / works.len().max(1);
-        let running = works.iter().filter(|work| work.state == WorkState::Running).map(|work| &*work.worker);
-        let running = running.collect::<Vec<_>>().join(", ");
-        let (bar, rest) = ("█".repeat(full), "░".repeat(WIDTH - full));
-        print!("\r{bar}{rest} {done}/{} {running:<40.40}", works.len());
-        if done == works.len() {
-            println!();
-        }
-        // A terminal that is gone is no reason to stop.
-        drop(io::stdout().flush());
+/// Shows how many works are finished, and which run.
+pub(crate) fn show(bar: &ProgressBar, works: &[WorkInfo]) {
+    let running = works.iter().filter(|work| work.state == WorkState::Running).map(|work| &*work.worker);
+    bar.set_message(running.collect::<Vec<_>>().join(", "));
+    bar.set_length(works.len() as u64);
+    bar.set_position(works.iter().filter(|work| work.state.is_finished()).count() as u64);
+    if works.iter().all(|work| work.state.is_finished()) {
+        bar.abandon();
     }
 }
 

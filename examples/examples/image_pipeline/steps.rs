@@ -9,15 +9,16 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use workman_core::{Backoff, WorkContext, worker};
 use workman_examples::cli::Failure;
-use workman_examples::gallery::LoadError;
+use workman_examples::gallery::{self, LoadError};
 use workman_examples::journal::Journal;
-use workman_examples::{gallery, http};
+use workman_examples::loopback;
 
 /// What the works need of this process. It is no input: a later process has another.
 #[derive(Clone)]
 pub(crate) struct Studio {
     pub(crate) journal: Journal,
     pub(crate) slow: Duration,
+    pub(crate) http: ureq::Agent,
     pub(crate) server: SocketAddr,
 }
 
@@ -135,7 +136,8 @@ pub(crate) fn upload(
         let files = files_of(&album, &photo);
         for file in &files {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            http::put(studio.server, &format!("/{name}"), &fs::read(file)?)?;
+            let url = format!("http://{}/{}", studio.server, loopback::encoded(&name));
+            studio.http.put(url).send(&fs::read(file)?)?;
         }
         Ok(files.len())
     })

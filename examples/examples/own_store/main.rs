@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workman_core::{Backoff, ThreadRuntime, WorkContext, WorkManager, WorkQuery, worker};
-use workman_examples::cli::{self, Args, Failure};
+use workman_examples::cli::{self, Failure};
 
 use store::SnapshotStore;
 
@@ -30,8 +30,7 @@ fn bake(#[prerequisites] doughs: Vec<u32>) -> String {
     format!("a loaf of {} g", doughs.iter().sum::<u32>())
 }
 
-async fn example(args: Args) -> Result<(), Failure> {
-    args.done()?;
+async fn example() -> Result<(), Failure> {
     println!("everything is in memory");
     let store = Arc::new(SnapshotStore::new());
     let manager = WorkManager::builder(Arc::clone(&store)).runtime(ThreadRuntime::new()).start()?;
@@ -49,5 +48,5 @@ async fn example(args: Args) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    cli::run(include_str!("main.rs"), example)
+    cli::run(example())
 }
