@@ -5,7 +5,7 @@
 #[path = "promise_support/mod.rs"]
 mod support;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -293,7 +293,7 @@ enum Event {
 struct Flat {
     name: String,
     #[serde(flatten)]
-    by_year: HashMap<u32, u8>,
+    by_year: BTreeMap<u32, u8>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -410,7 +410,7 @@ fn what_would_not_be_read_is_refused_at_the_enqueue_by_worker_and_argument() {
         for fine in [
             deep_down(tree(63)),
             pay::request(1, Amount::Text("1".into())),
-            count::request(1, Flat { name: "a".into(), by_year: HashMap::new() }),
+            count::request(1, Flat { name: "a".into(), by_year: BTreeMap::new() }),
             double::request(1, Doubled { name: "a".into(), rest: [("b".into(), 1)].into() }),
             nest::request(1, Some(Some(1))),
             nest::request(1, None),

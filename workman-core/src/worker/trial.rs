@@ -136,7 +136,11 @@ mod tests {
         let def = def("trial", &[], "here");
         let mut tried = 0;
         for _ in 0..1000 {
-            ReadBack::All.check(&def, Role::Input, || Ok::<(), ()>(tried += 1)).unwrap();
+            let read_back = || {
+                tried += 1;
+                Ok::<(), ()>(())
+            };
+            ReadBack::All.check(&def, Role::Input, read_back).unwrap();
         }
         assert_eq!(tried, 1000);
     }
