@@ -8,8 +8,10 @@ use std::sync::{Arc, LazyLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) mod foreign;
 pub(crate) mod merge;
 pub(crate) mod object;
+mod read_back;
 mod strict;
 
 /// How a payload's bytes are to be read. The code is stored beside the bytes, so that codecs can be added.
@@ -62,27 +64,80 @@ impl Payload {
         self.codec == Codec::LEFT_OUT
     }
 
-    /// Encodes a value as JSON.
+    /// Encodes a value as JSON. Every float that is finite comes back bit for bit, and so does every integer of up to 128 bits.
     ///
     /// # Errors
-    /// [`EncodeError`] when the value would not decode again: a float that is not finite, a path that is not UTF-8, a
-    /// map whose keys are no strings, or what its own `Serialize` refuses.
+    /// [`EncodeError`] when the value would not decode again, as far as that shows while it is written: a float that is not finite,
+    /// `Some` of nothing (`Some(None)`, `Some(())`), lists and objects that lie in each other more than 127 deep, a path that is
+    /// not UTF-8, a map whose keys are no strings, numbers or the like, and what its own `Serialize` refuses, or panics on.
+    ///
+    /// # What does not show while it is written
+    /// serde can write forms that it does not read. A worker's inputs, outputs and checkpoints are read back before they are stored:
+    /// all of them in builds with debug assertions and under `TestDriver` and `TestWorker`; else the first eight of each worker in
+    /// a process, and again eight after one that was refused. Here nothing is, since the type may be one that is only written.
+    ///
+    /// | form | instead |
+    /// |---|---|
+    /// | `u128`, `i128` in what is `untagged`, `flatten`ed or has a `tag` | text, by `serialize_with` and `deserialize_with` |
+    /// | a `flatten`ed map whose keys are no strings | the map in a field of its own, or keys of text |
+    /// | a `flatten`ed map with the key of a field, two fields renamed to one | other names |
+    /// | `skip_serializing` alone | `skip`, or `default` with it |
+    /// | `skip_deserializing` alone | `skip` |
+    /// | an `untagged` variant that an earlier one takes (`f64` before `u64`) | the narrow one first, or a tag |
+    /// | map keys that differ and are written alike | a list of pairs |
+    /// | a `Deserialize` that mends what it reads (trims it, rounds it) | mending when the value is made |
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use serde::{Deserialize, Serialize};
+    /// use workman_core::worker;
+    /// use workman_testing::TestDriver;
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Sales {
+    ///     shop: String,
+    ///     #[serde(flatten)]
+    ///     by_year: BTreeMap<u32, u64>, // the keys become text, and behind `flatten` nobody makes numbers of them again
+    /// }
+    ///
+    /// #[worker]
+    /// fn report(sales: Sales) -> usize {
+    ///     sales.by_year.len()
+    /// }
+    ///
+    /// let sales = Sales { shop: "north".into(), by_year: BTreeMap::from([(2026, 7)]) };
+    /// let refused = TestDriver::new().try_enqueue(report::request(sales)).unwrap_err().to_string();
+    /// assert!(refused.contains("the argument `sales` of worker `report`"), "{refused}");
+    /// ```
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let mut scratch = Scratch::take();
-        strict::write(&mut scratch, value)?;
+        strict::write(&mut scratch, value, strict::Place::Alone)?;
         Ok(Payload::new(Codec::JSON, &**scratch))
     }
 
+    /// Refuses a payload that was encoded from such a value and does not decode to it.
+    pub(crate) fn read_back<T: Serialize + DeserializeOwned>(&self) -> Result<(), EncodeError> {
+        read_back::check::<T>(&self.bytes)
+    }
+
     /// Decodes the value.
+    ///
+    /// JSON has one kind of number, and the type that is wanted says what fits it. An integer takes integers within its range and
+    /// nothing else, not even `1.0`. A float takes every number within its range, and is the nearest one to it: an integer beyond
+    /// 2^53 has no other `f64`, so what is to stay exact is taken as an integer.
     ///
     /// # Errors
     /// [`DecodeError`] when the bytes are no such value, the codec is unknown to this build, or a query left the payload out.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         match self.codec {
+<<<<<<< HEAD
             Codec::JSON => serde_json::from_slice(&self.bytes).map_err(|error| DecodeError::new(error.to_string())),
             Codec::LEFT_OUT => {
                 Err(DecodeError::new("it was read by a query `without_payloads()`, which leaves payloads out"))
             }
+=======
+            Codec::JSON => serde_json::from_slice(&self.bytes).map_err(|error| DecodeError::of(&error)),
+>>>>>>> p2
             other => Err(DecodeError::new(format!("codec {} is unknown to this build", other.code()))),
         }
     }
@@ -201,6 +256,30 @@ impl DecodeError {
     pub fn new(message: impl Into<String>) -> Self {
         DecodeError { message: message.into() }
     }
+
+    /// What the reader said, without what it read: errors are logged, stored and shown, and a payload is nobody's business.
+    pub(crate) fn of(error: &serde_json::Error) -> Self {
+        DecodeError { message: without_text(&error.to_string()) }
+    }
+}
+
+/// The message of serde without the text of the payload that it quotes. Numbers stay, and what the program's own types say.
+fn without_text(message: &str) -> String {
+    for kind in ["invalid type: ", "invalid value: "] {
+        let Some(found) = message.strip_prefix(kind) else { continue };
+        let quoted = ["string ", "character "].into_iter().find(|what| found.starts_with(what));
+        // What is expected is text of the type, and the last that is said.
+        return match (quoted, found.rfind(", expected ")) {
+            (Some(what), Some(rest)) => format!("{kind}{}{}", what.trim_end(), &found[rest..]),
+            _ => message.to_owned(),
+        };
+    }
+    for kind in ["unknown variant", "unknown field"] {
+        let Some(found) = message.strip_prefix(kind) else { continue };
+        let rest = ["`, expected ", "`, there are no "].into_iter().find_map(|rest| found.rfind(rest));
+        return rest.map_or_else(|| message.to_owned(), |rest| format!("{kind}{}", &found[rest + 1..]));
+    }
+    message.to_owned()
 }
 
 impl fmt::Display for DecodeError {

@@ -155,6 +155,7 @@ impl<'a> Expansion<'a> {
         let states = states.map(|(_, constant)| quote!(#constant.key()));
         let defaults = self.defaults();
         let start = self.start();
+        let reads_input = self.reads_input();
         quote! {
             static __WORKMAN_DEF: #p::WorkerDef = #p::WorkerDef {
                 name: #stored,
@@ -165,6 +166,9 @@ impl<'a> Expansion<'a> {
                 defaults: #defaults,
                 states: || #p::keys([#(#states),*]),
                 start: #start,
+                reads_input: #reads_input,
+                reads_output: |output| __WORKMAN_OUTPUT.read_back(output),
+                trials: #p::Trials::new(),
             };
 
             impl #p::Worker for #handle {
@@ -195,6 +199,29 @@ impl<'a> Expansion<'a> {
         let given = [attempts, on_death, backoff, backoff_fn, timeout, priority, constraints];
         let rest = given.iter().any(Option::is_none).then(|| quote!(..#p::DEFAULTS));
         quote!(#p::Defaults { #(#given)* #rest })
+    }
+
+    /// Reads back the arguments that a request has just encoded.
+    fn reads_input(&self) -> TokenStream {
+        let p = &self.p;
+        let [input, fresh] = ["input", "fresh"].map(|name| Ident::new(name, Span::mixed_site()));
+        let stored = self.parts().filter(|(argument, _)| !matches!(argument.role, Role::State));
+        let checks: Vec<_> = stored
+            .map(|(argument, constant)| {
+                let getter = Ident::new(getter(&argument.role), Span::mixed_site());
+                quote!(#fresh.#getter(&#constant)?;)
+            })
+            .collect();
+        if checks.is_empty() {
+            return quote!(|_| #p::Ok(()));
+        }
+        quote! {
+            |#input| {
+                let #fresh = #p::Fresh::read(#input)?;
+                #(#checks)*
+                #p::Ok(())
+            }
+        }
     }
 
     /// Decodes the arguments and makes the body.

@@ -94,7 +94,7 @@ fn a_runtime_that_goes_away_under_a_completer_is_heard_like_a_stop() {
     let mut states = States::default();
     states.insert(Arc::clone(&heard));
     let input = Payload::encode(&BTreeMap::<String, u8>::new()).unwrap();
-    let context = detached_context(waits::NAME, input.clone());
+    let context = detached_context(waits::DEF, input.clone());
     let invocation = Invocation { context, input, prerequisites: Vec::new(), states: Arc::new(states) };
     let Ok(Body::Async(mut body)) = (waits::DEF.start)(invocation) else { panic!("it starts") };
     assert!(body.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());

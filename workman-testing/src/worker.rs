@@ -163,7 +163,7 @@ impl<W: Worker> TestWorker<W> {
         let clock = VirtualClock::new();
         let stage = Alone {
             id: self.id,
-            worker: W::DEF.name,
+            worker: W::DEF,
             input: self.input.clone(),
             attempt: self.attempt,
             checkpoint: self.checkpoint,

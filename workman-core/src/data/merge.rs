@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::{Codec, Payload};
+use super::{Codec, DecodeError, Payload};
 
 /// An object in pieces. Nothing at all, and `null`, count as an object without keys.
 type Object<'a> = BTreeMap<String, &'a RawValue>;
@@ -54,7 +54,8 @@ pub(crate) fn array_creating(objects: &[Option<&Payload>]) -> Result<Payload, Me
 fn read(place: usize, object: Option<&Payload>) -> Result<Object<'_>, MergeError> {
     let Some(object) = object else { return Ok(Object::new()) };
     let read = match object.codec() {
-        Codec::JSON => serde_json::from_slice::<Option<Object<'_>>>(object.bytes()).map_err(|error| error.to_string()),
+        Codec::JSON => serde_json::from_slice::<Option<Object<'_>>>(object.bytes())
+            .map_err(|error| DecodeError::of(&error).to_string()),
         other => Err(format!("codec {} is unknown to this build", other.code())),
     };
     read.map(Option::unwrap_or_default).map_err(|problem| MergeError::NoObject { place, problem })

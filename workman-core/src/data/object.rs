@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{Codec, DecodeError, EncodeError, Payload, Scratch, strict};
+use super::strict::Place;
+use super::{Codec, DecodeError, EncodeError, Payload, Scratch, read_back, strict};
 
 /// Writes an object, value by value.
 pub(crate) struct ObjectWriter {
@@ -34,9 +35,9 @@ impl ObjectWriter {
     fn append<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), EncodeError> {
         let separator = if self.bytes.is_empty() { b'{' } else { b',' };
         self.bytes.push(separator);
-        strict::write(&mut self.bytes, name)?;
+        strict::write(&mut self.bytes, name, Place::Alone)?;
         self.bytes.push(b':');
-        strict::write(&mut self.bytes, value)
+        strict::write(&mut self.bytes, value, Place::InObject)
     }
 
     /// The object.
@@ -58,9 +59,11 @@ impl<'a> ObjectReader<'a> {
     /// Finds the names.
     pub(crate) fn read(payload: &'a Payload) -> Result<Self, DecodeError> {
         match payload.codec() {
-            Codec::JSON => serde_json::from_slice(payload.bytes())
-                .map(|values| ObjectReader { values })
-                .map_err(|error| DecodeError::new(format!("no object keyed by argument name: {error}"))),
+            Codec::JSON => {
+                serde_json::from_slice(payload.bytes()).map(|values| ObjectReader { values }).map_err(|error| {
+                    DecodeError::new(format!("no object keyed by argument name: {}", DecodeError::of(&error)))
+                })
+            }
             other => Err(DecodeError::new(format!("codec {} is unknown to this build", other.code()))),
         }
     }
@@ -73,7 +76,12 @@ impl<'a> ObjectReader<'a> {
     /// The value of this name, if there is one.
     pub(crate) fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, DecodeError> {
         let Some(raw) = self.values.get(name) else { return Ok(None) };
-        serde_json::from_str(raw.get()).map(Some).map_err(|error| DecodeError::new(error.to_string()))
+        serde_json::from_str(raw.get()).map(Some).map_err(|error| DecodeError::of(&error))
+    }
+
+    /// Refuses a value of this name that was written as such a one and is not read as it.
+    pub(crate) fn read_back<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<(), EncodeError> {
+        self.values.get(name).map_or(Ok(()), |raw| read_back::check::<T>(raw.get().as_bytes()))
     }
 }
 

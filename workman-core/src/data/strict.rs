@@ -1,7 +1,15 @@
 //! JSON that decodes again: `serde_json` behind a serializer that refuses what JSON would silently change.
 //!
-//! `serde_json` writes a float that is not finite as `null`, and `Some` of nothing as `null` too; both read back as
-//! something else, or not at all. What is refused here is refused when work is enqueued, and not a week later when it runs.
+//! What is refused here is refused when work is enqueued, and not a week later when it runs:
+//!
+//! - A float that is not finite, and `Some` of nothing: `serde_json` writes both as `null`, which reads back as something else, or
+//!   not at all.
+//! - What is nested deeper than the reader goes ([`DEEPEST`]) from where the value will lie ([`Place`]). This is also what keeps a
+//!   list of a million links from running out of stack while it is written.
+//! - What a `Serialize` refuses of itself, and one that panics.
+//!
+//! These checks cost next to nothing and are always made. They see the value on its way out and know nothing of the way back, so
+//! they can't tell that a `Deserialize` reads other forms than its `Serialize` writes; for that see `read_back`, beside this file.
 
 use std::fmt::{self, Display};
 
@@ -11,15 +19,65 @@ use serde::ser::{
 };
 use serde::{Serialize, Serializer};
 
-use super::EncodeError;
+use super::{EncodeError, foreign};
+
+/// How many lists and objects may lie in each other. `serde_json` reads no more.
+const DEEPEST: u8 = 127;
+
+/// What `serde_json` calls the structures that stand for text of its own, and are written without braces.
+const VERBATIM: &str = "$serde_json::private::";
+
+/// Where a value will lie, which decides how deep it may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// It is all that there is: an output, progress, a checkpoint.
+    Alone,
+    /// It is an argument, in the object of all arguments. That object may be read as a whole, and a merger may put the value into a
+    /// list, from which it is read without the object.
+    InObject,
+}
+
+impl Place {
+    /// How many lists and objects may lie in each other there.
+    const fn levels(self) -> u8 {
+        match self {
+            Place::Alone => DEEPEST,
+            Place::InObject => DEEPEST - 1,
+        }
+    }
+}
 
 /// Appends the value. A value that is refused leaves nothing of itself.
-pub(super) fn write<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Result<(), EncodeError> {
+pub(super) fn write<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T, place: Place) -> Result<(), EncodeError> {
     let start = bytes.len();
-    serde_json::to_writer(&mut *bytes, &Strict { value, at: &At::Root }).map_err(|error| {
+    let strict = Strict { value, at: &At::Root, levels: Levels { place, left: place.levels() } };
+    let written = foreign::guarded("Serialize", || {
+        serde_json::to_writer(&mut *bytes, &strict).map_err(|error| EncodeError::new(error.to_string()))
+    });
+    if written.is_err() {
         bytes.truncate(start);
-        EncodeError::new(error.to_string())
-    })
+    }
+    written
+}
+
+/// How much deeper a value may be.
+#[derive(Clone, Copy)]
+struct Levels {
+    place: Place,
+    left: u8,
+}
+
+impl Levels {
+    /// What is left inside of so many lists and objects.
+    fn inside<E: Error>(self, of: u8) -> Result<Levels, E> {
+        match self.left.checked_sub(of) {
+            Some(left) => Ok(Levels { left, ..self }),
+            None => Err(E::custom(format_args!(
+                "lists and objects lie in each other more than {} deep, and would not be read again; nest less, or store it elsewhere and pass where it is",
+                self.place.levels()
+            ))),
+        }
+    }
 }
 
 /// Where in the value the serializer is: a list that lives on the stack.
@@ -46,6 +104,14 @@ impl At<'_> {
             _ => Ok(()),
         }
     }
+
+    /// The text `null` is about to be written: as it is, if it is JSON of the program's own.
+    fn check_verbatim_null<E: Error>(&self) -> Result<(), E> {
+        match self {
+            At::Field(outer, name) if name.starts_with(VERBATIM) => outer.check_null(),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Display for At<'_> {
@@ -63,11 +129,12 @@ impl Display for At<'_> {
 struct Strict<'a, T: ?Sized> {
     value: &'a T,
     at: &'a At<'a>,
+    levels: Levels,
 }
 
 impl<T: Serialize + ?Sized> Serialize for Strict<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(Checked { inner: serializer, at: self.at })
+        self.value.serialize(Checked { inner: serializer, at: self.at, levels: self.levels })
     }
 }
 
@@ -75,6 +142,7 @@ impl<T: Serialize + ?Sized> Serialize for Strict<'_, T> {
 struct Checked<'a, S> {
     inner: S,
     at: &'a At<'a>,
+    levels: Levels,
 }
 
 /// A list, map or structure on its way to `inner`.
@@ -82,6 +150,8 @@ struct Compound<'a, C> {
     inner: C,
     at: &'a At<'a>,
     index: usize,
+    /// What is left for each of its values.
+    levels: Levels,
 }
 
 impl<'a, C> Compound<'a, C> {
@@ -111,11 +181,13 @@ macro_rules! finite {
     )*};
 }
 
+/// Methods that open this many lists and objects.
 macro_rules! open {
-    ($($method:ident($($arg:ident: $type:ty),*): $compound:ident,)*) => {$(
+    ($($method:ident($($arg:ident: $type:ty),*): $compound:ident is $deep:expr,)*) => {$(
         fn $method(self, $($arg: $type),*) -> Result<Self::$compound, S::Error> {
+            let levels = self.levels.inside($deep)?;
             let inner = self.inner.$method($($arg),*)?;
-            Ok(Compound { inner, at: self.at, index: 0 })
+            Ok(Compound { inner, at: self.at, index: 0, levels })
         }
     )*};
 }
@@ -144,7 +216,6 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         serialize_u64: u64,
         serialize_u128: u128,
         serialize_char: char,
-        serialize_str: &str,
         serialize_bytes: &[u8],
     }
 
@@ -154,13 +225,20 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
     }
 
     open! {
-        serialize_seq(len: Option<usize>): SerializeSeq,
-        serialize_tuple(len: usize): SerializeTuple,
-        serialize_tuple_struct(name: &'static str, len: usize): SerializeTupleStruct,
-        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize): SerializeTupleVariant,
-        serialize_map(len: Option<usize>): SerializeMap,
-        serialize_struct(name: &'static str, len: usize): SerializeStruct,
-        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize): SerializeStructVariant,
+        serialize_seq(len: Option<usize>): SerializeSeq is 1,
+        serialize_tuple(len: usize): SerializeTuple is 1,
+        serialize_tuple_struct(name: &'static str, len: usize): SerializeTupleStruct is 1,
+        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize): SerializeTupleVariant is 2,
+        serialize_map(len: Option<usize>): SerializeMap is 1,
+        serialize_struct(name: &'static str, len: usize): SerializeStruct is u8::from(!name.starts_with(VERBATIM)),
+        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize): SerializeStructVariant is 2,
+    }
+
+    fn serialize_str(self, value: &str) -> Result<S::Ok, S::Error> {
+        if value == "null" {
+            self.at.check_verbatim_null()?;
+        }
+        self.inner.serialize_str(value)
     }
 
     fn serialize_none(self) -> Result<S::Ok, S::Error> {
@@ -169,7 +247,7 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        self.inner.serialize_some(&Strict { value, at: &At::Some(self.at) })
+        self.inner.serialize_some(&Strict { value, at: &At::Some(self.at), levels: self.levels })
     }
 
     fn serialize_unit(self) -> Result<S::Ok, S::Error> {
@@ -187,7 +265,7 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<S::Ok, S::Error> {
-        self.inner.serialize_newtype_struct(name, &Strict { value, at: self.at })
+        self.inner.serialize_newtype_struct(name, &Strict { value, at: self.at, levels: self.levels })
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -197,7 +275,9 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        self.inner.serialize_newtype_variant(name, index, variant, &Strict { value, at: &At::Field(self.at, variant) })
+        let levels = self.levels.inside(1)?;
+        let at = At::Field(self.at, variant);
+        self.inner.serialize_newtype_variant(name, index, variant, &Strict { value, at: &at, levels })
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
@@ -217,7 +297,7 @@ macro_rules! by_index {
 
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
                 let at = self.next();
-                self.inner.$method(&Strict { value, at: &at })
+                self.inner.$method(&Strict { value, at: &at, levels: self.levels })
             }
 
             fn end(self) -> Result<C::Ok, C::Error> {
@@ -234,7 +314,8 @@ macro_rules! by_name {
             type Error = C::Error;
 
             fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), C::Error> {
-                self.inner.serialize_field(key, &Strict { value, at: &At::Field(self.at, key) })
+                let at = At::Field(self.at, key);
+                self.inner.serialize_field(key, &Strict { value, at: &at, levels: self.levels })
             }
 
             fn skip_field(&mut self, key: &'static str) -> Result<(), C::Error> {
@@ -267,12 +348,12 @@ impl<C: SerializeMap> SerializeMap for Compound<'_, C> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
         let at = self.next();
-        self.inner.serialize_key(&Strict { value, at: &at })
+        self.inner.serialize_key(&Strict { value, at: &at, levels: self.levels })
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
         let at = At::Index(self.at, self.index.saturating_sub(1));
-        self.inner.serialize_value(&Strict { value, at: &at })
+        self.inner.serialize_value(&Strict { value, at: &at, levels: self.levels })
     }
 
     fn end(self) -> Result<C::Ok, C::Error> {
@@ -302,14 +383,14 @@ mod tests {
 
     fn refusal(value: impl Serialize) -> String {
         let mut bytes = b"before".to_vec();
-        let error = write(&mut bytes, &value).expect_err("it would not decode again");
+        let error = write(&mut bytes, &value, Place::Alone).expect_err("it would not decode again");
         assert_eq!(bytes, b"before", "half a value stays");
         error.to_string()
     }
 
     fn json(value: impl Serialize) -> String {
         let mut bytes = Vec::new();
-        write(&mut bytes, &value).expect("it decodes again");
+        write(&mut bytes, &value, Place::Alone).expect("it decodes again");
         String::from_utf8(bytes).expect("JSON is UTF-8")
     }
 

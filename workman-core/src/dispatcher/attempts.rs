@@ -18,7 +18,7 @@ use crate::plan::{Claimed, End, Settle, WorkerKind};
 use crate::record::Notes;
 use crate::sensor::Dwell;
 use crate::state::StopReason;
-use crate::worker::{Attempt, FromWorker, RegisteredWorker, Run, Shared};
+use crate::worker::{Attempt, Fate, FromWorker, RegisteredWorker, Run, Shared, WorkerDef};
 
 /// An async worker that was dropped has this long to be gone before it is given up like a blocking one.
 const DROP_GRACE: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ impl Attempts {
     /// Starts a run of this worker.
     pub(super) fn start(&mut self, claimed: Claimed, worker: RegisteredWorker) {
         let (id, fence) = (claimed.record.id, claimed.record.fence);
-        let attempt = Arc::new(self.attempt(&claimed));
+        let attempt = Arc::new(self.attempt(&claimed, worker.def));
         let (abort, registration) = AbortHandle::new_pair();
         let judge = Judge::new(&claimed, &self.core.limits);
         let running = Running {
@@ -149,17 +149,20 @@ impl Attempts {
         self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
     }
 
-    fn attempt(&self, claimed: &Claimed) -> Attempt {
+    fn attempt(&self, claimed: &Claimed, def: &'static WorkerDef) -> Attempt {
         Attempt {
             id: claimed.record.id,
             fence: claimed.record.fence,
             worker: Arc::clone(&claimed.spec.worker),
+            def,
             tags: claimed.spec.tags.clone(),
             number: claimed.record.failures,
             generation: claimed.record.generation,
             trace_tag: Arc::clone(claimed.spec.trace_tag.as_ref().unwrap_or(&claimed.spec.worker)),
             period: claimed.record.period.map(|period| period.count),
             notes_limit: self.core.limits.progress,
+            read_back: self.core.read_back,
+            output: if claimed.record.terms.discards_output { Fate::Discarded } else { Fate::Kept },
             clock: Arc::clone(&self.core.clock),
             engine: self.to_dispatcher.clone(),
             hub: Arc::clone(&self.core.hub),

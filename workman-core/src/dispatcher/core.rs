@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 use crate::sensor::{ConstraintSensor, Dwell};
 use crate::store::{Store, Unit};
 use crate::time::{Clock, Timestamp};
-use crate::worker::{Live, Registry, States};
+use crate::worker::{Live, ReadBack, Registry, States};
 
 /// What the handles of a manager and its dispatcher share.
 pub(crate) struct Core {
@@ -34,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) limits: Arc<Limits>,
     pub(crate) missing_sensor: MissingSensor,
     pub(crate) role: Role,
+    pub(crate) read_back: ReadBack,
     pub(crate) epoch: u64,
     pub(crate) hub: Arc<Hub>,
     pub(crate) slots: Arc<Slots>,

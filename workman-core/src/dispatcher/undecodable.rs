@@ -11,7 +11,7 @@ use crate::info::WorkInfo;
 use crate::plan::Command;
 use crate::query::{PageRequest, WorkQuery};
 use crate::record::ParkReason;
-use crate::worker::{Attempt, Given, Unstartable};
+use crate::worker::{Attempt, Fate, Given, Unstartable, WorkerDef};
 
 /// How many parked works are read at a time.
 const PAGE: usize = 256;
@@ -52,24 +52,27 @@ async fn decodes(core: &Arc<Core>, info: &WorkInfo) -> bool {
     let Some(worker) = core.registry.get(&info.worker) else { return false };
     let given = Given::read(&*core.store, &info.input, info.takes, &info.prerequisites, &core.limits).await;
     let Ok(given) = given else { return false };
-    let invocation = given.invocation(Arc::new(attempt_of_nobody(core, info)), Arc::clone(&core.states));
+    let invocation = given.invocation(Arc::new(attempt_of_nobody(core, info, worker.def)), Arc::clone(&core.states));
     // Decoding is the program's code; what panics does not decode.
     let started = catch_unwind(AssertUnwindSafe(|| worker.start(invocation)));
     started.is_ok_and(|started| !matches!(started, Err(Unstartable::Undecodable(_))))
 }
 
-fn attempt_of_nobody(core: &Core, info: &WorkInfo) -> Attempt {
+fn attempt_of_nobody(core: &Core, info: &WorkInfo, def: &'static WorkerDef) -> Attempt {
     let (engine, _) = unbounded();
     Attempt {
         id: info.id,
         fence: info.runs,
         worker: Arc::clone(&info.worker),
+        def,
         tags: info.tags.clone(),
         number: info.failures,
         generation: info.generation,
         trace_tag: Arc::clone(&info.worker),
         period: None,
         notes_limit: core.limits.progress,
+        read_back: core.read_back,
+        output: Fate::Kept,
         clock: Arc::clone(&core.clock),
         engine,
         hub: Arc::clone(&core.hub),

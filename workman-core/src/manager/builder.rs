@@ -28,7 +28,7 @@ use crate::runtime::{self, NoRuntime, Runtime};
 use crate::sensor::{ConstraintSensor, Dwell, NoSensor};
 use crate::store::{Store, StoreError, Unit};
 use crate::time::{Clock, SystemClock, Timestamp};
-use crate::worker::{DuplicateWorker, Registry, StateKey, States, Worker};
+use crate::worker::{DuplicateWorker, ReadBack, Registry, StateKey, States, Worker};
 
 /// Puts a [`WorkManager`] together. Made by [`WorkManager::builder`].
 #[must_use = "a builder does nothing until it is started"]
@@ -42,6 +42,7 @@ pub struct Builder {
     states: States,
     limits: Limits,
     role: Role,
+    read_back: ReadBack,
 }
 
 impl Builder {
@@ -56,6 +57,7 @@ impl Builder {
             states: States::default(),
             limits: Limits::default(),
             role: Role::Runs,
+            read_back: ReadBack::default(),
         }
     }
 
@@ -158,6 +160,13 @@ impl Builder {
         self
     }
 
+    /// Which values are read back before they are stored; for those who test in builds without debug assertions.
+    #[doc(hidden)]
+    pub fn read_back(mut self, which: ReadBack) -> Self {
+        self.read_back = which;
+        self
+    }
+
     /// Starts the manager on a thread of its own. What a dead process was running is given back before this returns.
     ///
     /// # Errors
@@ -207,6 +216,7 @@ impl Builder {
             limits: Arc::new(self.limits),
             missing_sensor: self.missing_sensor,
             role: self.role,
+            read_back: self.read_back,
             epoch: attached.epoch,
             hub: Arc::new(Hub::default()),
             health: Health::default(),

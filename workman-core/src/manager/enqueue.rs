@@ -12,7 +12,7 @@ use crate::dispatcher::{Core, MissingSensor, Reservation, Rivals, Role};
 use crate::id::WorkId;
 use crate::plan::{Applied, Command, Enqueue, Enqueued, NewWork, Offer, Unique, UniquePolicy, WorkerKind};
 use crate::policy::ExistingWorkPolicy;
-use crate::request::{RequestDraft, check_name};
+use crate::request::{RequestDraft, check_name, read_back};
 use crate::store::index::rank;
 use crate::store::{StoreError, StoreErrorKind, Unit};
 use crate::time::Timestamp;
@@ -139,7 +139,10 @@ fn new_works(core: &Core, works: Vec<Node>, naming: &Naming, now: Timestamp) -> 
     let mut placing = Placing::new(core);
     let new_work = |Node { mut draft, after, .. }: Node| {
         placing.place(&mut draft)?;
-        draft.new_work(&core.limits, now, after, name.cloned()).map_err(EnqueueError::Request)
+        let def = draft.def;
+        let work = draft.new_work(&core.limits, now, after, name.cloned()).map_err(EnqueueError::Request)?;
+        read_back(core.read_back, def, &work).map_err(EnqueueError::Request)?;
+        Ok(work)
     };
     works.into_iter().map(new_work).collect()
 }
@@ -147,7 +150,10 @@ fn new_works(core: &Core, works: Vec<Node>, naming: &Naming, now: Timestamp) -> 
 /// What stored work is to become. Its name and its prerequisites are not part of that.
 pub(super) fn changed_work(core: &Core, mut draft: RequestDraft) -> Result<NewWork, EnqueueError> {
     Placing::new(core).place(&mut draft)?;
-    draft.changed_work(&core.limits, core.store_now()).map_err(EnqueueError::Request)
+    let def = draft.def;
+    let work = draft.changed_work(&core.limits, core.store_now()).map_err(EnqueueError::Request)?;
+    read_back(core.read_back, def, &work).map_err(EnqueueError::Request)?;
+    Ok(work)
 }
 
 /// What is the same for all requests of a call, and is asked once.

@@ -316,6 +316,8 @@ pub enum Advice {
     ByPolicy,
     /// Never again.
     Never,
+    /// Never again: it has done what it was to do, and only what it gave can't be stored. A stop changes nothing about that.
+    Unstorable,
     /// Again after this long, if attempts are left.
     After(Duration),
 }

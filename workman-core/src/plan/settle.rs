@@ -85,7 +85,7 @@ fn fail(draft: &mut Draft<'_>, record: WorkRecord, error: ErrorText, advice: Adv
     record.failures += 1;
     let failures = record.failures;
     let delay = match advice {
-        Advice::Never => None,
+        Advice::Never | Advice::Unstorable => None,
         _ if record.terms.max_attempts.is_some_and(|max| failures >= max) => None,
         Advice::ByPolicy => Some(record.terms.backoff.delay_of(record.id, failures)),
         Advice::After(delay) => Some(delay),

@@ -13,14 +13,14 @@ use crate::limits::Limits;
 use crate::plan::End;
 use crate::state::StopReason;
 use crate::time::Clock;
-use crate::worker::{Attempt, FromWorker, Shared, WorkContext};
+use crate::worker::{Attempt, Fate, FromWorker, ReadBack, Shared, WorkContext, WorkerDef};
 
 /// The attempt that a worker is to see.
 pub struct Alone {
     /// The work.
     pub id: WorkId,
-    /// The worker's name.
-    pub worker: &'static str,
+    /// The worker.
+    pub worker: &'static WorkerDef,
     /// The stored arguments.
     pub input: Payload,
     /// The number of the attempt.
@@ -51,13 +51,16 @@ impl Alone {
         let attempt = Arc::new(Attempt {
             id: self.id,
             fence: 1,
-            worker: self.worker.into(),
+            worker: self.worker.name.into(),
+            def: self.worker,
             tags: Vec::new(),
             number: self.attempt,
             generation: 0,
-            trace_tag: self.worker.into(),
+            trace_tag: self.worker.name.into(),
             period: None,
             notes_limit: Limits::default().progress,
+            read_back: ReadBack::All,
+            output: Fate::Kept,
             clock: Arc::clone(&self.clock),
             hub: Arc::default(),
             live: Arc::default(),

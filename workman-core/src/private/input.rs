@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use crate::data::object::{ObjectReader, ObjectWriter};
 use crate::data::{EncodeError, Payload};
 use crate::record::{InputShape, Schedule};
-use crate::request::{Input, PeriodicRequest, Request, RequestDraft, Unencodable};
-use crate::worker::{Invocation, StateKey, States, Unstartable, Worker, by};
+use crate::request::{Input, PeriodicRequest, Request, RequestDraft};
+use crate::worker::{Invocation, StateKey, States, Unencodable, Unstartable, Worker, by};
 
 /// Implemented by nothing: see [`by`].
 pub trait InputOfNobody: Serialize + DeserializeOwned + Send + 'static {}
@@ -33,6 +33,7 @@ pub struct Argument<T> {
     default: Option<fn() -> T>,
     encode: fn(&mut ObjectWriter, &str, &T) -> Result<(), EncodeError>,
     decode: fn(&ObjectReader<'_>, &str) -> Result<Option<T>, String>,
+    read_back: fn(&ObjectReader<'_>, &str) -> Result<(), EncodeError>,
 }
 
 /// The argument with this name.
@@ -44,6 +45,7 @@ pub const fn argument<T: WorkInput<By>, By>(name: &'static str) -> Argument<T> {
         default: None,
         encode: |writer, name, value| writer.add(name, value),
         decode: |reader, name| reader.get(name).map_err(|error| error.to_string()),
+        read_back: |reader, name| reader.read_back::<T>(name),
     }
 }
 
@@ -260,6 +262,41 @@ impl Arguments {
     /// A request to run the worker again and again.
     pub fn periodic<W: Worker>(self, schedule: impl Into<Schedule>) -> PeriodicRequest {
         PeriodicRequest::new(self.draft::<W>(), schedule.into())
+    }
+}
+
+/// Arguments that were just encoded and are read back.
+pub struct Fresh<'a> {
+    object: ObjectReader<'a>,
+}
+
+impl<'a> Fresh<'a> {
+    /// Finds the arguments.
+    ///
+    /// # Errors
+    /// The input is no object.
+    pub fn read(input: &'a Payload) -> Result<Self, Unencodable> {
+        let object = ObjectReader::read(input);
+        let object =
+            object.map_err(|error| Unencodable { argument: "", error: EncodeError::new(error.to_string()) })?;
+        Ok(Fresh { object })
+    }
+
+    /// An argument.
+    ///
+    /// # Errors
+    /// It is not read as what was written.
+    pub fn argument<T>(&self, argument: &Argument<T>) -> Result<(), Unencodable> {
+        let Argument { name, read_back, .. } = *argument;
+        read_back(&self.object, name).map_err(|error| Unencodable { argument: name, error })
+    }
+
+    /// What was given instead of what the prerequisites leave, if it was.
+    ///
+    /// # Errors
+    /// It is not read as what was written.
+    pub fn prerequisite<T>(&self, prerequisite: &Prerequisite<T>) -> Result<(), Unencodable> {
+        self.argument(&prerequisite.given)
     }
 }
 

@@ -19,9 +19,9 @@ use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::End;
 use crate::policy::{Backoff, DEFAULT_MAX_ATTEMPTS};
-use crate::request::Input;
+use crate::request::{Input, read_back};
 use crate::time::{SystemClock, Timestamp};
-use crate::worker::{self, Attempt, Body, Completer, Outcome, Shared, WorkContext, complete};
+use crate::worker::{self, Attempt, Body, Completer, Fate, Outcome, Shared, WorkContext, complete};
 
 pub use alone::{Alone, Stage};
 pub use input::*;
@@ -36,7 +36,7 @@ pub use crate::plan::WorkerKind;
 pub use crate::policy::OnDeath;
 pub use crate::record::{InputShape, Schedule};
 pub use crate::request::{Nothing, PeriodicRequest, Request, Takes, TakesAll};
-pub use crate::worker::{Defaults, Linked, Worker, WorkerDef, WorkerType};
+pub use crate::worker::{Defaults, Linked, ReadBack, Trials, Worker, WorkerDef, WorkerType};
 
 /// What a worker's requests start from if its attribute says nothing.
 pub const DEFAULTS: Defaults = Defaults {
@@ -95,18 +95,21 @@ pub fn never() -> ! {
 
 /// A context without an engine, for tests of a worker alone: its notes go nowhere, and nobody stops it.
 #[must_use]
-pub fn detached_context(worker: &str, input: Payload) -> WorkContext {
+pub fn detached_context(worker: &'static WorkerDef, input: Payload) -> WorkContext {
     let (engine, _nobody) = futures::channel::mpsc::unbounded();
     let attempt = Attempt {
         id: WorkId::generate(),
         fence: 1,
-        worker: worker.into(),
+        worker: worker.name.into(),
+        def: worker,
         tags: Vec::new(),
         number: 0,
         generation: 0,
-        trace_tag: worker.into(),
+        trace_tag: worker.name.into(),
         period: None,
         notes_limit: Limits::default().progress,
+        read_back: ReadBack::All,
+        output: Fate::Kept,
         clock: Arc::new(SystemClock::new()),
         hub: Arc::default(),
         live: Arc::default(),
@@ -116,7 +119,7 @@ pub fn detached_context(worker: &str, input: Payload) -> WorkContext {
     WorkContext::new(Arc::new(attempt), input)
 }
 
-/// What a request would store, for tests of the macro alone.
+/// What a request would store, for tests without a store.
 ///
 /// # Errors
 /// The request is refused.
@@ -126,5 +129,8 @@ pub fn stored_input<P, O>(request: Request<P, O>) -> Result<Payload, crate::requ
         Ok(Input { takes: InputShape::Nothing, .. }) | Err(_) => Vec::new(),
         Ok(_) => vec![WorkId::from_u128(1)],
     };
-    Ok(draft.new_work(&Limits::default(), Timestamp::default(), prerequisites, None)?.spec.input.clone())
+    let def = draft.def;
+    let work = draft.new_work(&Limits::default(), Timestamp::default(), prerequisites, None)?;
+    read_back(ReadBack::All, def, &work)?;
+    Ok(work.spec.input.clone())
 }

@@ -74,11 +74,21 @@ pub trait WorkOutput<const HIDES_ANSWER: bool, By> {
     /// # Errors
     /// It would not decode again.
     fn encode(&self) -> Result<Payload, EncodeError>;
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// It is not read as what was written.
+    fn read_back(written: &Payload) -> Result<(), EncodeError>;
 }
 
 impl<T: Serialize + DeserializeOwned> WorkOutput<false, by::Value> for T {
     fn encode(&self) -> Result<Payload, EncodeError> {
         Payload::encode(self)
+    }
+
+    fn read_back(written: &Payload) -> Result<(), EncodeError> {
+        written.read_back::<T>()
     }
 }
 
@@ -86,10 +96,18 @@ impl<T: OutputOfNobody> WorkOutput<false, by::Nobody> for T {
     fn encode(&self) -> Result<Payload, EncodeError> {
         Payload::encode(self)
     }
+
+    fn read_back(written: &Payload) -> Result<(), EncodeError> {
+        written.read_back::<T>()
+    }
 }
 
 impl<T> WorkOutput<true, by::Value> for T {
     fn encode(&self) -> Result<Payload, EncodeError> {
+        Err(EncodeError::new("an alias hides an answer"))
+    }
+
+    fn read_back(_: &Payload) -> Result<(), EncodeError> {
         Err(EncodeError::new("an alias hides an answer"))
     }
 }
@@ -118,15 +136,24 @@ pub fn early_sorted<R: Answer<(), By>, By>(answer: R, is_permanent: impl FnOnce(
 pub struct Output<T> {
     worker: &'static str,
     encode: fn(&T) -> Result<Payload, EncodeError>,
+    read_back: fn(&Payload) -> Result<(), EncodeError>,
 }
 
 /// The output of this worker.
 #[must_use]
 pub const fn output<T: WorkOutput<HIDES_ANSWER, By>, const HIDES_ANSWER: bool, By>(worker: &'static str) -> Output<T> {
-    Output { worker, encode: T::encode }
+    Output { worker, encode: T::encode, read_back: T::read_back }
 }
 
 impl<T> Output<T> {
+    /// Reads back what was just encoded.
+    ///
+    /// # Errors
+    /// It is not read as what was written.
+    pub fn read_back(&self, written: &Payload) -> Result<(), EncodeError> {
+        (self.read_back)(written)
+    }
+
     /// The end of an attempt that was answered so.
     pub fn end<By>(&self, answer: impl Answer<T, By>) -> End {
         self.end_sorted(answer, |_| false)

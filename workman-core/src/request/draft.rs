@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::error::{NameProblem, RequestError};
 use crate::constraints::Constraints;
-use crate::data::{EncodeError, Payload};
+use crate::data::Payload;
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::{NewWork, NextScheduleTime};
 use crate::policy::{BackoffPolicy, OnInterruption};
 use crate::record::{InputShape, Prerequisites, Schedule, Terms, WorkSpec};
 use crate::time::Timestamp;
-use crate::worker::WorkerDef;
+use crate::worker::{ReadBack, Role, Unencodable, WorkerDef};
 
 /// A request without its types. Nothing of it is checked yet.
 #[derive(Clone)]
@@ -43,13 +43,6 @@ pub(crate) struct Input {
     pub(crate) payload: Payload,
     /// What the worker still takes from prerequisites: nothing if `with(..)` gave it.
     pub(crate) takes: InputShape,
-}
-
-/// An argument that can't be encoded.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Unencodable {
-    pub(crate) argument: &'static str,
-    pub(crate) error: EncodeError,
 }
 
 impl RequestDraft {
@@ -155,6 +148,16 @@ impl RequestDraft {
     }
 }
 
+/// Reads the arguments of new work back, if it is one of those whose are.
+pub(crate) fn read_back(which: ReadBack, def: &WorkerDef, work: &NewWork) -> Result<(), RequestError> {
+    let checked = which.check(def, Role::Input, || (def.reads_input)(&work.spec.input));
+    checked.map_err(|refused| unencodable(refused, &work.spec.worker))
+}
+
+fn unencodable(Unencodable { argument, error }: Unencodable, worker: &Arc<str>) -> RequestError {
+    RequestError::Unencodable { worker: worker.clone(), argument, source: error }
+}
+
 /// Refuses a name that no store takes.
 pub(crate) fn check_name(name: &str, limits: &Limits) -> Result<(), RequestError> {
     label_problem(name, limits.name).map_or(Ok(()), |problem| Err(RequestError::Name { name: name.into(), problem }))
@@ -171,11 +174,7 @@ fn label_problem(label: &str, limit: usize) -> Option<NameProblem> {
 }
 
 fn checked_input(input: Result<Input, Unencodable>, worker: &Arc<str>, limits: &Limits) -> Result<Input, RequestError> {
-    let input = input.map_err(|Unencodable { argument, error }| RequestError::Unencodable {
-        worker: worker.clone(),
-        argument,
-        source: error,
-    })?;
+    let input = input.map_err(|refused| unencodable(refused, worker))?;
     match (input.payload.len(), limits.payload) {
         (size, limit) if size > limit => Err(RequestError::InputTooLarge { worker: worker.clone(), size, limit }),
         _ => Ok(input),
@@ -213,11 +212,12 @@ fn checked_prerequisites(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::EncodeError;
     use crate::plan::WorkerKind;
     use crate::policy::{Backoff, OnDeath};
     use crate::request::{Nothing, PeriodicRequest, Request, Takes};
     use crate::time::in_whole_millis;
-    use crate::worker::{Defaults, Unstartable};
+    use crate::worker::{Defaults, Trials, Unstartable};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
@@ -238,6 +238,9 @@ mod tests {
         },
         states: Vec::new,
         start: |_| Err(Unstartable::Undecodable("never started".into())),
+        reads_input: |_| Ok(()),
+        reads_output: |_| Ok(()),
+        trials: Trials::new(),
     };
 
     fn input(takes: InputShape) -> Result<Input, Unencodable> {

@@ -22,7 +22,7 @@ use crate::policy::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
 use crate::record::{InputShape, Schedule};
 use crate::time::Timestamp;
 
-pub(crate) use draft::{Input, RequestDraft, Unencodable, check_name};
+pub(crate) use draft::{Input, RequestDraft, check_name, read_back};
 #[doc(hidden)]
 pub use erased::TakenTypes;
 pub use erased::{ErasedRequest, Taken};

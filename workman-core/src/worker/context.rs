@@ -15,11 +15,11 @@ use futures::channel::oneshot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::OwnWaits;
+use super::{OwnWaits, ReadBack, Role, Unstorable, WorkerDef};
 use crate::data::{DecodeError, EncodeError, Payload};
 use crate::id::WorkId;
 use crate::observe::{Hub, News};
-use crate::plan::End;
+use crate::plan::{Advice, End};
 use crate::record::Notes;
 use crate::runtime;
 use crate::state::StopReason;
@@ -46,17 +46,29 @@ pub(crate) struct Attempt {
     pub(crate) id: WorkId,
     pub(crate) fence: u64,
     pub(crate) worker: Arc<str>,
+    pub(crate) def: &'static WorkerDef,
     pub(crate) tags: Vec<Arc<str>>,
     pub(crate) number: u32,
     pub(crate) generation: u32,
     pub(crate) trace_tag: Arc<str>,
     pub(crate) period: Option<u64>,
     pub(crate) notes_limit: usize,
+    pub(crate) read_back: ReadBack,
+    pub(crate) output: Fate,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) engine: UnboundedSender<FromWorker>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) live: Arc<Live>,
     pub(crate) shared: Mutex<Shared>,
+}
+
+/// What becomes of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is stored.
+    Kept,
+    /// Its request has said that nobody wants it.
+    Discarded,
 }
 
 /// The attempts that have said how far they are, for those who want to see that before it is written. Each stays until its end
@@ -143,6 +155,16 @@ impl Attempt {
     /// What an end is worth: once a worker was told to stop, its error says no more than that it did. What ran too long has failed
     /// by that, whether it looked or not, so there an error of its own stays what it is.
     pub(crate) fn verdict(&self, end: End) -> End {
+        match self.in_view_of_a_stop(end) {
+            End::Succeeded { output } => match self.read_back(Role::Output, &output) {
+                Ok(()) => End::Succeeded { output },
+                Err(end) => end,
+            },
+            end => end,
+        }
+    }
+
+    fn in_view_of_a_stop(&self, end: End) -> End {
         let shared = self.lock();
         match (shared.stop, end) {
             (Some(reason @ StopReason::Timeout), End::Failed { error, .. })
@@ -151,9 +173,23 @@ impl Attempt {
                 End::Interrupted { reason }
             }
             (Some(StopReason::Timeout), end) => end,
+            // It has done what it was to do, and would do it twice.
+            (_, end @ End::Failed { advice: Advice::Unstorable, .. }) => end,
             (Some(reason), End::Failed { error, .. }) if shared.told && !error.panicked => End::Interrupted { reason },
             (_, end) => end,
         }
+    }
+
+    /// Reads back what the worker gave, or would give if it ended now, if it is one of those values that are.
+    ///
+    /// # Errors
+    /// What the attempt ends with if nobody could read it.
+    pub(super) fn read_back(&self, role: Role, output: &Payload) -> Result<(), End> {
+        if role == Role::Output && self.output == Fate::Discarded {
+            return Ok(());
+        }
+        let read = self.read_back.check(self.def, role, || (self.def.reads_output)(output));
+        read.map_err(|error| Unstorable { worker: self.worker.to_string(), error }.into_end())
     }
 
     /// The run knows how long its work waits after it.
@@ -351,7 +387,8 @@ impl WorkContext {
     /// Says how far the work is. Observers in this process see it at once; it is gone when the work finishes.
     ///
     /// # Errors
-    /// [`NoteError`] when the run is to stop, or the value can't be encoded or is too large.
+    /// [`NoteError`] when the run is to stop, or the value can't be encoded or is too large. It is not read back, as its type may
+    /// be one that is only written.
     pub fn set_progress<T: Serialize>(&self, progress: &T) -> Result<(), NoteError> {
         let payload = self.encode("progress", progress)?;
         self.note(Notes { progress: Some(payload), checkpoint: None })
@@ -360,9 +397,14 @@ impl WorkContext {
     /// Says where a later run of this work is to go on, should this one be interrupted, fail, or die.
     ///
     /// # Errors
-    /// [`NoteError`] when the run is to stop, or the value can't be encoded or is too large.
-    pub fn save_checkpoint<T: Serialize>(&self, checkpoint: &T) -> Result<(), NoteError> {
-        let payload = self.encode("checkpoint", checkpoint)?;
+    /// [`NoteError`] when the run is to stop, or the value can't be encoded, would not decode again (as far as it is
+    /// [read back](Payload::encode#what-does-not-show-while-it-is-written)), or is too large. What was saved before stays.
+    pub fn save_checkpoint<T: Serialize + DeserializeOwned>(&self, checkpoint: &T) -> Result<(), NoteError> {
+        let what = "checkpoint";
+        let payload = self.encode(what, checkpoint)?;
+        let Attempt { read_back, def, .. } = &*self.attempt;
+        let read = read_back.check(def, Role::Checkpoint, || payload.read_back::<T>());
+        read.map_err(|source| NoteError::Encode { what, source })?;
         self.note(Notes { progress: None, checkpoint: Some(payload) })
     }
 

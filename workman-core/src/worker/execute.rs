@@ -13,6 +13,7 @@ use tracing::{Instrument, Span};
 use super::context::{Attempt, FromWorker};
 use super::{Body, Current, Invocation, OwnWaits, RegisteredWorker, States, Unstartable, WorkContext};
 use crate::data::Payload;
+use crate::data::foreign::panic_message;
 use crate::data::merge::{self, MergeError};
 use crate::id::WorkId;
 use crate::limits::Limits;
@@ -283,9 +284,7 @@ impl Drop for Report {
 
 /// What a panic said. tokio's own message does not know about workman, so the way out is added.
 fn panic_text(panic: &(dyn Any + Send)) -> ErrorText {
-    let message = panic.downcast_ref::<&str>().map(ToString::to_string);
-    let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-    let message = message.unwrap_or_else(|| "with a value that is no text".to_owned());
+    let message = panic_message(panic);
     if message.contains("there is no reactor running") || message.contains("no timer running") {
         let advice = "this worker needs a tokio runtime: give the builder `.runtime(TokioRuntime::new(handle))`";
         return ErrorText { sources: vec![advice.to_owned()], ..ErrorText::panic(message) };

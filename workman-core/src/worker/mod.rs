@@ -60,6 +60,7 @@ mod execute;
 mod outcome;
 mod registry;
 mod streaming;
+mod trial;
 mod waits;
 
 use std::any::{Any, TypeId};
@@ -72,17 +73,18 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use crate::constraints::Constraints;
-use crate::data::Payload;
+use crate::data::{EncodeError, Payload};
 use crate::plan::{End, WorkerKind};
 use crate::policy::{Backoff, OnDeath};
 use crate::record::InputShape;
 
 pub use completer::Completer;
 pub(crate) use completer::complete;
-pub(crate) use context::{Attempt, FromWorker, Live, Shared};
+pub(crate) use context::{Attempt, Fate, FromWorker, Live, Shared};
 pub use context::{NoteError, Stopped, WorkContext};
 pub(crate) use current::Current;
 pub(crate) use execute::{Given, Run};
+use outcome::Unstorable;
 #[doc(hidden)]
 pub use outcome::{Answer, IntoFailure, by};
 pub use outcome::{Outcome, WorkError};
@@ -90,6 +92,10 @@ pub use outcome::{Outcome, WorkError};
 pub use registry::Linked;
 pub use registry::{DuplicateWorker, RegisteredWorker, Registry, Stub};
 pub(crate) use streaming::stream;
+pub(crate) use trial::Role;
+#[doc(hidden)]
+pub use trial::Unencodable;
+pub use trial::{ReadBack, Trials};
 pub(crate) use waits::OwnWaits;
 
 /// A worker as a type: what `#[worker]` puts beside the function.
@@ -158,6 +164,12 @@ pub struct WorkerDef {
     pub states: fn() -> Vec<StateKey>,
     /// Decodes everything, and answers the body to run, or what does not decode. Runs no user code but `Deserialize`.
     pub start: fn(Invocation) -> Result<Body, Unstartable>,
+    /// Refuses freshly encoded arguments that do not decode to what they were. Runs no user code but that of serde.
+    pub reads_input: fn(&Payload) -> Result<(), Unencodable>,
+    /// Refuses a freshly encoded output that does not decode to what it was.
+    pub reads_output: fn(&Payload) -> Result<(), EncodeError>,
+    /// How often both were asked in this process.
+    pub trials: Trials,
 }
 
 /// What a worker's requests start from.

@@ -97,7 +97,7 @@ impl WorkError {
     pub fn retry_delay(&self) -> Option<Duration> {
         match self.advice {
             Advice::After(delay) => Some(delay),
-            Advice::ByPolicy | Advice::Never => None,
+            Advice::ByPolicy | Advice::Never | Advice::Unstorable => None,
         }
     }
 
@@ -241,14 +241,14 @@ fn failed<T, E: IntoFailure<By>, By>(error: E, is_permanent: impl FnOnce(&E) -> 
 }
 
 impl<T> Outcome<T> {
-    /// The end of an attempt with this outcome. An output that can't be encoded is a failed attempt of this worker.
+    /// The end of an attempt with this outcome. An output that can't be encoded fails the work of this worker for good.
     pub(crate) fn into_end(self, worker: &str, encode: impl FnOnce(&T) -> Result<Payload, EncodeError>) -> End {
         match self {
             Outcome::Failed(error) => error.into_end(),
             Outcome::Snooze(delay) => End::Snoozed { delay },
             Outcome::Success(value) => match encode(&value) {
                 Ok(output) => End::Succeeded { output },
-                Err(error) => WorkError::from(OutputNotEncodable { worker: worker.into(), error }).into_end(),
+                Err(error) => Unstorable { worker: worker.to_owned(), error }.into_end(),
             },
         }
     }
@@ -263,20 +263,27 @@ impl<T: Serialize> Outcome<T> {
     }
 }
 
-/// A worker gave what can't be stored.
+/// A worker gave what can't be stored, or could not be read. What it was to do is done, and a second attempt would do it twice.
 #[derive(Debug)]
-struct OutputNotEncodable {
-    worker: String,
-    error: EncodeError,
+pub(super) struct Unstorable {
+    pub(super) worker: String,
+    pub(super) error: EncodeError,
 }
 
-impl fmt::Display for OutputNotEncodable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the output of worker `{}` can't be encoded", self.worker)
+impl Unstorable {
+    /// The end of the attempt.
+    pub(super) fn into_end(self) -> End {
+        End::Failed { error: ErrorText::of(&self), advice: Advice::Unstorable }
     }
 }
 
-impl Error for OutputNotEncodable {
+impl fmt::Display for Unstorable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the output of worker `{}` can't be encoded, so the work is not tried again", self.worker)
+    }
+}
+
+impl Error for Unstorable {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.error)
     }
@@ -354,12 +361,12 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_would_not_decode_again_is_a_failed_attempt_that_names_its_worker() {
+    fn an_output_that_would_not_decode_again_fails_for_good_and_names_its_worker() {
         let (text, advice) = failed_with(end::<f64, _>(f64::NAN));
         assert_eq!(
             text,
-            "the output of worker `test` can't be encoded: NaN is no JSON number; an `Option` has `None` for it"
+            "the output of worker `test` can't be encoded, so the work is not tried again: NaN is no JSON number; an `Option` has `None` for it"
         );
-        assert_eq!(advice, Advice::ByPolicy);
+        assert_eq!(advice, Advice::Unstorable);
     }
 }

@@ -209,15 +209,20 @@ impl fmt::Display for DuplicateWorker {
 impl Error for DuplicateWorker {}
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::constraints::Constraints;
     use crate::plan::{End, WorkerKind};
     use crate::policy::{Backoff, OnDeath};
     use crate::record::InputShape;
-    use crate::worker::Defaults;
+    use crate::worker::{Defaults, Trials};
 
-    const fn def(name: &'static str, aliases: &'static [&'static str], location: &'static str) -> WorkerDef {
+    /// A worker that does nothing.
+    pub(in crate::worker) const fn def(
+        name: &'static str,
+        aliases: &'static [&'static str],
+        location: &'static str,
+    ) -> WorkerDef {
         WorkerDef {
             name,
             aliases,
@@ -235,6 +240,9 @@ mod tests {
             },
             states: || vec![StateKey::of::<u8>()],
             start: |_| Ok(Body::Blocking(Box::new(|| End::Snoozed { delay: std::time::Duration::ZERO }))),
+            reads_input: |_| Ok(()),
+            reads_output: |_| Ok(()),
+            trials: Trials::new(),
         }
     }
 

@@ -7,8 +7,8 @@ use std::task::Poll;
 
 use futures::Stream;
 
-use super::WorkContext;
 use super::context::{NoteError, StopWatch};
+use super::{Role, WorkContext};
 use crate::data::Payload;
 use crate::plan::{Advice, End};
 use crate::record::ErrorText;
@@ -69,6 +69,7 @@ impl Last {
         if let Some(reason) = context.stop_reason() {
             return Err(End::Interrupted { reason });
         }
+        context.run().read_back(Role::Item, &item)?;
         self.count += 1;
         self.item = Some(item.clone());
         if item.len() <= limit

@@ -53,7 +53,7 @@ impl Run {
 
     pub(crate) fn end<W: Worker>(self) -> Result<End, Unstartable> {
         let invocation = Invocation {
-            context: private::detached_context(W::DEF.name, self.input.clone()),
+            context: private::detached_context(W::DEF, self.input.clone()),
             input: self.input,
             prerequisites: self.prerequisites,
             states: Arc::new(self.states),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use workman_core::worker::Registry;
+use workman_core::worker::{ReadBack, Registry};
 use workman_core::{ShutdownReport, StartError, WorkManager, WorkQuery, WorkState};
 
 use super::TestDriver;
@@ -57,6 +57,7 @@ impl TestDriver {
             .sensor(self.sensor.clone())
             .runtime(runtime)
             .limits(setup.limits.clone())
+            .read_back(ReadBack::All)
             .workers(registry);
         let builder = setup.shape.iter().fold(builder, |builder, shape| shape(builder));
         drop(setup);
