@@ -81,6 +81,9 @@ impl Chain<Start> {
 impl<S> Chain<S> {
     /// Adds a step that runs when every work of the step before has succeeded: one request, a list of requests side by
     /// side (`[a, b]` or a `Vec`), or a tuple of requests of different workers.
+    ///
+    /// A list without requests is refused by `enqueue` ([`EnqueueError::EmptyStep`]) and not passed over: what comes behind it
+    /// takes the outputs of this step, and there would be none.
     pub fn then<N: Step<S>>(self, step: N) -> Chain<N::Shape> {
         let Drafts(drafts) = step.into_drafts();
         let Chain { manager, body: Body { naming, tip, steps, problem }, .. } = self;
@@ -121,7 +124,7 @@ impl WorkManager {
     /// chains are given. A tuple of chains that each end in one work gives a tuple; a list of chains that end alike gives a list.
     ///
     /// The branches may share their beginnings. They may be of one name; a name that is given to one of them is the name of the
-    /// whole, and two different names, or policies, are refused.
+    /// whole, and two different names, or policies, are refused; so is a list without chains ([`EnqueueError::Empty`]).
     ///
     /// ```
     /// # use futures::executor::block_on;

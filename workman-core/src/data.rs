@@ -130,14 +130,10 @@ impl Payload {
     /// [`DecodeError`] when the bytes are no such value, the codec is unknown to this build, or a query left the payload out.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         match self.codec {
-<<<<<<< HEAD
-            Codec::JSON => serde_json::from_slice(&self.bytes).map_err(|error| DecodeError::new(error.to_string())),
+            Codec::JSON => serde_json::from_slice(&self.bytes).map_err(|error| DecodeError::of(&error)),
             Codec::LEFT_OUT => {
                 Err(DecodeError::new("it was read by a query `without_payloads()`, which leaves payloads out"))
             }
-=======
-            Codec::JSON => serde_json::from_slice(&self.bytes).map_err(|error| DecodeError::of(&error)),
->>>>>>> p2
             other => Err(DecodeError::new(format!("codec {} is unknown to this build", other.code()))),
         }
     }

@@ -83,7 +83,8 @@ pub struct WorkInfo {
     pub created: Timestamp,
     /// When it finished.
     pub finished: Option<Timestamp>,
-    /// Why the last run was stopped, if it was.
+    /// Why the last run was stopped, if it was: from that stop until the work runs again, is cancelled or finishes. Of work that
+    /// has ended it is the stop that ended it, if one did. A run that is told to stop shows it once it is over.
     pub stop_reason: Option<StopReason>,
     /// The last attempts, oldest first, ten at the most.
     pub attempts: Vec<AttemptRecord>,

@@ -179,11 +179,13 @@ pub enum ExistingPeriodicWorkPolicy {
     /// The old work stays as it is and the new request is dropped, if the old is enqueued or running. Old work that has finished
     /// (a schedule ends by being cancelled) is deleted, and the new takes the name.
     Keep,
-    /// The old work keeps its id, its place in the period and its counters, and takes everything else from the request.
-    /// The policy to use at every start of a program.
+    /// The old work keeps its id, its place in the period and its counters, and takes everything else from the request. It keeps
+    /// its turn too, unless it is to wait for another time or has another worker or other constraints. The policy to use at
+    /// every start of a program.
     Update,
     /// The old work is stopped and deleted and the period starts anew. A program that says this at every start
-    /// starts the period anew at every start, and a long period may never be reached; use [`Update`](Self::Update) there.
+    /// starts the period anew at every start, and a long period may never be reached; nor may its turn, since the new work goes
+    /// to the end of the line. Use [`Update`](Self::Update) there.
     CancelAndReenqueue,
 }
 

@@ -276,13 +276,17 @@ pub struct WorkRecord {
     pub deaths: u32,
     /// Prerequisites that have not succeeded yet.
     pub open: u32,
+    /// How many stored members of its unique name wait for it, or waited; `None` if it has no name. With none it is a leaf of
+    /// its name, behind which new work is appended.
+    pub followers: Option<u32>,
     /// Where periodic work is in its series.
     pub period: Option<Period>,
     /// When the last attempt was claimed.
     pub started: Option<Timestamp>,
     /// When the last attempt ended.
     pub ended: Option<Timestamp>,
-    /// Why the last run was stopped, if it was.
+    /// Why the last run was stopped, if it was. A run that goes on keeps that of the run before, in case it turns out to have never
+    /// begun, and shows none.
     pub stop: Option<StopReason>,
     /// Which of the rows beside it exist, so that nobody looks for the others.
     pub rows: RowsPresent,
@@ -636,6 +640,8 @@ pub struct Cascade {
     pub of: WorkId,
     /// The last dependent that was done.
     pub after: Option<WorkId>,
+    /// Of a cancellation behind a work that has succeeded: only works born before this number are meant.
+    pub born_before: Option<u64>,
 }
 
 /// What happens to dependents when their prerequisite finishes.

@@ -86,6 +86,7 @@ an empty list is an error
 `beginUniqueWork(name, policy, list)`
 `WorkContinuation.then(list)`
 `WorkContinuation.then` after `enqueue`
+`WorkContinuation.then(emptyList)` is passed over
 `WorkContinuation.enqueue()`
 the works of one list are siblings
 `WorkContinuation.combine(list)`
@@ -93,7 +94,7 @@ the works of one list are siblings
 `WorkContinuation.getWorkInfosLiveData`
 `enqueueUniquePeriodicWork(name, policy, request)`
 `updateWork(request)`
-`cancelWorkById`
+`cancelWorkById`: a finished work stays, and what depends on it is cancelled
 `cancelAllWorkByTag`
 `cancelUniqueWork`
 `cancelAllWork`
@@ -161,7 +162,7 @@ all constraints must hold
 `WorkInfo.initialDelayMillis`
 `WorkInfo.periodicityInfo` (`repeatIntervalMillis`, `flexIntervalMillis`)
 `WorkInfo.nextScheduleTimeMillis`
-`WorkInfo.stopReason`
+`WorkInfo.stopReason`, which stays for ever
 `WorkInfo.workerClassName`
 public constructors for tests
 `State.ENQUEUED`

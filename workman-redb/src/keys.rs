@@ -18,7 +18,7 @@ pub(crate) const ENTRY: usize = 33;
 pub(crate) enum Key {
     /// Where a work stands, or an edge.
     Entry([u8; ENTRY]),
-    /// A name or a tag.
+    /// A name or a tag, and where a work stands among the members of its name.
     Label(Vec<u8>),
 }
 
@@ -43,9 +43,11 @@ pub(crate) fn encode(key: &IndexKey) -> Key {
         IndexKey::Parked { lane, seq, id } => entry(4, &[&lane.0.to_be_bytes(), &seq.to_be_bytes(), &bits(*id)]),
         IndexKey::Running { epoch, id } => entry(5, &[&epoch.to_be_bytes(), &bits(*id)]),
         IndexKey::Finished { until, seq, id } => entry(6, &[&time(*until), &seq.to_be_bytes(), &bits(*id)]),
-        IndexKey::Name { name, seq, id } => label(7, name, *seq, *id),
-        IndexKey::Tag { tag, seq, id } => label(8, tag, *seq, *id),
+        IndexKey::Name { name, seq, id } => label(7, name, &[], *seq, *id),
+        IndexKey::Tag { tag, seq, id } => label(8, tag, &[], *seq, *id),
         IndexKey::Dependent { of, id } => entry(9, &[&bits(*of), &bits(*id)]),
+        IndexKey::Leaf { name, seq, id } => label(10, name, &[], *seq, *id),
+        IndexKey::Unfinished { name, unblocked, seq, id } => label(11, name, &[u8::from(*unblocked)], *seq, *id),
     }
 }
 
@@ -53,15 +55,18 @@ pub(crate) fn encode(key: &IndexKey) -> Key {
 pub(crate) fn decode(bytes: &[u8; ENTRY]) -> Option<IndexKey> {
     let mut from = &bytes[..];
     let key = take_key(&mut from)?;
-    let is_label = matches!(key, IndexKey::Name { .. } | IndexKey::Tag { .. });
-    (!is_label && from.iter().all(|byte| *byte == 0)).then_some(key)
+    (!is_label(&key) && from.iter().all(|byte| *byte == 0)).then_some(key)
 }
 
-/// The name or the tag with these bytes; `None` if there is none.
+/// The name, the tag or the membership with these bytes; `None` if there is none.
 pub(crate) fn decode_label(mut bytes: &[u8]) -> Option<IndexKey> {
     let key = take_key(&mut bytes)?;
-    let is_label = matches!(key, IndexKey::Name { .. } | IndexKey::Tag { .. });
-    (is_label && bytes.is_empty()).then_some(key)
+    (is_label(&key) && bytes.is_empty()).then_some(key)
+}
+
+fn is_label(key: &IndexKey) -> bool {
+    use IndexKey::{Leaf, Name, Tag, Unfinished};
+    matches!(key, Name { .. } | Tag { .. } | Leaf { .. } | Unfinished { .. })
 }
 
 fn take_key(from: &mut &[u8]) -> Option<IndexKey> {
@@ -70,11 +75,7 @@ fn take_key(from: &mut &[u8]) -> Option<IndexKey> {
         [2] => IndexKey::Waiting { due: take_time(from)?, turn: take_u64(from)?, id: take_id(from)? },
         [3] => IndexKey::Ready {
             lane: take_lane(from)?,
-            suspect: match take::<1>(from)? {
-                [0] => false,
-                [1] => true,
-                _ => return None,
-            },
+            suspect: take_bool(from)?,
             rank: take::<1>(from)?[0],
             turn: take_u64(from)?,
             id: take_id(from)?,
@@ -85,6 +86,13 @@ fn take_key(from: &mut &[u8]) -> Option<IndexKey> {
         [7] => IndexKey::Name { name: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
         [8] => IndexKey::Tag { tag: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
         [9] => IndexKey::Dependent { of: take_id(from)?, id: take_id(from)? },
+        [10] => IndexKey::Leaf { name: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [11] => IndexKey::Unfinished {
+            name: take_text(from)?,
+            unblocked: take_bool(from)?,
+            seq: take_u64(from)?,
+            id: take_id(from)?,
+        },
         _ => return None,
     })
 }
@@ -105,11 +113,13 @@ fn entry(kind: u8, fields: &[&[u8]]) -> Key {
     Key::Entry(bytes)
 }
 
-fn label(kind: u8, text: &str, seq: u64, id: WorkId) -> Key {
+/// `flags` stand between the text and the numbers.
+fn label(kind: u8, text: &str, flags: &[u8], seq: u64, id: WorkId) -> Key {
     // One more for a zero byte in the text costs no more than growing.
-    let mut bytes = Vec::with_capacity(text.len() + 28);
+    let mut bytes = Vec::with_capacity(text.len() + flags.len() + 28);
     bytes.push(kind);
     put_text(&mut bytes, text);
+    bytes.extend_from_slice(flags);
     bytes.extend_from_slice(&seq.to_be_bytes());
     bytes.extend_from_slice(&bits(id));
     Key::Label(bytes)
@@ -135,6 +145,14 @@ fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
     let (first, rest) = from.split_first_chunk()?;
     *from = rest;
     Some(*first)
+}
+
+fn take_bool(from: &mut &[u8]) -> Option<bool> {
+    match take::<1>(from)? {
+        [0] => Some(false),
+        [1] => Some(true),
+        _ => None,
+    }
 }
 
 fn take_u64(from: &mut &[u8]) -> Option<u64> {
@@ -209,7 +227,7 @@ mod tests {
                 Key::Entry(mut bytes) => {
                     assert_eq!(decode_label(&bytes), None, "{}", random.seed());
                     let kind = bytes[0];
-                    for other in [0, 7, 8, 10, 255] {
+                    for other in [0, 7, 8, 10, 11, 12, 255] {
                         bytes[0] = other;
                         assert_eq!(decode(&bytes), None, "{}", random.seed());
                     }

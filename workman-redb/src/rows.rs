@@ -335,6 +335,7 @@ mod tests {
         let mut record = random.record();
         (record.turn, record.fence, record.period, record.stop) = (100_000, 3, None, None);
         (record.failures, record.interruptions, record.deaths, record.open) = (0, 0, 0, 0);
+        record.followers = None;
         let length = sealed_state(&record).len();
         assert!(length < 64, "{length} bytes");
     }

@@ -200,6 +200,7 @@ impl Random {
             interruptions: self.small(),
             deaths: self.small(),
             open: self.small(),
+            followers: self.option(Self::small),
             period: self.option(|r| Period {
                 count: r.number(),
                 due: r.time(),
@@ -276,6 +277,7 @@ impl Random {
             verb: self.pick(&[CascadeVerb::Release, CascadeVerb::Fail, CascadeVerb::Cancel]),
             of: self.id(),
             after: self.option(Self::id),
+            born_before: self.option(Self::number),
         }
     }
 
@@ -300,7 +302,7 @@ impl Random {
     pub(crate) fn index_key(&mut self) -> IndexKey {
         let (seq, turn, epoch, id) = (self.number(), self.number(), self.number(), self.id());
         let (lane, text, at, of) = (LaneId(self.small()), self.text(), self.time(), self.id());
-        match self.below(9) {
+        match self.below(11) {
             0 => IndexKey::Blocked { seq, id },
             1 => IndexKey::Waiting { due: at, turn, id },
             2 => IndexKey::Ready { lane, suspect: self.flip(), rank: self.next() as u8, turn, id },
@@ -309,6 +311,8 @@ impl Random {
             5 => IndexKey::Finished { until: at, seq, id },
             6 => IndexKey::Name { name: text, seq, id },
             7 => IndexKey::Tag { tag: text, seq, id },
+            8 => IndexKey::Leaf { name: text, seq, id },
+            9 => IndexKey::Unfinished { name: text, unblocked: self.flip(), seq, id },
             _ => IndexKey::Dependent { of, id },
         }
     }

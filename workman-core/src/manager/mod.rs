@@ -113,7 +113,7 @@ impl WorkManager {
     /// Stores many works in one commit: all or none.
     ///
     /// # Errors
-    /// See [`EnqueueError`]; an empty list is refused.
+    /// See [`EnqueueError`]. An empty list is refused ([`EnqueueError::Empty`]): mostly whoever made it expected something in it.
     pub async fn enqueue_all<O>(
         &self,
         requests: impl IntoIterator<Item = Request<Nothing, O>>,

@@ -18,9 +18,9 @@ use crate::worker::StateKey;
 pub enum EnqueueError {
     /// A request is not valid.
     Request(RequestError),
-    /// There is nothing to enqueue.
+    /// There is nothing to enqueue: an empty list of requests or of chains, or a graph without works.
     Empty,
-    /// A step of a chain is an empty list.
+    /// A step of a chain has no works. It is not passed over, since what comes next takes the outputs of that step.
     EmptyStep {
         /// Which; the first is 1.
         step: usize,
@@ -116,10 +116,12 @@ impl fmt::Display for EnqueueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EnqueueError::Request(error) => error.fmt(f),
-            EnqueueError::Empty => f.write_str("there is nothing to enqueue: the list is empty"),
+            EnqueueError::Empty => f.write_str(
+                "there is nothing to enqueue: the list, or the graph, is empty; where nothing to do is no mistake, look before the call",
+            ),
             EnqueueError::EmptyStep { step } => write!(
                 f,
-                "step {step} of the chain is an empty list, so what comes next would wait for nothing; leave out the step, or enqueue nothing"
+                "step {step} of the chain has no works, so what comes next would wait for nothing and take nothing; leave out the step, or use a `WorkGraph` for a shape that is known at run time only"
             ),
             EnqueueError::TooManyWorks { count, limit } => {
                 write!(f, "{count} works in one call, the limit is {limit}; use several calls, or see `Limits::works`")

@@ -14,7 +14,10 @@ use crate::store::{StoreError, StoreErrorKind, UnitResult};
 
 impl WorkManager {
     /// Ends work, and all that depends on it. After this returns it never starts again; what runs is told to stop and its
-    /// result is dropped. Answers how many works were ended; unknown and finished ones are none.
+    /// result is dropped. Answers how many works were ended; unknown ones are none.
+    ///
+    /// A work that has succeeded stays as it is, and all that depends on it ends, directly or through other works that have
+    /// succeeded. By tag, by name and for all, only unfinished works are meant, and what depends on those.
     ///
     /// A selection is ended in bounded commits, so it may be seen half done. It means the works that were born before the call.
     /// Dependents that are too many for one commit end right after it, and don't count.

@@ -5,7 +5,7 @@ use super::view::{Halt, SelectorWanted, Snapshot, Want};
 use super::{Applied, Cancel, Hint, Plan, SELECT_LIMIT, cascade};
 use crate::id::WorkId;
 use crate::record::CascadeVerb;
-use crate::state::StopReason;
+use crate::state::{StopReason, WorkState};
 use crate::time::Timestamp;
 
 pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<Plan, Halt> {
@@ -35,9 +35,17 @@ pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<P
     Ok(draft.done(Applied::Cancelled { count, before, next: list.next.clone() }))
 }
 
-/// CAN-1, CAN-4: the work and all that depends on it; nothing if it is unknown or finished.
+/// CAN-1, CAN-4: the work and all that depends on it; nothing if it is unknown. One that has succeeded stays as it is, and what
+/// depends on it ends. What depends on one that failed or was cancelled has ended with it, or is about to, the same way.
 fn cancel_one(draft: &mut Draft<'_>, id: WorkId, width: usize) -> Result<usize, Halt> {
-    let Some(record) = draft.work(id)?.filter(|record| !record.state().is_finished()).cloned() else { return Ok(0) };
-    draft.cancel(record, StopReason::CancelledByApp);
-    Ok(1 + cascade::spread(draft, CascadeVerb::Cancel, id, StopReason::CancelledByApp, width)?)
+    let Some(record) = draft.work(id)?.cloned() else { return Ok(0) };
+    let ended = match record.state() {
+        WorkState::Failed | WorkState::Cancelled => return Ok(0),
+        WorkState::Succeeded => 0,
+        WorkState::Blocked | WorkState::Enqueued | WorkState::Running => {
+            draft.cancel(record, StopReason::CancelledByApp);
+            1
+        }
+    };
+    Ok(ended + cascade::spread(draft, CascadeVerb::Cancel, id, StopReason::CancelledByApp, width)?)
 }

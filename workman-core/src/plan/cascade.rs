@@ -49,6 +49,16 @@ fn want(verb: CascadeVerb, of: WorkId, after: Option<WorkId>, limit: usize) -> W
     }
 }
 
+/// Where the end of a work has got to: the dependents of `of` behind `after` come next.
+#[derive(Clone, Copy)]
+pub(super) struct Front {
+    pub(super) of: WorkId,
+    pub(super) after: Option<WorkId>,
+    /// If `of` has succeeded and a cancellation goes on behind it: only works born before this number are meant, as in a
+    /// selection. What is enqueued behind it later has nothing to do with it.
+    pub(super) born_before: Option<u64>,
+}
+
 /// Passes the end of `of` on to its dependents, as far as one commit may; the rest is left for later. Answers how many ended.
 pub(super) fn spread(
     draft: &mut Draft<'_>,
@@ -57,10 +67,13 @@ pub(super) fn spread(
     reason: StopReason,
     width: usize,
 ) -> Result<usize, Halt> {
-    if !draft.work(of)?.is_some_and(|record| record.rows.dependents) {
-        return Ok(0);
+    let Some(record) = draft.work(of)?.filter(|record| record.rows.dependents) else { return Ok(0) };
+    let is_passed = verb == CascadeVerb::Cancel && record.state() == WorkState::Succeeded;
+    let born_before = is_passed.then_some(draft.meta.next_seq);
+    if let Some(bound) = born_before {
+        draft.passes(of, bound)?;
     }
-    pass_on(draft, verb, (of, None), reason, width)
+    pass_on(draft, verb, Front { of, after: None, born_before }, reason, width)
 }
 
 /// Goes on with the cascades that are first in line.
@@ -83,7 +96,8 @@ fn go_on(draft: &mut Draft<'_>, cascade: Cascade, width: usize) -> Result<(), Ha
     if draft.cascade_room > 0 {
         draft.write(Write::CascadeDone(cascade.number));
         draft.meta.first_cascade = cascade.number + 1;
-        pass_on(draft, cascade.verb, (cascade.of, cascade.after), StopReason::CancelledByApp, width)?;
+        let Cascade { verb, of, after, born_before, .. } = cascade;
+        pass_on(draft, verb, Front { of, after, born_before }, StopReason::CancelledByApp, width)?;
     }
     Ok(())
 }
@@ -91,11 +105,11 @@ fn go_on(draft: &mut Draft<'_>, cascade: Cascade, width: usize) -> Result<(), Ha
 fn pass_on(
     draft: &mut Draft<'_>,
     verb: CascadeVerb,
-    from: (WorkId, Option<WorkId>),
+    from: Front,
     reason: StopReason,
     width: usize,
 ) -> Result<usize, Halt> {
-    draft.view.require([want(verb, from.0, from.1, width)])?;
+    draft.view.require([want(verb, from.of, from.after, width)])?;
     match verb {
         CascadeVerb::Release => release(draft, from, width).map(|()| 0),
         CascadeVerb::Fail | CascadeVerb::Cancel => end(draft, verb, from, reason, width),
@@ -103,8 +117,8 @@ fn pass_on(
 }
 
 /// DEP-1: each direct dependent has one open prerequisite less; with none left it is enqueued, and its delay counts from now.
-fn release(draft: &mut Draft<'_>, (of, after): (WorkId, Option<WorkId>), width: usize) -> Result<(), Halt> {
-    let released = take(draft, CascadeVerb::Release, (of, after), width)?;
+fn release(draft: &mut Draft<'_>, from: Front, width: usize) -> Result<(), Halt> {
+    let released = take(draft, CascadeVerb::Release, from, width)?;
     draft.expect(released.len());
     for id in released {
         let Some(dependent) = draft.work(id)?.filter(|work| work.state() == WorkState::Blocked).cloned() else {
@@ -122,34 +136,36 @@ fn release(draft: &mut Draft<'_>, (of, after): (WorkId, Option<WorkId>), width: 
     Ok(())
 }
 
-/// DEP-2, DEP-3: all that depends on a work, directly or not, ends the same way, unless it has ended already. Iterative, since
-/// chains may be ten thousand works deep.
-fn end(
-    draft: &mut Draft<'_>,
-    verb: CascadeVerb,
-    from: (WorkId, Option<WorkId>),
-    reason: StopReason,
-    width: usize,
-) -> Result<usize, Halt> {
+/// DEP-2, DEP-3: all that depends on a work, directly or not, ends the same way, unless it has ended already. What has succeeded
+/// stays as it is, and a cancellation goes on behind it (CAN-1). Iterative, since chains may be ten thousand works deep.
+fn end(draft: &mut Draft<'_>, verb: CascadeVerb, from: Front, reason: StopReason, width: usize) -> Result<usize, Halt> {
     let mut line = VecDeque::from([from]);
     let mut count = 0;
-    while let Some((of, after)) = line.pop_front() {
+    while let Some(front) = line.pop_front() {
         // Behind `width` works nothing is loaded any more. Asking for it would begin the plan anew for each work.
-        if !draft.view.has(&Want::Dependents { of, after, limit: width }) {
-            draft.leave_cascade(verb, of, after);
+        if !draft.view.has(&Want::Dependents { of: front.of, after: front.after, limit: width }) {
+            draft.leave_cascade(verb, front);
             continue;
         }
-        for id in take(draft, verb, (of, after), width)? {
-            let Some(dependent) = draft.work(id)?.filter(|work| !work.state().is_finished()).cloned() else {
-                continue;
-            };
-            count += 1;
-            if dependent.rows.dependents {
-                line.push_back((id, None));
-            }
-            match verb {
-                CascadeVerb::Fail => draft.finish(dependent, Finish::Failed),
-                _ => draft.cancel(dependent, reason),
+        for id in take(draft, verb, front, width)? {
+            let is_meant = |work: &&WorkRecord| front.born_before.is_none_or(|bound| work.seq < bound);
+            let Some(dependent) = draft.work(id)?.filter(is_meant).cloned() else { continue };
+            let behind = Front { of: id, after: None, born_before: None };
+            match (dependent.state(), front.born_before) {
+                (WorkState::Failed | WorkState::Cancelled, _) | (WorkState::Succeeded, None) => {}
+                (WorkState::Succeeded, Some(bound)) => {
+                    if dependent.rows.dependents && draft.passes(id, bound)? {
+                        line.push_back(Front { born_before: Some(bound), ..behind });
+                    }
+                }
+                _ => {
+                    count += 1;
+                    line.extend(dependent.rows.dependents.then_some(behind));
+                    match verb {
+                        CascadeVerb::Fail => draft.finish(dependent, Finish::Failed),
+                        _ => draft.cancel(dependent, reason),
+                    }
+                }
             }
         }
     }
@@ -157,17 +173,13 @@ fn end(
 }
 
 /// The next direct dependents, as many as this commit may still look at. What is behind them is left for later.
-fn take(
-    draft: &mut Draft<'_>,
-    verb: CascadeVerb,
-    (of, after): (WorkId, Option<WorkId>),
-    width: usize,
-) -> Result<Vec<WorkId>, Halt> {
+fn take(draft: &mut Draft<'_>, verb: CascadeVerb, from: Front, width: usize) -> Result<Vec<WorkId>, Halt> {
+    let Front { of, after, .. } = from;
     let list = draft.view.list(Want::Dependents { of, after, limit: width })?;
     let taken: Vec<WorkId> = list.ids.iter().take(draft.cascade_room).copied().collect();
     draft.cascade_room -= taken.len();
     if taken.len() < list.ids.len() || list.next.is_some() {
-        draft.leave_cascade(verb, of, taken.last().copied().or(after));
+        draft.leave_cascade(verb, Front { after: taken.last().copied().or(after), ..from });
     }
     Ok(taken)
 }

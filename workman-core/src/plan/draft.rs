@@ -1,9 +1,10 @@
 //! A plan in the making: records as they will be, and the writes and hints that go with them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cascade::Front;
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, ById, CASCADE_LIMIT, Claimed, HISTORY_LIMIT, Hint, Plan, Write, periodic};
 use crate::constraints::Constraints;
@@ -13,7 +14,7 @@ use crate::record::{
     AttemptEnd, AttemptRecord, Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, Standing, Terms, Urgency, WorkRecord,
     WorkSpec,
 };
-use crate::state::StopReason;
+use crate::state::{StopReason, WorkState};
 use crate::time::Timestamp;
 
 /// Records in here hide those of the snapshot, so that one plan can move a work twice.
@@ -23,7 +24,13 @@ pub(super) struct Draft<'a> {
     pub(super) meta: Meta,
     /// How many dependents this commit may still look at.
     pub(super) cascade_room: usize,
+    /// Whose dependents are left for later commits.
     left: BTreeSet<WorkId>,
+    /// Whether one of those has succeeded.
+    left_behind_success: bool,
+    /// The works that have succeeded and behind which a cancellation goes on, by this commit or by one to come, each with the
+    /// number before which what it means was born. Made when it is first asked for.
+    passed: Option<BTreeMap<WorkId, u64>>,
     /// The works that this plan moves; `None` if they go.
     moved: ById<Option<Left>>,
     deleted: Vec<WorkId>,
@@ -52,6 +59,8 @@ impl<'a> Draft<'a> {
             meta: view.meta.clone(),
             cascade_room: CASCADE_LIMIT,
             left: BTreeSet::new(),
+            left_behind_success: false,
+            passed: None,
             moved: ById::default(),
             deleted: Vec::new(),
             given: Vec::new(),
@@ -197,7 +206,8 @@ impl<'a> Draft<'a> {
         Standing::Finished { how, at: self.now }
     }
 
-    /// A run is over. If it was expedited, its run time is counted, and the work is ordinary from now on.
+    /// A run is over, and so is what was said of the stop before it. If it was expedited, its run time is counted, and the work is
+    /// ordinary from now on.
     pub(super) fn end_run(&mut self, record: WorkRecord) -> WorkRecord {
         self.lose_run(record, Duration::MAX)
     }
@@ -208,11 +218,12 @@ impl<'a> Draft<'a> {
             let length = record.started.map_or(Duration::ZERO, |started| self.now.since(started));
             self.meta.expedited = self.meta.expedited.with(length.min(most), self.now);
         }
-        WorkRecord { urgency: Urgency::Ordinary, ..record }
+        WorkRecord { urgency: Urgency::Ordinary, stop: None, ..record }
     }
 
-    /// Cancels the work. If it runs, its worker is told, and the attempt stays on record.
+    /// Cancels the work. If it runs, its worker is told, and the attempt stays on record; if not, it was not stopped by this.
     pub(super) fn cancel(&mut self, mut record: WorkRecord, reason: StopReason) {
+        record.stop = None;
         if let Standing::Running { .. } = record.standing {
             record = self.end_run(record);
             self.hint(Hint::Stop { id: record.id, fence: record.fence, reason });
@@ -252,7 +263,6 @@ impl<'a> Draft<'a> {
             fence: record.fence + 1,
             run_generation: record.generation,
             started: Some(self.now),
-            stop: None,
             ..record.standing_at(Standing::Running { epoch })
         };
         self.put(record.clone());
@@ -260,19 +270,40 @@ impl<'a> Draft<'a> {
     }
 
     /// Leaves the rest of something wide for later commits.
-    pub(super) fn leave_cascade(&mut self, verb: CascadeVerb, of: WorkId, after: Option<WorkId>) {
+    pub(super) fn leave_cascade(&mut self, verb: CascadeVerb, from: Front) {
+        let Front { of, after, born_before } = from;
         let number = self.meta.next_cascade;
         self.meta.next_cascade += 1;
         if self.left.is_empty() {
             self.hint(Hint::Cascade);
         }
         self.left.insert(of);
-        self.write(Write::Cascade(Cascade { number, verb, of, after }));
+        self.left_behind_success |= born_before.is_some();
+        self.write(Write::Cascade(Cascade { number, verb, of, after, born_before }));
     }
 
-    /// Whether dependents of this work are still to be told of its end.
-    pub(super) fn has_cascade(&self, of: WorkId) -> Result<bool, Halt> {
-        Ok(self.left.contains(&of) || self.view.cascades()?.iter().any(|cascade| cascade.of == of))
+    /// Whether a cancellation that means works born before `bound` has yet to go on behind this one, which has succeeded. It does
+    /// so once: through a mesh of finished works there are more ways than anybody could go.
+    pub(super) fn passes(&mut self, of: WorkId, bound: u64) -> Result<bool, Halt> {
+        if self.passed.is_none() {
+            let bounds = self.view.cascades()?.iter().filter_map(|cascade| Some((cascade.of, cascade.born_before?)));
+            let mut passed = BTreeMap::new();
+            bounds.for_each(|(of, bound)| raise(&mut passed, of, bound));
+            self.passed = Some(passed);
+        }
+        let passed = self.passed.get_or_insert_default();
+        let is_new = passed.get(&of).is_none_or(|known| *known < bound);
+        raise(passed, of, bound);
+        Ok(is_new)
+    }
+
+    /// Whether dependents of this work are still to be told of an end: of its own, or of that of a work before it, which a
+    /// cancellation passes on through what has succeeded.
+    pub(super) fn has_cascade(&self, record: &WorkRecord) -> Result<bool, Halt> {
+        let passes = record.state() == WorkState::Succeeded && record.rows.dependents;
+        let is_told = |cascade: &Cascade| cascade.of == record.id || (passes && cascade.born_before.is_some());
+        let is_left = self.left.contains(&record.id) || (passes && self.left_behind_success);
+        Ok(is_left || self.view.cascades()?.iter().any(is_told))
     }
 
     /// The work goes, with all its rows.
@@ -316,4 +347,9 @@ impl<'a> Draft<'a> {
         hints.extend(self.first_until.map(|until| Hint::Finished { stored, until }));
         Plan { writes, meta: self.meta, hints, applied }
     }
+}
+
+fn raise(bounds: &mut BTreeMap<WorkId, u64>, of: WorkId, bound: u64) {
+    let known = bounds.entry(of).or_insert(bound);
+    *known = bound.max(*known);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::draft::Draft;
+use super::followers::{Among, Edges};
 use super::view::{Halt, Snapshot, Want};
 use super::{
     Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, NextScheduleTime, Offer, Plan, Refusal, periodic, unique,
@@ -34,13 +35,14 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
     };
     let new: Vec<&NewWork> = if appended.is_empty() { new } else { appended.iter().collect() };
     view.require(rivals_wanted(view, enqueue, &own))?;
-    insert_all(&mut draft, &new, &own).map_err(|halt| under_name(halt, enqueue, &how))?;
+    let edges = Edges::of(&draft, &new, &Among::new(enqueue, &own, &how))?;
+    insert_all(&mut draft, &new, &edges, &own).map_err(|halt| under_name(halt, enqueue, &how))?;
     let claimed = take_offer(&mut draft, enqueue, &new)?;
     Ok(draft.done(Applied::Enqueued { how, claimed }))
 }
 
 /// The ids of an enqueue in order, each once, with the place of the first work that has it.
-struct Own {
+pub(super) struct Own {
     ids: Vec<(WorkId, usize)>,
 }
 
@@ -64,7 +66,7 @@ impl Own {
         self.place(id).is_some()
     }
 
-    fn work<'a>(&self, enqueue: &'a Enqueue, id: WorkId) -> Option<&'a NewWork> {
+    pub(super) fn work<'a>(&self, enqueue: &'a Enqueue, id: WorkId) -> Option<&'a NewWork> {
         self.place(id).map(|place| &enqueue.works[place])
     }
 
@@ -104,8 +106,7 @@ fn beside<'a>(enqueue: &'a Enqueue, own: &'a Own) -> impl Iterator<Item = Want> 
     // Most works of an enqueue are of the same lane as the one before.
     let lanes = enqueue.works.iter().filter(move |work| before.replace(lane(work)) != Some(lane(work)));
     let lanes = lanes.map(lane_wanted);
-    let name = enqueue.unique.iter().map(|unique| Want::Name(unique.name.clone()));
-    outside.chain(lanes).chain(name)
+    outside.chain(lanes).chain(enqueue.unique.iter().flat_map(unique::wants))
 }
 
 /// Who waits for the holder of a name did not ask for that work but for the name, and is told so.
@@ -167,24 +168,24 @@ fn is_same(stored: &WorkSpec, wanted: &WorkSpec, enqueue: &Enqueue) -> bool {
     stored == wanted || (may_be_appended && unique::is_appended(stored, wanted))
 }
 
-fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork], own: &Own) -> Result<(), Halt> {
+fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork], edges: &Edges, own: &Own) -> Result<(), Halt> {
     draft.expect(new.len());
-    let mut awaited: Vec<WorkId> = new.iter().flat_map(|work| &work.spec.prerequisites.ids).copied().collect();
-    awaited.sort_unstable();
-    awaited.dedup();
     for work in new {
-        let dependents = awaited.binary_search(&work.id).is_ok();
-        insert(draft, work, RowsPresent { dependents, ..RowsPresent::default() }, own)?;
+        insert(draft, work, edges, own)?;
     }
-    for id in awaited {
-        if let Some(record) = draft.work(id)?.filter(|record| !record.rows.dependents).cloned() {
-            draft.put(WorkRecord { rows: RowsPresent { dependents: true, ..record.rows }, ..record });
+    for (id, more) in &edges.awaited {
+        let stored = draft.view.work(*id)?.is_some();
+        let changes = |record: &&WorkRecord| !record.rows.dependents || *more > 0;
+        if let Some(record) = draft.work(*id)?.filter(|_| stored).filter(changes).cloned() {
+            let followers = record.followers.map(|followers| followers.saturating_add(*more));
+            draft.put(WorkRecord { followers, rows: RowsPresent { dependents: true, ..record.rows }, ..record });
         }
     }
     Ok(())
 }
 
-fn insert(draft: &mut Draft<'_>, work: &NewWork, rows: RowsPresent, own: &Own) -> Result<(), Halt> {
+fn insert(draft: &mut Draft<'_>, work: &NewWork, edges: &Edges, own: &Own) -> Result<(), Halt> {
+    let followers = edges.followers(work.id);
     let born = birth_state(draft, work, own)?;
     let urgency = urgency_at_birth(&work.terms);
     let lane = draft.lane(&work.spec.worker, work.spec.constraints, urgency)?;
@@ -214,11 +215,12 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, rows: RowsPresent, own: &Own) -
         interruptions: 0,
         deaths: 0,
         open,
+        followers: work.spec.name.as_ref().map(|_| followers.unwrap_or(0)),
         period,
         started: None,
         ended: None,
         stop: None,
-        rows,
+        rows: RowsPresent { dependents: followers.is_some(), ..RowsPresent::default() },
     };
     draft.put_work(record, work.spec.clone());
     Ok(())

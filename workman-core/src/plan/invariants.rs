@@ -6,7 +6,7 @@ use crate::id::WorkId;
 use crate::record::{Finish, Standing, WorkRecord};
 use crate::state::WorkState;
 use crate::store::embedded::Dump;
-use crate::store::index::{IndexKey, label_keys, standing_key};
+use crate::store::index::{IndexKey, label_keys, member_keys, standing_key};
 
 /// Checks everything that a store holds, and answers one sentence for each thing that is wrong.
 #[must_use]
@@ -14,6 +14,7 @@ pub fn check(dump: &Dump) -> Vec<String> {
     let mut wrong = Vec::new();
     check_indexes(dump, &mut wrong);
     check_numbers(dump, &mut wrong);
+    check_followers(dump, &mut wrong);
     for record in dump.records.values() {
         check_record(dump, record, &mut wrong);
     }
@@ -25,7 +26,10 @@ fn check_indexes(dump: &Dump, wrong: &mut Vec<String>) {
     let mut keys: Vec<IndexKey> = dump.records.values().map(standing_key).collect();
     for (id, spec) in &dump.specs {
         match dump.records.get(id) {
-            Some(record) => keys.extend(label_keys(*id, record.seq, spec)),
+            Some(record) => {
+                keys.extend(label_keys(*id, record.seq, spec));
+                keys.extend(spec.name.iter().flat_map(|name| member_keys(record, name)));
+            }
             None => wrong.push(format!("{id} has a spec and no record")),
         }
     }
@@ -72,6 +76,25 @@ fn check_numbers(dump: &Dump, wrong: &mut Vec<String>) {
         }
         if !dump.lanes.iter().any(|lane| lane.id == record.lane) {
             wrong.push(format!("{} stands in lane {:?}, which does not exist", record.id, record.lane));
+        }
+    }
+}
+
+/// Each member of a unique name counts the other members that wait for it, or waited.
+fn check_followers(dump: &Dump, wrong: &mut Vec<String>) {
+    let mut followers: BTreeMap<WorkId, u32> = BTreeMap::new();
+    let name_of = |id: &WorkId| dump.specs.get(id).and_then(|spec| spec.name.as_ref());
+    for (id, spec) in dump.specs.iter().filter(|(_, spec)| spec.name.is_some()) {
+        let awaited: BTreeSet<WorkId> = spec.prerequisites.ids.iter().copied().collect();
+        for of in awaited.into_iter().filter(|of| name_of(of) == spec.name.as_ref()) {
+            *followers.entry(of).or_default() += u32::from(prerequisite(dump, *id, of).is_some());
+        }
+    }
+    for (id, record) in &dump.records {
+        let counted = name_of(id).map(|_| followers.get(id).copied().unwrap_or(0));
+        if record.followers != counted {
+            wrong
+                .push(format!("{id} counts {:?} members of its name behind it, and has {counted:?}", record.followers));
         }
     }
 }

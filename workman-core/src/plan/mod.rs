@@ -10,6 +10,7 @@ mod cascade;
 mod claim;
 mod draft;
 mod enqueue;
+mod followers;
 pub mod invariants;
 mod periodic;
 mod prune;

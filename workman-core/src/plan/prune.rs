@@ -5,7 +5,7 @@
 
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, PRUNE_LIMIT, Plan, Prune, Retention, Stride};
+use super::{Applied, PRUNE_LIMIT, Plan, Prune, Retention, Stride, followers};
 use crate::id::WorkId;
 use crate::record::{Standing, WorkRecord};
 use crate::store::index::standing_key;
@@ -33,7 +33,9 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
         return Ok(draft.done(Applied::Pruned { count: 0, stored, before, next, next_due: None }));
     }
     let list = view.list(wanted(&draft, prune))?;
-    view.require(list.ids.iter().filter_map(|id| first_dependents(view.works.get(id)?.as_ref()?)))?;
+    let listed = list.ids.iter().filter_map(|id| view.works.get(id)?.as_ref());
+    view.require(listed.clone().filter_map(first_dependents).chain(listed.clone().filter_map(followers::spec_wanted)))?;
+    view.require(followers::followed_wanted(view, listed)?)?;
     let (mut count, mut wide) = (0, 0);
     let (mut young, mut next): (Option<Timestamp>, _) = (None, list.next.clone());
     for id in &list.ids {
@@ -50,12 +52,13 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
                 break;
             }
         }
-        if record.seq >= before || draft.has_cascade(*id)? {
+        if record.seq >= before || draft.has_cascade(&record)? {
             continue;
         }
         wide += usize::from(needs_a_longer_look(&draft, &record)?);
         let awaited = is_awaited(&draft, &record)?;
         if !awaited {
+            followers::leave(&mut draft, &record)?;
             draft.delete(*id)?;
             count += 1;
         }

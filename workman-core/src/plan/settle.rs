@@ -22,10 +22,10 @@ pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result
     let record = record.clone();
     let failures = match &settle.end {
         End::Succeeded { output } => succeed(&mut draft, cleared(record), output)?,
-        End::Failed { error, advice } => fail(&mut draft, cleared(record), error.clone(), *advice)?,
+        End::Failed { error, advice } => fail(&mut draft, cleared(record), error.clone(), None, *advice)?,
         End::TimedOut { limit, advice, error } => {
             let error = ErrorText::timed_out(*limit, error.clone());
-            fail(&mut draft, WorkRecord { stop: Some(StopReason::Timeout), ..cleared(record) }, error, *advice)?
+            fail(&mut draft, cleared(record), error, Some(StopReason::Timeout), *advice)?
         }
         End::Snoozed { delay } => snooze(&mut draft, cleared(record), *delay),
         End::Interrupted { reason } => interrupt(&mut draft, record, *reason, None),
@@ -79,8 +79,14 @@ fn succeed(draft: &mut Draft<'_>, record: WorkRecord, output: &Payload) -> Resul
     Ok(failures)
 }
 
-fn fail(draft: &mut Draft<'_>, record: WorkRecord, error: ErrorText, advice: Advice) -> Result<u32, Halt> {
-    let mut record = draft.end_run(record);
+fn fail(
+    draft: &mut Draft<'_>,
+    record: WorkRecord,
+    error: ErrorText,
+    stop: Option<StopReason>,
+    advice: Advice,
+) -> Result<u32, Halt> {
+    let mut record = WorkRecord { stop, ..draft.end_run(record) };
     draft.remember(&mut record, AttemptEnd::Failed { error });
     record.failures += 1;
     let failures = record.failures;

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::view::{Halt, Want};
+use super::view::{Halt, SelectorWanted, Want};
 use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, cascade, prune, update};
 use crate::id::WorkId;
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::record::{CascadeVerb, InputShape, Prerequisites, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
-use crate::store::index::IndexKey;
 
 /// The most works that may hold a name when it is taken from them, all of them in one commit: two of the largest chains.
 const MEMBERS_LIMIT: usize = 32_768;
@@ -21,19 +20,43 @@ const LEAVES_LIMIT: usize = 4_096;
 /// The most edges from new works to those that they are appended to.
 const EDGES_LIMIT: usize = 262_144;
 
+/// What [`resolve`] will ask for first. Only what takes the name from its members looks at all of them.
+pub(super) fn wants(unique: &Unique) -> impl Iterator<Item = Want> {
+    let name = &unique.name;
+    let (first, second) = match unique.policy {
+        UniquePolicy::OneTime(ExistingWorkPolicy::Keep) | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Keep) => {
+            (Want::Holder(Arc::clone(name)), Some(first_members(name, 1)))
+        }
+        UniquePolicy::OneTime(ExistingWorkPolicy::Replace)
+        | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue) => (all_members(name), None),
+        UniquePolicy::OneTime(ExistingWorkPolicy::Append | ExistingWorkPolicy::AppendOrReplace) => {
+            (Want::Leaves(Arc::clone(name)), None)
+        }
+        UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update) => (first_members(name, 2), None),
+    };
+    std::iter::once(first).chain(second)
+}
+
+fn first_members(name: &Arc<str>, limit: usize) -> Want {
+    Want::Name { name: Arc::clone(name), limit }
+}
+
+fn all_members(name: &Arc<str>) -> Want {
+    first_members(name, usize::MAX)
+}
+
 /// Applies the policy to the holders of the name. `Inserted` and `Replaced` ask the caller to store the new work, `Appended`
 /// to store it [`behind`] those.
 pub(super) fn resolve(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
-    let members = members(draft, unique)?;
     match unique.policy {
         UniquePolicy::OneTime(ExistingWorkPolicy::Keep) | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Keep) => {
-            keep(draft, unique, &members)
+            keep(draft, unique)
         }
         UniquePolicy::OneTime(ExistingWorkPolicy::Replace)
-        | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue) => replace(draft, unique, &members),
-        UniquePolicy::OneTime(ExistingWorkPolicy::Append) => append(draft, unique, &members, new),
-        UniquePolicy::OneTime(ExistingWorkPolicy::AppendOrReplace) => append_or_replace(draft, unique, &members, new),
-        UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update) => update(draft, unique, &members, new),
+        | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue) => replace(draft, unique),
+        UniquePolicy::OneTime(ExistingWorkPolicy::Append) => append(draft, unique, new),
+        UniquePolicy::OneTime(ExistingWorkPolicy::AppendOrReplace) => append_or_replace(draft, unique, new),
+        UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update) => update(draft, unique, new),
     }
 }
 
@@ -47,36 +70,38 @@ pub(super) fn updates(unique: &Unique) -> bool {
     unique.policy == UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update)
 }
 
-fn members(draft: &mut Draft<'_>, unique: &Unique) -> Result<Vec<WorkRecord>, Halt> {
-    let list = draft.view.list(Want::Name(unique.name.clone()))?;
-    let mut members = Vec::with_capacity(list.ids.len());
+/// The works of a list.
+fn records(draft: &Draft<'_>, want: Want) -> Result<Vec<WorkRecord>, Halt> {
+    let list = draft.view.list(want)?;
+    let mut records = Vec::with_capacity(list.ids.len());
     for id in &list.ids {
-        members.extend(draft.work(*id)?.cloned());
+        records.extend(draft.work(*id)?.cloned());
     }
-    Ok(members)
+    Ok(records)
 }
 
 /// UNQ-1: only enqueued or running work counts as holding the name.
-fn keep(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
-    let holds = |member: &&WorkRecord| matches!(member.state(), WorkState::Enqueued | WorkState::Running);
-    match members.iter().find(holds) {
-        Some(holder) => Ok(Enqueued::Kept(holder.id)),
-        None => {
-            clear(draft, unique, members)?;
-            Ok(Enqueued::Inserted)
-        }
+fn keep(draft: &mut Draft<'_>, unique: &Unique) -> Result<Enqueued, Halt> {
+    if let Some(holder) = draft.view.list(Want::Holder(Arc::clone(&unique.name)))?.ids.first() {
+        return Ok(Enqueued::Kept(*holder));
     }
+    if !draft.view.list(first_members(&unique.name, 1))?.ids.is_empty() {
+        let members = records(draft, all_members(&unique.name))?;
+        clear(draft, unique, &members)?;
+    }
+    Ok(Enqueued::Inserted)
 }
 
-fn replace(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Result<Enqueued, Halt> {
+fn replace(draft: &mut Draft<'_>, unique: &Unique) -> Result<Enqueued, Halt> {
+    let members = records(draft, all_members(&unique.name))?;
     let ids: Vec<WorkId> = members.iter().map(|member| member.id).collect();
-    clear(draft, unique, members)?;
+    clear(draft, unique, &members)?;
     Ok(if ids.is_empty() { Enqueued::Inserted } else { Enqueued::Replaced(ids) })
 }
 
 /// UNQ-2, UNQ-5: what the leaves make of the new work is found out at its birth; a failed or cancelled one ends it there.
-fn append(draft: &Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &[&NewWork]) -> Result<Enqueued, Halt> {
-    let leaves = leaves(draft, members)?;
+fn append(draft: &Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
+    let leaves = &draft.view.list(Want::Leaves(Arc::clone(&unique.name)))?.ids;
     let heads = heads(new);
     if let Some(typed) = new.iter().find(|work| heads.contains(&work.id) && !takes_more(work)) {
         return Err(Refusal::TypedHead { name: unique.name.clone(), work: typed.id }.into());
@@ -86,52 +111,17 @@ fn append(draft: &Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &[&Ne
     match leaves.len() {
         0 => Ok(Enqueued::Inserted),
         count if count > limit => Err(Refusal::TooManyLeaves { name: unique.name.clone(), count, limit }.into()),
-        _ => Ok(Enqueued::Appended(leaves.into_iter().map(|leaf| leaf.id).collect())),
+        _ => Ok(Enqueued::Appended(leaves.clone())),
     }
 }
 
 /// UNQ-4: where a leaf ended badly, everything goes; what still runs is stopped first.
-fn append_or_replace(
-    draft: &mut Draft<'_>,
-    unique: &Unique,
-    members: &[WorkRecord],
-    new: &[&NewWork],
-) -> Result<Enqueued, Halt> {
-    let ended_badly = |leaf: &&WorkRecord| matches!(leaf.state(), WorkState::Failed | WorkState::Cancelled);
-    if leaves(draft, members)?.iter().any(ended_badly) {
-        replace(draft, unique, members)
+fn append_or_replace(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
+    let ended_badly = |leaf: &WorkRecord| matches!(leaf.state(), WorkState::Failed | WorkState::Cancelled);
+    if records(draft, Want::Leaves(Arc::clone(&unique.name)))?.iter().any(ended_badly) {
+        replace(draft, unique)
     } else {
-        append(draft, unique, members, new)
-    }
-}
-
-/// The members that no other member waits for, oldest first. Most of a long line are inside it, and one look at their
-/// dependents says so.
-fn leaves<'a>(draft: &Draft<'_>, members: &'a [WorkRecord]) -> Result<Vec<&'a WorkRecord>, Halt> {
-    const FIRST: usize = 4;
-    let waited_for = members.iter().filter(|member| member.rows.dependents);
-    draft.view.require(waited_for.map(|member| Want::Dependents { of: member.id, after: None, limit: FIRST }))?;
-    let all: BTreeSet<WorkId> = members.iter().map(|member| member.id).collect();
-    let mut leaves = Vec::new();
-    for member in members {
-        if !member.rows.dependents || !waits_any(draft, member.id, &all, FIRST)? {
-            leaves.push(member);
-        }
-    }
-    Ok(leaves)
-}
-
-/// Whether one of these waits for a work, or waited.
-fn waits_any(draft: &Draft<'_>, of: WorkId, members: &BTreeSet<WorkId>, first: usize) -> Result<bool, Halt> {
-    const MORE: usize = 4_096;
-    let (mut after, mut limit) = (None, first);
-    loop {
-        let list = draft.view.list(Want::Dependents { of, after, limit })?;
-        if list.ids.iter().any(|id| members.contains(id)) {
-            return Ok(true);
-        }
-        let Some(IndexKey::Dependent { id, .. }) = list.next else { return Ok(false) };
-        (after, limit) = (Some(id), MORE);
+        append(draft, unique, new)
     }
 }
 
@@ -166,20 +156,36 @@ pub(super) fn is_appended(stored: &WorkSpec, wanted: &WorkSpec) -> bool {
 }
 
 /// UNQ-10: one live periodic work is updated in place and keeps its id.
-fn update(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord], new: &[&NewWork]) -> Result<Enqueued, Halt> {
-    let live: Vec<&WorkRecord> = members.iter().filter(|member| !member.state().is_finished()).collect();
-    let (Some(work), [member]) = (new.first(), live.as_slice()) else {
-        if let Some(first) = live.first() {
-            return Err(Refusal::NotPeriodic { name: unique.name.clone(), id: first.id }.into());
+fn update(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
+    let first = records(draft, first_members(&unique.name, 2))?;
+    let not_periodic = |id| Err(Refusal::NotPeriodic { name: unique.name.clone(), id }.into());
+    match (first.as_slice(), new.first()) {
+        ([], _) => return Ok(Enqueued::Inserted),
+        ([member], Some(work)) if !member.state().is_finished() => {
+            if member.period.is_none() {
+                return not_periodic(member.id);
+            }
+            update::apply(draft, member, work)?;
+            return Ok(Enqueued::Updated(member.id));
         }
-        clear(draft, unique, members)?;
-        return Ok(Enqueued::Inserted);
-    };
-    if member.period.is_none() || members.len() > 1 {
-        return Err(Refusal::NotPeriodic { name: unique.name.clone(), id: member.id }.into());
+        _ => {}
     }
-    update::apply(draft, member, work)?;
-    Ok(Enqueued::Updated(member.id))
+    let any = any_unfinished(&unique.name);
+    draft.view.require([Want::Holder(Arc::clone(&unique.name)), any.clone()])?;
+    let holder = draft.view.list(Want::Holder(Arc::clone(&unique.name)))?.ids.first();
+    match holder.or(draft.view.list(any)?.ids.first()) {
+        Some(live) => not_periodic(*live),
+        None => {
+            let members = records(draft, all_members(&unique.name))?;
+            clear(draft, unique, &members)?;
+            Ok(Enqueued::Inserted)
+        }
+    }
+}
+
+fn any_unfinished(name: &Arc<str>) -> Want {
+    let selector = SelectorWanted::Unique(Arc::clone(name));
+    Want::Selected { selector, before: u64::MAX, after: None, limit: 1 }
 }
 
 /// Ends and deletes all holders of a name. A running one is stopped with its reason first; its fence is gone with its record.
@@ -203,7 +209,7 @@ fn clear(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Resu
     }
     for member in members {
         let is_awaited = member.state() == WorkState::Succeeded && prune::is_awaited(draft, member)?;
-        if is_awaited || draft.has_cascade(member.id)? {
+        if is_awaited || draft.has_cascade(member)? {
             unname(draft, member.id)?;
         } else {
             draft.delete(member.id)?;
@@ -216,5 +222,8 @@ fn clear(draft: &mut Draft<'_>, unique: &Unique, members: &[WorkRecord]) -> Resu
 /// awaited by work outside of the name. It loses its name and is kept as finished work is.
 fn unname(draft: &mut Draft<'_>, id: WorkId) -> Result<(), Halt> {
     let spec = WorkSpec { name: None, ..(**draft.view.spec(id)?).clone() };
-    draft.put_spec(id, Arc::new(spec))
+    if let Some(record) = draft.work(id)?.cloned() {
+        draft.put_work(WorkRecord { followers: None, ..record }, Arc::new(spec));
+    }
+    Ok(())
 }

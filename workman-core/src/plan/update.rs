@@ -109,12 +109,28 @@ fn reschedule(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord) {
         Wait::Backoff { ended } => {
             let delay = record.terms.backoff.delay_of(record.id, record.failures);
             let due = periodic::next_run(&record, ended + delay);
-            draft.line_up(record, due);
+            line_up(draft, before, record, due);
         }
         Wait::Regular => {
             let due = periodic::next_run(&record, regular);
-            draft.line_up(record, due);
+            line_up(draft, before, record, due);
         }
+    }
+}
+
+/// Work goes to the end of the line only if it is to wait for another time, or in another lane. What lined up before and still may
+/// run never left its line, whatever time it lines up since: with a turn that is new at each start of a program, work that is
+/// updated at each start would come to its turn in none of them.
+fn line_up(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord, due: Timestamp) {
+    let stays = match before.standing {
+        Standing::Ready { since } => due == since || due <= draft.now,
+        Standing::Waiting { due: before } => due == before,
+        _ => false,
+    };
+    if stays && record.lane == before.lane {
+        draft.line_up_in_turn(record, due);
+    } else {
+        draft.line_up(record, due);
     }
 }
 

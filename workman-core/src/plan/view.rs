@@ -61,8 +61,17 @@ pub enum Want {
     Spec(WorkId),
     /// What its worker said on the way.
     Notes(WorkId),
-    /// All members of a unique name, oldest first.
-    Name(Arc<str>),
+    /// Members of a unique name, oldest first.
+    Name {
+        /// The name.
+        name: Arc<str>,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// All members of a unique name for which no other member waits, oldest first.
+    Leaves(Arc<str>),
+    /// The oldest member of a unique name that is enqueued or runs.
+    Holder(Arc<str>),
     /// Works that wait for this one directly, in order of their ids.
     Dependents {
         /// This one.
@@ -72,8 +81,8 @@ pub enum Want {
         /// How many at the most.
         limit: usize,
     },
-    /// As `Dependents`, and for each of them again, breadth first, until the lists hold `limit` works, each as often as it is
-    /// reached.
+    /// As `Dependents`, and for each of them that has neither failed nor been cancelled again, breadth first, until the lists hold
+    /// `limit` works, each as often as it is reached.
     Descendants {
         /// This one.
         of: WorkId,
@@ -154,7 +163,9 @@ impl Want {
     pub const fn is_found_by_scan(&self) -> bool {
         match self {
             Want::Work(_) | Want::Spec(_) | Want::Notes(_) | Want::Lane { .. } | Want::Lanes | Want::Cascades => false,
-            Want::Name(_)
+            Want::Name { .. }
+            | Want::Leaves(_)
+            | Want::Holder(_)
             | Want::Dependents { .. }
             | Want::Descendants { .. }
             | Want::Due { .. }

@@ -1,7 +1,7 @@
 //! The indexes of a store, derived from records and never written by a plan.
 //!
-//! Every store derives them by the same two functions, [`standing_key`] and [`label_keys`], from a record's before and
-//! after. The order of [`IndexKey`] is the order of the index: an embedded store encodes it so that bytes sort the same.
+//! Every store derives them by the same three functions, [`standing_key`], [`member_keys`] and [`label_keys`], from a record's
+//! before and after. The order of [`IndexKey`] is the order of the index: an embedded store encodes it so that bytes sort the same.
 
 use std::sync::Arc;
 
@@ -91,6 +91,28 @@ pub enum IndexKey {
         /// The work that waits.
         id: WorkId,
     },
+    /// The members of a unique name for which no other member waits: what is appended to the name comes behind these, and does
+    /// not have to look at the others.
+    Leaf {
+        /// The name.
+        name: Arc<str>,
+        /// The birth number of the member.
+        seq: u64,
+        /// The member.
+        id: WorkId,
+    },
+    /// The members of a unique name that have not finished. Those that are blocked come first: a member is unblocked and never
+    /// blocked again, so whoever goes through them in order, commit by commit, passes over none.
+    Unfinished {
+        /// The name.
+        name: Arc<str>,
+        /// Whether it waits for no prerequisite any more.
+        unblocked: bool,
+        /// The birth number of the member.
+        seq: u64,
+        /// The member.
+        id: WorkId,
+    },
 }
 
 impl IndexKey {
@@ -106,7 +128,9 @@ impl IndexKey {
             | IndexKey::Finished { id, .. }
             | IndexKey::Name { id, .. }
             | IndexKey::Tag { id, .. }
-            | IndexKey::Dependent { id, .. } => *id,
+            | IndexKey::Dependent { id, .. }
+            | IndexKey::Leaf { id, .. }
+            | IndexKey::Unfinished { id, .. } => *id,
         }
     }
 }
@@ -125,6 +149,37 @@ pub fn standing_key(record: &WorkRecord) -> IndexKey {
         Standing::Running { epoch } => IndexKey::Running { epoch, id },
         Standing::Finished { at, .. } => IndexKey::Finished { until: at + record.terms.retention, seq, id },
     }
+}
+
+/// Where a record stands among the members of its unique name. Records that stand alike there have the same [`member_keys`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    leaf: bool,
+    /// Whether it is unblocked; `None` once it has finished.
+    unfinished: Option<bool>,
+}
+
+impl Membership {
+    /// That of this record; none if it has no unique name.
+    #[must_use]
+    pub fn of(record: &WorkRecord) -> Option<Self> {
+        let unfinished = match record.standing {
+            Standing::Finished { .. } => None,
+            Standing::Blocked => Some(false),
+            _ => Some(true),
+        };
+        record.followers.map(|followers| Membership { leaf: followers == 0, unfinished })
+    }
+}
+
+/// The entries that say where a record stands among the members of this name, which is its own.
+pub fn member_keys<'a>(record: &WorkRecord, name: &'a Arc<str>) -> impl Iterator<Item = IndexKey> + use<'a> {
+    let (id, seq, membership) = (record.id, record.seq, Membership::of(record));
+    let leaf = membership.filter(|membership| membership.leaf);
+    let leaf = leaf.map(|_| IndexKey::Leaf { name: Arc::clone(name), seq, id });
+    let unfinished = membership.and_then(|membership| membership.unfinished);
+    let unfinished = unfinished.map(|unblocked| IndexKey::Unfinished { name: Arc::clone(name), unblocked, seq, id });
+    leaf.into_iter().chain(unfinished)
 }
 
 /// The entries that a work has from its birth to its end: name, tags, and one at each of its prerequisites.
@@ -226,6 +281,27 @@ impl IndexRange {
     #[must_use]
     pub fn name(name: &Arc<str>) -> Self {
         let key = |seq, id| IndexKey::Name { name: Arc::clone(name), seq, id };
+        Self::new(key(0, NIL), key(u64::MAX, END))
+    }
+
+    /// The members of a unique name for which no other member waits.
+    #[must_use]
+    pub fn leaves(name: &Arc<str>) -> Self {
+        let key = |seq, id| IndexKey::Leaf { name: Arc::clone(name), seq, id };
+        Self::new(key(0, NIL), key(u64::MAX, END))
+    }
+
+    /// The members of a unique name that have not finished.
+    #[must_use]
+    pub fn unfinished(name: &Arc<str>) -> Self {
+        let key = |unblocked, seq, id| IndexKey::Unfinished { name: Arc::clone(name), unblocked, seq, id };
+        Self::new(key(false, 0, NIL), key(true, u64::MAX, END))
+    }
+
+    /// The members of a unique name that are enqueued or run.
+    #[must_use]
+    pub fn holders(name: &Arc<str>) -> Self {
+        let key = |seq, id| IndexKey::Unfinished { name: Arc::clone(name), unblocked: true, seq, id };
         Self::new(key(0, NIL), key(u64::MAX, END))
     }
 

@@ -69,7 +69,8 @@ pub type UnitResult = Result<Applied, Refusal>;
 ///   before and is checked by the commit; if that has changed, the unit is planned again.
 /// - **C12** Lists come in the order of [`IndexKey`](index::IndexKey), hold no more than their limit, and say where to go on.
 ///   `Ready` and `Due` may leave out works that another transaction holds; such a list is never said to be complete.
-/// - **C13** Every index follows from the records by [`index::standing_key`] and [`index::label_keys`] and from nothing else.
+/// - **C13** Every index follows from the records by [`index::standing_key`], [`index::member_keys`] and [`index::label_keys`] and
+///   from nothing else.
 /// - **C14** A deleted work leaves no row and no index entry behind.
 /// - **C15** What was written comes back byte for byte, or the read is an error (`Corrupted`); bystanders never change.
 ///

@@ -51,6 +51,7 @@ fn record(seq: u64) -> WorkRecord {
         interruptions: 0,
         deaths: 0,
         open: 0,
+        followers: None,
         period: None,
         started: None,
         ended: None,

@@ -32,6 +32,10 @@ pub(crate) fn write_cascade(cascade: &Cascade, to: &mut Writer) -> Encoded {
     to.option(cascade.after.as_ref(), |to, id| {
         to.id(*id);
         Ok(())
+    })?;
+    to.option(cascade.born_before.as_ref(), |to, bound| {
+        to.u64(*bound);
+        Ok(())
     })
 }
 
@@ -42,7 +46,13 @@ pub(crate) fn read_cascade(number: u64, from: &mut Reader<'_>) -> Decoded<Cascad
         3 => CascadeVerb::Cancel,
         byte => return Err(CodecError::Unknown("cascade verb", byte)),
     };
-    Ok(Cascade { number, verb, of: from.id()?, after: from.option(Reader::id)? })
+    Ok(Cascade {
+        number,
+        verb,
+        of: from.id()?,
+        after: from.option(Reader::id)?,
+        born_before: from.option(Reader::u64)?,
+    })
 }
 
 impl Body for Payload {

@@ -48,6 +48,10 @@ pub(crate) fn write_state(record: &WorkRecord, to: &mut Writer) -> Encoded {
     to.u32(record.interruptions);
     to.u32(record.deaths);
     to.u32(record.open);
+    to.option(record.followers.as_ref(), |to, followers| {
+        to.u32(*followers);
+        Ok(())
+    })?;
     to.option(record.period.as_ref(), |to, period| period.write(to))?;
     to.option(record.started.as_ref(), |to, at| to.timed(*at))?;
     to.option(record.ended.as_ref(), |to, at| to.timed(*at))?;
@@ -75,6 +79,7 @@ pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRec
         interruptions: from.u32()?,
         deaths: from.u32()?,
         open: from.u32()?,
+        followers: from.option(Reader::u32)?,
         period: from.option(Period::read)?,
         started: from.option(Reader::time)?,
         ended: from.option(Reader::time)?,

@@ -2,7 +2,7 @@
 
 use workman_core::{Request, StopReason, WorkId, WorkQuery, WorkSelector, WorkState};
 
-use crate::bench::{Bench, DAY, HOUR, MINUTE, fails, held, join, millis, on_both_stores, say, slow};
+use crate::bench::{Bench, DAY, HOUR, MINUTE, fails, flaky, held, join, millis, on_both_stores, say, slow};
 
 use WorkState::{Blocked, Cancelled, Enqueued as Waits, Failed, Running, Succeeded};
 
@@ -61,6 +61,52 @@ fn can_1_and_dep_3_dependents_are_cancelled_with_it_and_what_is_finished_stays()
         assert_eq!(reasons, [None, Some(StopReason::CancelledByApp), None, None, None], "only one was stopped");
         test.run_until_idle();
         assert_eq!(test.diary(), ["done".to_owned(), "runs".into(), "runs stopped: cancelled by the program".into()]);
+    });
+}
+
+/// CAN-1: a work that is over is not finished again, and what depends on it is cancelled, directly or through works that are over
+/// too; what runs is told. Other prerequisites of what is cancelled stay.
+#[test]
+fn can_1_a_finished_work_stays_and_what_depends_on_it_is_cancelled() {
+    on_both_stores(|test| {
+        let manager = test.manager();
+        let start = manager.begin_with(say::request("1".into())).then(say::request("2".into()));
+        let branches = [start.clone().then(held::request("3".into())), manager.begin_with(later("4"))];
+        let ids = test.chain(manager.combine(branches).then(join::request("5".into())));
+        let other = test.chain(start.then(later("6")));
+        test.run_until_idle();
+        assert_eq!(test.states(&ids), [Succeeded, Succeeded, Running, Waits, Blocked]);
+        let before = [test.info(ids[0]), test.info(ids[1])];
+        assert_eq!(test.cancel(WorkSelector::id(ids[0])), 3);
+        assert_eq!(test.states(&ids), [Succeeded, Succeeded, Cancelled, Waits, Cancelled]);
+        assert_eq!(test.state_of(other[2]), Cancelled);
+        assert_eq!([test.info(ids[0]), test.info(ids[1])], before);
+        test.run_until_idle();
+        assert_eq!(test.diary(), ["1", "2", "3", "3 stopped: cancelled by the program"]);
+        let commits = test.commits();
+        assert_eq!(test.cancel(WorkSelector::id(ids[0])), 0, "again is nothing");
+        assert_eq!(test.commits(), commits);
+        let later = test.wait(manager.begin_with(later("7")).enqueue());
+        assert_eq!(test.states(&later.ids), [Waits], "and nothing else has changed");
+    });
+}
+
+/// CAN-1 and SM-1: what had failed once and waits for its next attempt is cancelled with a finished work; a failed work has nothing
+/// behind it that could be.
+#[test]
+fn can_1_what_waits_for_its_next_attempt_is_cancelled_with_a_finished_work() {
+    on_both_stores(|test| {
+        let chain = test.manager().begin_with(say::request("1".into()));
+        let ids = test.chain(chain.then(flaky::request("2".into(), 9)).then(say::request("3".into())));
+        let failed = test.chain(test.manager().begin_with(fails::request("x".into())).then(say::request("y".into())));
+        test.run_until_idle();
+        assert_eq!(test.states(&ids), [Succeeded, Waits, Blocked]);
+        assert_eq!(test.cancel(WorkSelector::id(ids[0])), 2);
+        assert_eq!(test.cancel(WorkSelector::id(failed[0])), 0);
+        assert_eq!(test.states(&failed), [Failed, Failed]);
+        test.advance(HOUR);
+        assert_eq!(test.states(&ids), [Succeeded, Cancelled, Cancelled]);
+        assert_eq!(test.diary(), ["1", "x", "2 0"]);
     });
 }
 
@@ -261,16 +307,18 @@ fn rec_6_and_data_6_finished_work_stays_while_unfinished_work_waits_for_it() {
     });
 }
 
-/// DEP-3: a dependent that has finished stays as it ended when what it waited for could be cancelled no more.
+/// DEP-3: dependents that have finished stay as they ended when what they waited for is cancelled, whatever it is itself.
 #[test]
-fn dep_3_and_can_4_cancelling_finished_work_leaves_its_dependents() {
+fn dep_3_and_can_4_dependents_that_have_finished_stay_as_they_ended() {
     on_both_stores(|test| {
         let ids = test.chain(test.manager().begin_with(say::request("a".into())).then(held::request("b".into())));
         test.run_until_idle();
-        assert_eq!(test.cancel(WorkSelector::id(ids[0])), 0);
         assert_eq!(test.states(&ids), [Succeeded, Running]);
         test.open("b");
         test.run_until_idle();
+        let (before, commits) = (test.info(ids[1]), test.commits());
+        assert_eq!(test.cancel(WorkSelector::id(ids[0])), 0);
+        assert_eq!((test.info(ids[1]), test.commits()), (before, commits));
         assert_eq!(test.states(&ids), [Succeeded; 2]);
     });
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use workman_core::record::Schedule;
 use workman_core::request::{NameProblem, RequestError};
 use workman_core::{
-    Backoff, ConstraintKind, Constraints, EnqueueError, NetworkType, OutOfQuotaPolicy, Timestamp, WorkContext, WorkId,
-    WorkInfo, WorkManagerLimits, WorkQuery, WorkState, worker,
+    Backoff, Chain, ConstraintKind, Constraints, EnqueueError, ExistingWorkPolicy, NetworkType, OutOfQuotaPolicy,
+    Timestamp, WorkContext, WorkGraph, WorkId, WorkInfo, WorkManagerLimits, WorkQuery, WorkState, chain::Many, worker,
 };
 use workman_testing::TestDriver;
 
-use crate::bench::{Bench, CHARGING, DAY, Diary, HOUR, MINUTE, flaky, millis, on_both_stores, say, secs, tell};
+use crate::bench::{Bench, CHARGING, DAY, Diary, HOUR, MINUTE, flaky, join, millis, on_both_stores, say, secs, tell};
 
 fn tags(info: &WorkInfo) -> Vec<&str> {
     info.tags.iter().map(|tag| &**tag).collect()
@@ -68,6 +68,50 @@ fn obs_5_many_works_in_one_call_are_stored_together_and_none_is_refused() {
         let chain = manager.begin_with(say::request("first".into())).then(nothing).then(say::request("last".into()));
         assert!(matches!(test.refused(chain.enqueue()), EnqueueError::EmptyStep { step: 2 }));
         assert_eq!(test.query(WorkQuery::all()).len(), 3, "a refused chain leaves nothing");
+    });
+}
+
+/// OBS-5: a step without works is refused and named, whether it is a vector or an array, the first, in between, the last, in a
+/// branch, or behind what is stored; and so is what has no step at all.
+#[test]
+fn obs_5_a_step_without_works_is_refused_wherever_it_stands() {
+    type Requests = Vec<workman_core::Request<workman_core::Nothing, String>>;
+    on_both_stores(|test| {
+        let manager = test.manager();
+        let say = |name: &str| say::request(name.into());
+        let none: [workman_core::Request<workman_core::Nothing, String>; 0] = [];
+        let stored = test.wait(manager.begin_with(say("stored")).enqueue());
+        let (before, commits) = (test.query(WorkQuery::all()).len(), test.commits());
+        let branch = |step: Requests| manager.begin_with(say("a")).then(say("b")).then(step);
+        let chains = [
+            (1, manager.begin_with(none.clone())),
+            (1, manager.begin_with(none.clone()).then(none.clone())),
+            (2, manager.begin_with(say("a")).then(none.clone())),
+            (2, manager.begin_with([say("a"), say("b")]).then(none.clone()).then([say("c")])),
+            (2, manager.begin_unique("name", ExistingWorkPolicy::Append, say("a")).then(none.clone())),
+            (1, stored.then(none.clone())),
+            (2, stored.then(say("a")).then(Requests::new())),
+            (3, manager.combine([branch(Requests::new()), branch(vec![say("c")])])),
+            (3, manager.combine([branch(Requests::new())]).then([say("c")])),
+        ];
+        for (step, chain) in chains {
+            let error = test.refused(chain.enqueue());
+            assert!(matches!(error, EnqueueError::EmptyStep { step: named } if named == step), "{step}: {error}");
+            assert!(error.to_string().starts_with(&format!("step {step} of the chain has no works")), "{error}");
+        }
+        let typed = manager.begin_with(none.clone()).then(join::request("typed".into()));
+        assert!(matches!(test.refused(typed.enqueue()), EnqueueError::EmptyStep { step: 1 }));
+
+        let no_chains: [Chain<Many<String>>; 0] = [];
+        let empty = [
+            test.refused(manager.combine(no_chains).then(say("a")).enqueue()),
+            test.refused(manager.enqueue_all(none)),
+            test.refused(manager.enqueue_graph(WorkGraph::new())),
+        ];
+        for error in empty {
+            assert!(matches!(error, EnqueueError::Empty), "{error}");
+        }
+        assert_eq!((test.query(WorkQuery::all()).len(), test.commits()), (before, commits), "nothing was stored");
     });
 }
 

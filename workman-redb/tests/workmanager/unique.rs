@@ -46,6 +46,29 @@ fn two_steps(test: &Bench, policy: ExistingWorkPolicy) -> (Enqueued, Vec<WorkId>
     (stored.how, stored.ids)
 }
 
+/// UNQ-2: after a life in which members were pruned, cancelled and appended, what is appended stands behind the last that is stored.
+#[test]
+fn unq_2_what_is_appended_stands_behind_the_last_member_that_is_stored() {
+    on_both_stores(|test| {
+        let append = |request| test.enqueue_unique("name", Append, request);
+        let first = append(say::request("1".into()).keep_results_for_at_least(10 * DAY)).id;
+        let second = append(say::request("2".into())).id;
+        test.run_until_idle();
+        test.advance(2 * DAY);
+        assert_eq!((test.state_of(first), test.find(second)), (Succeeded, None), "the last one was not kept");
+        assert_eq!(append(later("3")).how, Enqueued::Appended(vec![first]));
+        test.restart();
+        let fourth = test.enqueue_unique("name", Append, say::request("4".into()));
+        let third = test.named("name")[1];
+        assert_eq!(fourth.how, Enqueued::Appended(vec![third]), "also after a restart");
+        assert_eq!(test.cancel(WorkSelector::unique("name")), 2);
+        assert_eq!(test.states(&[first, third, fourth.id]), [Succeeded, Cancelled, Cancelled]);
+        let fifth = test.enqueue_unique("name", AppendOrReplace, say::request("5".into()));
+        assert!(matches!(fifth.how, Enqueued::Replaced(_)), "{:?}", fifth.how);
+        assert_eq!(test.named("name"), [fifth.id]);
+    });
+}
+
 /// WorkManagerImplTest 20: the old rows are gone, not left as cancelled, and the name is the new chain's.
 #[test]
 fn unq_7_replace_deletes_all_of_the_old_and_the_name_is_the_new_chains() {

@@ -159,6 +159,59 @@ fn can_6_a_stopped_worker_sees_the_reason_that_the_snapshot_tells() {
     });
 }
 
+/// Is stopped once and then ends as its request says.
+#[worker]
+async fn stopped_once(ends: bool, cx: &WorkContext, #[state] gates: Gates) -> Result<(), WorkError> {
+    let gate = gates.get("end");
+    futures::future::select(std::pin::pin!(gate.wait()), std::pin::pin!(cx.until_stopped())).await;
+    match cx.stop_reason() {
+        Some(_) => cx.stopped(),
+        None if ends => Ok(()),
+        None => Err("no".into()),
+    }
+}
+
+/// StopReasonTest.kt `testStopReasonPropagated` and `testStopReasonWhenCancelledPreRun`, and what comes after: the reason of the last
+/// stop is told while the work waits, and no longer.
+#[test]
+fn a_stop_reason_is_told_until_the_work_runs_again_is_cancelled_or_finishes() {
+    on_both_stores(|test| {
+        let stopped = |ends: bool| {
+            let test = test.another();
+            let id = test.enqueue(stopped_once::request(ends).constraints(CHARGING).max_attempts(1));
+            test.run_until_idle();
+            test.lose(ConstraintKind::Charging);
+            test.advance(secs(5));
+            assert_eq!(test.info(id).stop_reason, Some(StopReason::ConstraintCharging));
+            (test, id)
+        };
+        let (waits, id) = stopped(true);
+        waits.cancel(WorkSelector::id(id));
+        assert_eq!((waits.state_of(id), waits.info(id).stop_reason), (Cancelled, None), "nothing was stopped by that");
+
+        for (ends, state) in [(true, Succeeded), (false, Failed)] {
+            let (test, id) = stopped(ends);
+            test.crash_and_restart();
+            assert_eq!(test.info(id).stop_reason, Some(StopReason::ConstraintCharging), "also after a restart");
+            test.meet(ConstraintKind::Charging);
+            test.advance(MINUTE);
+            assert_eq!((test.state_of(id), test.info(id).stop_reason), (Running, None));
+            test.open("end");
+            test.run_until_idle();
+            assert_eq!((test.state_of(id), test.info(id).stop_reason), (state, None), "no stop ended it");
+        }
+
+        let (runs, id) = stopped(true);
+        runs.meet(ConstraintKind::Charging);
+        runs.advance(MINUTE);
+        runs.crash_and_restart();
+        runs.run_until_idle();
+        assert_eq!((runs.info(id).deaths, runs.info(id).stop_reason), (1, None), "a death is no stop");
+        runs.cancel(WorkSelector::id(id));
+        assert_eq!(runs.info(id).stop_reason, Some(StopReason::CancelledByApp), "that stopped it");
+    });
+}
+
 /// Host StopReasonTest: every reason has WorkManager's code where it has one, and an unknown code is none, never a panic.
 #[test]
 fn stop_reasons_have_the_codes_of_workmanager() {

@@ -38,6 +38,7 @@ enum Fault {
     SaysDrained,
     ForgetsParked,
     KeepsOldTags,
+    KeepsOldLeaves,
     KeepsDeleted,
     FlipsBytes,
     DropsSources,
@@ -71,7 +72,7 @@ enum Fault {
 }
 
 /// The fault, and the clause whose tests must find it.
-const FAULTS: [(Fault, &str); 50] = [
+const FAULTS: [(Fault, &str); 51] = [
     (Fault::DropsLastUnit, "c01"),
     (Fault::SplitsCalls, "c01"),
     (Fault::ForgetsAtOpening, "c02"),
@@ -92,6 +93,7 @@ const FAULTS: [(Fault, &str); 50] = [
     (Fault::SaysDrained, "c12"),
     (Fault::ForgetsParked, "c13"),
     (Fault::KeepsOldTags, "c13"),
+    (Fault::KeepsOldLeaves, "c13_the_members"),
     (Fault::KeepsDeleted, "c14"),
     (Fault::FlipsBytes, "c15"),
     (Fault::DropsSources, "c15"),
@@ -145,6 +147,7 @@ struct Memory {
     tags: BTreeMap<Arc<str>, BTreeSet<WorkId>>,
     shown: BTreeMap<WorkId, WorkInfo>,
     before: BTreeSet<WorkId>,
+    leaf: Option<WorkId>,
 }
 
 impl Broken {
@@ -161,6 +164,7 @@ impl Broken {
             tags: BTreeMap::new(),
             shown: BTreeMap::new(),
             before: BTreeSet::new(),
+            leaf: None,
         };
         Broken { inner, fault, feed: ChangeFeed::new(), memory: Mutex::new(memory), queried: Condvar::new() }
     }
@@ -288,6 +292,10 @@ impl Broken {
                 (Fault::CountsRefusedUnits, Ok(Applied::Cancelled { before, .. })) => *before += memory.refused,
                 (Fault::RepeatsEpochs, Ok(Applied::Attached { epoch, .. })) => *epoch = 0,
                 (Fault::PrunesOnePage, Ok(Applied::Pruned { next, .. })) => *next = None,
+                (Fault::KeepsOldLeaves, Ok(Applied::Enqueued { how: Enqueued::Appended(after), .. })) => {
+                    let first = *memory.leaf.get_or_insert(after[0]);
+                    after.extend(Some(first).filter(|first| *first != after[0]));
+                }
                 _ => {}
             }
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use workman_core::data::Codec;
 use workman_core::plan::{
-    Advice, Applied, CASCADE_LIMIT, Cancel, Command, End, Enqueued, NewWork, Note, SELECT_LIMIT, UniquePolicy,
+    Advice, Applied, CASCADE_LIMIT, Cancel, Command, End, Enqueued, NewWork, Note, Prune, Retention, SELECT_LIMIT,
+    Stride, UniquePolicy,
 };
 use workman_core::query::WorkSelector;
 use workman_core::record::{AttemptEnd, ErrorText, Notes, ParkReason};
@@ -22,6 +23,9 @@ use super::bench::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// What has finished stays for a minute.
+const AGE: Retention = Retention::Recent { age: MINUTE, count: 1_000, grace: Duration::ZERO };
+
 /// A chain and a diamond end with their root, however deep they are.
 pub fn c11_a_plan_walks_as_far_as_it_must<F: StoreFactory>(factory: &F) {
     let bench = Bench::open(factory);
@@ -37,6 +41,15 @@ pub fn c11_a_plan_walks_as_far_as_it_must<F: StoreFactory>(factory: &F) {
     assert_eq!(bench.find_ids(WorkQuery::in_state(WorkState::Failed)).len(), 60, "C11: a plan sees the whole chain");
     let answer = bench.done(cancel(WorkSelector::Id(id(101))));
     assert!(matches!(answer, Applied::Cancelled { count: 4, .. }), "C11: a plan sees the whole diamond: {answer:?}");
+    // Through what has succeeded, too.
+    bench.enqueue([work(301).priority(9), work(302).after([301]).priority(9), work(303).after([302]).priority(-9)]);
+    for number in [301, 302] {
+        let claimed = bench.claim_one(epoch);
+        assert_eq!(claimed.record.id, id(number));
+        assert!(bench.settle(&claimed, success("null")).is_ok());
+    }
+    let answer = bench.done(cancel(WorkSelector::Id(id(301))));
+    assert!(matches!(answer, Applied::Cancelled { count: 1, .. }), "C11: a plan sees behind what is over: {answer:?}");
     assert_eq!(bench.state(id(200)), WorkState::Enqueued, "C15: a bystander changed");
     bench.check();
 }
@@ -269,6 +282,48 @@ pub fn c13_an_update_moves_the_labels<F: StoreFactory>(factory: &F) {
     assert!(bench.claim_in(epoch, &old, 5).0.is_empty(), "C13: an updated work stands in its old lane");
     let claimed = bench.claim_one(epoch);
     assert_eq!(&*claimed.spec.worker, "other", "C13: an update replaces the spec");
+}
+
+/// What is appended to a name, kept or cancelled by it depends on which of its members no other waits for and which have not
+/// finished, through everything that can happen to them, and in the next opening too.
+pub fn c13_the_members_of_a_name_are_found_by_where_they_stand<F: StoreFactory>(factory: &F) {
+    let append = UniquePolicy::OneTime(ExistingWorkPolicy::Append);
+    let keep = UniquePolicy::OneTime(ExistingWorkPolicy::Keep);
+    let bench = Bench::open(factory);
+    let unique =
+        |bench: &Bench<'_, F>, work: NewWork, policy| enqueued(&bench.send(enqueue_unique(work, policy))).clone();
+    let succeeds = |bench: &Bench<'_, F>, epoch| {
+        let claimed = bench.claim_one(epoch);
+        assert!(bench.settle(&claimed, success("null")).is_ok());
+    };
+    let (epoch, _) = bench.attach();
+    bench.done(enqueue_unique(work(1).name("n"), append));
+    // Neither other names nor works without one make a member anything else.
+    bench.enqueue([work(20).name("m").after([1]).priority(-9), work(21).after([1]).priority(-9)]);
+    let brief = work(2).name("n").terms(|terms| terms.retention = Duration::ZERO);
+    assert_eq!(unique(&bench, brief, append), Enqueued::Appended(vec![id(1)]), "C13: leaves");
+    assert_eq!(unique(&bench, work(3).name("n"), keep), Enqueued::Kept(id(1)), "C13: a holder is enqueued");
+    succeeds(&bench, epoch);
+    assert_eq!(unique(&bench, work(3).name("n"), keep), Enqueued::Kept(id(2)), "C13: a holder was unblocked");
+    succeeds(&bench, epoch);
+    bench.advance(10 * MINUTE);
+    let prune = Prune { keep: AGE, before: None, after: None, stride: Stride::Full };
+    bench.done(Command::Prune(prune));
+    assert!(bench.info(id(2)).is_none() && bench.info(id(1)).is_some());
+    bench.check();
+    let bench = bench.reopen();
+    let third = work(3).name("n").delay(100 * MINUTE);
+    assert_eq!(unique(&bench, third, append), Enqueued::Appended(vec![id(1)]), "C13: a leaf again");
+    assert_eq!(unique(&bench, work(4).name("n"), append), Enqueued::Appended(vec![id(3)]), "C13: the newest leaf");
+    bench.check();
+    let answer = bench.done(cancel(WorkSelector::unique("n")));
+    assert!(matches!(answer, Applied::Cancelled { count: 2, next: None, .. }), "C13: unfinished members: {answer:?}");
+    let answer = bench.done(cancel(WorkSelector::unique("n")));
+    assert!(matches!(answer, Applied::Cancelled { count: 0, next: None, .. }), "C13: finished members: {answer:?}");
+    assert_eq!(unique(&bench, work(5).name("n"), append), Enqueued::Appended(vec![id(4)]), "C13: a cancelled leaf");
+    assert_eq!(bench.state(id(5)), WorkState::Cancelled);
+    assert_eq!(bench.find_ids(WorkQuery::unique("n")), [id(1), id(3), id(4), id(5)], "C13: all members");
+    bench.check();
 }
 
 /// A life with an output, notes, attempts and dependents, as work 1 under the name "n".

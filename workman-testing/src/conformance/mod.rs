@@ -149,6 +149,7 @@ macro_rules! __each_store_clause {
             c12_a_closed_lane_is_never_read
             c13_every_move_moves_the_indexes
             c13_an_update_moves_the_labels
+            c13_the_members_of_a_name_are_found_by_where_they_stand
             c13_an_update_in_place_moves_tags_and_lane_and_no_edge
             c14_deleted_work_is_found_nowhere
             c14_a_deleted_id_begins_anew

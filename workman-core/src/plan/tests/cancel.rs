@@ -1,5 +1,6 @@
 //! Cancellation: CAN.
 
+use super::super::{CASCADE_LIMIT, Prune, Retention, SELECT_LIMIT, Stride};
 use super::*;
 
 #[test]
@@ -70,7 +71,7 @@ fn can_1_selections_mean_what_they_say() {
 #[test]
 fn selections_go_in_bounded_pages_and_mean_older_works() {
     let mut house = House::new();
-    let limit = super::super::SELECT_LIMIT;
+    let limit = SELECT_LIMIT;
     house.enqueue((1..=2 * limit as u128 + 5).map(|number| work(number).tag("t")));
     let (mut before, mut after, mut counts) = (None, None, Vec::new());
     for young in 1..10 {
@@ -126,4 +127,155 @@ fn can_5_the_wall_time_of_the_last_cancellation_of_everything_is_kept() {
     assert!(transaction.run_unit(&mut house.shelf, &unit).unwrap().is_ok());
     transaction.finish(&mut house.shelf, house.commits + 1).unwrap();
     assert_eq!(last(&house), Some(wall));
+}
+
+/// Claims and settles these, which must be next in line one after the other.
+fn succeed(house: &mut House, epoch: u64, numbers: impl IntoIterator<Item = u128>) {
+    for number in numbers {
+        let claimed = house.run(epoch, number);
+        house.settle(&claimed, success());
+    }
+}
+
+#[test]
+fn can_1_and_can_4_a_finished_work_stays_and_all_that_depends_on_it_ends_through_finished_works_too() {
+    use WorkState::{Blocked, Cancelled, Enqueued, Running, Succeeded};
+    let mut house = House::new();
+    let epoch = house.attach();
+    // 1 -> 2 -> 3 (runs) -> 5, 2 -> 4 (waits), 1 -> 6 and 9 -> 6 (blocked), 9 (waits).
+    house.enqueue([
+        work(9).delay(HOUR),
+        work(1),
+        work(2).after([1]),
+        work(3).after([2]).priority(1),
+        work(4).after([2]).delay(HOUR),
+        work(5).after([3]),
+        work(6).after([1, 9]),
+    ]);
+    succeed(&mut house, epoch, [1, 2]);
+    let runs = house.run(epoch, 3);
+    let states = [Succeeded, Succeeded, Running, Enqueued, Blocked, Blocked, Enqueued];
+    assert_eq!(house.states([1, 2, 3, 4, 5, 6, 9]), states);
+    let finished = [house.record(1), house.record(2)];
+    assert_eq!(house.cancel(WorkSelector::Id(id(1))), 4);
+    assert_eq!([house.record(1), house.record(2)], finished, "what has finished is not finished again");
+    assert_eq!(house.states([3, 4, 5, 6, 9]), [Cancelled, Cancelled, Cancelled, Cancelled, Enqueued]);
+    let stop = Hint::Stop { id: id(3), fence: runs.record.fence, reason: StopReason::CancelledByApp };
+    assert!(house.hints.contains(&stop), "what runs is told");
+    let (dump, commits) = (house.dump(), house.commits);
+    for number in 1..=6 {
+        assert_eq!(house.cancel(WorkSelector::Id(id(number))), 0, "{number}: again is nothing");
+    }
+    assert_eq!((house.dump(), house.commits), (dump, commits), "C6");
+}
+
+#[test]
+fn can_1_a_dependent_that_waits_for_its_next_attempt_or_was_stopped_ends_with_a_finished_work_too() {
+    for end in [failure(Advice::After(HOUR)), interrupted(), End::Snoozed { delay: HOUR }] {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1), work(2).after([1]), work(3)]);
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, success());
+        let mut works = house.claim(epoch, 2);
+        works.retain(|claimed| claimed.record.id == id(2));
+        house.settle(&works.remove(0), end.clone());
+        assert_eq!(house.cancel(WorkSelector::Id(id(1))), 1, "{end:?}");
+        assert_eq!(house.states([1, 2, 3]), [WorkState::Succeeded, WorkState::Cancelled, WorkState::Running]);
+        assert_eq!(house.stop_reason(2), None);
+        house.advance(2 * HOUR);
+        assert!(house.claim(epoch, 5).is_empty(), "{end:?}");
+    }
+}
+
+/// CAN-1: a selection means unfinished works, as upstream; what depends on a finished one of it is none of it.
+#[test]
+fn can_1_a_selection_means_its_unfinished_works_and_what_depends_on_those() {
+    let build = || {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1).tag("t").name("n"), work(2).after([1]), work(3).tag("t").name("n").delay(HOUR)]);
+        succeed(&mut house, epoch, [1]);
+        house.enqueue([work(4).after([3])]);
+        house
+    };
+    for selector in [WorkSelector::tag("t"), WorkSelector::unique("n")] {
+        let mut house = build();
+        assert_eq!(house.cancel(selector.clone()), 2, "{selector:?}");
+        use WorkState::{Cancelled, Enqueued, Succeeded};
+        assert_eq!(house.states([1, 2, 3, 4]), [Succeeded, Enqueued, Cancelled, Cancelled], "{selector:?}");
+    }
+    let mut house = build();
+    assert_eq!(house.cancel(WorkSelector::All), 3);
+}
+
+#[test]
+fn can_4_behind_work_that_failed_or_was_cancelled_there_is_nothing_to_cancel() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2).after([1]), work(3), work(4).after([3])]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, failure(Advice::Never));
+    house.cancel(WorkSelector::Id(id(3)));
+    let commits = house.commits;
+    assert_eq!([1, 3].map(|number| house.cancel(WorkSelector::Id(id(number)))), [0, 0]);
+    assert_eq!((house.states([2, 4]), house.commits), ([WorkState::Failed, WorkState::Cancelled], commits));
+}
+
+/// Finished works in layers, each of which depends on all of the layer before; and one that waits behind the last layer. There are
+/// more ways through it than could ever be walked.
+#[test]
+fn can_1_a_mesh_of_finished_works_is_walked_once_and_in_bounded_commits() {
+    const WIDTH: u128 = 80;
+    const DEPTH: u128 = 5;
+    let mut house = House::new();
+    let epoch = house.attach();
+    let layer = |depth: u128| (0..WIDTH).map(move |place| 10 + depth * WIDTH + place);
+    house.enqueue([work(1)]);
+    for depth in 0..DEPTH {
+        let after: Vec<u128> = if depth == 0 { vec![1] } else { layer(depth - 1).collect() };
+        house.commit(&enqueue(layer(depth).map(|number| work(number).after(after.clone())))).unwrap();
+    }
+    house.commit(&enqueue([work(5).after(layer(DEPTH - 1)).delay(HOUR)])).unwrap();
+    for _ in 0..=DEPTH {
+        let claim = house.claim_all(epoch, 1_000);
+        let Ok(Applied::Claimed { works, .. }) = house.commit(&Command::Claim(claim)) else { panic!() };
+        works.iter().for_each(|claimed| drop(house.commit(&settle(claimed, success())).unwrap()));
+    }
+    house.seen = house.dump();
+    assert_eq!((house.state(5), house.count(WorkState::Succeeded)), (WorkState::Enqueued, 401));
+    let Applied::Cancelled { next: None, .. } = house.done(&cancel(WorkSelector::Id(id(1)))) else { panic!() };
+    // What is stored behind it now was not meant; nor may the way be cut before it was walked.
+    house.enqueue([work(6).after([1]), work(7).after([10])]);
+    let before = house.count(WorkState::Succeeded);
+    house.done(&Command::Prune(Prune { keep: Retention::Nothing, before: None, after: None, stride: Stride::Full }));
+    assert_eq!(house.count(WorkState::Succeeded), before, "what leads to others is still needed");
+    let edges = WIDTH * WIDTH * (DEPTH - 1) + 2 * WIDTH;
+    let most = usize::try_from(edges).unwrap() / CASCADE_LIMIT + 2;
+    let mut rounds = 0;
+    while house.done(&Command::Drain) == (Applied::Drained { again: true }) {
+        rounds += 1;
+        assert!(rounds <= most, "{rounds} commits for {edges} edges");
+    }
+    let states = [WorkState::Succeeded, WorkState::Cancelled, WorkState::Enqueued, WorkState::Enqueued];
+    assert_eq!(house.states([1, 5, 6, 7]), states);
+    let commits = house.commits;
+    house.done(&Command::Drain);
+    assert_eq!(house.commits, commits);
+}
+
+/// A success that is wider than one commit, cancelled before it has reached all its dependents.
+#[test]
+fn can_1_what_a_wide_success_has_not_released_yet_is_cancelled_with_it() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1)]);
+    let count = CASCADE_LIMIT as u128 + 500;
+    house.commit(&enqueue((0..count).map(|number| work(100 + number).after([1])))).unwrap();
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, success());
+    assert_eq!(house.cancel(WorkSelector::Id(id(1))), CASCADE_LIMIT);
+    while house.done(&Command::Drain) == (Applied::Drained { again: true }) {}
+    assert_eq!(house.count(WorkState::Cancelled) as u128, count);
+    assert_eq!(house.state(1), WorkState::Succeeded);
 }

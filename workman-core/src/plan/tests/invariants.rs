@@ -36,7 +36,7 @@ fn a_sound_store_breaks_none() {
 #[test]
 fn every_fault_is_noticed() {
     type Break = fn(&mut Dump);
-    let faults: [(&str, Break); 24] = [
+    let faults: [(&str, Break); 26] = [
         ("counts 2 finished works that nobody asked to keep, and has 3", |dump| dump.meta.finished = 2),
         ("the index lacks Running", |dump| {
             let key = key(dump, |key| matches!(key, IndexKey::Running { .. }));
@@ -49,6 +49,13 @@ fn every_fault_is_noticed() {
         ("the index lacks Name", |dump| {
             let key = key(dump, |key| matches!(key, IndexKey::Name { .. }));
             dump.index.remove(&key);
+        }),
+        ("the index lacks Leaf", |dump| {
+            let key = key(dump, |key| matches!(key, IndexKey::Leaf { .. }));
+            dump.index.remove(&key);
+        }),
+        ("counts Some(1) members of its name behind it, and has Some(0)", |dump| {
+            change(dump, 1, |record| record.followers = Some(1));
         }),
         ("the index lacks Dependent", |dump| {
             let key = key(dump, |key| matches!(key, IndexKey::Dependent { .. }));

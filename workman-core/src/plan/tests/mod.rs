@@ -36,7 +36,7 @@ use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnD
 use crate::query::WorkSelector;
 use crate::record::{ErrorText, LaneId, Notes, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
-use crate::store::embedded::{Dump, Row, RowKey, Rows, RowsMut, Transaction, dump, load, stored_meta};
+use crate::store::embedded::{Dump, Row, RowKey, Rows, RowsMut, Transaction, dump, info, load, stored_meta};
 use crate::store::index::{IndexKey, IndexRange};
 use crate::store::{Change, StoreError, Unit, UnitResult};
 use crate::time::Timestamp;
@@ -132,12 +132,17 @@ impl House {
         self.think(command).0
     }
 
+    /// How many records are loaded for the command.
+    fn loaded(&self, command: &Command) -> usize {
+        self.think(command).2.works.into_ordered().len()
+    }
+
     /// What the planner asks for, round after round, before it decides about the command.
     fn scopes(&self, command: &Command) -> Vec<Scope> {
         self.think(command).1
     }
 
-    fn think(&self, command: &Command) -> (Result<Plan, Refusal>, Vec<Scope>) {
+    fn think(&self, command: &Command) -> (Result<Plan, Refusal>, Vec<Scope>, Snapshot) {
         let stored = stored_meta(&self.shelf).unwrap();
         let latest = stored.latest.max(self.now);
         let mut view = Snapshot {
@@ -147,8 +152,8 @@ impl House {
         let mut scopes = Vec::new();
         loop {
             match plan(&view, command, latest) {
-                Ok(Step::Done(plan)) => return (Ok(plan), scopes),
-                Err(refusal) => return (Err(refusal), scopes),
+                Ok(Step::Done(plan)) => return (Ok(plan), scopes, view),
+                Err(refusal) => return (Err(refusal), scopes, view),
                 Ok(Step::Load(scope)) => {
                     load(&self.shelf, &scope, &mut view).unwrap();
                     assert!(scopes.len() < MOST_ROUNDS, "{}: a plan still asks for {scope:?}", self.label);
@@ -254,6 +259,12 @@ impl House {
             Some(Row::Spec(_, spec)) => spec.prerequisites.ids.iter().map(|id| id.as_u128()).collect(),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Why the last run of the work was stopped, as everybody sees it.
+    fn stop_reason(&self, number: u128) -> Option<StopReason> {
+        let (record, spec) = self.shelf.get_work(id(number)).unwrap().unwrap();
+        info(&self.shelf, &record, &spec).unwrap().stop_reason
     }
 
     /// When the work may run; how long from now, in seconds.

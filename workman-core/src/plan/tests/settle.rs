@@ -158,7 +158,7 @@ fn an_attempt_that_took_too_long_is_a_failed_one_and_says_so() {
     assert_eq!(error.to_string(), "did not end within 420s, the timeout of an attempt: its own");
     house.advance(HOUR);
     let claimed = house.run(epoch, 1);
-    assert_eq!(claimed.record.stop, None);
+    assert_eq!(house.stop_reason(1), None);
     let answer = house.settle(&claimed, timed_out(Advice::After(MINUTE)));
     assert_eq!(answer, Applied::Settled { state: WorkState::Failed, next_run: None, failures: 2 });
     assert_eq!(house.state(2), WorkState::Failed, "DEP-2");
@@ -192,7 +192,8 @@ fn bo_5_and_bo_6_an_interruption_keeps_its_turn_and_is_counted_apart() {
         assert_eq!(record.stop, Some(StopReason::Preempted));
         assert_eq!(record.turn, record.seq, "it keeps its place in line");
     }
-    assert_eq!(house.run(epoch, 1).record.stop, None, "a new run was not stopped yet");
+    house.run(epoch, 1);
+    assert_eq!(house.stop_reason(1), None, "a new run was not stopped yet");
 }
 
 #[test]
@@ -578,4 +579,64 @@ fn bo_8_an_initial_delay_plays_no_part_once_an_attempt_has_failed() {
     assert_eq!(house.due_in(1), 30);
     house.update(work(1).delay(100 * HOUR));
     assert_eq!(house.due_in(1), 30, "not even a new one");
+}
+
+/// A stop reason is that of the last stop until the work runs again, is cancelled or finishes.
+#[test]
+fn a_stop_reason_goes_with_the_next_run_that_began_and_with_every_other_end() {
+    use WorkState::{Cancelled, Enqueued, Failed, Running, Succeeded};
+    let timed_out = |advice| End::TimedOut { limit: MINUTE, advice, error: None };
+    let unrunnable = || End::Unrunnable { why: ParkReason::Undecodable { message: "what?".into() } };
+    let (preempted, timeout) = (Some(StopReason::Preempted), Some(StopReason::Timeout));
+    let ends = [
+        (success(), Succeeded, None),
+        (failure(Advice::Never), Failed, None),
+        (failure(Advice::ByPolicy), Enqueued, None),
+        (End::Snoozed { delay: MINUTE }, Enqueued, None),
+        (timed_out(Advice::ByPolicy), Enqueued, timeout),
+        (timed_out(Advice::Never), Failed, timeout),
+        (End::Interrupted { reason: StopReason::Shutdown }, Enqueued, Some(StopReason::Shutdown)),
+        // It turned out that the second run never began.
+        (unrunnable(), Enqueued, preempted),
+    ];
+    for periodic in [false, true] {
+        for (end, state, reason) in &ends {
+            let mut house = House::new();
+            let epoch = house.attach();
+            house.enqueue([if periodic { work(1).every(HOUR) } else { work(1) }]);
+            let claimed = house.run(epoch, 1);
+            house.settle(&claimed, interrupted());
+            assert_eq!((house.state(1), house.stop_reason(1)), (Enqueued, preempted));
+            let claimed = house.run(epoch, 1);
+            assert_eq!((house.state(1), house.stop_reason(1)), (Running, None), "a run was not stopped yet");
+            house.settle(&claimed, end.clone());
+            let state = if periodic { Enqueued } else { *state };
+            assert_eq!((house.state(1), house.stop_reason(1)), (state, *reason), "{end:?}, periodic: {periodic}");
+            if !state.is_finished() {
+                house.cancel(WorkSelector::Id(id(1)));
+                assert_eq!((house.state(1), house.stop_reason(1)), (Cancelled, None), "{end:?}: that stopped nothing");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stop_reason_goes_with_a_run_whose_process_died_and_stays_if_the_run_was_never_handed_out() {
+    for rescued in [true, false] {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue([work(1)]);
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, interrupted());
+        house.run(epoch, 1);
+        if rescued {
+            house.die();
+            house.attach();
+            house.rescue();
+        } else {
+            house.done(&Command::Reclaim { epoch, held: Vec::new() });
+        }
+        let expected = if rescued { None } else { Some(StopReason::Preempted) };
+        assert_eq!((house.state(1), house.stop_reason(1)), (WorkState::Enqueued, expected), "rescued: {rescued}");
+    }
 }

@@ -547,3 +547,111 @@ fn a_name_is_not_taken_from_more_works_than_one_commit_may_end() {
     let refused = house.refused(&command);
     assert_eq!(refused, Refusal::TooManyMembers { name: "n".into(), count: 32_769, limit: 32_768 });
 }
+
+/// A name whose members succeeded one after the other, each appended to the one before.
+fn line_of_successes(count: u128) -> (House, u64) {
+    let mut house = House::new();
+    let epoch = house.attach();
+    for number in 1..=count {
+        house.commit(&unique(work(number).name("n"), APPEND_OR_REPLACE)).unwrap();
+        let claim = house.claim_all(epoch, 1);
+        let Ok(Applied::Claimed { works, .. }) = house.commit(&Command::Claim(claim)) else { panic!() };
+        house.commit(&settle(&works[0], success())).unwrap();
+    }
+    house.seen = house.dump();
+    (house, epoch)
+}
+
+#[test]
+fn unq_3_appending_to_a_name_reads_the_same_few_works_however_many_have_held_it() {
+    let appends =
+        |house: &House| [APPEND, APPEND_OR_REPLACE].map(|policy| house.loaded(&unique(work(900).name("n"), policy)));
+    let (few, many) = (line_of_successes(5).0, line_of_successes(150).0);
+    assert_eq!(appends(&few), appends(&many));
+    assert!(appends(&many).iter().all(|loaded| *loaded <= 3), "{:?}", appends(&many));
+}
+
+#[test]
+fn unq_1_and_unq_10_no_policy_but_replace_reads_all_members_of_a_name_that_is_held() {
+    let loaded = |count: u128| {
+        let (mut house, _) = line_of_successes(count);
+        house.commit(&unique(work(901).name("n").delay(HOUR), APPEND)).unwrap();
+        house.commit(&unique(work(902).name("n"), APPEND)).unwrap();
+        house.seen = house.dump();
+        assert_eq!(house.unique(work(903).name("n"), KEEP), Enqueued::Kept(id(901)));
+        let periodic = || work(904).name("n").every(HOUR);
+        assert_eq!(house.refused(&unique(periodic(), UPDATE)), Refusal::NotPeriodic { name: "n".into(), id: id(901) });
+        let mut commands: Vec<Command> =
+            [KEEP, APPEND, APPEND_OR_REPLACE].map(|policy| unique(work(904).name("n"), policy)).into();
+        commands.push(unique(periodic(), UPDATE));
+        commands.push(cancel(WorkSelector::unique("n")));
+        commands.iter().map(|command| house.loaded(command)).collect::<Vec<usize>>()
+    };
+    let (few, many) = (loaded(5), loaded(150));
+    assert_eq!(few, many);
+    assert!(many.iter().all(|loaded| *loaded <= 5), "{many:?}");
+}
+
+/// The members that no other member waits for are those that no other *stored* member waits for.
+#[test]
+fn unq_2_and_unq_5_a_member_behind_which_nothing_is_stored_any_more_is_a_leaf_again() {
+    let recent = Retention::Recent { age: MINUTE, count: 1_000, grace: Duration::ZERO };
+    let prune = Command::Prune(Prune { keep: recent, stride: Stride::Full, before: None, after: None });
+    for fails in [false, true] {
+        let mut house = House::new();
+        let epoch = house.attach();
+        let kept = |work: NewWork| work.terms(|terms| terms.retention = 24 * HOUR);
+        house.unique(kept(work(1).name("n")), APPEND);
+        house.unique(work(2).name("n"), APPEND);
+        house.enqueue([work(3).after([1]).name("other"), work(4).after([1])]);
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, if fails { failure(Advice::Never) } else { success() });
+        house.claim(epoch, 3).iter().for_each(|claimed| drop(house.settle(claimed, success())));
+        assert_eq!(house.record(1).followers, Some(1), "neither the work outside nor that of another name");
+        house.advance(HOUR);
+        house.done(&prune);
+        assert!(house.find(1).is_some() && house.find(2).is_none());
+        assert_eq!(house.unique(work(5).name("n"), APPEND), Enqueued::Appended(vec![id(1)]));
+        assert_eq!(house.state(5), if fails { WorkState::Failed } else { WorkState::Enqueued });
+        assert_eq!(house.unique(work(6).name("n"), APPEND), Enqueued::Appended(vec![id(5)]));
+    }
+}
+
+#[test]
+fn unq_2_a_member_whose_prerequisite_went_does_not_follow_another_of_its_id() {
+    let recent = Retention::Recent { age: MINUTE, count: 1_000, grace: Duration::ZERO };
+    let mut house = House::new();
+    let epoch = house.attach();
+    let prune = Command::Prune(Prune { keep: recent, stride: Stride::Full, before: None, after: None });
+    house.unique(work(1).name("n"), APPEND);
+    house.unique(work(2).name("n").terms(|terms| terms.retention = 2 * HOUR), APPEND);
+    for number in [1, 2] {
+        let claimed = house.run(epoch, number);
+        house.settle(&claimed, success());
+    }
+    house.advance(HOUR);
+    house.done(&prune);
+    assert!(house.find(1).is_none() && house.find(2).is_some());
+    assert_eq!(house.unique(work(1).name("n").delay(24 * HOUR), APPEND), Enqueued::Appended(vec![id(2)]));
+    assert_eq!(house.unique(work(3).name("n"), APPEND), Enqueued::Appended(vec![id(1)]));
+    assert_eq!(house.record(1).followers, Some(1));
+    // Work 1 has not finished, so 2, which it waited for, has nothing unfinished behind it only once that is cancelled.
+    house.cancel(WorkSelector::Id(id(1)));
+    house.advance(2 * HOUR);
+    house.done(&prune);
+    assert!(house.find(2).is_none());
+}
+
+#[test]
+fn unq_2_leaves_are_those_of_their_own_name_and_an_edge_that_is_named_twice_counts_once() {
+    let mut house = House::new();
+    house.unique(work(1).name("n").delay(HOUR), APPEND);
+    // A chain under another name, behind a member; one of no name; a member that names its prerequisite twice.
+    house.enqueue([work(2).after([1]).name("other"), work(3).after([1])]);
+    assert_eq!(house.unique(work(4).name("n"), APPEND), Enqueued::Appended(vec![id(1)]));
+    house.enqueue([work(5).after([4, 4]).name("n"), work(6).after([4, 5, 3]).name("n")]);
+    let followers = [1, 2, 3, 4, 5, 6].map(|number| house.record(number).followers);
+    assert_eq!(followers, [Some(1), Some(0), None, Some(2), Some(1), Some(0)]);
+    assert_eq!(house.unique(work(7).name("n"), APPEND), Enqueued::Appended(vec![id(6)]));
+    assert_eq!(house.unique(work(8).name("other"), APPEND), Enqueued::Appended(vec![id(2)]));
+}

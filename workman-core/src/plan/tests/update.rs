@@ -319,3 +319,75 @@ fn work_that_has_not_run_yet_may_become_expedited_and_work_that_has_may_not() {
     house.update(work(1).terms(drop_it));
     assert_eq!(house.record(1).urgency, Urgency::Ordinary, "retries are never expedited");
 }
+
+#[test]
+fn upd_2_an_update_that_changes_neither_the_time_nor_the_lane_keeps_the_place_in_line() {
+    let far = Constraints::new().requires_charging();
+    let delayed = |seconds: u64| work(1).delay(Duration::from_secs(seconds));
+    let periodic = |seconds: u64| work(1).every(Duration::from_secs(seconds));
+    let at = move |house: &House, seconds: u64| periodic(600).at(house.now + Duration::from_secs(seconds));
+    // The work, what it is updated to, and whether it keeps its turn.
+    type Changed = Box<dyn Fn(&House) -> NewWork>;
+    let table: [(&str, NewWork, Changed, bool); 10] = [
+        ("ready", work(1), Box::new(|_| work(1).tag("new").priority(3)), true),
+        ("ready, in another lane", work(1), Box::new(move |_| work(1).spec(|spec| spec.constraints = far)), false),
+        ("ready, later", work(1), Box::new(move |_| delayed(60)), false),
+        ("delayed", delayed(60), Box::new(move |_| delayed(60).tag("new")), true),
+        ("delayed, sooner", delayed(60), Box::new(move |_| delayed(50)), false),
+        ("delayed, in another lane", delayed(60), Box::new(move |_| delayed(60).worker("other")), false),
+        ("periodic, due", periodic(600), Box::new(move |_| periodic(600)), true),
+        ("periodic, due, of another period", periodic(600), Box::new(move |_| periodic(900)), true),
+        ("periodic, due, and told to run now", periodic(600), Box::new(move |house| at(house, 0)), true),
+        ("periodic, due, and told to run later", periodic(600), Box::new(move |house| at(house, 9)), false),
+    ];
+    for (what, before, changed, keeps) in table {
+        let mut house = House::new();
+        house.enqueue([work(7), before, work(8)]);
+        let turn = house.record(1).turn;
+        house.advance(Duration::from_secs(1));
+        for _ in 0..2 {
+            let changed = changed(&house);
+            house.update(changed);
+        }
+        assert_eq!(house.record(1).turn == turn, keeps, "{what}");
+    }
+}
+
+#[test]
+fn upd_2_a_backoff_of_the_same_length_keeps_the_place_in_line() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1).priority(9), work(2)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, failure(Advice::ByPolicy));
+    let turn = house.record(1).turn;
+    house.update(work(1).priority(9).tag("new"));
+    assert_eq!(house.record(1).turn, turn);
+    house.update(work(1).priority(9).backoff(Backoff::exponential(MINUTE)));
+    assert!(house.record(1).turn > turn, "it waits for another time");
+}
+
+/// One slot, a backlog that never ends, and a program that says at each start which periodic work it has.
+#[test]
+fn unq_10_a_program_that_says_update_at_every_start_runs_its_work_in_turn_as_with_keep() {
+    let runs = |policy: UniquePolicy| {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue((0..20).map(|number| work(100 + number)));
+        let mut ran = Vec::new();
+        for step in 0..120 {
+            house.unique(work(1_000 + step).name("tick").every(MINUTE), policy);
+            house.enqueue([work(200 + step)]);
+            let claimed = house.claim(epoch, 1).remove(0);
+            if claimed.spec.name.is_some() {
+                ran.push(step);
+            }
+            house.advance(Duration::from_secs(5));
+            house.settle(&claimed, success());
+        }
+        ran
+    };
+    let kept = runs(UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Keep));
+    assert!(kept.len() >= 3, "{kept:?}");
+    assert_eq!(runs(UPDATE), kept);
+}

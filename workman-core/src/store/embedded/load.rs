@@ -8,6 +8,7 @@ use super::{Row, RowKey, Rows, astray, get_record, get_spec, incomplete};
 use crate::id::WorkId;
 use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
 use crate::record::{Lane, LaneId, Notes, WorkRecord};
+use crate::state::WorkState;
 use crate::time::Timestamp;
 
 /// Loads a scope into a snapshot.
@@ -23,10 +24,9 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
         Want::Work(id) => load_record(rows, *id, view),
         Want::Spec(id) => load_spec(rows, *id, view),
         Want::Notes(id) => load_notes(rows, *id, view),
-        Want::Name(name) => {
-            let keys = rows.scan(&IndexRange::name(name), usize::MAX)?;
-            load_list(rows, want, &keys, usize::MAX, view)
-        }
+        Want::Name { name, limit } => load_range(rows, want, &IndexRange::name(name), *limit, view),
+        Want::Leaves(name) => load_range(rows, want, &IndexRange::leaves(name), usize::MAX, view),
+        Want::Holder(name) => load_range(rows, want, &IndexRange::holders(name), 1, view),
         Want::Dependents { of, after, limit } => load_dependents(rows, *of, *after, *limit, view),
         Want::Descendants { of, after, limit } => load_descendants(rows, want, (*of, *after), *limit, view),
         Want::Due { limit } => load_due(rows, want, *limit, view),
@@ -46,10 +46,7 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
             view.lanes.insert(want.clone(), lanes);
             Ok(())
         }
-        Want::Running { epoch, limit } => {
-            let keys = rows.scan(&IndexRange::running(*epoch, *epoch), *limit)?;
-            load_list(rows, want, &keys, *limit, view)
-        }
+        Want::Running { epoch, limit } => load_range(rows, want, &IndexRange::running(*epoch, *epoch), *limit, view),
         Want::DeadClaims { limit } => load_dead_claims(rows, want, *limit, view),
         Want::Selected { selector, before, after, limit } => {
             load_selected(rows, want, selector, *before, after.as_ref(), *limit, view)
@@ -110,6 +107,18 @@ fn load_list(
     let list = List { ids: keys.iter().map(IndexKey::id).collect(), next, next_due: None };
     view.lists.insert(want.clone(), list);
     Ok(())
+}
+
+/// The first works of a stretch of the index.
+fn load_range(
+    rows: &impl Rows,
+    want: &Want,
+    range: &IndexRange,
+    limit: usize,
+    view: &mut Snapshot,
+) -> Result<(), StoreError> {
+    let keys = rows.scan(range, limit)?;
+    load_list(rows, want, &keys, limit, view)
 }
 
 /// A list of works that a claim may hand out: with their specs and notes.
@@ -186,7 +195,8 @@ fn load_descendants(
         looked_at += ids.len();
         for id in ids {
             let record = view.works.get(&id).and_then(Option::as_ref);
-            let walks_on = record.is_some_and(|record| record.rows.dependents && !record.state().is_finished());
+            let is_dead_end = |state| matches!(state, WorkState::Failed | WorkState::Cancelled);
+            let walks_on = record.is_some_and(|record| record.rows.dependents && !is_dead_end(record.state()));
             if seen.insert(id) && walks_on {
                 line.push_back((id, None));
             }
@@ -234,7 +244,7 @@ fn load_selected(
 ) -> Result<(), StoreError> {
     let ranges = match selector {
         SelectorWanted::Tag(tag) => vec![IndexRange::tag(tag)],
-        SelectorWanted::Unique(name) => vec![IndexRange::name(name)],
+        SelectorWanted::Unique(name) => vec![IndexRange::unfinished(name)],
         SelectorWanted::All => unfinished_ranges(),
     };
     let mut ids = Vec::new();

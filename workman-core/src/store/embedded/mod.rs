@@ -9,10 +9,11 @@ mod labels;
 mod load;
 mod read;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::index::{IndexKey, IndexRange, standing_key};
+use super::index::{IndexKey, IndexRange, Membership, standing_key};
 use super::{Change, StoreError, StoreErrorKind, Unit, UnitResult};
 use crate::data::Payload;
 use crate::id::WorkId;
@@ -20,7 +21,7 @@ use crate::plan::{Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
 use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
 use crate::time::Timestamp;
 
-use labels::{delete, relabel};
+use labels::{delete, move_membership, relabel};
 pub use load::load;
 pub use read::{Dump, dump, info, page};
 
@@ -259,20 +260,20 @@ impl Transaction {
     fn apply(&mut self, rows: &mut impl RowsMut, view: &Snapshot, write: Write) -> Result<(), StoreError> {
         match write {
             Write::Work(record, spec) => {
-                let origin = self.move_to(rows, view, &record)?;
-                let labelled = match origin {
-                    Origin::Stored => get_spec(rows, record.id)?,
-                    Origin::New => None,
+                let before = self.move_to(rows, view, &record)?;
+                let labelled = match &before {
+                    Some(_) => get_spec(rows, record.id)?,
+                    None => None,
                 };
-                relabel(rows, &record, labelled.as_deref(), Some(&*spec))?;
-                rows.put_work(record, spec, origin)
+                relabel(rows, before.as_deref().zip(labelled.as_deref()), Some((&record, &spec)))?;
+                rows.put_work(record, spec, if before.is_some() { Origin::Stored } else { Origin::New })
             }
             Write::Record(record) => {
-                self.move_to(rows, view, &record)?;
+                self.move_member_to(rows, view, &record)?;
                 rows.put(Row::Record(record))
             }
             Write::Finished(record, output) => {
-                self.move_to(rows, view, &record)?;
+                self.move_member_to(rows, view, &record)?;
                 rows.put_result(record, output)
             }
             Write::Notes(id, Some(notes)) => {
@@ -291,19 +292,46 @@ impl Transaction {
         }
     }
 
-    /// The index entry of a record moves from where it was. What the plan saw is what is stored.
-    fn move_to(&mut self, rows: &mut impl RowsMut, view: &Snapshot, record: &WorkRecord) -> Result<Origin, StoreError> {
+    /// The index entry of a record moves from where it was; answers the record that was there. What the plan saw is what is
+    /// stored.
+    fn move_to<'v>(
+        &mut self,
+        rows: &mut impl RowsMut,
+        view: &'v Snapshot,
+        record: &WorkRecord,
+    ) -> Result<Option<Cow<'v, WorkRecord>>, StoreError> {
         self.touched.push(record.id);
         let before = match view.works.get(&record.id) {
-            Some(seen) => seen.as_ref().map(standing_key),
-            None => get_record(rows, record.id)?.as_ref().map(standing_key),
+            Some(seen) => seen.as_ref().map(Cow::Borrowed),
+            None => get_record(rows, record.id)?.map(Cow::Owned),
         };
-        let after = standing_key(record);
-        if before.as_ref() != Some(&after) {
-            before.iter().try_for_each(|before| rows.unlink(before))?;
+        let (left, after) = (before.as_deref().map(standing_key), standing_key(record));
+        if left.as_ref() != Some(&after) {
+            left.iter().try_for_each(|left| rows.unlink(left))?;
             rows.link(&after)?;
         }
-        Ok(if before.is_some() { Origin::Stored } else { Origin::New })
+        Ok(before)
+    }
+
+    /// As [`move_to`](Self::move_to), of a work whose spec stays: its name is looked up only if its place among the members of that
+    /// has changed.
+    fn move_member_to(
+        &mut self,
+        rows: &mut impl RowsMut,
+        view: &Snapshot,
+        record: &WorkRecord,
+    ) -> Result<(), StoreError> {
+        let Some(before) = self.move_to(rows, view, record)? else { return Ok(()) };
+        if Membership::of(&before) == Membership::of(record) {
+            return Ok(());
+        }
+        let spec = match view.specs.get(&record.id) {
+            Some(seen) => Some(Arc::clone(seen)),
+            None => get_spec(rows, record.id)?,
+        };
+        let name = spec.as_ref().and_then(|spec| spec.name.as_ref());
+        let name = name.ok_or_else(|| incomplete(&Want::Spec(record.id).into()))?;
+        move_membership(rows, name, &before, record)
     }
 
     /// Ends the transaction: writes the meta row and answers what the commit announces; `None` when nothing was written

@@ -244,7 +244,7 @@ fn outline(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec, carried: Carr
             Standing::Finished { at, .. } => Some(at),
             _ => None,
         },
-        stop_reason: record.stop,
+        stop_reason: record.stop.filter(|_| record.state() != WorkState::Running),
         attempts,
         progress: carried.progress,
         output: carried.output,
@@ -318,7 +318,8 @@ pub fn dump(rows: &impl Rows) -> Result<Dump, StoreError> {
     let specs = dump.specs.values();
     let names: BTreeSet<&Arc<str>> = specs.clone().filter_map(|spec| spec.name.as_ref()).collect();
     let tags: BTreeSet<&Arc<str>> = specs.flat_map(|spec| std::iter::once(&spec.worker).chain(&spec.tags)).collect();
-    for range in names.into_iter().map(IndexRange::name).chain(tags.into_iter().map(IndexRange::tag)) {
+    let of_name = |name| [IndexRange::name(name), IndexRange::leaves(name), IndexRange::unfinished(name)];
+    for range in names.into_iter().flat_map(of_name).chain(tags.into_iter().map(IndexRange::tag)) {
         dump.index.extend(rows.scan(&range, usize::MAX)?);
     }
     Ok(dump)
