@@ -13,10 +13,12 @@ use futures::stream::Stream;
 
 use crate::id::WorkId;
 use crate::runtime;
+use crate::store::HomeProcess;
 
 /// Wakes observers.
 #[derive(Default)]
 pub(crate) struct Hub {
+    home: HomeProcess,
     watchers: Mutex<Watchers>,
 }
 
@@ -72,6 +74,9 @@ impl Hub {
     /// Signals when any of these works is touched; all works, if none is named. The first signal comes at once.
     pub(crate) fn watch(self: &Arc<Self>, ids: impl IntoIterator<Item = WorkId>) -> Signals {
         let ids: Vec<WorkId> = ids.into_iter().collect();
+        if !self.is_at_home() {
+            return Signals { watcher: Arc::default(), ids, hub: Arc::clone(self) };
+        }
         let mut watchers = lock(&self.watchers);
         let state = WatcherState { news: Some(News::Unnumbered), closed: watchers.closed, ..WatcherState::default() };
         let watcher = Arc::new(Watcher { state: Mutex::new(state) });
@@ -85,6 +90,11 @@ impl Hub {
         drop(watchers);
         first.into_iter().for_each(Waker::wake);
         Signals { watcher, ids, hub: Arc::clone(self) }
+    }
+
+    /// Whether this is the process whose engine signals here.
+    pub(crate) fn is_at_home(&self) -> bool {
+        self.home.is_current()
     }
 
     /// Whether anybody watches.
@@ -199,6 +209,9 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
+        if !self.hub.is_at_home() {
+            return;
+        }
         // The waker goes first, and outside of all locks: it may hold whatever holds these signals.
         let waker = lock(&self.watcher.state).waker.take();
         drop(waker);
@@ -209,7 +222,11 @@ impl Drop for Signals {
 impl Stream for Signals {
     type Item = ();
 
+    /// In a forked child nobody signals anything, and a thread that is not there may hold the lock: the stream ends.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        if !self.hub.is_at_home() {
+            return Poll::Ready(None);
+        }
         let mut state = lock(&self.watcher.state);
         if state.news.take().is_some() {
             return Poll::Ready(Some(()));

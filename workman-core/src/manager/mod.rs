@@ -50,6 +50,10 @@ const PAGE: usize = 256;
 /// Cloning is cheap, and all clones are one manager. When the last clone (a [`WorkHandle`] and a watched stream count as one)
 /// is dropped, what runs is stopped and given back, as an interruption. A program may have several managers, on one store
 /// (an `Arc` of it) or on many.
+///
+/// A manager lives by its threads, and a child that is forked without `exec` has none of them: there every call is answered with
+/// an error ([`StoreErrorKind::Lost`](crate::store::StoreErrorKind::Lost)) at once, streams end, and a drop ends nothing of the
+/// parent's.
 #[derive(Clone)]
 pub struct WorkManager {
     inner: Arc<Inner>,
@@ -61,6 +65,11 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if !self.core.home.is_current() {
+            // A forked child has a copy of what belongs to the parent, and must end nothing of it.
+            std::mem::forget(Arc::clone(&self.core));
+            return;
+        }
         // A dispatcher that is gone has left already.
         let _ = self.core.dispatcher.unbounded_send(Control::HandlesGone);
     }
@@ -292,9 +301,10 @@ impl WorkManager {
     /// # Errors
     /// When the store can't be read.
     pub async fn page(&self, request: PageRequest) -> Result<Page, StoreError> {
+        self.core().home.check()?;
         // Taken first: a run whose end is committed after the page was read is live here still.
         let live = self.core().live.lock().clone();
-        let mut page = self.core().store.query(request).await?;
+        let mut page = self.core().query(request).await?;
         for info in page.works.iter_mut().filter(|info| info.state == WorkState::Running) {
             if let Some(attempt) = live.get(&info.id).filter(|attempt| attempt.fence == info.runs) {
                 info.progress = attempt.progress().or(info.progress.take());
@@ -321,7 +331,10 @@ impl WorkManager {
     /// How the engine is doing.
     #[must_use]
     pub fn health(&self) -> HealthStatus {
-        self.core().health.status()
+        match self.core().home.check() {
+            Ok(()) => self.core().health.status(),
+            Err(error) => HealthStatus::Lost { error: error.to_string() },
+        }
     }
 
     // ---- end ----
@@ -332,6 +345,7 @@ impl WorkManager {
     /// # Errors
     /// When the store can't be read.
     pub async fn drain(&self, limit: Duration) -> Result<DrainReport, StoreError> {
+        self.core().home.check()?;
         let idle = self.wait_until_idle(limit).await;
         let query = WorkQuery::in_state(WorkState::Enqueued).state(WorkState::Running).state(WorkState::Blocked);
         let page = self.page(PageRequest { query, after: None, limit: PAGE }).await?;
@@ -363,6 +377,9 @@ impl WorkManager {
     /// The store is closed when the last clone, handle and stream is dropped too, and a blocking worker that was given up has
     /// ended: open the same file after that.
     pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        if let Err(error) = self.core().home.check() {
+            return ShutdownReport { error: Some(error.to_string()), ..ShutdownReport::default() };
+        }
         let (done, report) = oneshot::channel();
         if self.core().dispatcher.unbounded_send(Control::Shutdown { grace, done }).is_err() {
             return ShutdownReport::default();
