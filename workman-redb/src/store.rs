@@ -1,6 +1,7 @@
 //! [`RedbStore`] and its [`RedbBuilder`].
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -133,7 +134,7 @@ impl Drop for RedbStore {
             lock(writer).end();
         } else {
             // A forked child has the parent's open file: closing it here would write to it and give the parent's locks away.
-            std::mem::forget(Arc::clone(handle));
+            let _kept = ManuallyDrop::new(Arc::clone(handle));
         }
     }
 }

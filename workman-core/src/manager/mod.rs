@@ -12,6 +12,7 @@ mod watch;
 
 use std::error::Error;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if !self.core.home.is_current() {
             // A forked child has a copy of what belongs to the parent, and must end nothing of it.
-            std::mem::forget(Arc::clone(&self.core));
+            let _kept = ManuallyDrop::new(Arc::clone(&self.core));
             return;
         }
         // A dispatcher that is gone has left already.
