@@ -1,8 +1,9 @@
-//! [`Health`]: whether the engine gets on with its store.
+//! [`Health`]: whether the engine and the calls of the program get on with the store.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// How the engine is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,50 +12,170 @@ pub enum HealthStatus {
     /// All is well.
     #[default]
     Healthy,
-    /// Something fails: the store (nothing is lost, and the same is tried again, later and later), or the runtime.
+    /// Something fails: the store (nothing is lost, and the same is tried again, later and later), or the runtime. What a call of
+    /// the program met counts until a call of its kind succeeds.
     Degraded {
         /// What it is.
         error: String,
         /// How often in a row.
         failures: u32,
     },
+    /// The store is lost to this process for good: somebody else has had it, or this is a forked child. Nothing runs and nothing
+    /// is stored until the store is opened anew.
+    Lost {
+        /// What happened, and what to do.
+        error: String,
+    },
     /// The manager has ended, or its store is closed.
     Ended,
 }
 
+/// What a call of the program asks of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Read,
+    Write,
+}
+
 #[derive(Default)]
 pub(crate) struct Health {
-    status: Mutex<HealthStatus>,
+    state: Mutex<State>,
+    /// Whether calls of a kind fail, so that those that don't need not take the lock.
+    failing: [AtomicBool; 2],
+}
+
+#[derive(Default)]
+struct State {
+    engine: HealthStatus,
+    /// What calls of each kind have met since one of them succeeded.
+    calls: [Option<(String, u32)>; 2],
 }
 
 impl Health {
-    fn lock(&self) -> MutexGuard<'_, HealthStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn status(&self) -> HealthStatus {
-        self.lock().clone()
+        let state = self.lock();
+        let failing = state.calls.iter().flatten().max_by_key(|(_, failures)| *failures);
+        match (&state.engine, failing) {
+            (HealthStatus::Healthy, Some((error, failures))) => {
+                HealthStatus::Degraded { error: error.clone(), failures: *failures }
+            }
+            (engine, _) => engine.clone(),
+        }
     }
 
     pub(crate) fn failed(&self, error: &StoreError) {
-        let mut status = self.lock();
-        let before = match *status {
+        let mut state = self.lock();
+        let before = match state.engine {
             HealthStatus::Degraded { failures, .. } => failures,
             _ => 0,
         };
-        *status = HealthStatus::Degraded { error: error.to_string(), failures: before + 1 };
+        state.engine = HealthStatus::Degraded { error: error.to_string(), failures: before.saturating_add(1) };
+    }
+
+    /// What a call of the program was answered. A damaged row is that call's own trouble.
+    pub(crate) fn heard(&self, asked: Asked, error: Option<&StoreError>) {
+        let (kind, failing) = (asked as usize, &self.failing[asked as usize]);
+        match error {
+            None if failing.load(Ordering::Relaxed) => {
+                self.lock().calls[kind] = None;
+                failing.store(false, Ordering::Relaxed);
+            }
+            Some(error) if error.is_lost() => self.lost(error),
+            Some(error) if matches!(error.kind(), StoreErrorKind::Rejected | StoreErrorKind::Indeterminate) => {
+                let call = &mut self.lock().calls[kind];
+                let before = call.as_ref().map_or(0, |(_, failures)| *failures);
+                *call = Some((error.to_string(), before.saturating_add(1)));
+                failing.store(true, Ordering::Relaxed);
+            }
+            _ => {}
+        }
     }
 
     /// Something is wrong that does not pass.
     pub(crate) fn degraded(&self, error: &str) {
-        *self.lock() = HealthStatus::Degraded { error: error.to_owned(), failures: 1 };
+        self.lock().engine = HealthStatus::Degraded { error: error.to_owned(), failures: 1 };
     }
 
     pub(crate) fn recovered(&self) {
-        *self.lock() = HealthStatus::Healthy;
+        self.lock().engine = HealthStatus::Healthy;
+    }
+
+    /// The store is gone for good. Nothing that comes later changes that.
+    pub(crate) fn lost(&self, error: &StoreError) {
+        self.lock().engine = HealthStatus::Lost { error: error.to_string() };
     }
 
     pub(crate) fn ended(&self) {
-        *self.lock() = HealthStatus::Ended;
+        let mut state = self.lock();
+        if !matches!(state.engine, HealthStatus::Lost { .. }) {
+            state.engine = HealthStatus::Ended;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: StoreErrorKind) -> StoreError {
+        StoreError::new(kind, "as this test wants it")
+    }
+
+    fn failures(health: &Health) -> u32 {
+        match health.status() {
+            HealthStatus::Degraded { failures, .. } => failures,
+            HealthStatus::Healthy => 0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_call_that_fails_is_seen_until_one_of_its_kind_succeeds() {
+        let health = Health::default();
+        for expected in 1..=3 {
+            health.heard(Asked::Write, Some(&error(StoreErrorKind::Rejected)));
+            assert_eq!(failures(&health), expected);
+        }
+        health.heard(Asked::Read, None);
+        assert_eq!(failures(&health), 3, "that it can be read says nothing of writing");
+        health.heard(Asked::Read, Some(&error(StoreErrorKind::Indeterminate)));
+        health.heard(Asked::Write, None);
+        assert_eq!(failures(&health), 1);
+        health.heard(Asked::Read, None);
+        assert_eq!(health.status(), HealthStatus::Healthy);
+    }
+
+    #[test]
+    fn a_damaged_row_and_a_closed_store_are_no_failing_calls() {
+        let health = Health::default();
+        for kind in [StoreErrorKind::Corrupted, StoreErrorKind::Closed] {
+            health.heard(Asked::Write, Some(&error(kind)));
+        }
+        assert_eq!(health.status(), HealthStatus::Healthy);
+    }
+
+    #[test]
+    fn what_the_engine_met_is_not_undone_by_a_call() {
+        let health = Health::default();
+        health.failed(&error(StoreErrorKind::Rejected));
+        health.heard(Asked::Write, None);
+        assert_eq!(failures(&health), 1);
+        health.recovered();
+        assert_eq!(health.status(), HealthStatus::Healthy);
+    }
+
+    #[test]
+    fn a_store_that_is_lost_stays_lost_when_the_manager_ends() {
+        let health = Health::default();
+        health.heard(Asked::Read, Some(&error(StoreErrorKind::Lost)));
+        health.ended();
+        assert!(matches!(health.status(), HealthStatus::Lost { .. }));
+        let other = Health::default();
+        other.ended();
+        assert_eq!(other.status(), HealthStatus::Ended);
     }
 }

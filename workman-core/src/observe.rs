@@ -17,6 +17,7 @@ use futures::stream::Stream;
 
 use crate::id::WorkId;
 use crate::runtime;
+use crate::store::HomeProcess;
 
 /// No work has this id. Whoever watches it hears only of what concerns everything: that all was cancelled, that commits were
 /// missed, that the manager has ended.
@@ -28,6 +29,7 @@ const MOST_TOUCHED: usize = 4_096;
 /// Wakes observers.
 #[derive(Default)]
 pub(crate) struct Hub {
+    home: HomeProcess,
     watchers: Mutex<Watchers>,
 }
 
@@ -193,6 +195,9 @@ impl Hub {
         if let Some(ids) = ids.as_mut().filter(|ids| ids.is_empty()) {
             ids.push(NO_WORK);
         }
+        if !self.is_at_home() {
+            return Signals { watcher: Arc::default(), ids, hub: Arc::clone(self) };
+        }
         let mut watchers = lock(&self.watchers);
         let state =
             WatcherState { news: Some(News::Unnumbered), touched, closed: watchers.closed, ..WatcherState::default() };
@@ -207,6 +212,11 @@ impl Hub {
         drop(watchers);
         first.into_iter().for_each(Waker::wake);
         Signals { watcher, ids, hub: Arc::clone(self) }
+    }
+
+    /// Whether this is the process whose engine signals here.
+    pub(crate) fn is_at_home(&self) -> bool {
+        self.home.is_current()
     }
 
     /// Whether anybody watches.
@@ -358,6 +368,9 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
+        if !self.hub.is_at_home() {
+            return;
+        }
         // The waker goes first, and outside of all locks: it may hold whatever holds these signals.
         let waker = lock(&self.watcher.state).waker.take();
         drop(waker);
@@ -368,7 +381,11 @@ impl Drop for Signals {
 impl Stream for Signals {
     type Item = ();
 
+    /// In a forked child nobody signals anything, and a thread that is not there may hold the lock: the stream ends.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        if !self.hub.is_at_home() {
+            return Poll::Ready(None);
+        }
         let mut state = lock(&self.watcher.state);
         if state.news.take().is_some() {
             return Poll::Ready(Some(()));

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::tenure::sibling;
+
 /// How large it is.
 const SIZE: usize = 1 << 20;
 
@@ -71,17 +73,14 @@ impl Ballast {
     }
 }
 
-/// The path of a file that belongs to `store`.
-pub(crate) fn sibling(store: &Path, suffix: &str) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 /// Writes bytes that no file system can squeeze or leave out.
 fn fill(path: &Path) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|file| file.len() >= SIZE as u64) {
-        return Ok(());
+    match fs::symlink_metadata(path) {
+        Ok(file) if !file.is_file() => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        Ok(file) if file.len() >= SIZE as u64 => return Ok(()),
+        _ => {}
     }
     let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(path)?;
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;

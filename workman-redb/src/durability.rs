@@ -12,8 +12,13 @@ pub enum Durability {
     Synced,
     /// Commits are acknowledged at once and written to disk together, at the latest after `within`. **If the process is
     /// killed, or the power fails, the last `within` is lost**: work that was acknowledged is gone, and work that had
-    /// finished runs again. The promises G1 (no lost work) and G3 (an error is honest) do not hold. The file itself is never
-    /// damaged: it shows an earlier commit. A store that is closed or dropped loses nothing.
+    /// finished runs again. So does an error of the disk after which the file has to be opened again. The file itself is never damaged:
+    /// it shows an earlier commit. A store that is closed or dropped loses nothing.
+    ///
+    /// With the commits goes what they promised: work may be lost (G1) and a success taken back (G3), a move is made again and a final
+    /// state changes (G5), **a fencing token is handed out twice** (G6, G7; the idempotency key stays the same), observers have seen what
+    /// is not so any more (G9), attempts and deaths are not counted (G10), a cancellation is undone (G12), a period succeeds twice (G13).
+    /// `guarantees.md` has them one by one.
     Relaxed {
         /// The most that may be lost.
         within: Duration,

@@ -25,6 +25,7 @@ pub(crate) enum Kind {
     Format = 10,
     /// Not in an envelope of its own; only seeds the checksum of index entries.
     Index = 11,
+    Opening = 12,
 }
 
 /// The version in which bodies are written, and the newest that is read.

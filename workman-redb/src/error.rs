@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use workman_core::store::{StoreError, StoreErrorKind};
 
+use crate::tenure::Astray;
+
 /// Why a store could not be opened. The file is as it was before, whatever the error.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -26,6 +28,20 @@ pub enum OpenError {
     Directory {
         /// The folder.
         path: PathBuf,
+    },
+    /// The path is a symbolic link to a file that is not there.
+    BrokenLink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// The lock of the store, a file beside it, can't be opened or locked.
+    NotLockable {
+        /// The file of the store.
+        path: PathBuf,
+        /// The file of the lock.
+        lock: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The file, or the folder in which it should be made, can't be written by this process.
     NotWritable {
@@ -74,6 +90,8 @@ impl OpenError {
             OpenError::AlreadyOpen { path }
             | OpenError::MissingFolder { path }
             | OpenError::Directory { path }
+            | OpenError::BrokenLink { path }
+            | OpenError::NotLockable { path, .. }
             | OpenError::NotWritable { path, .. }
             | OpenError::NotAStore { path, .. }
             | OpenError::NewerFormat { path, .. }
@@ -100,6 +118,18 @@ impl OpenError {
                 OpenError::Corrupted { path, why: source.to_string() }
             }
             _ => OpenError::Io { path, source },
+        }
+    }
+
+    /// What the first commit of an opening met.
+    pub(crate) fn beginning(path: &Path, error: StoreError) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            StoreErrorKind::Corrupted => OpenError::Corrupted { path, why: error.to_string() },
+            _ if is_disk_full(&error) => {
+                OpenError::Io { path, source: io::Error::new(io::ErrorKind::StorageFull, error) }
+            }
+            _ => OpenError::Io { path, source: io::Error::other(error) },
         }
     }
 
@@ -131,6 +161,16 @@ impl fmt::Display for OpenError {
             OpenError::Directory { .. } => {
                 write!(f, "{path} is a folder; give the path of a file in it, such as {path}/work.redb")
             }
+            OpenError::BrokenLink { .. } => write!(
+                f,
+                "{path} is a symbolic link to a file that is not there; give the path of the file itself, or mend the link"
+            ),
+            OpenError::NotLockable { lock, source, .. } => write!(
+                f,
+                "the lock {} of the store {path} can't be taken: {source}; it must be a regular file that this process may write; \
+                 mend that, or remove it while nobody has the store open",
+                lock.display()
+            ),
             OpenError::NotWritable { .. } => write!(
                 f,
                 "the store {path} can't be written by this process; give it the right to write the file and its folder"
@@ -157,6 +197,8 @@ impl fmt::Display for OpenError {
 impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
+            // Its text has that of its source.
+            OpenError::NotLockable { source, .. } => source.source(),
             OpenError::NotWritable { source, .. } | OpenError::Io { source, .. } => Some(source),
             _ => None,
         }
@@ -194,7 +236,12 @@ pub(crate) fn panicked(place: &str, kind: StoreErrorKind, payload: &(dyn Any + S
 
 /// Whether the handle that gave this error must not be used any more: redb latches its first I/O error for good.
 pub(crate) fn kills_the_handle(error: &StoreError) -> bool {
-    cause(error).is_some() || error.source().is_some_and(|source| source.is::<Panicked>())
+    cause(error).is_some() || error.source().is_some_and(|source| source.is::<Panicked>() || is_cut(source))
+}
+
+/// What redb has in memory of a file that was cut short is not to be written, nor to be believed.
+fn is_cut(source: &(dyn Error + 'static)) -> bool {
+    source.downcast_ref().is_some_and(|astray| matches!(astray, Astray::Cut { .. }))
 }
 
 /// Whether the disk was full.

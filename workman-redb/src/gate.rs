@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::backends::FileBackend;
 use redb::{BackendError, Builder, Database, DatabaseError, StorageBackend};
 
+use crate::tenure::Extent;
+
 /// The unit in which writes are held.
 const BLOCK: u64 = 4096;
 
@@ -26,6 +28,7 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 struct Inner {
     file: FileBackend,
+    extent: Arc<Extent>,
     is_open: AtomicBool,
     is_repaired: AtomicBool,
     held: Mutex<Held>,
@@ -55,16 +58,28 @@ impl Gate {
     ///
     /// # Errors
     /// When the file can't be used.
-    pub(crate) fn before(file: File) -> Result<Self, DatabaseError> {
+    pub(crate) fn before(file: File, extent: Arc<Extent>) -> Result<Self, DatabaseError> {
         let len = file.metadata()?.len();
+        extent.begin(len);
         let held = Held { file_len: len, len, written: BTreeMap::new() };
         let inner = Inner {
             file: FileBackend::new(file)?,
+            extent,
             is_open: AtomicBool::new(false),
             is_repaired: AtomicBool::new(false),
             held: Mutex::new(held),
         };
         Ok(Gate { inner: Arc::new(inner) })
+    }
+
+    /// A file that needs no look: it is new, or was looked at.
+    ///
+    /// # Errors
+    /// When the file can't be used.
+    pub(crate) fn wide(file: File, extent: Arc<Extent>) -> Result<Self, DatabaseError> {
+        let gate = Self::before(file, extent)?;
+        gate.inner.is_open.store(true, Ordering::Release);
+        Ok(gate)
     }
 
     /// The database in the file, to be read.
@@ -94,6 +109,24 @@ impl Gate {
         }
         self.inner.is_open.store(true, Ordering::Release);
         Ok(Admission::Granted)
+    }
+
+    /// What redb writes to a file that somebody cut short would fill the gap with zeros.
+    fn admit_writing(&self) -> io::Result<()> {
+        if self.inner.extent.is_cut() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "somebody has cut the file short"));
+        }
+        Ok(())
+    }
+
+    /// Sets the length of the file itself, and says so before it is shorter or after it is longer.
+    fn resize(&self, len: u64) -> io::Result<()> {
+        self.admit_writing()?;
+        let extent = &self.inner.extent;
+        extent.set(len.min(extent.get()));
+        self.inner.file.set_len(len)?;
+        extent.set(len);
+        Ok(())
     }
 
     fn is_open(&self) -> bool {
@@ -169,7 +202,7 @@ impl StorageBackend for Gate {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         if self.is_open() {
-            return self.inner.file.set_len(len);
+            return self.resize(len);
         }
         self.held().set_len(len);
         Ok(())
@@ -181,15 +214,14 @@ impl StorageBackend for Gate {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         if self.is_open() {
+            self.admit_writing()?;
             return self.inner.file.write(offset, data);
         }
         self.held().write(&self.inner.file, offset, data)
     }
 
-    /// While the gate is shut, the lock is kept for the opening that may follow. On Unix it belongs to the open file, and
-    /// goes with that.
     fn close(&self) -> io::Result<()> {
-        if self.is_open() || cfg!(not(unix)) { self.inner.file.close() } else { Ok(()) }
+        self.inner.file.close()
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
@@ -255,7 +287,7 @@ mod tests {
     }
 
     fn gated(file: &Path) -> (Gate, Database) {
-        let gate = Gate::before(OpenOptions::new().read(true).write(true).open(file).unwrap()).unwrap();
+        let gate = Gate::before(OpenOptions::new().read(true).write(true).open(file).unwrap(), Arc::default()).unwrap();
         let database = gate.look_in(Builder::new()).unwrap();
         (gate, database)
     }

@@ -3,18 +3,21 @@
 //! After its first I/O error a redb handle answers nothing but errors. It is dropped then and the file opened again; the
 //! store itself stays open, so claims stay alive. Readers share the handle with the writer; only the writer replaces it.
 
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{Database, ReadableDatabase};
 use workman_core::id::WorkId;
 use workman_core::store::{StoreError, StoreErrorKind};
 
-use crate::codec::Format;
+use crate::codec::Opening;
 use crate::error::{OpenError, failed, panicked};
-use crate::home::Home;
+use crate::home::{Home, Opened, Papers, Refused, write_alone};
 use crate::tables::SnapshotTables;
+use crate::tenure::Tenure;
 
 /// The open database.
 pub(crate) struct Handle {
@@ -23,6 +26,9 @@ pub(crate) struct Handle {
     cache: usize,
     instance: WorkId,
     slot: RwLock<Slot>,
+    tenure: Option<Tenure>,
+    /// The openings that are ours, or followed by ours: one, but while our own is being written.
+    openings: Mutex<Vec<Opening>>,
     /// Grows with each replacement, so that a reader's complaint about an old handle does not cost a new one.
     generation: AtomicU64,
 }
@@ -31,31 +37,55 @@ enum Slot {
     Open(Database),
     Down,
     Closed,
-}
-
-/// A database that was opened and has no handle yet.
-pub(crate) struct Opened {
-    database: Database,
-    format: Format,
-}
-
-impl Opened {
-    pub(crate) fn into_handle(self, home: Home, cache: usize) -> Handle {
-        Handle {
-            place: home.path().display().to_string(),
-            home,
-            cache,
-            instance: self.format.instance,
-            slot: RwLock::new(Slot::Open(self.database)),
-            generation: AtomicU64::new(0),
-        }
-    }
+    /// It is somebody else's now.
+    Lost(StoreError),
 }
 
 impl Handle {
     /// Opens the store, and makes it if there is none.
     pub(crate) fn open(home: &Home, cache: usize) -> Result<Opened, OpenError> {
-        guarded(home, || home.open(cache).map(|(database, format)| Opened { database, format }))
+        guarded(home, || home.open(cache))
+    }
+
+    pub(crate) fn new(opened: Opened, home: Home, cache: usize) -> Self {
+        let Opened { database, papers, tenure } = opened;
+        Handle {
+            place: home.path().display().to_string(),
+            home,
+            cache,
+            instance: papers.format.instance,
+            slot: RwLock::new(Slot::Open(database)),
+            tenure,
+            openings: Mutex::new(vec![papers.opening]),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    /// Writes down that the store was opened here. Until that is on disk, nobody may be answered.
+    ///
+    /// # Errors
+    /// When it could not be written; it may be tried again after a reopening.
+    pub(crate) fn enter(&self) -> Result<u64, StoreError> {
+        let opening = {
+            let mut openings = lock(&self.openings);
+            let newest = openings.iter().map(|opening| opening.incarnation).max().unwrap_or(0);
+            let incarnation = newest.checked_add(1).ok_or_else(|| self.counted_out())?;
+            let opening = Opening { incarnation, id: WorkId::generate() };
+            openings.push(opening);
+            opening
+        };
+        let place = &*self.place;
+        let entered = catch_unwind(AssertUnwindSafe(|| {
+            self.with(|database| write_alone(place, database, |tables| tables.put_opening(opening)))
+        }));
+        entered.unwrap_or_else(|payload| Err(panicked(place, StoreErrorKind::Corrupted, &*payload)))?;
+        *lock(&self.openings) = vec![opening];
+        Ok(opening.incarnation)
+    }
+
+    fn counted_out(&self) -> StoreError {
+        let message = format!("the store {} says that it was opened more often than can be counted", self.place);
+        StoreError::new(StoreErrorKind::Corrupted, message)
     }
 
     /// What messages call the store.
@@ -63,27 +93,38 @@ impl Handle {
         &self.place
     }
 
-    pub(crate) fn home(&self) -> &Home {
-        &self.home
-    }
-
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Uses the database.
+    /// The file behind the path, beside which everything lies that belongs to it.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.tenure.as_ref().map(|tenure| &*tenure.place().real)
+    }
+
+    /// Uses the database, if it is still where it was opened. What is written to a file that was deleted or replaced is gone at the
+    /// next start, and what is read from it is another truth than that of the next who opens the path.
     ///
     /// # Errors
-    /// What the use answers; `Closed`; `Rejected` while there is no handle.
+    /// What the use answers; `Closed`; `Lost`; `Rejected` while there is no handle, or no file.
     pub(crate) fn with<T>(&self, use_it: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
-            Slot::Open(database) => use_it(database),
+            Slot::Open(database) => {
+                self.check()?;
+                use_it(database)
+            }
             Slot::Down => Err(StoreError::new(
                 StoreErrorKind::Rejected,
                 format!("the store {} is down after an error and could not be opened again yet", self.place),
             )),
             Slot::Closed => Err(StoreError::closed()),
+            Slot::Lost(error) => Err(error.clone()),
         }
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let Some(tenure) = &self.tenure else { return Ok(()) };
+        tenure.check().map_err(|astray| astray.refusal(&self.place))
     }
 
     /// Reads one snapshot. The snapshot ends with the call, so it never keeps the file from reusing space.
@@ -111,22 +152,71 @@ impl Handle {
 
     /// Lets go of a database that must not be used any more.
     pub(crate) fn take_down(&self) {
-        self.exchange(Slot::Down);
+        if !matches!(&*self.slot.read().unwrap_or_else(PoisonError::into_inner), Slot::Lost(_) | Slot::Closed) {
+            self.exchange(Slot::Down);
+        }
     }
 
-    /// Opens the file again.
+    /// Opens the store again, and says which commit it shows; `commits` are those that it may show.
     ///
     /// # Errors
-    /// When it can't be opened, or is another store.
-    pub(crate) fn reopen(&self) -> Result<(), OpenError> {
-        let database = guarded(&self.home, || self.home.reopen(self.cache, self.instance))?;
-        self.exchange(Slot::Open(database));
-        Ok(())
+    /// `Rejected` when it can't be opened now, or is another store; `Lost` when somebody else has opened or written it meanwhile.
+    pub(crate) fn reopen(&self, commits: &RangeInclusive<u64>) -> Result<u64, StoreError> {
+        let reopened = guarded(&self.home, || {
+            self.home.reopen(self.cache, self.tenure.as_ref(), |papers| self.recognise(papers, commits))
+        });
+        let why = match reopened {
+            Ok((database, papers)) => {
+                self.exchange(Slot::Open(database));
+                return Ok(papers.commit);
+            }
+            Err(Refused::Open(error)) => {
+                return Err(StoreError::new(StoreErrorKind::Rejected, error.to_string()).caused_by(error));
+            }
+            Err(Refused::Astray(astray)) => return Err(astray.refusal(&self.place)),
+            Err(Refused::Taken(by)) => format!(
+                "somebody else has opened it (as number {}) while this process had no hold of its file after an error",
+                by.incarnation
+            ),
+            Err(Refused::Strange(commit)) => format!(
+                "it shows commit {commit} and must show one of {} to {}; somebody else has written to it, or put an older copy in \
+                 its place",
+                commits.start(),
+                commits.end()
+            ),
+        };
+        Err(self.lose(&why))
     }
 
-    /// Closes the database for good.
+    fn recognise(&self, papers: Papers, commits: &RangeInclusive<u64>) -> Result<(), Refused> {
+        if papers.format.instance != self.instance {
+            let path = self.home.path().to_owned();
+            let why = "it is another store than the one that was opened".into();
+            return Err(Refused::Open(OpenError::NotAStore { path, why }));
+        }
+        if !lock(&self.openings).contains(&papers.opening) {
+            return Err(Refused::Taken(papers.opening));
+        }
+        if commits.contains(&papers.commit) { Ok(()) } else { Err(Refused::Strange(papers.commit)) }
+    }
+
+    /// The store is not ours any more, for good: what this process knows of it may not be true, and its claims may be another's.
+    fn lose(&self, why: &str) -> StoreError {
+        let message = format!(
+            "the store {} is lost to this process: {why}; nothing is stored or run here any more: close it, and open it anew",
+            self.place
+        );
+        let error = StoreError::new(StoreErrorKind::Lost, message);
+        self.exchange(Slot::Lost(error.clone()));
+        error
+    }
+
+    /// Closes the database for good, and gives the lock back.
     pub(crate) fn close(&self) {
         self.exchange(Slot::Closed);
+        if let Some(tenure) = &self.tenure {
+            tenure.end();
+        }
     }
 
     /// Waits for the reads that are under way. A damaged file can make redb panic when it is closed, which harms nobody.
@@ -140,11 +230,21 @@ impl Handle {
     }
 }
 
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// A damaged file can make redb panic when it is opened.
-fn guarded<T>(home: &Home, open: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+fn guarded<T, E: From<OpenError>>(home: &Home, open: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|payload| {
         let path = home.path().to_owned();
         let why = panicked(&path.display().to_string(), StoreErrorKind::Corrupted, &*payload).to_string();
-        Err(OpenError::Corrupted { path, why })
+        Err(OpenError::Corrupted { path, why }.into())
     })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,22 +3,23 @@
 //! A file is made under another name and takes its own only when it is complete, so there is never half a store. A file
 //! that is not ours, or newer than this build, is never written to.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf, is_separator};
+use std::sync::Arc;
 
-use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 use workman_core::id::WorkId;
-use workman_core::store::{StoreError, StoreErrorKind};
+use workman_core::store::StoreError;
 
-use crate::ballast::{private, sibling};
-use crate::codec::{Body, Format};
+use crate::ballast::private;
+use crate::codec::{Body, Format, Opening};
 use crate::envelope::{self, Damage, Kind};
-use crate::error::OpenError;
+use crate::error::{OpenError, failed, in_doubt};
 use crate::gate::{Admission, Gate};
-use crate::rows::{FORMAT_KEY, NAMES, TableId};
+use crate::rows::{COMMIT_KEY, FORMAT_KEY, NAMES, OPENING_KEY, TableId};
 use crate::tables::WriteTables;
+use crate::tenure::{Astray, Extent, Identity, Lock, Place, Tenure, sibling};
 
 /// The version of the file format that this build writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -37,7 +38,59 @@ pub(crate) enum Home {
     Disk(Box<OpenDisk>),
 }
 
+/// A store that was opened.
+pub(crate) struct Opened {
+    pub(crate) database: Database,
+    pub(crate) papers: Papers,
+    /// What makes it ours; only a file has that.
+    pub(crate) tenure: Option<Tenure>,
+}
+
+/// What a store says that it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Papers {
+    pub(crate) format: Format,
+    pub(crate) opening: Opening,
+    /// The number of its newest commit.
+    pub(crate) commit: u64,
+}
+
+/// Why a store was not opened again.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// It can't be opened, now.
+    Open(OpenError),
+    /// It is not where it was, now.
+    Astray(Astray),
+    /// Somebody else has opened it meanwhile.
+    Taken(Opening),
+    /// It shows this commit, which can't be if nobody else has written to it.
+    Strange(u64),
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        Refused::Open(error)
+    }
+}
+
 impl Home {
+    /// The same for good, wherever the process goes: a file's path begins at the root.
+    ///
+    /// # Errors
+    /// When the path can't be that of a file, or the folder that it begins in is gone.
+    pub(crate) fn settle(self) -> Result<Self, OpenError> {
+        let Home::File(path) = self else { return Ok(self) };
+        if path.as_os_str().as_encoded_bytes().last().is_some_and(|last| is_separator(char::from(*last))) {
+            return Err(OpenError::Directory { path });
+        }
+        match std::path::absolute(&path) {
+            Ok(absolute) => Ok(Home::File(absolute)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OpenError::MissingFolder { path }),
+            Err(source) => Err(OpenError::Io { path, source }),
+        }
+    }
+
     /// What messages call it.
     pub(crate) fn path(&self) -> &Path {
         match self {
@@ -47,125 +100,153 @@ impl Home {
     }
 
     /// Opens the store, and makes it if there is none.
-    pub(crate) fn open(&self, cache: usize) -> Result<(Database, Format), OpenError> {
+    pub(crate) fn open(&self, cache: usize) -> Result<Opened, OpenError> {
         match self {
-            Home::File(path) if fs::symlink_metadata(path).is_ok() => self.open_file(path, cache),
-            Home::File(path) => self.create_file(path, cache),
+            Home::File(path) => self.open_place(Place::find(path)?, cache),
             Home::Disk(open) => {
                 let database = self.check(open(&builder(cache)))?;
-                let format = match self.format_of(&database)? {
-                    Some(format) => format,
+                let papers = match self.papers(&database)? {
+                    Some(papers) => papers,
                     None => self.begin(&database)?,
                 };
-                Ok((database, format))
+                Ok(Opened { database, papers, tenure: None })
             }
         }
     }
 
-    /// Opens the same store again. A file that is gone or is another one is not taken for it.
-    pub(crate) fn reopen(&self, cache: usize, instance: WorkId) -> Result<Database, OpenError> {
-        let database = match self {
-            Home::File(path) => builder(cache).open(path),
-            Home::Disk(open) => open(&builder(cache)),
+    /// Opens the same store again, if `is_ours` says so of its papers. What is not the same is not touched.
+    pub(crate) fn reopen(
+        &self,
+        cache: usize,
+        tenure: Option<&Tenure>,
+        is_ours: impl Fn(Papers) -> Result<(), Refused>,
+    ) -> Result<(Database, Papers), Refused> {
+        let tenure = match (self, tenure) {
+            (Home::Disk(open), _) => return self.reopen_disk(open, cache, is_ours),
+            (Home::File(_), Some(tenure)) => tenure,
+            (Home::File(_), None) => unreachable!("a file is opened with its tenure"),
         };
-        let database = self.check(database)?;
-        match self.format_of(&database)? {
-            Some(format) if format.instance == instance => Ok(database),
-            _ => Err(self.not_a_store("it is another store than the one that was opened")),
+        tenure.check().map_err(Refused::Astray)?;
+        let io = |error| OpenError::io(self.path(), error);
+        let file = OpenOptions::new().read(true).write(true).open(self.path()).map_err(io)?;
+        if !tenure.is_ours(&file).map_err(io)? {
+            return Err(Refused::Astray(Astray::Replaced));
+        }
+        self.enter(file, cache, tenure.extent(), is_ours)
+    }
+
+    fn reopen_disk(
+        &self,
+        open: &OpenDisk,
+        cache: usize,
+        is_ours: impl Fn(Papers) -> Result<(), Refused>,
+    ) -> Result<(Database, Papers), Refused> {
+        let database = self.check(open(&builder(cache)))?;
+        let papers = self.papers(&database)?.ok_or_else(|| self.not_a_store("it is empty"))?;
+        is_ours(papers).map(|()| (database, papers))
+    }
+
+    /// The lock comes first: who has it is alone with the file, and with what is beside it.
+    fn open_place(&self, place: Place, cache: usize) -> Result<Opened, OpenError> {
+        let io = |error| OpenError::io(&place.path, error);
+        // What is no store gets no lock beside it. What can't be read may be locked, which the lock says better.
+        if place.is_taken() {
+            match begins_like_redb(&place.real) {
+                Ok(false) => return Err(self.not_a_store("it does not begin as a redb file does")),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(io(error)),
+                _ => {}
+            }
+        }
+        let lock = Lock::take(&place)?;
+        let extent = Arc::new(Extent::default());
+        let (identity, database, papers) = if place.is_taken() {
+            let file = OpenOptions::new().read(true).write(true).open(&place.real).map_err(io)?;
+            let identity = Identity::of(&file.metadata().map_err(io)?);
+            let (database, papers) = self.enter(file, cache, &extent, |_| Ok::<(), OpenError>(()))?;
+            (identity, database, papers)
+        } else {
+            self.create(&place, cache, &extent)?
+        };
+        let tenure = Tenure::new(place, lock, identity, extent);
+        match tenure.check() {
+            Ok(()) => Ok(Opened { database, papers, tenure: Some(tenure) }),
+            Err(astray) => Err(OpenError::Io { path: self.path().to_owned(), source: io::Error::other(astray) }),
         }
     }
 
-    fn open_file(&self, path: &Path, cache: usize) -> Result<(Database, Format), OpenError> {
-        let io = |error| OpenError::io(path, error);
-        if fs::metadata(path).map_err(io)?.is_dir() {
-            return Err(OpenError::Directory { path: path.to_owned() });
-        }
-        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
-        lock(&file).map_err(io)?;
-        if !begins_like_redb(&mut file).map_err(io)? {
-            return Err(self.not_a_store("it does not begin as a redb file does"));
-        }
+    /// Opens a file, and lets redb write to it once `look` has found it to be the right one.
+    fn enter<E: From<OpenError>>(
+        &self,
+        file: File,
+        cache: usize,
+        extent: &Arc<Extent>,
+        look: impl Fn(Papers) -> Result<(), E>,
+    ) -> Result<(Database, Papers), E> {
+        let io = |error| OpenError::io(self.path(), error);
         let kept = file.try_clone().map_err(io)?;
-        let gate = self.check(hand_over(file).and_then(Gate::before))?;
+        let gate = self.check(Gate::before(file, Arc::clone(extent)))?;
         let database = self.check(gate.look_in(builder(cache)))?;
-        let Some(format) = self.format_of(&database)? else {
-            return Err(self.not_a_store("it is empty, or a redb file of another program"));
-        };
+        let looked = self.look(&database, &look)?;
         let database = match gate.open().map_err(io)? {
-            Admission::Granted => database,
+            Admission::Granted => return Ok((database, looked)),
             Admission::NeedsRepair => {
                 drop((database, gate));
-                self.check(in_file(kept, cache))?
+                self.check(in_file(kept, cache, extent))?
             }
         };
-        Ok((database, format))
+        let looked = self.look(&database, &look)?;
+        Ok((database, looked))
     }
 
-    fn create_file(&self, path: &Path, cache: usize) -> Result<(Database, Format), OpenError> {
-        let io = |error| OpenError::io(path, error);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !folder.is_dir() {
-            return Err(OpenError::MissingFolder { path: path.to_owned() });
+    fn look<E: From<OpenError>>(
+        &self,
+        database: &Database,
+        look: impl Fn(Papers) -> Result<(), E>,
+    ) -> Result<Papers, E> {
+        let papers = self.papers(database)?;
+        let papers = papers.ok_or_else(|| self.not_a_store("it is empty, or a redb file of another program"))?;
+        look(papers).map(|()| papers)
+    }
+
+    /// What an earlier one left behind when it died half-way is begun anew, and never through a link that lies there.
+    fn create(
+        &self,
+        place: &Place,
+        cache: usize,
+        extent: &Arc<Extent>,
+    ) -> Result<(Identity, Database, Papers), OpenError> {
+        let io = |error| OpenError::io(&place.path, error);
+        let fresh = sibling(&place.real, ".new");
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
         }
-        let fresh = sibling(path, ".new");
-        // Whoever holds the lock on the fresh file is the only one who makes this store. What an earlier one left behind
-        // when it died half-way is begun anew.
         let mut options = OpenOptions::new();
-        let options = private(options.read(true).write(true).create(true).truncate(false));
-        let file = options.open(&fresh).map_err(io)?;
-        lock(&file).map_err(io)?;
-        if !is_at(&file, &fresh) {
-            // What we locked has become the store meanwhile.
-            return Err(OpenError::AlreadyOpen { path: path.to_owned() });
-        }
-        if fs::symlink_metadata(path).is_ok() {
-            fs::remove_file(&fresh).map_err(io)?;
-            return self.open_file(path, cache);
-        }
-        file.set_len(0).map_err(io)?;
+        let file = private(options.read(true).write(true).create_new(true)).open(&fresh).map_err(io)?;
         let synced = file.try_clone().map_err(io)?;
-        let database = self.check(hand_over(file).and_then(|file| in_file(file, cache)))?;
-        let format = self.begin(&database)?;
+        let database = self.check(in_file(file, cache, extent))?;
+        let papers = self.begin(&database)?;
         synced.sync_all().map_err(io)?;
-        // The lock belongs to the file and not to its name: from here on, and for everybody, the store is open.
-        fs::rename(&fresh, path).map_err(io)?;
-        sync_folder(folder).map_err(io)?;
-        Ok((database, format))
+        fs::rename(&fresh, &place.real).map_err(io)?;
+        sync_folder(place.folder()).map_err(io)?;
+        Ok((Identity::of(&synced.metadata().map_err(io)?), database, papers))
     }
 
     /// Makes the tables of an empty database, and says what it is.
-    fn begin(&self, database: &Database) -> Result<Format, OpenError> {
+    fn begin(&self, database: &Database) -> Result<Papers, OpenError> {
         let format = Format { version: FORMAT, instance: WorkId::generate() };
-        self.write(database, |tables| tables.put_format(format))?;
-        Ok(format)
-    }
-
-    /// Writes in one commit that is synced.
-    fn write(
-        &self,
-        database: &Database,
-        write: impl FnOnce(&mut WriteTables<'_, '_>) -> Result<(), StoreError>,
-    ) -> Result<(), OpenError> {
-        let refused = |error: StoreError| {
-            let path = self.path().to_owned();
-            match error.kind() {
-                StoreErrorKind::Corrupted => OpenError::Corrupted { path, why: error.to_string() },
-                _ => OpenError::Io { path, source: io::Error::other(error) },
-            }
-        };
-        let mut transaction = self.check(database.begin_write())?;
-        transaction.set_quick_repair(true);
-        let place = self.path().display().to_string();
-        let mut tables = WriteTables::open(&place, &transaction, None).map_err(refused)?;
-        tables.make_all().map_err(refused)?;
-        write(&mut tables).map_err(refused)?;
-        tables.flush().map_err(refused)?;
-        drop(tables);
-        self.check(transaction.commit())
+        let opening = Opening { incarnation: 0, id: WorkId::generate() };
+        let made = write_alone(&self.path().display().to_string(), database, |tables| {
+            tables.make_all()?;
+            tables.put_format(format)?;
+            tables.put_opening(opening)
+        });
+        made.map_err(|error| OpenError::beginning(self.path(), error))?;
+        Ok(Papers { format, opening, commit: 0 })
     }
 
     /// What a database says that it is; `None` if it is empty.
-    fn format_of(&self, database: &Database) -> Result<Option<Format>, OpenError> {
+    fn papers(&self, database: &Database) -> Result<Option<Papers>, OpenError> {
         let meta: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(NAMES[TableId::Meta as usize]);
         let transaction = self.check(database.begin_read())?;
         let table = match transaction.open_table(meta) {
@@ -180,12 +261,26 @@ impl Home {
             return Err(self.not_a_store("it is a redb file of another program"));
         };
         let path = || self.path().to_owned();
-        match envelope::open(Kind::Format, FORMAT_KEY, row.value(), |_, from| Format::read(from)) {
-            Ok(format) if format.version <= FORMAT => Ok(Some(format)),
-            Ok(format) => Err(OpenError::NewerFormat { path: path(), found: format.version, supported: FORMAT }),
-            Err(Damage::Newer(_)) => Err(OpenError::NewerFormat { path: path(), found: FORMAT + 1, supported: FORMAT }),
-            Err(damage) => Err(OpenError::Corrupted { path: path(), why: format!("its format row: {damage}") }),
-        }
+        let damaged = |key: &[u8], damage: Damage| {
+            let why = format!("its row `{}`: {damage}", String::from_utf8_lossy(key));
+            OpenError::Corrupted { path: path(), why }
+        };
+        let newer = |found| OpenError::NewerFormat { path: path(), found, supported: FORMAT };
+        let format = match envelope::open(Kind::Format, FORMAT_KEY, row.value(), |_, from| Format::read(from)) {
+            Ok(format) if format.version <= FORMAT => format,
+            Ok(format) => return Err(newer(format.version)),
+            Err(Damage::Newer(_)) => return Err(newer(FORMAT + 1)),
+            Err(damage) => return Err(damaged(FORMAT_KEY, damage)),
+        };
+        let opening = self.check(table.get(OPENING_KEY))?.map_or(Err(Damage::Missing), |row| {
+            envelope::open(Kind::Opening, OPENING_KEY, row.value(), |_, from| Opening::read(from))
+        });
+        let opening = opening.map_err(|damage| damaged(OPENING_KEY, damage))?;
+        let commit = self
+            .check(table.get(COMMIT_KEY))?
+            .map_or(Ok(0), |row| envelope::open(Kind::Commit, COMMIT_KEY, row.value(), |_, from| from.u64()));
+        let commit = commit.map_err(|damage| damaged(COMMIT_KEY, damage))?;
+        Ok(Some(Papers { format, opening, commit }))
     }
 
     fn check<T>(&self, result: Result<T, impl Into<redb::Error>>) -> Result<T, OpenError> {
@@ -204,45 +299,29 @@ fn builder(cache: usize) -> redb::Builder {
 }
 
 /// The database in this file, made if the file is empty.
-fn in_file(file: File, cache: usize) -> Result<Database, DatabaseError> {
-    builder(cache).create_with_backend(FileBackend::new(file)?)
+fn in_file(file: File, cache: usize, extent: &Arc<Extent>) -> Result<Database, DatabaseError> {
+    builder(cache).create_with_backend(Gate::wide(file, Arc::clone(extent))?)
 }
 
-/// Takes the lock that redb takes, before a byte is read. A file system without locks is redb's to judge.
-fn lock(file: &File) -> io::Result<()> {
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-        _ => Ok(()),
-    }
+/// Writes what is no commit of works, in one transaction that is synced.
+pub(crate) fn write_alone(
+    place: &str,
+    database: &Database,
+    write: impl FnOnce(&mut WriteTables<'_, '_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut transaction = database.begin_write().map_err(|error| failed(place, error))?;
+    transaction.set_quick_repair(true);
+    let mut tables = WriteTables::open(place, &transaction, None)?;
+    write(&mut tables)?;
+    tables.flush()?;
+    drop(tables);
+    transaction.commit().map_err(|error| in_doubt(place, error))
 }
 
-/// On Unix redb takes the same lock again through the same open file, so nobody can come between. Elsewhere it must
-/// be free for a moment.
-fn hand_over(file: File) -> Result<File, DatabaseError> {
-    if cfg!(not(unix)) {
-        file.unlock()?;
-    }
-    Ok(file)
-}
-
-fn begins_like_redb(file: &mut File) -> io::Result<bool> {
+fn begins_like_redb(path: &Path) -> io::Result<bool> {
     let mut first = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.take(MAGIC.len() as u64).read_to_end(&mut first)?;
+    File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut first)?;
     Ok(first == MAGIC)
-}
-
-/// Whether this open file is the one with that name.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    file.metadata().ok().map(identity) == fs::metadata(path).ok().map(identity)
-}
-
-#[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 /// Makes a new name durable.

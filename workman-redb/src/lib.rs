@@ -33,11 +33,31 @@
 //!   same again is safe. The store opens its file again by itself and goes on.
 //! - **A full disk recovers.** A ballast of one mebibyte beside the file (`<file>.ballast`) is given up when the disk
 //!   is full, so that running work can finish; new work is refused until there is room for it again.
+//! - **One process has the store**, from opening to close, by a lock on a file beside it (`<file>.lock`), also while a failing disk makes
+//!   the store open its file again. Each opening is written down before it is used. A store that was somebody else's meanwhile
+//!   nevertheless is lost to this process, and says so ([`StoreErrorKind::Lost`](workman_core::store::StoreErrorKind::Lost)).
+//! - **The file is where it was.** Before each commit and each look the path must lead to the file that was opened, and the file be as long
+//!   as it was. If it was deleted, renamed, replaced or cut short, or its folder, a link on the way or its lock was, calls are
+//!   `Rejected`, and nothing is made anew; if it comes back, the store goes on. A relative path is that of the opening, whatever the
+//!   process's folder becomes.
 //! - **Nothing is ever deleted without being asked.** A file that is not ours, newer than this build, or damaged is left as it is, and
 //!   [`OpenError`] says what it is and what to do.
 //!
+//! # Files
+//! | File | What it is |
+//! |---|---|
+//! | `<file>` | the store |
+//! | `<file>.lock` | empty; locked by who has the store open; stays |
+//! | `<file>.ballast` | one mebibyte to give up when the disk is full |
+//! | `<file>.new` | a store that is being made; renamed when it is complete |
+//!
 //! # What is not promised
-//! A file system without file locks (some network file systems) can't keep a second process out. A backup is a copy of the
+//! A file system without file locks (some network file systems) can't keep a second process out: the store opens there, with a warning in
+//! the log. Two hard links of one file have two locks beside them; redb's own lock on the file keeps the second process out then, but
+//! not while a failing disk makes the first one open it again: give a store one name. Who removes the lock of an open store makes it
+//! answer errors until it is opened anew. A child that was forked without `exec` has its parent's store only to be told so; and if the
+//! parent is killed, such a child keeps its locks until it ends, too. Outside of Unix, whether a file is the same is seen by when it was
+//! made. A backup is a copy of the
 //! file of a closed store; a copy of an open one may be torn. A disk that lies about its syncs can lose what it acknowledged; so
 //! can a system that, after a sync that failed, goes on to show pages that never reached the disk.
 //!
@@ -58,6 +78,7 @@ mod rows;
 mod sample;
 mod store;
 mod tables;
+mod tenure;
 mod threads;
 mod wait;
 mod writer;

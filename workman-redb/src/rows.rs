@@ -57,6 +57,9 @@ pub(crate) const STORE_KEY: &[u8] = b"store";
 /// Of the table `meta`: the number of the commit that wrote it.
 pub(crate) const COMMIT_KEY: &[u8] = b"commit";
 
+/// Of the table `meta`: who opened the store last.
+pub(crate) const OPENING_KEY: &[u8] = b"opening";
+
 /// Where a row lies that is neither a work nor an output.
 pub(crate) struct Address {
     pub(crate) table: TableId,

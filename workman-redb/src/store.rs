@@ -1,16 +1,18 @@
 //! [`RedbStore`] and its [`RedbBuilder`].
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use redb::StorageBackend;
 use workman_core::query::{Page, PageRequest};
 use workman_core::store::embedded::Dump;
-use workman_core::store::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
+use workman_core::store::{Change, ChangeFeed, HomeProcess, Ownership, Store, StoreError, Unit, UnitResult};
 use workman_core::time::{Clock, SystemClock};
 
 use crate::durability::Durability;
@@ -55,6 +57,7 @@ pub struct RedbStore {
     engine: Engine,
     feed: Arc<ChangeFeed>,
     path: PathBuf,
+    home: HomeProcess,
 }
 
 /// Who does the work.
@@ -104,13 +107,14 @@ impl RedbStore {
     /// # Errors
     /// When something can't be read, or is not what was written.
     pub async fn dump(&self) -> Result<Dump, StoreError> {
+        self.home.check()?;
         match &self.engine {
             Engine::Threads(threads) => threads.dump().await,
             Engine::Inline { handle, writer } => inline_look(handle, writer, read_dump),
         }
     }
 
-    /// The file.
+    /// The file, by the path that it was opened with, from the root on.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -125,8 +129,12 @@ impl std::fmt::Debug for RedbStore {
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
-        if let Engine::Inline { writer, .. } = &self.engine {
+        let Engine::Inline { handle, writer } = &self.engine else { return };
+        if self.home.is_current() {
             lock(writer).end();
+        } else {
+            // A forked child has the parent's open file: closing it here would write to it and give the parent's locks away.
+            let _kept = ManuallyDrop::new(Arc::clone(handle));
         }
     }
 }
@@ -134,6 +142,7 @@ impl Drop for RedbStore {
 #[async_trait]
 impl Store for RedbStore {
     async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+        self.home.check()?;
         match &self.engine {
             Engine::Threads(threads) => threads.transact(units).await,
             Engine::Inline { writer, .. } => {
@@ -143,6 +152,7 @@ impl Store for RedbStore {
     }
 
     async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
+        self.home.check()?;
         match &self.engine {
             Engine::Threads(threads) => threads.page(request).await,
             Engine::Inline { handle, writer } => inline_look(handle, writer, |handle| read_page(handle, &request)),
@@ -150,7 +160,7 @@ impl Store for RedbStore {
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {
-        self.feed.subscribe()
+        if self.home.is_current() { self.feed.subscribe() } else { stream::empty().boxed() }
     }
 
     fn ownership(&self) -> Ownership {
@@ -158,6 +168,9 @@ impl Store for RedbStore {
     }
 
     async fn close(&self) {
+        if !self.home.is_current() {
+            return;
+        }
         match &self.engine {
             Engine::Threads(threads) => threads.close().await,
             Engine::Inline { writer, .. } => lock(writer).end(),
@@ -233,18 +246,19 @@ impl RedbBuilder {
     /// [`OpenError`]; the file is as it was before then.
     pub fn open(self) -> Result<RedbStore, OpenError> {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let path = self.home.path().to_owned();
-        let handle = Arc::new(open_patiently(self.home, self.cache_bytes, self.patience, &*clock)?);
+        let home = self.home.settle()?;
+        let path = home.path().to_owned();
+        let handle = Arc::new(open_patiently(home, self.cache_bytes, self.patience, &*clock)?);
         let feed = Arc::new(ChangeFeed::new());
         let writer = Writer::begin(Arc::clone(&handle), Arc::clone(&feed), Arc::clone(&clock), self.durability)
-            .map_err(|error| OpenError::Corrupted { path: path.clone(), why: error.to_string() })?;
+            .map_err(|error| OpenError::beginning(&path, error))?;
         let engine = match self.mode {
             Mode::Inline => Engine::Inline { handle, writer: Box::new(Mutex::new(writer)) },
             Mode::Threads => Engine::Threads(
                 Threads::start(writer, handle, clock).map_err(|source| OpenError::Io { path: path.clone(), source })?,
             ),
         };
-        Ok(RedbStore { engine, feed, path })
+        Ok(RedbStore { engine, feed, path, home: HomeProcess::current() })
     }
 }
 
@@ -263,7 +277,7 @@ fn open_patiently(home: Home, cache: usize, patience: Duration, clock: &dyn Cloc
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             Err(error) => return Err(error),
-            Ok(open) => return Ok(open.into_handle(home, cache)),
+            Ok(opened) => return Ok(Handle::new(opened, home, cache)),
         }
     }
 }

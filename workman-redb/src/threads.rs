@@ -13,7 +13,7 @@ use futures::future::{BoxFuture, Either, Shared, select};
 use futures::{FutureExt, StreamExt};
 use workman_core::query::{Page, PageRequest};
 use workman_core::store::embedded::{Dump, dump, page};
-use workman_core::store::{StoreError, StoreErrorKind};
+use workman_core::store::{HomeProcess, StoreError, StoreErrorKind};
 use workman_core::time::{Clock, LONGEST_SLEEP};
 
 use crate::error::kills_the_handle;
@@ -53,6 +53,7 @@ pub(crate) struct Threads {
     reader: mpsc::UnboundedSender<ToReader>,
     ended: Ended,
     clock: Arc<dyn Clock>,
+    home: HomeProcess,
 }
 
 impl Threads {
@@ -78,7 +79,7 @@ impl Threads {
         };
         thread::Builder::new().name("workman-writer".into()).spawn(move || writer.run())?;
         let ended = writer_ended.map(drop).boxed().shared();
-        Ok(Threads { writer: to_writer, reader: to_reader, ended, clock })
+        Ok(Threads { writer: to_writer, reader: to_reader, ended, clock, home: HomeProcess::current() })
     }
 
     pub(crate) async fn transact(&self, units: Units) -> Answer {
@@ -118,7 +119,11 @@ impl Threads {
 }
 
 impl Drop for Threads {
+    /// A forked child has none of the threads, so it would wait for ever for their end.
     fn drop(&mut self) {
+        if !self.home.is_current() {
+            return;
+        }
         let _ = self.writer.unbounded_send(ToWriter::Close);
         if self.ended.clone().now_or_never().is_some() {
             return;

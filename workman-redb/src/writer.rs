@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use redb::{Database, WriteTransaction};
 use workman_core::plan::Command;
-use workman_core::store::embedded::{Row, RowKey, Rows, Transaction};
+use workman_core::store::embedded::Transaction;
 use workman_core::store::{Change, ChangeFeed, StoreError, StoreErrorKind, Unit, UnitResult};
 use workman_core::time::Clock;
 
@@ -18,7 +18,6 @@ use crate::ballast::Ballast;
 use crate::durability::Durability;
 use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked};
 use crate::handle::Handle;
-use crate::home::Home;
 use crate::tables::{Kept, WriteTables};
 
 /// What one call of `transact` brings, and what it is answered.
@@ -39,6 +38,8 @@ pub(crate) struct Writer {
     incarnation: u64,
     /// The number of the newest commit that was announced.
     commit: u64,
+    /// The number of the newest commit that is known to be synced.
+    synced: u64,
     kept: Option<Kept>,
     /// What a commit would have announced of which nobody knows yet whether it happened.
     doubt: Option<(u64, Change)>,
@@ -61,35 +62,37 @@ enum Phase {
 }
 
 impl Writer {
-    /// Begins a new incarnation of the store that was opened.
+    /// Begins a new incarnation of the store that was opened, and writes it down before anybody is answered: who opens the store
+    /// after this process must not count as it did, even if it never got to a commit.
     ///
     /// # Errors
-    /// When what the store says about itself can't be read.
+    /// When what the store says about itself can't be read or written.
     pub(crate) fn begin(
         handle: Arc<Handle>,
         feed: Arc<ChangeFeed>,
         clock: Arc<dyn Clock>,
         durability: Durability,
     ) -> Result<Self, StoreError> {
-        let (incarnation, commit) = handle.read(|tables| {
-            let stored = match tables.get(RowKey::Meta)? {
-                Some(Row::Meta(meta)) => meta.incarnation,
-                _ => 0,
-            };
-            Ok((stored + 1, tables.commit()?))
-        })?;
-        let ballast = match handle.home() {
-            Home::File(path) => Some(Ballast::beside(path, clock.monotonic())),
-            Home::Disk(_) => None,
+        let commit = handle.read(|tables| tables.commit())?;
+        let mut ballast = handle.file().map(|file| Ballast::beside(file, clock.monotonic()));
+        let entered = match (handle.enter(), &mut ballast) {
+            (Err(error), Some(ballast)) if is_disk_full(&error) => {
+                ballast.spend(clock.monotonic());
+                handle.take_down();
+                handle.reopen(&(commit..=commit))?;
+                handle.enter()
+            }
+            (entered, _) => entered,
         };
         Ok(Writer {
+            incarnation: entered?,
             handle,
             feed,
             clock,
             durability,
             ballast,
-            incarnation,
             commit,
+            synced: commit,
             kept: None,
             doubt: None,
             unsynced_since: None,
@@ -165,7 +168,7 @@ impl Writer {
             })
         }));
         match synced.unwrap_or_else(|payload| Err(panicked(place, StoreErrorKind::Indeterminate, &*payload))) {
-            Ok(()) => self.unsynced_since = None,
+            Ok(()) => (self.unsynced_since, self.synced) = (None, self.commit),
             Err(error) => self.after(&error),
         }
     }
@@ -239,6 +242,9 @@ impl Writer {
     fn committed(&mut self, synced: bool) {
         let Some((number, change)) = self.doubt.take() else { return };
         self.commit = number;
+        if synced {
+            self.synced = number;
+        }
         self.unsynced_since = match self.unsynced_since {
             _ if synced => None,
             None => Some(self.clock.monotonic()),
@@ -277,16 +283,19 @@ impl Writer {
 
     fn reopen(&mut self) -> Result<(), StoreError> {
         let handle = Arc::clone(&self.handle);
-        let reopened = handle
-            .reopen()
-            .map_err(|error| StoreError::new(StoreErrorKind::Rejected, error.to_string()).caused_by(error))
-            .and_then(|()| handle.read(|tables| tables.commit()));
-        match reopened {
+        let doubted = self.doubt.as_ref().map(|(number, _)| *number);
+        // Everything that was synced is there, and nothing that is not ours.
+        match handle.reopen(&(self.synced..=doubted.unwrap_or(self.commit))) {
             Ok(stored) => {
                 tracing::info!(store = handle.place(), "the store is open again");
                 self.down = None;
                 self.resume(stored);
                 Ok(())
+            }
+            Err(error) if error.is_lost() => {
+                tracing::error!(store = handle.place(), %error, "the store is somebody else's");
+                self.feed.close();
+                Err(error)
             }
             Err(error) => {
                 handle.take_down();
@@ -321,6 +330,7 @@ impl Writer {
             );
             self.announce(&Change::Lagged);
         }
+        self.synced = stored;
     }
 
     fn syncs_now(&self) -> bool {

@@ -16,7 +16,7 @@ use workman_core::id::WorkId;
 use workman_core::plan::{Cancel, Command, Prune, Retention, Stride};
 use workman_core::query::WorkSelector;
 use workman_core::store::StoreErrorKind;
-use workman_redb::RedbStore;
+use workman_redb::{OpenError, RedbStore};
 
 /// A mounted file system of a few mebibytes; unmounted when the guard goes.
 struct SmallDisk(PathBuf);
@@ -76,4 +76,38 @@ fn s8_on_a_full_disk_new_work_is_refused_running_work_goes_on_and_all_recovers()
     run(&store, plain(next), 4).unwrap().unwrap();
     assert!(ballast.exists());
     drop((store, disk));
+}
+
+#[test]
+fn a_store_opens_on_a_disk_that_is_full_to_the_last_byte() {
+    let folder = Folder::new("full-open");
+    let Some(disk) = SmallDisk::mount(folder.path()) else {
+        println!("skipped: this process may not mount a small disk");
+        return;
+    };
+    let store = RedbStore::open(folder.store()).unwrap();
+    run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
+    drop(store);
+    fs::write(folder.path().join("other"), vec![1; 8 << 20]).unwrap_err();
+    let store = RedbStore::open(folder.store()).unwrap();
+    assert_eq!(dump(&store).records.len(), 1);
+    drop((store, disk));
+}
+
+#[test]
+fn a_store_on_a_disk_that_may_not_be_written_is_refused_with_what_to_do() {
+    let folder = Folder::new("read-only");
+    let Some(disk) = SmallDisk::mount(folder.path()) else {
+        println!("skipped: this process may not mount a small disk");
+        return;
+    };
+    drop(RedbStore::open(folder.store()).unwrap());
+    let mut remount = Process::new("mount");
+    assert!(remount.args(["-o", "remount,ro"]).arg(folder.path()).status().unwrap().success());
+    for path in [folder.store(), folder.path().join("new.redb")] {
+        let error = RedbStore::open(&path).unwrap_err();
+        assert!(error.to_string().contains("lock") || matches!(error, OpenError::NotWritable { .. }), "{error:?}");
+        assert_eq!(error.path(), path);
+    }
+    drop(disk);
 }

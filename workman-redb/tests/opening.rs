@@ -153,7 +153,7 @@ fn only_the_owner_may_read_the_files() {
         names.push(entry.file_name().into_string().unwrap());
     }
     names.sort();
-    assert_eq!(names, ["work.redb", "work.redb.ballast"]);
+    assert_eq!(names, ["work.redb", "work.redb.ballast", "work.redb.lock"]);
     drop(store);
 }
 

@@ -10,20 +10,22 @@ use futures::channel::oneshot;
 
 use super::Slots;
 use crate::constraints::{ConstraintKind, Constraints};
-use crate::health::Health;
+use crate::health::{Asked, Health};
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::observe::Hub;
 use crate::plan::Command;
+use crate::query::{Page, PageRequest};
 use crate::record::LaneId;
 use crate::runtime::Runtime;
 use crate::sensor::{ConstraintSensor, Dwell};
-use crate::store::{Store, Unit};
+use crate::store::{HomeProcess, Store, StoreError, Unit, UnitResult};
 use crate::time::{Clock, Timestamp};
 use crate::worker::{Live, ReadBack, Registry, States};
 
 /// What the handles of a manager and its dispatcher share.
 pub(crate) struct Core {
+    pub(crate) home: HomeProcess,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) wall: SteadyWall,
@@ -143,6 +145,22 @@ impl SteadyWall {
 }
 
 impl Core {
+    /// Writes for a call of the program.
+    pub(crate) async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+        self.home.check()?;
+        let answers = self.store.transact(units).await;
+        self.health.heard(Asked::Write, answers.as_ref().err());
+        answers
+    }
+
+    /// Reads for a call of the program.
+    pub(crate) async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
+        self.home.check()?;
+        let page = self.store.query(request).await;
+        self.health.heard(Asked::Read, page.as_ref().err());
+        page
+    }
+
     pub(crate) fn unit(&self, command: Command) -> Unit {
         Unit { command, wall: self.wall_now() }
     }

@@ -267,6 +267,10 @@ impl Dispatcher {
     /// G14: an error of the store never ends the loop. What was to be written is kept and tried again, later and later.
     fn failed(&mut self, units: Vec<Unit>, error: &StoreError) {
         if error.is_closed() {
+            if error.is_lost() {
+                tracing::error!(%error, "the store is lost to this process; its manager ends");
+                self.core.health.lost(error);
+            }
             self.store_gone = true;
             return;
         }

@@ -26,7 +26,7 @@ use crate::plan::{Applied, Command};
 use crate::record::Lane;
 use crate::runtime::{self, NoRuntime, Runtime};
 use crate::sensor::{ConstraintSensor, Dwell, NoSensor};
-use crate::store::{Store, StoreError, Unit};
+use crate::store::{HomeProcess, Store, StoreError, Unit};
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::worker::{DuplicateWorker, ReadBack, Registry, StateKey, States, Worker};
 
@@ -204,7 +204,9 @@ impl Builder {
         let attached = attach(&*self.store, &*self.clock)?;
         let (to_dispatcher, controls) = unbounded();
         let dwell = Dwell::new(self.limits.dwell, self.sensor.conditions());
+        let home = HomeProcess::current();
         let core = Arc::new(Core {
+            home,
             slots: Arc::new(Slots::new(&self.limits, to_dispatcher.clone())),
             store: self.store,
             clock: self.clock,
@@ -248,7 +250,7 @@ impl Builder {
             let farewell = first_of(dispatcher, beside).await;
             farewell.say();
         };
-        Ok((WorkManager::new(core), Engine { run: Box::pin(engine) }))
+        Ok((WorkManager::new(core), Engine { home, run: Box::pin(engine) }))
     }
 }
 
@@ -314,6 +316,7 @@ fn attach(store: &dyn Store, clock: &dyn Clock) -> Result<Attached, StartError> 
 /// The running part of a manager that was started by [`Builder::start_inline`]: a future that ends when the manager has left.
 #[must_use = "nothing runs until the engine is polled"]
 pub struct Engine {
+    home: HomeProcess,
     run: BoxFuture<'static, ()>,
 }
 
@@ -321,6 +324,10 @@ impl Future for Engine {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.home.is_current() {
+            // In a forked child nothing of the parent's is driven.
+            return Poll::Ready(());
+        }
         self.run.as_mut().poll(cx)
     }
 }

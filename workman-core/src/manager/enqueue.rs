@@ -78,6 +78,9 @@ impl WorkManager {
     ) -> Result<Stored, EnqueueError> {
         let core = self.core();
         let Ordered { works, ids } = ordered(declared, &core.limits)?;
+        if let Err(error) = core.home.check() {
+            return Err(EnqueueError::Store { ids, error });
+        }
         // What is enqueued is checked by the time at which it is sent.
         let wall = core.wall_now();
         let works = new_works(core, works, &naming, core.store_time(wall))?;
@@ -89,7 +92,7 @@ impl WorkManager {
         let wide = unique.as_ref().and_then(|_| core.wide());
         let (offer, mut reservation) = offer(core, &works).unzip();
         let unit = Unit { command: Command::Enqueue(Enqueue { works, unique, offer }), wall };
-        let answers = core.store.transact(vec![unit]).await;
+        let answers = core.transact(vec![unit]).await;
         drop(wide);
         let answer = match answers {
             Ok(answers) => answers.into_iter().next(),

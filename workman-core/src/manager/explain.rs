@@ -284,7 +284,7 @@ impl WorkManager {
             return Explanation::Constraint(unmet);
         }
         match core.health.status() {
-            HealthStatus::Ended => Explanation::ManagerEnded,
+            HealthStatus::Ended | HealthStatus::Lost { .. } => Explanation::ManagerEnded,
             HealthStatus::Degraded { error, .. } => Explanation::Degraded { error },
             HealthStatus::Healthy if !core.slots.has_room(worker.def.kind) => match info.expedited {
                 Some(expedited) if expedited.state == ExpeditedState::FellBack => Explanation::OutOfQuota,

@@ -146,7 +146,7 @@ impl<O> WorkHandle<O> {
         while !seen.contains(&current.id) && !open.is_empty() && seen.len() <= MOST_WORKS {
             let chunk = open.split_off(open.len().saturating_sub(WORKS_A_PAGE));
             let query = WorkQuery::ids(chunk).state(WorkState::Blocked).without_payloads();
-            let page = store.query(PageRequest { query, after: None, limit: WORKS_A_PAGE }).await;
+            let page = self.manager.core().query(PageRequest { query, after: None, limit: WORKS_A_PAGE }).await;
             for info in page.map_err(OutputError::Store)?.works {
                 open.extend(info.prerequisites.into_iter().filter(|id| seen.insert(*id)));
             }

@@ -63,10 +63,11 @@ impl WorkManager {
     /// # Errors
     /// When the store can't be read.
     pub async fn page(&self, request: PageRequest) -> Result<Page, StoreError> {
+        self.core().home.check()?;
         // Taken first: a run whose end is committed after the page was read is live here still.
         let live = self.core().live.lock().clone();
         let payloads = request.query.payloads;
-        let mut page = self.core().store.query(request).await?;
+        let mut page = self.core().query(request).await?;
         for info in page.works.iter_mut().filter(|info| info.state == WorkState::Running) {
             if let Some(attempt) = live.get(&info.id).filter(|attempt| attempt.fence == info.runs) {
                 let progress = match payloads {

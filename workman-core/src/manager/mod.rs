@@ -14,6 +14,7 @@ mod watch;
 
 use std::error::Error;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,10 @@ const NAMED: usize = 256;
 /// Cloning is cheap, and all clones are one manager. When the last clone (a [`WorkHandle`] and a watched stream count as one)
 /// is dropped, what runs is stopped and given back, as an interruption. A program may have several managers, on one store
 /// (an `Arc` of it) or on many.
+///
+/// A manager lives by its threads, and a child that is forked without `exec` has none of them: there every call is answered with
+/// an error ([`StoreErrorKind::Lost`](crate::store::StoreErrorKind::Lost)) at once, streams end, and a drop ends nothing of the
+/// parent's.
 #[derive(Clone)]
 pub struct WorkManager {
     inner: Arc<Inner>,
@@ -64,6 +69,11 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if !self.core.home.is_current() {
+            // A forked child has a copy of what belongs to the parent, and must end nothing of it.
+            let _kept = ManuallyDrop::new(Arc::clone(&self.core));
+            return;
+        }
         // A dispatcher that is gone has left already.
         let _ = self.core.dispatcher.unbounded_send(Control::HandlesGone);
     }
@@ -267,7 +277,10 @@ impl WorkManager {
     /// How the engine is doing.
     #[must_use]
     pub fn health(&self) -> HealthStatus {
-        self.core().health.status()
+        match self.core().home.check() {
+            Ok(()) => self.core().health.status(),
+            Err(error) => HealthStatus::Lost { error: error.to_string() },
+        }
     }
 
     // ---- end ----
@@ -278,6 +291,7 @@ impl WorkManager {
     /// # Errors
     /// When the store can't be read.
     pub async fn drain(&self, limit: Duration) -> Result<DrainReport, StoreError> {
+        self.core().home.check()?;
         let idle = self.wait_until_idle(limit).await;
         let query = WorkQuery::in_state(WorkState::Enqueued).state(WorkState::Running).state(WorkState::Blocked);
         let query = query.without_payloads();
@@ -310,6 +324,9 @@ impl WorkManager {
     /// The store is closed when the last clone, handle and stream is dropped too, and a blocking worker that was given up has
     /// ended: open the same file after that.
     pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        if let Err(error) = self.core().home.check() {
+            return ShutdownReport { error: Some(error.to_string()), ..ShutdownReport::default() };
+        }
         let (done, report) = oneshot::channel();
         if self.core().dispatcher.unbounded_send(Control::Shutdown { grace, done }).is_err() {
             return ShutdownReport::default();

@@ -169,9 +169,10 @@ impl WorkManager {
     }
 
     async fn act(&self, command: Command, done: usize) -> Result<Applied, ActionError> {
+        self.core().home.check().map_err(|error| ActionError::Store { error, done })?;
         let wide = matches!(command, Command::Cancel(_)).then(|| self.core().wide());
         let unit = self.core().unit(command);
-        let answers = self.core().store.transact(vec![unit]).await;
+        let answers = self.core().transact(vec![unit]).await;
         let answer: Option<UnitResult> =
             answers.map_err(|error| ActionError::Store { error, done })?.into_iter().next();
         drop(wide);

@@ -58,7 +58,7 @@ impl WorkManager {
     /// When the store can't be read.
     pub async fn last_cancel_all(&self) -> Result<Option<Timestamp>, StoreError> {
         let page = PageRequest { query: WorkQuery::id(NO_WORK), after: None, limit: 1 };
-        Ok(self.core().store.query(page).await?.last_cancel_all)
+        Ok(self.core().query(page).await?.last_cancel_all)
     }
 
     /// What [`last_cancel_all`](Self::last_cancel_all) answers, now and whenever that changes. Like [`watch`](Self::watch) it

@@ -22,6 +22,9 @@ pub enum StoreErrorKind {
     Indeterminate,
     /// The store is closed, or its process ended. Nothing was written.
     Closed,
+    /// The store is lost to this process for good: somebody else has had it meanwhile, or this is a forked child of the
+    /// process that opened it. Nothing was written. Open it anew.
+    Lost,
     /// What was read is not what was written. Nothing was changed by the call.
     Corrupted,
 }
@@ -57,10 +60,16 @@ impl StoreError {
         self.kind == StoreErrorKind::Indeterminate
     }
 
-    /// Whether the store is closed for good.
+    /// Whether this handle of the store is of no use any more: it is closed, or lost.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.kind == StoreErrorKind::Closed
+        matches!(self.kind, StoreErrorKind::Closed | StoreErrorKind::Lost)
+    }
+
+    /// Whether the store is lost to this process.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.kind == StoreErrorKind::Lost
     }
 
     /// Whether the same call may succeed later.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use futures::StreamExt;
 use futures::stream::{BoxStream, Stream};
 
-use super::Change;
+use super::{Change, HomeProcess};
 
 /// Changes that a subscriber may be behind before it is told that it lags.
 const BUFFER: usize = 1024;
@@ -27,6 +27,7 @@ struct Subscribers {
 
 #[derive(Default)]
 struct Queue {
+    home: HomeProcess,
     state: Mutex<QueueState>,
 }
 
@@ -97,7 +98,11 @@ struct Subscription {
 impl Stream for Subscription {
     type Item = Change;
 
+    /// In a forked child nobody announces anything, and a thread that is not there may hold the lock: the stream ends.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Change>> {
+        if !self.queue.home.is_current() {
+            return Poll::Ready(None);
+        }
         let mut state = lock(&self.queue.state);
         match state.changes.pop_front() {
             Some(change) => Poll::Ready(Some(change)),

@@ -8,6 +8,7 @@ mod error;
 mod feed;
 pub mod index;
 mod memory;
+mod process;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -22,6 +23,7 @@ use crate::time::Timestamp;
 pub use error::{StoreError, StoreErrorKind};
 pub use feed::ChangeFeed;
 pub use memory::MemoryStore;
+pub use process::HomeProcess;
 
 /// A command and the wall time of whoever sends it.
 #[derive(Clone, Debug)]
@@ -91,7 +93,8 @@ pub type UnitResult = Result<Applied, Refusal>;
 ///   claim is alive as long as the lease of its manager's epoch lasts in the store's time.
 /// - **C19** Everything that was acknowledged is there after the store was closed, or its process killed, and opened again; on
 ///   a server: as durable as its `synchronous_commit` and standby settings.
-/// - **C20** After `close` this handle answers `Closed` to every call and writes nothing; its change streams end.
+/// - **C20** After `close` this handle answers `Closed` to every call and writes nothing; its change streams end. A store
+///   that is lost to its process (somebody else had it meanwhile, or the process is a forked child) answers `Lost` for good.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Runs the units in order in one atomic, durable commit.

@@ -422,6 +422,10 @@ impl WorkContext {
     /// # Errors
     /// [`Stopped`] when the run was ended before they were written.
     pub async fn flush(&self) -> Result<(), Stopped> {
+        if !self.attempt.hub.is_at_home() {
+            // A forked child has no engine that would write it.
+            return Err(Stopped { reason: StopReason::Shutdown });
+        }
         let (done, written) = oneshot::channel();
         let sent = self.attempt.engine.unbounded_send(FromWorker::Flush(self.attempt.id, done));
         if sent.is_ok() && runtime::own_wait(written).await.is_ok() {

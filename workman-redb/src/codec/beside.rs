@@ -223,3 +223,24 @@ impl Body for Format {
         Ok(Format { version: from.u32()?, instance: from.id()? })
     }
 }
+
+/// The row that says who opened the store last. Its commit has no number, since it says nothing of works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// How often the store was opened.
+    pub(crate) incarnation: u64,
+    /// Made with each opening, so that two who count alike are told apart.
+    pub(crate) id: WorkId,
+}
+
+impl Body for Opening {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.u64(self.incarnation);
+        to.id(self.id);
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(Opening { incarnation: from.u64()?, id: from.id()? })
+    }
+}

@@ -9,16 +9,23 @@ use workman_core::store::index::IndexKey;
 use workman_core::store::{StoreError, StoreErrorKind};
 
 use super::WriteTables;
-use crate::codec::{Body, CodecError, Format, Writer, write_cascade, write_lane};
+use crate::codec::{Body, CodecError, Format, Opening, Writer, write_cascade, write_lane};
 use crate::envelope::{self, Kind};
 use crate::error::failed;
-use crate::rows::{self, Address, COMMIT_KEY, FORMAT_KEY, TableId, WorkTableId};
+use crate::rows::{self, Address, COMMIT_KEY, FORMAT_KEY, OPENING_KEY, TableId, WorkTableId};
 
 impl WriteTables<'_, '_> {
     /// Writes the row that says what the file is.
     pub(crate) fn put_format(&mut self, format: Format) -> Result<(), StoreError> {
         self.put_sealed(TableId::Meta, FORMAT_KEY, |row| {
             envelope::seal(row, Kind::Format, FORMAT_KEY, 0, |to| format.write(to))
+        })
+    }
+
+    /// Writes the row that says who opened the store last.
+    pub(crate) fn put_opening(&mut self, opening: Opening) -> Result<(), StoreError> {
+        self.put_sealed(TableId::Meta, OPENING_KEY, |row| {
+            envelope::seal(row, Kind::Opening, OPENING_KEY, 0, |to| opening.write(to))
         })
     }
 

@@ -77,6 +77,14 @@ impl Disk {
         self.state().bytes.clone()
     }
 
+    /// Puts this in the place of what is there, synced.
+    pub fn restore(&self, bytes: Vec<u8>) {
+        let mut state = self.state();
+        state.durable = bytes.clone();
+        state.bytes = bytes;
+        state.unsynced.clear();
+    }
+
     /// Operations that change or sync something, so far.
     pub fn ops(&self) -> u64 {
         self.state().ops

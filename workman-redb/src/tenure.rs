@@ -1,0 +1,341 @@
+//! [`Tenure`]: what makes a store ours from its opening to its close, and whether its file is still where it was opened.
+//!
+//! redb locks its own file, but gives that lock up with each handle that dies, and a handle is opened again by its path. So we hold
+//! a lock on a file beside it that redb does not know and nobody removes. And an open file lives on without its name: what is
+//! written to a file that was deleted or replaced is acknowledged by every layer below, and gone at the next start. So before
+//! anything is written or read, the path must still lead to the very file that was opened.
+
+use std::fmt;
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use workman_core::store::{HomeProcess, StoreError, StoreErrorKind};
+
+use crate::ballast::private;
+use crate::error::OpenError;
+
+/// Which file it is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(#[cfg(unix)] (u64, u64), #[cfg(not(unix))] Option<std::time::SystemTime>);
+
+impl Identity {
+    /// The device and the number of the file on it.
+    #[cfg(unix)]
+    pub(crate) fn of(file: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Identity((file.dev(), file.ino()))
+    }
+
+    /// The best that the standard library says elsewhere: when the file was made. It finds most replacements, not all.
+    #[cfg(not(unix))]
+    pub(crate) fn of(file: &Metadata) -> Self {
+        Identity(file.created().ok())
+    }
+}
+
+/// Where a store lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// As it was asked for, from the root on, so that it means the same after a `chdir`. Links in it are looked at anew each time.
+    pub(crate) path: PathBuf,
+    /// The file itself, behind all links: two ways to one file have the same neighbours, and so the same lock.
+    pub(crate) real: PathBuf,
+}
+
+impl Place {
+    /// Follows the path to its file, which need not be there; its folder must.
+    ///
+    /// # Errors
+    /// [`OpenError`] for what can't be the path of a store.
+    pub(crate) fn find(path: &Path) -> Result<Self, OpenError> {
+        let at = || path.to_owned();
+        let place = |real| Place { path: path.to_owned(), real };
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Err(OpenError::Directory { path: at() }),
+            Ok(found) if !found.is_file() => {
+                return Err(OpenError::NotAStore { path: at(), why: "it is a device, a pipe or a socket".into() });
+            }
+            Ok(_) => return fs::canonicalize(path).map(place).map_err(|error| OpenError::io(path, error)),
+            Err(_) if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) => {
+                return Err(OpenError::BrokenLink { path: at() });
+            }
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(OpenError::io(path, error));
+            }
+            Err(_) => {}
+        }
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(OpenError::Directory { path: at() });
+        };
+        match fs::canonicalize(folder) {
+            Ok(folder) if folder.is_dir() => Ok(place(folder.join(name))),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(OpenError::io(path, error)),
+            _ => Err(OpenError::MissingFolder { path: at() }),
+        }
+    }
+
+    /// Whether there is a file.
+    pub(crate) fn is_taken(&self) -> bool {
+        fs::symlink_metadata(&self.real).is_ok()
+    }
+
+    /// The folder in which the file lies, or will.
+    pub(crate) fn folder(&self) -> &Path {
+        self.real.parent().unwrap_or(&self.real)
+    }
+}
+
+/// Which file the lock is.
+#[derive(Clone, Debug)]
+struct Mark {
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl Mark {
+    fn check(&self) -> Result<(), Astray> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) if Identity::of(&found) == self.identity => Ok(()),
+            Ok(_) => Err(Astray::LockReplaced(self.path.clone())),
+            Err(error) => Err(Astray::LockGone(self.path.clone(), error)),
+        }
+    }
+}
+
+/// The lock that says who has a store open. The system gives it back when the process dies.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+    mark: Mark,
+    home: HomeProcess,
+}
+
+impl Lock {
+    /// Takes the lock of a store.
+    ///
+    /// # Errors
+    /// `AlreadyOpen` when somebody has it; `NotLockable` when the file of the lock can't be one, and what its folder says when there
+    /// can be none.
+    pub(crate) fn take(place: &Place) -> Result<Self, OpenError> {
+        let path = sibling(&place.real, ".lock");
+        let unusable = |source| OpenError::NotLockable { path: place.path.clone(), lock: path.clone(), source };
+        // Through a link, or into a pipe, nobody would lock what the next one locks.
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(unusable(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+        }
+        let mut options = OpenOptions::new();
+        let options = private(options.read(true).write(true).create(true).truncate(false));
+        let file = match options.open(&path) {
+            Ok(file) => file,
+            Err(error) if fs::symlink_metadata(&path).is_err() => return Err(OpenError::io(&place.path, error)),
+            Err(error) => return Err(unusable(error)),
+        };
+        let busy = || OpenError::AlreadyOpen { path: place.path.clone() };
+        match try_lock(&file) {
+            Ok(true) => {}
+            Ok(false) => return Err(busy()),
+            Err(error) if is_without_locks(&error) => {
+                tracing::warn!(lock = %path.display(), %error, "the file system has no locks, so nothing keeps a second process out of this store");
+            }
+            Err(error) => return Err(unusable(error)),
+        }
+        let identity = file.metadata().map(|found| Identity::of(&found)).map_err(unusable)?;
+        let mark = Mark { path, identity };
+        // Somebody put another file in its place while we took it, and that one may be locked as well.
+        mark.check().map_err(|_| busy())?;
+        Ok(Lock { file, mark, home: HomeProcess::current() })
+    }
+}
+
+impl Drop for Lock {
+    /// A forked child has the same open file, and would give back what is its parent's. The answer does not matter: the lock goes
+    /// with the file, too, and some systems answer an error though they gave it back.
+    fn drop(&mut self) {
+        if self.home.is_current() {
+            let _ = self.file.unlock();
+        }
+    }
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// `ENOLCK`, which the standard library has no name for.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NO_LOCKS: i32 = 37;
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+const NO_LOCKS: i32 = 77;
+
+fn is_without_locks(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(NO_LOCKS) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::Unsupported
+}
+
+/// How long the file is as far as redb knows. Its gate keeps it.
+#[derive(Debug, Default)]
+pub(crate) struct Extent {
+    length: AtomicU64,
+    is_cut: AtomicBool,
+}
+
+impl Extent {
+    /// A file that was just opened.
+    pub(crate) fn begin(&self, length: u64) {
+        self.length.store(length, Ordering::Release);
+        self.is_cut.store(false, Ordering::Release);
+    }
+
+    /// The file becomes, or has become, this long.
+    pub(crate) fn set(&self, length: u64) {
+        self.length.store(length, Ordering::Release);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
+    }
+
+    /// Whether somebody else has cut the file short, so that nothing may be written to it any more: redb would fill the gap with
+    /// zeros.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Acquire)
+    }
+}
+
+/// A store that is ours.
+#[derive(Debug)]
+pub(crate) struct Tenure {
+    place: Place,
+    identity: Identity,
+    extent: Arc<Extent>,
+    lock: Mutex<Option<Lock>>,
+    mark: Mark,
+}
+
+impl Tenure {
+    /// A store whose file was opened under this lock.
+    pub(crate) fn new(place: Place, lock: Lock, identity: Identity, extent: Arc<Extent>) -> Self {
+        Tenure { place, identity, extent, mark: lock.mark.clone(), lock: Mutex::new(Some(lock)) }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(crate) fn extent(&self) -> &Arc<Extent> {
+        &self.extent
+    }
+
+    /// Whether the path still leads to our file, as long as it was, and the lock is still the lock.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(crate) fn check(&self) -> Result<(), Astray> {
+        // redb may make the file longer or shorter meanwhile, so only what is too short by both counts was cut.
+        let before = self.extent.get();
+        let found = self.check_identity()?;
+        let least = before.min(self.extent.get());
+        if found.len() < least {
+            self.extent.is_cut.store(true, Ordering::Release);
+            return Err(Astray::Cut { from: least, to: found.len() });
+        }
+        self.mark.check()
+    }
+
+    /// Whether the path still leads to our file.
+    fn check_identity(&self) -> Result<Metadata, Astray> {
+        match fs::metadata(&self.place.path) {
+            Ok(found) if Identity::of(&found) == self.identity => Ok(found),
+            Ok(_) => Err(Astray::Replaced),
+            Err(error) => Err(Astray::Gone(error)),
+        }
+    }
+
+    /// Whether this is the file that was opened.
+    pub(crate) fn is_ours(&self, file: &File) -> io::Result<bool> {
+        Ok(Identity::of(&file.metadata()?) == self.identity)
+    }
+
+    /// The store is nobody's again.
+    pub(crate) fn end(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Why a store is not to be used where it is.
+#[derive(Debug)]
+pub(crate) enum Astray {
+    /// Nothing is found at its path.
+    Gone(io::Error),
+    /// Another file is.
+    Replaced,
+    /// Somebody has cut its file short.
+    Cut { from: u64, to: u64 },
+    /// The file of its lock is not found.
+    LockGone(PathBuf, io::Error),
+    /// The file of its lock is another one.
+    LockReplaced(PathBuf),
+}
+
+impl Astray {
+    /// Certainly nothing was written, and nothing will be until it is found again.
+    pub(crate) fn refusal(self, place: &str) -> StoreError {
+        StoreError::new(StoreErrorKind::Rejected, format!("the store {place} is not as it was opened: {self}"))
+            .caused_by(self)
+    }
+}
+
+impl fmt::Display for Astray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Astray::Gone(error) => write!(
+                f,
+                "its file, its folder or a link on the way was deleted or renamed while it was open ({error}); put it back and the \
+                 same call works again, or open the store anew; nothing is stored meanwhile"
+            ),
+            Astray::Replaced => f.write_str(
+                "another file lies there now; put the one that was opened back and the same call works again, or open the store \
+                 anew; nothing is stored meanwhile",
+            ),
+            Astray::Cut { from, to } => write!(
+                f,
+                "somebody has cut its file short, from {from} to {to} bytes; keep a copy of it, and restore a backup or move it \
+                 away to start with an empty store"
+            ),
+            Astray::LockGone(lock, error) => write!(
+                f,
+                "its lock {} was deleted or renamed while it was open ({error}), so another process may have it, too; close the \
+                 store and open it anew, and leave that file alone",
+                lock.display()
+            ),
+            Astray::LockReplaced(lock) => write!(
+                f,
+                "its lock {} is another file than the one that was locked, so another process may have it, too; close the store \
+                 and open it anew, and leave that file alone",
+                lock.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Astray {}
+
+/// The path of a file that belongs to `store`.
+pub(crate) fn sibling(store: &Path, suffix: &str) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
