@@ -20,7 +20,7 @@ use workman_core::id::WorkId;
 use workman_core::plan::Command;
 use workman_core::query::{PageRequest, WorkQuery};
 use workman_core::store::{Store, StoreErrorKind};
-use workman_core::{HealthStatus, ThreadRuntime, WorkManager};
+use workman_core::{HealthStatus, QueryError, ThreadRuntime, WorkManager};
 use workman_redb::{OpenError, RedbBuilder, RedbStore};
 
 #[test]
@@ -204,7 +204,7 @@ fn a_manager_whose_store_is_lost_ends_and_its_health_says_why() {
     away.store(false, Ordering::SeqCst);
     clock.advance(Duration::from_secs(10));
     let error = block_on(manager.query(WorkQuery::all())).unwrap_err();
-    assert!(error.is_lost(), "{error}");
+    assert!(matches!(&error, QueryError::Store(error) if error.is_lost()), "{error}");
     let HealthStatus::Lost { error } = manager.health() else { panic!("{:?}", manager.health()) };
     assert!(error.contains("somebody else"), "{error}");
     let mut watched = manager.watch(WorkQuery::all());
