@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use workman_core::store::{StoreError, StoreErrorKind};
 
+use crate::verify::VerifyReport;
+
 /// Why a store could not be opened. The file is as it was before, whatever the error.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -57,6 +59,13 @@ pub enum OpenError {
         /// What is wrong with it.
         why: String,
     },
+    /// The file was verified before it was opened, as the builder was asked to, and something is wrong with it.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        report: Box<VerifyReport>,
+    },
     /// The system refused something else.
     Io {
         /// The file.
@@ -78,6 +87,7 @@ impl OpenError {
             | OpenError::NotAStore { path, .. }
             | OpenError::NewerFormat { path, .. }
             | OpenError::Corrupted { path, .. }
+            | OpenError::Damaged { path, .. }
             | OpenError::Io { path, .. } => path,
         }
     }
@@ -148,6 +158,11 @@ impl fmt::Display for OpenError {
                 f,
                 "the store {path} is damaged: {why}; it was left as it is: keep a copy, and restore a backup or move \
                  it away to start with an empty store"
+            ),
+            OpenError::Damaged { report, .. } => write!(
+                f,
+                "the store {path} is damaged, and was left as it is: restore a backup, or let `RedbStore::repair` make its \
+                 index anew; {report}"
             ),
             OpenError::Io { .. } => write!(f, "the store {path} could not be opened"),
         }

@@ -40,6 +40,11 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// The database, to be looked at before it is used.
+    pub(crate) fn database(&mut self) -> &mut Database {
+        &mut self.database
+    }
+
     pub(crate) fn into_handle(self, home: Home, cache: usize) -> Handle {
         Handle {
             place: home.path().display().to_string(),
@@ -78,10 +83,7 @@ impl Handle {
     pub(crate) fn with<T>(&self, use_it: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
             Slot::Open(database) => use_it(database),
-            Slot::Down => Err(StoreError::new(
-                StoreErrorKind::Rejected,
-                format!("the store {} is down after an error and could not be opened again yet", self.place),
-            )),
+            Slot::Down => Err(down(&self.place)),
             Slot::Closed => Err(StoreError::closed()),
         }
     }
@@ -103,6 +105,18 @@ impl Handle {
             })
         }))
         .unwrap_or_else(|payload| Err(panicked(place, StoreErrorKind::Corrupted, &*payload)))
+    }
+
+    /// Uses the database alone: waits for the reads that are under way, and holds up those that come.
+    ///
+    /// # Errors
+    /// `Closed`; `Rejected` while there is no handle.
+    pub(crate) fn alone<T>(&self, use_it: impl FnOnce(&mut Database) -> T) -> Result<T, StoreError> {
+        match &mut *self.slot.write().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Open(database) => Ok(use_it(database)),
+            Slot::Down => Err(down(&self.place)),
+            Slot::Closed => Err(StoreError::closed()),
+        }
     }
 
     pub(crate) fn is_down(&self) -> bool {
@@ -138,6 +152,11 @@ impl Handle {
             tracing::error!(store = self.place, "redb panicked while it closed the store");
         }
     }
+}
+
+fn down(place: &str) -> StoreError {
+    let message = format!("the store {place} is down after an error and could not be opened again yet");
+    StoreError::new(StoreErrorKind::Rejected, message)
 }
 
 /// A damaged file can make redb panic when it is opened.

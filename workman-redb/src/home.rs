@@ -29,6 +29,14 @@ const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 /// Opens a database on a disk of somebody else's making.
 pub(crate) type OpenDisk = dyn Fn(&redb::Builder) -> Result<Database, DatabaseError> + Send + Sync;
 
+/// A file that was opened to be looked at, and its lock.
+pub(crate) struct FilePair {
+    pub(crate) database: Database,
+    format: Format,
+    gate: Gate,
+    kept: File,
+}
+
 /// Where a store lives.
 pub(crate) enum Home {
     /// In a file.
@@ -75,7 +83,8 @@ impl Home {
         }
     }
 
-    fn open_file(&self, path: &Path, cache: usize) -> Result<(Database, Format), OpenError> {
+    /// Opens a file that may be a store, and writes nothing to it: what redb would write stays behind the gate.
+    pub(crate) fn look(&self, path: &Path, cache: usize) -> Result<FilePair, OpenError> {
         let io = |error| OpenError::io(path, error);
         if fs::metadata(path).map_err(io)?.is_dir() {
             return Err(OpenError::Directory { path: path.to_owned() });
@@ -91,7 +100,12 @@ impl Home {
         let Some(format) = self.format_of(&database)? else {
             return Err(self.not_a_store("it is empty, or a redb file of another program"));
         };
-        let database = match gate.open().map_err(io)? {
+        Ok(FilePair { database, format, gate, kept })
+    }
+
+    fn open_file(&self, path: &Path, cache: usize) -> Result<(Database, Format), OpenError> {
+        let FilePair { database, format, gate, kept } = self.look(path, cache)?;
+        let database = match gate.open().map_err(|error| OpenError::io(path, error))? {
             Admission::Granted => database,
             Admission::NeedsRepair => {
                 drop((database, gate));
@@ -103,7 +117,7 @@ impl Home {
 
     fn create_file(&self, path: &Path, cache: usize) -> Result<(Database, Format), OpenError> {
         let io = |error| OpenError::io(path, error);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         if !folder.is_dir() {
             return Err(OpenError::MissingFolder { path: path.to_owned() });
         }
@@ -243,6 +257,15 @@ fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a new name of this file durable.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    sync_folder(folder_of(path))
 }
 
 /// Makes a new name durable.

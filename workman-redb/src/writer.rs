@@ -20,6 +20,7 @@ use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked};
 use crate::handle::Handle;
 use crate::home::Home;
 use crate::tables::{Kept, WriteTables};
+use crate::verify::{Integrity, VerifyReport, verify};
 
 /// What one call of `transact` brings, and what it is answered.
 pub(crate) type Units = Vec<Unit>;
@@ -39,6 +40,8 @@ pub(crate) struct Writer {
     incarnation: u64,
     /// The number of the newest commit that was announced.
     commit: u64,
+    /// The number that the file must show: that of the newest commit that it was seen to hold.
+    shown: u64,
     kept: Option<Kept>,
     /// What a commit would have announced of which nobody knows yet whether it happened.
     doubt: Option<(u64, Change)>,
@@ -74,7 +77,7 @@ impl Writer {
         let (incarnation, commit) = handle.read(|tables| {
             let stored = match tables.get(RowKey::Meta)? {
                 Some(Row::Meta(meta)) => meta.incarnation,
-                _ => 0,
+                _ => tables.confirm_empty().map(|()| 0)?,
             };
             Ok((stored + 1, tables.commit()?))
         })?;
@@ -90,11 +93,17 @@ impl Writer {
             ballast,
             incarnation,
             commit,
+            shown: commit,
             kept: None,
             doubt: None,
             unsynced_since: None,
             down: None,
         })
+    }
+
+    /// Where changes are told.
+    pub(crate) fn feed(&self) -> Arc<ChangeFeed> {
+        Arc::clone(&self.feed)
     }
 
     /// Runs a group of calls as one commit, and answers each.
@@ -113,6 +122,21 @@ impl Writer {
             }
             Err(error) => calls.iter().map(|_| Err(error.clone())).collect(),
         }
+    }
+
+    /// Looks at everything in the file. A handle that redb found something wrong with is replaced.
+    ///
+    /// # Errors
+    /// When there is no handle.
+    pub(crate) fn verify(&mut self) -> Result<VerifyReport, StoreError> {
+        self.recover()?;
+        let handle = Arc::clone(&self.handle);
+        let (report, integrity) = handle.alone(|database| verify(handle.place(), database))?;
+        if integrity == Integrity::Broken {
+            self.give_up();
+            let _ = self.recover();
+        }
+        Ok(report)
     }
 
     /// Brings the handle back if it is down, unless that was tried too short a while ago.
@@ -213,11 +237,17 @@ impl Writer {
     ) -> Result<Vec<Vec<UnitResult>>, StoreError> {
         let transaction = begin(place, database, synced)?;
         let mut tables = WriteTables::open(place, &transaction, self.kept.take())?;
+        let stored = tables.commit()?;
+        if stored != self.shown {
+            return Err(replaced(place, stored, self.shown));
+        }
         let mut gathered = Transaction::begin(&tables, self.incarnation)?;
         let mut results = Vec::with_capacity(calls.len());
         for call in calls {
             let units = call.iter().map(|unit| gathered.run_unit(&mut tables, unit));
-            results.push(units.collect::<Result<Vec<_>, StoreError>>()?);
+            let answers = units.collect::<Result<Vec<_>, StoreError>>();
+            self.feed.report(gathered.take_damage());
+            results.push(answers?);
         }
         let number = self.commit + 1;
         let Some(change) = gathered.finish(&mut tables, number)? else {
@@ -227,6 +257,7 @@ impl Writer {
         };
         tables.put_commit(number)?;
         tables.flush()?;
+        self.feed.report(tables.take_damage());
         let kept = tables.into_kept();
         self.doubt = Some((number, change));
         phase.set(Phase::Committing);
@@ -238,7 +269,7 @@ impl Writer {
     /// Announces what was committed, if anything was.
     fn committed(&mut self, synced: bool) {
         let Some((number, change)) = self.doubt.take() else { return };
-        self.commit = number;
+        (self.commit, self.shown) = (number, number);
         self.unsynced_since = match self.unsynced_since {
             _ if synced => None,
             None => Some(self.clock.monotonic()),
@@ -303,6 +334,7 @@ impl Writer {
     /// Finds out what became of the last commit, and tells the subscribers.
     fn resume(&mut self, stored: u64) {
         let lost = stored < self.commit;
+        self.shown = stored;
         self.unsynced_since = None;
         match self.doubt.take() {
             Some((number, change)) if number == stored => {
@@ -354,6 +386,15 @@ fn begin(place: &str, database: &Database, synced: bool) -> Result<WriteTransact
         transaction.set_durability(redb::Durability::None).map_err(|error| failed(place, error))?;
     }
     Ok(transaction)
+}
+
+/// Somebody put an older file, or a part of one, in the place of this one while it was open.
+fn replaced(place: &str, stored: u64, shown: u64) -> StoreError {
+    let message = format!(
+        "the store {place} shows commit {stored}, and {shown} was the last that was written: the file was replaced or damaged \
+         while it was open; nothing is written to it any more"
+    );
+    StoreError::new(StoreErrorKind::Corrupted, message)
 }
 
 fn enqueues(call: &Units) -> bool {

@@ -245,6 +245,8 @@ fn pass_on(hub: &Hub, change: Change) {
         }
         Change::Commit { commit, touched, .. } => hub.touch(News::Commit(commit), touched.iter().copied()),
         Change::Lagged => hub.touch_all(News::Unnumbered),
+        // That is for health, and no news of a work.
+        Change::Damaged(_) => {}
     }
 }
 

@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::future::{Either, select};
+use futures::{FutureExt, StreamExt};
 
 use crate::chain::{Chain, Start, Step};
-use crate::dispatcher::{Control, Core, ShutdownReport};
+use crate::dispatcher::{Control, Core, Role, ShutdownReport};
 use crate::health::HealthStatus;
 use crate::id::WorkId;
 use crate::info::WorkInfo;
@@ -29,7 +30,7 @@ use crate::query::{Page, PageRequest, WorkQuery};
 use crate::request::{Nothing, PeriodicRequest, Request};
 use crate::runtime;
 use crate::state::WorkState;
-use crate::store::{Store, StoreError};
+use crate::store::{Change, Damage, Store, StoreError};
 use crate::time::LONGEST_SLEEP;
 use crate::worker::{Worker, WorkerDef, WorkerType};
 
@@ -303,25 +304,36 @@ impl WorkManager {
         Ok(page)
     }
 
-    /// All works that can't run until somebody helps: parked ones, each with its reason in [`WorkInfo::parked`], and those whose
-    /// worker is unknown to this build or lacks a state. [`explain`](Self::explain) says which.
+    /// What needs somebody's help. [`explain`](Self::explain) says more of each work.
     ///
     /// # Errors
     /// When the store can't be read.
-    pub async fn check(&self) -> Result<Vec<WorkInfo>, StoreError> {
+    pub async fn check(&self) -> Result<Findings, StoreError> {
         let mut works = self.query(WorkQuery::parked()).await?;
         let strangers = self.core().strangers().clone();
         for worker in strangers {
             let waiting = self.query(WorkQuery::tag(worker).state(WorkState::Enqueued)).await?;
             works.extend(waiting.into_iter().filter(|info| info.parked.is_none()));
         }
-        Ok(works)
+        self.learn_damage();
+        Ok(Findings { works, damage: self.core().health.damage() })
     }
 
     /// How the engine is doing.
     #[must_use]
     pub fn health(&self) -> HealthStatus {
+        if self.core().role == Role::EnqueuesOnly {
+            self.learn_damage();
+        }
         self.core().health.status()
+    }
+
+    /// A store tells each new subscriber at once what it knows to be damaged.
+    fn learn_damage(&self) {
+        let mut changes = self.core().store.changes();
+        while let Some(Some(Change::Damaged(damage))) = changes.next().now_or_never() {
+            self.core().health.damaged(damage);
+        }
     }
 
     // ---- end ----
@@ -378,6 +390,18 @@ pub struct UniqueWork<O> {
     pub how: Enqueued,
     /// The work that holds the name now; none if it is another worker's.
     pub handle: Option<WorkHandle<O>>,
+}
+
+/// What needs somebody's help, as [`check`](WorkManager::check) finds it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Findings {
+    /// All works that can't run until somebody helps: parked ones, each with its reason in [`WorkInfo::parked`], and those whose
+    /// worker is unknown to this build or lacks a state.
+    pub works: Vec<WorkInfo>,
+    /// What is damaged in the store and was met and passed over since it was opened. The rest goes on. What nobody has looked at
+    /// yet is found by verifying, as `RedbStore::verify` does.
+    pub damage: Vec<Damage>,
 }
 
 /// What is left after a [`drain`](WorkManager::drain).

@@ -65,10 +65,13 @@ enum Fault {
     IgnoresPruning,
     ForgetsTimeouts,
     ForgetsCancellations,
+    ClaimsOnceMore,
+    HidesOutputs,
+    HidesAttempts,
 }
 
 /// The fault, and the clause whose tests must find it.
-const FAULTS: [(Fault, &str); 47] = [
+const FAULTS: [(Fault, &str); 51] = [
     (Fault::DropsLastUnit, "c01"),
     (Fault::SplitsCalls, "c01"),
     (Fault::ForgetsAtOpening, "c02"),
@@ -116,6 +119,10 @@ const FAULTS: [(Fault, &str); 47] = [
     (Fault::IgnoresPruning, "c14_pruned"),
     (Fault::ForgetsTimeouts, "c15_every_wish"),
     (Fault::ForgetsCancellations, "c16_a_page_says"),
+    (Fault::ClaimsOnceMore, "c12"),
+    (Fault::ClaimsOnceMore, "c13"),
+    (Fault::HidesOutputs, "c15"),
+    (Fault::HidesAttempts, "c15"),
 ];
 
 struct Broken {
@@ -139,6 +146,7 @@ struct Memory {
     tags: BTreeMap<Arc<str>, BTreeSet<WorkId>>,
     shown: BTreeMap<WorkId, WorkInfo>,
     before: BTreeSet<WorkId>,
+    claimed: Vec<Claimed>,
 }
 
 impl Broken {
@@ -155,6 +163,7 @@ impl Broken {
             tags: BTreeMap::new(),
             shown: BTreeMap::new(),
             before: BTreeSet::new(),
+            claimed: Vec::new(),
         };
         Broken { inner, fault, feed: ChangeFeed::new(), memory: Mutex::new(memory), queried: Condvar::new() }
     }
@@ -280,6 +289,10 @@ impl Broken {
                     drained.extend(works.iter().map(|Claimed { record, .. }| record.lane));
                 }
                 (Fault::CountsRefusedUnits, Ok(Applied::Cancelled { before, .. })) => *before += memory.refused,
+                (Fault::ClaimsOnceMore, Ok(Applied::Claimed { works, .. })) => {
+                    let again = std::mem::replace(&mut memory.claimed, works.clone());
+                    works.extend(again);
+                }
                 (Fault::RepeatsEpochs, Ok(Applied::Attached { epoch, .. })) => *epoch = 0,
                 (Fault::PrunesOnePage, Ok(Applied::Pruned { next, .. })) => *next = None,
                 _ => {}
@@ -377,6 +390,8 @@ fn bend_work(fault: Fault, memory: &Memory, work: &mut WorkInfo) {
             }
         }
         Fault::ForgetsTimeouts => work.timeout = None,
+        Fault::HidesOutputs => work.output = None,
+        Fault::HidesAttempts => work.attempts.clear(),
         Fault::TouchesBystanders => work.interruptions += memory.settled,
         Fault::TakesWallTime => work.created = memory.walls.get(&work.id).copied().unwrap_or(work.created),
         _ => {}

@@ -5,24 +5,30 @@
 //! queries, [`dump`] feeds the invariants. No policy is in here, and no decision: only how rows are found and how indexes
 //! follow from them.
 
+mod audit;
 mod labels;
 mod load;
 mod read;
+mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::index::{IndexKey, IndexRange, standing_key};
-use super::{Change, StoreError, StoreErrorKind, Unit, UnitResult};
+use super::{Change, Damage, StoreError, StoreErrorKind, Unit, UnitResult};
 use crate::data::Payload;
 use crate::id::WorkId;
-use crate::plan::{Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
+use crate::plan::{Command, Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
 use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
 use crate::time::Timestamp;
 
+pub use audit::Audit;
 use labels::{delete, relabel};
 pub use load::load;
+use load::{Loading, load_for};
 pub use read::{Dump, dump, info, page};
+pub use trust::Noticed;
+use trust::{is_stale, not_there, record_by_id, vouched};
 
 /// The key of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,13 +112,22 @@ pub trait Rows {
         Ok(get_spec(self, id)?.map(|spec| (record, spec)))
     }
 
-    /// As [`get_work`](Self::get_work), of a work that this entry lists. A store may use what the entry says to see that the
-    /// work is what it should be.
+    /// Whether the entry is there that says where this record stands. A store need not look if it has written the record in
+    /// this very transaction, or keeps it in memory.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
-    fn get_listed(&self, key: &IndexKey) -> Result<Option<(WorkRecord, Arc<WorkSpec>)>, StoreError> {
-        self.get_work(key.id())
+    /// When entries can't be read.
+    fn stands(&self, record: &WorkRecord) -> Result<bool, StoreError> {
+        Ok(!self.scan(&IndexRange::one(&standing_key(record)), 1)?.is_empty())
+    }
+
+    /// Asked when no work was found under this id: whether nothing else in the store knows of one. In a damaged file a row can
+    /// be hidden.
+    ///
+    /// # Errors
+    /// `Corrupted` if something does.
+    fn confirm_absent(&self, _id: WorkId) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
@@ -123,6 +138,35 @@ pub enum Origin {
     New,
     /// It is stored, and becomes another.
     Stored,
+}
+
+/// What it means if an entry that is taken away is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMissing {
+    /// The store is damaged: the unit must not happen (`Corrupted`).
+    Refuse,
+    /// The store is damaged, and the unit happens all the same: it is told as [`Damage::missing`].
+    Tell,
+    /// Nothing.
+    Ignore,
+}
+
+/// Whether an entry that was taken away was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlinked {
+    /// It was.
+    There,
+    /// It was not.
+    Missing,
+    /// Nobody has looked yet.
+    Later,
+}
+
+impl From<bool> for Unlinked {
+    /// What a set answers that something was taken from.
+    fn from(was_there: bool) -> Self {
+        if was_there { Unlinked::There } else { Unlinked::Missing }
+    }
 }
 
 /// [`Rows`] that can be written.
@@ -159,9 +203,9 @@ pub trait RowsMut: Rows {
     /// # Errors
     /// When they can't be read or written.
     fn put_attempt(&mut self, id: WorkId, attempt: AttemptRecord, keep: usize) -> Result<(), StoreError> {
-        let before = if keep > 0 { self.get(RowKey::History(id))? } else { None };
-        let mut history = match before {
+        let mut history = match if keep > 0 { self.get(RowKey::History(id))? } else { None } {
             Some(Row::History(_, history)) => history,
+            _ if keep > 0 => vouched(None, id, "list of attempts")?,
             _ => Vec::new(),
         };
         history.drain(..history.len().saturating_sub(keep));
@@ -181,11 +225,12 @@ pub trait RowsMut: Rows {
     /// When it can't be written.
     fn link(&mut self, key: &IndexKey) -> Result<(), StoreError>;
 
-    /// Removes an index entry.
+    /// Removes an index entry, and says whether it was there. A store that gathers what is to go does not know yet; when it
+    /// finds out, it must do itself what `if_missing` says.
     ///
     /// # Errors
     /// When it can't be removed.
-    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError>;
+    fn unlink(&mut self, key: &IndexKey, if_missing: IfMissing) -> Result<Unlinked, StoreError>;
 
     /// Called before a [`scan`](Rows::scan) that is to find what was linked, and not what was unlinked: a store may gather
     /// both until then.
@@ -206,7 +251,15 @@ pub struct Transaction {
     /// In order only when the transaction ends.
     touched: Vec<WorkId>,
     hints: Vec<Hint>,
+    noticed: Noticed,
+    /// The work whose run the unit settles that is applied now.
+    settles: Option<WorkId>,
+    /// How many stale entries were dropped.
+    dropped: usize,
 }
+
+/// The most entries that one transaction drops because they contradict their records.
+const DROP_LIMIT: usize = 256;
 
 impl Transaction {
     /// Begins with the stored meta row. `incarnation` is that of this opening of the store.
@@ -216,7 +269,16 @@ impl Transaction {
     pub fn begin(rows: &impl Rows, incarnation: u64) -> Result<Self, StoreError> {
         let stored = stored_meta(rows)?;
         let meta = Meta { incarnation, ..stored.clone() };
-        Ok(Transaction { before: stored, meta, written: false, touched: Vec::new(), hints: Vec::new() })
+        Ok(Transaction {
+            before: stored,
+            meta,
+            written: false,
+            touched: Vec::new(),
+            hints: Vec::new(),
+            noticed: Noticed::default(),
+            settles: None,
+            dropped: 0,
+        })
     }
 
     /// Plans one unit and applies what was decided. The unit is planned completely before its first write.
@@ -228,6 +290,10 @@ impl Transaction {
         let now = self.meta.latest;
         let mut view = Snapshot { meta: std::mem::take(&mut self.meta), ..Snapshot::default() };
         let mut asked = Scope::default();
+        let settles = match &unit.command {
+            Command::Settle(settle) => Some((settle.id, settle.fence)),
+            _ => None,
+        };
         let decided = loop {
             match plan(&view, &unit.command, now) {
                 // The same inputs give the same answer, so loading it again would never end.
@@ -236,7 +302,8 @@ impl Transaction {
                     if scope.iter().any(Want::is_found_by_scan) {
                         rows.catch_up()?;
                     }
-                    load(rows, &scope, &mut view)?;
+                    let noticed = &mut self.noticed;
+                    load_for(rows, &scope, &mut Loading { view: &mut view, noticed, settles })?;
                     asked = scope;
                 }
                 Ok(Step::Done(plan)) => break plan,
@@ -250,10 +317,38 @@ impl Transaction {
         self.written |= !writes.is_empty() || meta != view.meta;
         self.meta = meta;
         self.hints.extend(hints);
+        self.settles = settles.map(|(id, _)| id);
         for write in writes {
             self.apply(rows, &view, write)?;
         }
+        self.drop_stale(rows)?;
         Ok(Ok(applied))
+    }
+
+    /// What was passed over so far and is to be told, whatever becomes of the transaction.
+    pub fn take_damage(&mut self) -> Vec<Damage> {
+        std::mem::take(&mut self.noticed.damage)
+    }
+
+    /// Entries that contradict their records go, a bounded number. Each is looked at once more, as the unit has left it.
+    fn drop_stale(&mut self, rows: &mut impl RowsMut) -> Result<(), StoreError> {
+        for key in std::mem::take(&mut self.noticed.stale) {
+            if self.dropped < DROP_LIMIT && is_stale(rows, &key)? {
+                rows.unlink(&key, IfMissing::Ignore)?;
+                (self.dropped, self.written) = (self.dropped + 1, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an entry away that must be there.
+    fn unlink(&mut self, rows: &mut impl RowsMut, key: &IndexKey, if_missing: IfMissing) -> Result<(), StoreError> {
+        match (rows.unlink(key, if_missing)?, if_missing) {
+            (Unlinked::Missing, IfMissing::Refuse) => return Err(not_there(key)),
+            (Unlinked::Missing, IfMissing::Tell) => self.noticed.damage.push(Damage::missing(key)),
+            _ => {}
+        }
+        Ok(())
     }
 
     fn apply(&mut self, rows: &mut impl RowsMut, view: &Snapshot, write: Write) -> Result<(), StoreError> {
@@ -264,7 +359,7 @@ impl Transaction {
                     Origin::Stored => get_spec(rows, record.id)?,
                     Origin::New => None,
                 };
-                relabel(rows, &record, labelled.as_deref(), Some(&*spec))?;
+                relabel(self, rows, &record, labelled.as_deref(), Some(&*spec))?;
                 rows.put_work(record, spec, origin)
             }
             Write::Record(record) => {
@@ -280,13 +375,20 @@ impl Transaction {
                 rows.put(Row::Notes(id, notes))
             }
             Write::Notes(id, None) => rows.remove(RowKey::Notes(id)),
-            Write::Attempt { id, attempt, keep } => rows.put_attempt(id, attempt, keep),
+            Write::Attempt { id, attempt, keep } => match rows.put_attempt(id, attempt, keep) {
+                // What became of the work matters more than the list of its attempts, which stays as it is.
+                Err(error) if error.is_of_one_row() => {
+                    self.noticed.damage.push(Damage::unreadable(id, &error));
+                    Ok(())
+                }
+                put => put,
+            },
             Write::Lane(lane) => rows.put(Row::Lane(lane)),
             Write::Cascade(cascade) => rows.put(Row::Cascade(cascade)),
             Write::CascadeDone(number) => rows.remove(RowKey::Cascade(number)),
             Write::Delete(id) => {
                 self.touched.push(id);
-                delete(rows, id)
+                delete(self, rows, id)
             }
         }
     }
@@ -296,12 +398,17 @@ impl Transaction {
         self.touched.push(record.id);
         let before = match view.works.get(&record.id) {
             Some(seen) => seen.as_ref().map(standing_key),
-            None => get_record(rows, record.id)?.as_ref().map(standing_key),
+            None => record_by_id(rows, record.id)?.as_ref().map(standing_key),
         };
         let after = standing_key(record);
-        if before.as_ref() != Some(&after) {
-            before.iter().try_for_each(|before| rows.unlink(before))?;
-            rows.link(&after)?;
+        let if_missing = if self.settles == Some(record.id) { IfMissing::Tell } else { IfMissing::Refuse };
+        match &before {
+            Some(before) if *before == after => {}
+            Some(before) => {
+                self.unlink(rows, before, if_missing)?;
+                rows.link(&after)?;
+            }
+            None => rows.link(&after)?,
         }
         Ok(if before.is_some() { Origin::Stored } else { Origin::New })
     }

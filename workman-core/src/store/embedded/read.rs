@@ -3,21 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::StoreError;
 use super::super::index::{IndexKey, IndexRange};
+use super::super::{Damage, StoreError};
 use super::load::{first_lanes, unfinished_ranges, walk};
-use super::{Row, RowKey, Rows, astray, get_record, get_spec, stored_meta};
+use super::trust::{Noticed, listed_work, record_by_id, vouched, work_by_id};
+use super::{Row, RowKey, Rows, get_spec, stored_meta};
 use crate::id::WorkId;
 use crate::info::{Expedited, ExpeditedState, WorkInfo};
 use crate::query::{Cursor, Page, PageRequest, WorkQuery};
 use crate::record::{AttemptEnd, AttemptRecord, Finish, Lane, Meta, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 
-/// Answers a query page.
+/// Answers a query page. What it passes over since it contradicts its record, which is shown where it stands, goes to `damage`.
 ///
 /// # Errors
-/// When rows can't be read.
-pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page, StoreError> {
+/// When rows can't be read, or are not what was written.
+pub fn page(
+    rows: &impl Rows,
+    request: &PageRequest,
+    commit: u64,
+    damage: &mut Vec<Damage>,
+) -> Result<Page, StoreError> {
     let PageRequest { query, after, limit } = request;
     let last_cancel_all = stored_meta(rows)?.last_cancel_all;
     let mut works = Vec::new();
@@ -28,7 +34,7 @@ pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page
         };
         let mut next = None;
         for id in query.ids.iter().filter(|id| from.is_none_or(|from| **id > from)) {
-            let stored = rows.get_work(*id)?;
+            let stored = work_by_id(rows, *id)?;
             works.extend(stored.map(|stored| matching(rows, query, &stored)).transpose()?.flatten());
             if works.len() >= *limit {
                 next = Some(Cursor::Id(*id));
@@ -42,13 +48,19 @@ pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page
         _ => None,
     };
     let mut seen = BTreeSet::new();
+    let mut noticed = Noticed::default();
     let next = walk(rows, ranges_of(query), from, *limit, &mut |key| {
-        let first_time = seen.insert(key.id()) && !listed_before(rows, query, key)?;
-        let info = if first_time { matching(rows, query, &listed(rows, key)?)? } else { None };
+        let first_time = !seen.contains(&key.id()) && !listed_before(rows, query, key)?;
+        let listed = if first_time { noticed.pass_over_known(key, listed_work(rows, key)?)? } else { None };
+        let Some(work) = listed else { return Ok(false) };
+        seen.insert(key.id());
+        let info = matching(rows, query, &work)?;
         let wanted = info.is_some();
         works.extend(info);
         Ok(wanted)
-    })?;
+    });
+    damage.extend(noticed.damage);
+    let next = next?;
     Ok(Page { works, next: next.map(Cursor::Key), commit, last_cancel_all })
 }
 
@@ -92,11 +104,6 @@ fn ranges_of(query: &WorkQuery) -> Vec<IndexRange> {
     ranges
 }
 
-/// The work that the index lists.
-fn listed(rows: &impl Rows, key: &IndexKey) -> Result<(WorkRecord, Arc<WorkSpec>), StoreError> {
-    rows.get_listed(key)?.ok_or_else(|| astray(key))
-}
-
 fn matching(
     rows: &impl Rows,
     query: &WorkQuery,
@@ -110,9 +117,10 @@ fn matching(
 /// # Errors
 /// When rows can't be read.
 pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<WorkInfo, StoreError> {
-    let output = if record.rows.output { rows.get(RowKey::Output(record.id))? } else { None };
-    let notes = if record.rows.notes { rows.get(RowKey::Notes(record.id))? } else { None };
-    let history = if record.rows.history { rows.get(RowKey::History(record.id))? } else { None };
+    let id = record.id;
+    let output = beside(rows, record.rows.output.then_some(RowKey::Output(id)), id, "output")?;
+    let notes = beside(rows, record.rows.notes.then_some(RowKey::Notes(id)), id, "progress or checkpoint")?;
+    let history = beside(rows, record.rows.history.then_some(RowKey::History(id)), id, "list of attempts")?;
     let mut attempts = match history {
         Some(Row::History(_, attempts)) => attempts,
         _ => Vec::new(),
@@ -176,6 +184,11 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
     })
 }
 
+/// A row beside a record, if the record vouches for one.
+fn beside(rows: &impl Rows, key: Option<RowKey>, id: WorkId, what: &str) -> Result<Option<Row>, StoreError> {
+    key.map(|key| vouched(rows.get(key)?, id, what)).transpose()
+}
+
 /// A run that was granted keeps its urgency until it ends, so a first run without it fell back. Only what is dropped is
 /// cancelled for its quota without a run.
 fn expedited(record: &WorkRecord) -> Option<Expedited> {
@@ -235,7 +248,7 @@ pub fn dump(rows: &impl Rows) -> Result<Dump, StoreError> {
     }
     let ids: BTreeSet<WorkId> = dump.index.iter().map(IndexKey::id).collect();
     for id in ids {
-        dump.records.extend(get_record(rows, id)?.map(|record| (id, record)));
+        dump.records.extend(record_by_id(rows, id)?.map(|record| (id, record)));
         dump.specs.extend(get_spec(rows, id)?.map(|spec| (id, spec)));
         dump.index.extend(rows.scan(&IndexRange::dependents(id), usize::MAX)?);
     }
