@@ -199,6 +199,15 @@ pub(crate) fn in_doubt(place: &str, error: impl Into<redb::Error>) -> StoreError
         .caused_by(error)
 }
 
+/// Somebody put an older file, or a part of one, in the place of this one while it was open.
+pub(crate) fn replaced(place: &str, stored: u64, shown: u64) -> StoreError {
+    let message = format!(
+        "the store {place} shows commit {stored}, and {shown} was the last that was written: the file was replaced or damaged \
+         while it was open; nothing is written to it any more"
+    );
+    StoreError::new(StoreErrorKind::Corrupted, message)
+}
+
 /// A panic below us, as an error of this kind.
 pub(crate) fn panicked(place: &str, kind: StoreErrorKind, payload: &(dyn Any + Send)) -> StoreError {
     let said = payload.downcast_ref::<String>().map(String::as_str);

@@ -16,7 +16,7 @@ use workman_core::time::Clock;
 
 use crate::ballast::Ballast;
 use crate::durability::Durability;
-use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked};
+use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked, replaced};
 use crate::handle::Handle;
 use crate::home::Home;
 use crate::tables::{Kept, WriteTables};
@@ -386,15 +386,6 @@ fn begin(place: &str, database: &Database, synced: bool) -> Result<WriteTransact
         transaction.set_durability(redb::Durability::None).map_err(|error| failed(place, error))?;
     }
     Ok(transaction)
-}
-
-/// Somebody put an older file, or a part of one, in the place of this one while it was open.
-fn replaced(place: &str, stored: u64, shown: u64) -> StoreError {
-    let message = format!(
-        "the store {place} shows commit {stored}, and {shown} was the last that was written: the file was replaced or damaged \
-         while it was open; nothing is written to it any more"
-    );
-    StoreError::new(StoreErrorKind::Corrupted, message)
 }
 
 fn enqueues(call: &Units) -> bool {

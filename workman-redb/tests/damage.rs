@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use support::workload::Workload;
 use support::{Folder, Random, block_on, dump, run};
 use workman_core::id::WorkId;
 use workman_core::plan::{Applied, Claim, Command, End, OpenLane, Settle, SuspectsAllowed, WorkerKind, invariants};
-use workman_core::query::{PageRequest, WorkQuery};
+use workman_core::query::{PageRequest, WorkQuery, WorkSelector};
 use workman_core::record::{Lane, WorkRecord};
 use workman_core::store::embedded::Dump;
 use workman_core::store::{Store, StoreErrorKind, Unit};
@@ -52,8 +52,9 @@ fn story(seed: u64) -> Story {
     for round in 0..4 {
         let store = builder(&disk).open().unwrap();
         workload.reopened();
-        for _ in 0..40 {
-            let units: Vec<Unit> = workload.call();
+        for _ in 0..60 {
+            let mut units: Vec<Unit> = workload.call();
+            units.retain(|unit| !forgets(&unit.command));
             now = now.max(units.iter().map(|unit| unit.wall.as_millis()).max().unwrap_or_default());
             workload.learn(&block_on(store.transact(units)).unwrap());
         }
@@ -65,6 +66,15 @@ fn story(seed: u64) -> Story {
         earlier.push(disk.bytes());
     }
     unreachable!("the last round returns")
+}
+
+/// What has finished is to be there, and not all of it cancelled.
+fn forgets(command: &Command) -> bool {
+    match command {
+        Command::Prune(_) => true,
+        Command::Cancel(cancel) => cancel.selector == WorkSelector::All,
+        _ => false,
+    }
 }
 
 /// How a file is damaged.
@@ -164,6 +174,10 @@ fn run_all(store: &RedbStore, now: i64) -> Vec<WorkRecord> {
     ran
 }
 
+fn has_succeeded((id, record): (&WorkId, &WorkRecord)) -> Option<WorkId> {
+    (record.state() == WorkState::Succeeded).then_some(*id)
+}
+
 /// What one case came to.
 fn judge(story: &Story, bytes: Vec<u8>, context: &str) -> &'static str {
     let looked = Disk::of(bytes.clone());
@@ -197,9 +211,14 @@ fn judge(story: &Story, bytes: Vec<u8>, context: &str) -> &'static str {
             }
         }
     }
+    let mut succeeded: BTreeSet<WorkId> = story.dump.records.iter().filter_map(has_succeeded).collect();
     for ran in run_all(&store, story.now + 100_000) {
         let before = story.dump.records.get(&ran.id).unwrap_or_else(|| panic!("{context}: {} was not stored", ran.id));
         assert!(!before.state().is_finished(), "{context}: {} has {} and runs again", ran.id, before.state());
+        let awaited = &story.dump.specs[&ran.id].prerequisites.ids;
+        let is_over = |id: &&WorkId| succeeded.contains(id) || !story.dump.records.contains_key(id);
+        assert!(awaited.iter().all(|id| is_over(&id)), "{context}: {} runs before what it waits for", ran.id);
+        succeeded.insert(ran.id);
     }
     for (id, record) in story.dump.records.iter().filter(|(_, record)| record.state().is_finished()) {
         let request = PageRequest { query: WorkQuery::id(*id), after: None, limit: 1 };

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::super::index::{IndexKey, IndexRange, Suspects};
 use super::super::{Damage, StoreError};
+use super::gather::{Gathered, Peek, gather, walk};
 use super::trust::{Listed, Noticed, held_record, listed_record, listed_work, record_by_id, vouched};
 use super::{Row, RowKey, Rows, get_spec, incomplete};
 use crate::id::WorkId;
@@ -106,71 +107,6 @@ fn load_notes(rows: &impl Rows, id: WorkId, to: &mut Loading<'_>) -> Result<(), 
 fn keep(view: &mut Snapshot, record: WorkRecord) {
     if !view.works.contains_key(&record.id) {
         view.works.insert(record.id, Some(record));
-    }
-}
-
-/// Entries that were gone through.
-#[derive(Default)]
-struct Gathered {
-    ids: Vec<WorkId>,
-    /// The last one, if there may be more.
-    next: Option<IndexKey>,
-    /// The first one that was not asked for.
-    beyond: Option<IndexKey>,
-}
-
-impl Gathered {
-    fn list(self) -> List {
-        List { ids: self.ids, next: self.next, ..List::default() }
-    }
-}
-
-/// Whether a list ends with its last entry, or looks for the one behind it.
-#[derive(Clone, Copy)]
-enum Peek {
-    Nothing,
-    Beyond,
-}
-
-/// Goes through a stretch until `fits` has said yes `limit` times, an entry is not `asked` for, or it has passed over enough. So
-/// entries that fit nothing hold up nobody behind them.
-fn gather(
-    rows: &impl Rows,
-    range: IndexRange,
-    (limit, peek): (usize, Peek),
-    asked: impl Fn(&IndexKey) -> bool,
-    fits: &mut dyn FnMut(&IndexKey) -> Result<bool, StoreError>,
-) -> Result<Gathered, StoreError> {
-    let more = match peek {
-        Peek::Nothing => 0,
-        Peek::Beyond => 1,
-    };
-    let (mut found, mut passed) = (Gathered::default(), 0);
-    let mut wanted = limit.saturating_add(more);
-    let mut last = range.after.clone();
-    loop {
-        let keys = rows.scan(&range.clone().after(last), wanted)?;
-        for key in &keys {
-            if !asked(key) || found.ids.len() >= limit {
-                found.beyond = Some(key.clone());
-                return Ok(found);
-            }
-            found.next = Some(key.clone());
-            if fits(key)? {
-                found.ids.push(key.id());
-            } else {
-                passed += 1;
-            }
-        }
-        if keys.len() < wanted {
-            found.next = found.next.filter(|_| found.ids.len() >= limit);
-            return Ok(found);
-        }
-        if (more == 0 && found.ids.len() >= limit) || passed >= LOOK_LIMIT {
-            return Ok(found);
-        }
-        last = found.next.clone();
-        wanted = (limit - found.ids.len()).saturating_add(more).max(STRIDE);
     }
 }
 
@@ -409,45 +345,4 @@ pub(super) fn unfinished_ranges() -> Vec<IndexRange> {
         IndexRange::parked(),
         IndexRange::running(0, u64::MAX),
     ]
-}
-
-/// How many entries are read at a time while looking for those that fit.
-const STRIDE: usize = 256;
-
-/// How many entries a selection or a page looks at, found or not; more only where more than this are wanted. A list that
-/// was cut short by it says where to go on, even if nothing was found.
-const LOOK_LIMIT: usize = 4_096;
-
-/// Goes through stretches of the index behind `after` until `wanted` has said yes `limit` times, or it has looked at enough.
-/// Answers the last entry it looked at if there may be more.
-pub(super) fn walk(
-    rows: &impl Rows,
-    ranges: Vec<IndexRange>,
-    after: Option<&IndexKey>,
-    limit: usize,
-    wanted: &mut dyn FnMut(&IndexKey) -> Result<bool, StoreError>,
-) -> Result<Option<IndexKey>, StoreError> {
-    let (mut found, mut looked) = (0, 0);
-    let look_limit = limit.max(LOOK_LIMIT);
-    for range in ranges {
-        if after.is_some_and(|after| *after > range.last) {
-            continue;
-        }
-        let mut last = after.filter(|after| **after >= range.first).cloned();
-        loop {
-            let keys = rows.scan(&range.clone().after(last), STRIDE)?;
-            for key in &keys {
-                found += usize::from(wanted(key)?);
-                looked += 1;
-                if found >= limit || looked >= look_limit {
-                    return Ok(Some(key.clone()));
-                }
-            }
-            match keys.last() {
-                Some(key) if keys.len() == STRIDE => last = Some(key.clone()),
-                _ => break,
-            }
-        }
-    }
-    Ok(None)
 }

@@ -6,29 +6,28 @@
 //! follow from them.
 
 mod audit;
+mod gather;
 mod labels;
 mod load;
 mod read;
+mod transact;
 mod trust;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::index::{IndexKey, IndexRange, standing_key};
-use super::{Change, Damage, StoreError, StoreErrorKind, Unit, UnitResult};
+use super::{StoreError, StoreErrorKind};
 use crate::data::Payload;
 use crate::id::WorkId;
-use crate::plan::{Command, Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
+use crate::plan::Scope;
 use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
-use crate::time::Timestamp;
 
 pub use audit::Audit;
-use labels::{delete, relabel};
 pub use load::load;
-use load::{Loading, load_for};
 pub use read::{Dump, dump, info, page};
+pub use transact::Transaction;
 pub use trust::Noticed;
-use trust::{is_stale, not_there, record_by_id, vouched};
+use trust::vouched;
 
 /// The key of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -242,197 +241,6 @@ pub trait RowsMut: Rows {
     }
 }
 
-/// What one transaction has gathered so far: the store's own row, and what its commit will announce.
-#[derive(Debug)]
-pub struct Transaction {
-    meta: Meta,
-    before: Meta,
-    written: bool,
-    /// In order only when the transaction ends.
-    touched: Vec<WorkId>,
-    hints: Vec<Hint>,
-    noticed: Noticed,
-    /// The work whose run the unit settles that is applied now.
-    settles: Option<WorkId>,
-    /// How many stale entries were dropped.
-    dropped: usize,
-}
-
-/// The most entries that one transaction drops because they contradict their records.
-const DROP_LIMIT: usize = 256;
-
-impl Transaction {
-    /// Begins with the stored meta row. `incarnation` is that of this opening of the store.
-    ///
-    /// # Errors
-    /// When the meta row can't be read.
-    pub fn begin(rows: &impl Rows, incarnation: u64) -> Result<Self, StoreError> {
-        let stored = stored_meta(rows)?;
-        let meta = Meta { incarnation, ..stored.clone() };
-        Ok(Transaction {
-            before: stored,
-            meta,
-            written: false,
-            touched: Vec::new(),
-            hints: Vec::new(),
-            noticed: Noticed::default(),
-            settles: None,
-            dropped: 0,
-        })
-    }
-
-    /// Plans one unit and applies what was decided. The unit is planned completely before its first write.
-    ///
-    /// # Errors
-    /// When rows can't be read or written; the whole transaction must then be given up.
-    pub fn run_unit(&mut self, rows: &mut impl RowsMut, unit: &Unit) -> Result<UnitResult, StoreError> {
-        stamp(&mut self.meta, unit.wall);
-        let now = self.meta.latest;
-        let mut view = Snapshot { meta: std::mem::take(&mut self.meta), ..Snapshot::default() };
-        let mut asked = Scope::default();
-        let settles = match &unit.command {
-            Command::Settle(settle) => Some((settle.id, settle.fence)),
-            _ => None,
-        };
-        let decided = loop {
-            match plan(&view, &unit.command, now) {
-                // The same inputs give the same answer, so loading it again would never end.
-                Ok(Step::Load(scope)) if scope == asked => return Err(incomplete(&scope)),
-                Ok(Step::Load(scope)) => {
-                    if scope.iter().any(Want::is_found_by_scan) {
-                        rows.catch_up()?;
-                    }
-                    let noticed = &mut self.noticed;
-                    load_for(rows, &scope, &mut Loading { view: &mut view, noticed, settles })?;
-                    asked = scope;
-                }
-                Ok(Step::Done(plan)) => break plan,
-                Err(refusal) => {
-                    self.meta = view.meta;
-                    return Ok(Err(refusal));
-                }
-            }
-        };
-        let Plan { writes, meta, hints, applied } = decided;
-        self.written |= !writes.is_empty() || meta != view.meta;
-        self.meta = meta;
-        self.hints.extend(hints);
-        self.settles = settles.map(|(id, _)| id);
-        for write in writes {
-            self.apply(rows, &view, write)?;
-        }
-        self.drop_stale(rows)?;
-        Ok(Ok(applied))
-    }
-
-    /// What was passed over so far and is to be told, whatever becomes of the transaction.
-    pub fn take_damage(&mut self) -> Vec<Damage> {
-        std::mem::take(&mut self.noticed.damage)
-    }
-
-    /// Entries that contradict their records go, a bounded number. Each is looked at once more, as the unit has left it.
-    fn drop_stale(&mut self, rows: &mut impl RowsMut) -> Result<(), StoreError> {
-        for key in std::mem::take(&mut self.noticed.stale) {
-            if self.dropped < DROP_LIMIT && is_stale(rows, &key)? {
-                rows.unlink(&key, IfMissing::Ignore)?;
-                (self.dropped, self.written) = (self.dropped + 1, true);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes an entry away that must be there.
-    fn unlink(&mut self, rows: &mut impl RowsMut, key: &IndexKey, if_missing: IfMissing) -> Result<(), StoreError> {
-        match (rows.unlink(key, if_missing)?, if_missing) {
-            (Unlinked::Missing, IfMissing::Refuse) => return Err(not_there(key)),
-            (Unlinked::Missing, IfMissing::Tell) => self.noticed.damage.push(Damage::missing(key)),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, rows: &mut impl RowsMut, view: &Snapshot, write: Write) -> Result<(), StoreError> {
-        match write {
-            Write::Work(record, spec) => {
-                let origin = self.move_to(rows, view, &record)?;
-                let labelled = match origin {
-                    Origin::Stored => get_spec(rows, record.id)?,
-                    Origin::New => None,
-                };
-                relabel(self, rows, &record, labelled.as_deref(), Some(&*spec))?;
-                rows.put_work(record, spec, origin)
-            }
-            Write::Record(record) => {
-                self.move_to(rows, view, &record)?;
-                rows.put(Row::Record(record))
-            }
-            Write::Finished(record, output) => {
-                self.move_to(rows, view, &record)?;
-                rows.put_result(record, output)
-            }
-            Write::Notes(id, Some(notes)) => {
-                self.touched.push(id);
-                rows.put(Row::Notes(id, notes))
-            }
-            Write::Notes(id, None) => rows.remove(RowKey::Notes(id)),
-            Write::Attempt { id, attempt, keep } => match rows.put_attempt(id, attempt, keep) {
-                // What became of the work matters more than the list of its attempts, which stays as it is.
-                Err(error) if error.is_of_one_row() => {
-                    self.noticed.damage.push(Damage::unreadable(id, &error));
-                    Ok(())
-                }
-                put => put,
-            },
-            Write::Lane(lane) => rows.put(Row::Lane(lane)),
-            Write::Cascade(cascade) => rows.put(Row::Cascade(cascade)),
-            Write::CascadeDone(number) => rows.remove(RowKey::Cascade(number)),
-            Write::Delete(id) => {
-                self.touched.push(id);
-                delete(self, rows, id)
-            }
-        }
-    }
-
-    /// The index entry of a record moves from where it was. What the plan saw is what is stored.
-    fn move_to(&mut self, rows: &mut impl RowsMut, view: &Snapshot, record: &WorkRecord) -> Result<Origin, StoreError> {
-        self.touched.push(record.id);
-        let before = match view.works.get(&record.id) {
-            Some(seen) => seen.as_ref().map(standing_key),
-            None => record_by_id(rows, record.id)?.as_ref().map(standing_key),
-        };
-        let after = standing_key(record);
-        let if_missing = if self.settles == Some(record.id) { IfMissing::Tell } else { IfMissing::Refuse };
-        match &before {
-            Some(before) if *before == after => {}
-            Some(before) => {
-                self.unlink(rows, before, if_missing)?;
-                rows.link(&after)?;
-            }
-            None => rows.link(&after)?,
-        }
-        Ok(if before.is_some() { Origin::Stored } else { Origin::New })
-    }
-
-    /// Ends the transaction: writes the meta row and answers what the commit announces; `None` when nothing was written
-    /// and there is nothing to commit.
-    ///
-    /// # Errors
-    /// When the meta row can't be written.
-    pub fn finish(self, rows: &mut impl RowsMut, commit: u64) -> Result<Option<Change>, StoreError> {
-        if !self.written {
-            return Ok(None);
-        }
-        let now = self.meta.latest;
-        if self.meta != self.before {
-            rows.put(Row::Meta(self.meta))?;
-        }
-        let mut touched = self.touched;
-        touched.sort_unstable();
-        touched.dedup();
-        Ok(Some(Change::Commit { commit, now, touched: touched.into(), hints: self.hints.into() }))
-    }
-}
-
 /// A row that another one vouches for is missing. Loading it again for ever would not bring it back.
 fn incomplete(scope: &Scope) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupted, format!("the store lacks rows that its records vouch for: {scope:?}"))
@@ -456,18 +264,6 @@ pub fn stored_meta(rows: &impl Rows) -> Result<Meta, StoreError> {
         Some(Row::Meta(meta)) => meta,
         _ => Meta::default(),
     })
-}
-
-/// A wall clock that is behind by less than this is jitter between threads; store time just stands still.
-const JITTER: Duration = Duration::from_secs(2);
-
-/// Moves store time on: wall time plus an offset that grows when the wall clock is set back.
-fn stamp(meta: &mut Meta, wall: Timestamp) {
-    let shifted = Timestamp::from_millis(wall.as_millis().saturating_add(meta.clock_offset_ms));
-    if meta.latest.since(shifted) >= JITTER {
-        meta.clock_offset_ms = meta.latest.as_millis().saturating_sub(wall.as_millis());
-    }
-    meta.latest = meta.latest.max(shifted);
 }
 
 fn get_record(rows: &(impl Rows + ?Sized), id: WorkId) -> Result<Option<WorkRecord>, StoreError> {

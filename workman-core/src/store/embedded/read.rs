@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::super::index::{IndexKey, IndexRange};
 use super::super::{Damage, StoreError};
-use super::load::{first_lanes, unfinished_ranges, walk};
+use super::gather::walk;
+use super::load::{first_lanes, unfinished_ranges};
 use super::trust::{Noticed, listed_work, record_by_id, vouched, work_by_id};
 use super::{Row, RowKey, Rows, get_spec, stored_meta};
 use crate::id::WorkId;
