@@ -9,6 +9,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase};
 use workman_core::store::embedded::Audit;
 use workman_core::store::{StoreError, StoreErrorKind};
@@ -222,7 +223,8 @@ fn make_anew(path: &Path, fresh: &Path, old: &Database, cache: usize) -> Result<
     let synced = file.try_clone().map_err(io)?;
     let mut builder = redb::Builder::new();
     builder.set_cache_size(cache);
-    let mut new = builder.create_file(file).map_err(|error| redb(error.into()))?;
+    let backend = FileBackend::new(file).map_err(|error| redb(error.into()))?;
+    let mut new = builder.create_with_backend(backend).map_err(|error| redb(error.into()))?;
     let place = path.display().to_string();
     let snapshot = old.begin_read().map_err(|error| redb(error.into()))?;
     let mut transaction = new.begin_write().map_err(|error| redb(error.into()))?;
