@@ -113,7 +113,7 @@ async fn parked(manager: &WorkManager, resize: WorkId) -> Result<(), Failure> {
     println!("resize: {}", manager.explain(resize).await?);
     manager.retry(resize).await?; // of no use before there is a build that can read it
     manager.drain(Duration::from_secs(5)).await?;
-    println!("resize, tried again: {} work is parked", manager.check().await?.len());
+    println!("resize, tried again: {} work is parked", manager.check().await?.works.len());
     Ok(())
 }
 

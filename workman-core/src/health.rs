@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Damage, StoreError, StoreErrorKind};
 
 /// How the engine is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,11 +13,12 @@ pub enum HealthStatus {
     #[default]
     Healthy,
     /// Something fails: the store (nothing is lost, and the same is tried again, later and later), or the runtime. What a call of
-    /// the program met counts until a call of its kind succeeds.
+    /// the program met counts until a call of its kind succeeds. Or something in the store is damaged: it is passed over and the
+    /// rest goes on, and that is said until the store is opened anew.
     Degraded {
         /// What it is.
         error: String,
-        /// How often in a row.
+        /// How often in a row; how many things, if that is what is damaged.
         failures: u32,
     },
     /// The store is lost to this process for good: somebody else has had it, or this is a forked child. Nothing runs and nothing
@@ -49,6 +50,7 @@ struct State {
     engine: HealthStatus,
     /// What calls of each kind have met since one of them succeeded.
     calls: [Option<(String, u32)>; 2],
+    damage: Vec<Damage>,
 }
 
 impl Health {
@@ -56,15 +58,38 @@ impl Health {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How the engine is doing, and its store.
     pub(crate) fn status(&self) -> HealthStatus {
         let state = self.lock();
         let failing = state.calls.iter().flatten().max_by_key(|(_, failures)| *failures);
-        match (&state.engine, failing) {
-            (HealthStatus::Healthy, Some((error, failures))) => {
+        match (&state.engine, failing, state.damage.first()) {
+            (HealthStatus::Healthy, Some((error, failures)), _) => {
                 HealthStatus::Degraded { error: error.clone(), failures: *failures }
             }
-            (engine, _) => engine.clone(),
+            (HealthStatus::Healthy, None, Some(first)) => {
+                let error = format!("the store is damaged: {first}; `WorkManager::check` lists all that was met");
+                HealthStatus::Degraded { error, failures: u32::try_from(state.damage.len()).unwrap_or(u32::MAX) }
+            }
+            (engine, _, _) => engine.clone(),
         }
+    }
+
+    /// How the engine is doing: what is damaged holds up nothing else.
+    pub(crate) fn engine(&self) -> HealthStatus {
+        self.lock().engine.clone()
+    }
+
+    /// Something in the store is damaged, and was passed over.
+    pub(crate) fn damaged(&self, damage: Damage) {
+        let mut state = self.lock();
+        if !state.damage.contains(&damage) {
+            state.damage.push(damage);
+        }
+    }
+
+    /// All that is damaged and was met.
+    pub(crate) fn damage(&self) -> Vec<Damage> {
+        self.lock().damage.clone()
     }
 
     pub(crate) fn failed(&self, error: &StoreError) {

@@ -181,8 +181,8 @@ pub use id::WorkId;
 pub use info::{Expedited, ExpeditedState, WorkInfo};
 pub use limits::{Limits, WorkManagerLimits};
 pub use manager::{
-    ActionError, Builder, DrainReport, Engine, EnqueueError, Explanation, FailedPrerequisite, HandleError, OutputError,
-    QueryError, StartError, UniqueWork, Updatable, UpdateError, Wait, WorkHandle, WorkManager,
+    ActionError, Builder, DrainReport, Engine, EnqueueError, Explanation, FailedPrerequisite, Findings, HandleError,
+    OutputError, QueryError, StartError, UniqueWork, Updatable, UpdateError, Wait, WorkHandle, WorkManager,
 };
 pub use plan::{Enqueued, Refusal, UpdateResult};
 pub use policy::{

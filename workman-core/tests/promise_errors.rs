@@ -199,7 +199,7 @@ fn g11_and_sm_3_and_data_5_an_input_that_does_not_decode_is_parked_and_retried_a
         assert!(matches!(test.explain(id), Explanation::Parked { .. }));
     }
     let manager = test.manager();
-    let listed = test.block_on(manager.check()).unwrap();
+    let listed = test.block_on(manager.check()).unwrap().works;
     assert_eq!(listed.iter().filter(|info| &*info.worker == "resize").count(), 2);
 
     test.crash_and_restart();
@@ -221,7 +221,7 @@ fn g11_and_sm_3_and_rec_5_work_of_a_worker_that_is_not_in_this_build_waits_visib
     assert_eq!(test.explain(missing), Explanation::NoWorker("tick".into()));
     let text = test.explain(missing).to_string();
     assert!(text.starts_with("no worker named \"tick\" in this build: link its crate"), "{text}");
-    let listed = test.block_on(test.manager().check()).unwrap();
+    let listed = test.block_on(test.manager().check()).unwrap().works;
     assert_eq!(listed.iter().map(|info| info.id).collect::<Vec<_>>(), [missing]);
     test.advance(100 * HOUR);
     let info = test.info(missing);

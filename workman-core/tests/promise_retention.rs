@@ -16,7 +16,7 @@ use futures::stream::BoxStream;
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
 use workman_core::plan::Command;
 use workman_core::query::{Page, PageRequest};
-use workman_core::store::embedded::{Row, RowKey, Rows, RowsMut, Transaction, page};
+use workman_core::store::embedded::{IfMissing, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, ChangeFeed, Ownership, StoreErrorKind, Unit, UnitResult};
 use workman_core::{
@@ -416,9 +416,8 @@ impl RowsMut for Data {
         Ok(())
     }
 
-    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.index.remove(key);
-        Ok(())
+    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
+        Ok(self.index.remove(key).into())
     }
 }
 
@@ -439,7 +438,7 @@ impl Store for Damaged {
     }
     async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
         let data = self.shelf.data.lock().unwrap();
-        page(&*data, &request, data.commit)
+        page(&*data, &request, data.commit, &mut Vec::new())
     }
     fn changes(&self) -> BoxStream<'static, Change> {
         self.feed.subscribe()

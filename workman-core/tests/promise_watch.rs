@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use support::{DAY, HOUR, MINUTE, RedbHome, secs};
 use workman_core::query::{Page, PageRequest};
-use workman_core::store::embedded::{Row, RowKey, Rows, RowsMut, Transaction, page};
+use workman_core::store::embedded::{IfMissing, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, ChangeFeed, Ownership, StoreError, Unit, UnitResult};
 use workman_core::{
@@ -82,9 +82,8 @@ impl RowsMut for Data {
         self.index.insert(key.clone());
         Ok(())
     }
-    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.index.remove(key);
-        Ok(())
+    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
+        Ok(self.index.remove(key).into())
     }
 }
 
@@ -114,7 +113,9 @@ impl Store for Counting {
         let data = self.data.lock().unwrap();
         data.read.store(0, Ordering::Relaxed);
         data.payloads.store(0, Ordering::Relaxed);
-        let page = page(&*data, &request, data.commit);
+        let mut damage = Vec::new();
+        let page = page(&*data, &request, data.commit, &mut damage);
+        self.feed.report(damage);
         self.read.fetch_add(data.read.load(Ordering::Relaxed), Ordering::Relaxed);
         self.payloads.fetch_add(data.payloads.load(Ordering::Relaxed), Ordering::Relaxed);
         page

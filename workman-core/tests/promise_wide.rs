@@ -21,7 +21,7 @@ use workman_core::plan::{
 use workman_core::policy::Backoff;
 use workman_core::query::{Page, PageRequest};
 use workman_core::record::{AttemptEnd, ErrorText, Prerequisites, Terms, WorkSpec};
-use workman_core::store::embedded::{Dump, Row, RowKey, Rows, load};
+use workman_core::store::embedded::{Dump, Noticed, Row, RowKey, Rows, load};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, Ownership, Store, StoreError, Unit, UnitResult};
 use workman_core::{
@@ -204,7 +204,7 @@ impl Bare {
             let (step, again) = (plan(&view, command, now).unwrap(), plan(&view, command, now).unwrap());
             assert_eq!(format!("{step:?}"), format!("{again:?}"), "a planner answers the same again");
             match step {
-                Step::Load(scope) => load(&rows, &scope, &mut view).unwrap(),
+                Step::Load(scope) => load(&rows, &scope, &mut view, &mut Noticed::default()).unwrap(),
                 Step::Done(plan) => {
                     let (scanned, read) = (rows.scanned.get(), rows.read.get());
                     return Cost { rounds, scanned, read, writes: plan.writes };

@@ -32,6 +32,8 @@ pub(crate) enum CodecError {
     Text,
     /// The value is of a kind that this build can't store.
     Unstorable(&'static str),
+    /// Two rows that belong together say different things.
+    Mismatch(&'static str),
 }
 
 impl fmt::Display for CodecError {
@@ -42,6 +44,7 @@ impl fmt::Display for CodecError {
             CodecError::Unknown(what, byte) => write!(f, "the byte {byte} is no {what} that this build knows"),
             CodecError::Range(what) => write!(f, "a number is too large for {what}"),
             CodecError::Text => f.write_str("a text in it is not UTF-8"),
+            CodecError::Mismatch(what) => write!(f, "it is of another {what} than the row that belongs to it"),
             CodecError::Unstorable(what) => write!(f, "this version of workman-redb can't store {what}"),
         }
     }

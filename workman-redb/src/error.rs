@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use workman_core::store::{StoreError, StoreErrorKind};
 
 use crate::tenure::Astray;
+use crate::verify::VerifyReport;
 
 /// Why a store could not be opened. The file is as it was before, whatever the error.
 #[derive(Debug)]
@@ -73,6 +74,13 @@ pub enum OpenError {
         /// What is wrong with it.
         why: String,
     },
+    /// The file was verified before it was opened, as the builder was asked to, and something is wrong with it.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        report: Box<VerifyReport>,
+    },
     /// The system refused something else.
     Io {
         /// The file.
@@ -96,6 +104,7 @@ impl OpenError {
             | OpenError::NotAStore { path, .. }
             | OpenError::NewerFormat { path, .. }
             | OpenError::Corrupted { path, .. }
+            | OpenError::Damaged { path, .. }
             | OpenError::Io { path, .. } => path,
         }
     }
@@ -189,6 +198,11 @@ impl fmt::Display for OpenError {
                 "the store {path} is damaged: {why}; it was left as it is: keep a copy, and restore a backup or move \
                  it away to start with an empty store"
             ),
+            OpenError::Damaged { report, .. } => write!(
+                f,
+                "the store {path} is damaged, and was left as it is: restore a backup, or let `RedbStore::repair` make its \
+                 index anew; {report}"
+            ),
             OpenError::Io { .. } => write!(f, "the store {path} could not be opened"),
         }
     }
@@ -224,6 +238,15 @@ pub(crate) fn in_doubt(place: &str, error: impl Into<redb::Error>) -> StoreError
     let error = error.into();
     StoreError::new(StoreErrorKind::Indeterminate, format!("a commit to the store {place} failed: {error}"))
         .caused_by(error)
+}
+
+/// Somebody put an older file, or a part of one, in the place of this one while it was open.
+pub(crate) fn replaced(place: &str, stored: u64, shown: u64) -> StoreError {
+    let message = format!(
+        "the store {place} shows commit {stored}, and {shown} was the last that was written: the file was replaced or damaged \
+         while it was open; nothing is written to it any more"
+    );
+    StoreError::new(StoreErrorKind::Corrupted, message)
 }
 
 /// A panic below us, as an error of this kind.

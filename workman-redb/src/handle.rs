@@ -113,10 +113,7 @@ impl Handle {
                 self.check()?;
                 use_it(database)
             }
-            Slot::Down => Err(StoreError::new(
-                StoreErrorKind::Rejected,
-                format!("the store {} is down after an error and could not be opened again yet", self.place),
-            )),
+            Slot::Down => Err(down(&self.place)),
             Slot::Closed => Err(StoreError::closed()),
             Slot::Lost(error) => Err(error.clone()),
         }
@@ -144,6 +141,22 @@ impl Handle {
             })
         }))
         .unwrap_or_else(|payload| Err(panicked(place, StoreErrorKind::Corrupted, &*payload)))
+    }
+
+    /// Uses the database alone: waits for the reads that are under way, and holds up those that come.
+    ///
+    /// # Errors
+    /// As [`with`](Self::with).
+    pub(crate) fn alone<T>(&self, use_it: impl FnOnce(&mut Database) -> T) -> Result<T, StoreError> {
+        match &mut *self.slot.write().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Open(database) => {
+                self.check()?;
+                Ok(use_it(database))
+            }
+            Slot::Down => Err(down(&self.place)),
+            Slot::Closed => Err(StoreError::closed()),
+            Slot::Lost(error) => Err(error.clone()),
+        }
     }
 
     pub(crate) fn is_down(&self) -> bool {
@@ -234,6 +247,11 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+fn down(place: &str) -> StoreError {
+    let message = format!("the store {place} is down after an error and could not be opened again yet");
+    StoreError::new(StoreErrorKind::Rejected, message)
 }
 
 /// A damaged file can make redb panic when it is opened.

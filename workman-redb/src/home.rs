@@ -30,6 +30,14 @@ const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 /// Opens a database on a disk of somebody else's making.
 pub(crate) type OpenDisk = dyn Fn(&redb::Builder) -> Result<Database, DatabaseError> + Send + Sync;
 
+/// A file that was opened to be looked at.
+pub(crate) struct Inspected {
+    pub(crate) database: Database,
+    /// The file itself, behind all links.
+    pub(crate) file: PathBuf,
+    _lock: Lock,
+}
+
 /// Where a store lives.
 pub(crate) enum Home {
     /// In a file.
@@ -172,6 +180,23 @@ impl Home {
             Ok(()) => Ok(Opened { database, papers, tenure: Some(tenure) }),
             Err(astray) => Err(OpenError::Io { path: self.path().to_owned(), source: io::Error::other(astray) }),
         }
+    }
+
+    /// Looks at a file that nobody has open, and lets nobody have it meanwhile. Nothing is written to it: what redb would write stays
+    /// behind the gate.
+    pub(crate) fn inspect(path: &Path, cache: usize) -> Result<Inspected, OpenError> {
+        let home = Home::File(path.to_owned()).settle()?;
+        let place = Place::find(home.path())?;
+        let io = |error| OpenError::io(&place.path, error);
+        let file = OpenOptions::new().read(true).write(true).open(&place.real).map_err(io)?;
+        if !begins_like_redb(&place.real).map_err(io)? {
+            return Err(home.not_a_store("it does not begin as a redb file does"));
+        }
+        let lock = Lock::take(&place)?;
+        let gate = home.check(Gate::before(file, Arc::new(Extent::default())))?;
+        let database = home.check(gate.look_in(builder(cache)))?;
+        home.look(&database, |_| Ok::<(), OpenError>(()))?;
+        Ok(Inspected { database, file: place.real, _lock: lock })
     }
 
     /// Opens a file, and lets redb write to it once `look` has found it to be the right one.
@@ -326,12 +351,12 @@ fn begins_like_redb(path: &Path) -> io::Result<bool> {
 
 /// Makes a new name durable.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 /// Folders can't be opened as files here; the file system keeps names by itself.
 #[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -43,11 +43,13 @@ pub(crate) fn encode(key: &IndexKey) -> Key {
         IndexKey::Parked { lane, seq, id } => entry(4, &[&lane.0.to_be_bytes(), &seq.to_be_bytes(), &bits(*id)]),
         IndexKey::Running { epoch, id } => entry(5, &[&epoch.to_be_bytes(), &bits(*id)]),
         IndexKey::Finished { until, seq, id } => entry(6, &[&time(*until), &seq.to_be_bytes(), &bits(*id)]),
-        IndexKey::Name { name, seq, id } => label(7, name, &[], *seq, *id),
-        IndexKey::Tag { tag, seq, id } => label(8, tag, &[], *seq, *id),
+        IndexKey::Name { name, seq, id } => label(7, name, &[&seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Tag { tag, id, seq } => label(8, tag, &[&bits(*id), &seq.to_be_bytes()]),
         IndexKey::Dependent { of, id } => entry(9, &[&bits(*of), &bits(*id)]),
-        IndexKey::Leaf { name, seq, id } => label(10, name, &[], *seq, *id),
-        IndexKey::Unfinished { name, unblocked, seq, id } => label(11, name, &[u8::from(*unblocked)], *seq, *id),
+        IndexKey::Leaf { name, seq, id } => label(10, name, &[&seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Unfinished { name, unblocked, seq, id } => {
+            label(11, name, &[&[u8::from(*unblocked)], &seq.to_be_bytes(), &bits(*id)])
+        }
     }
 }
 
@@ -84,7 +86,7 @@ fn take_key(from: &mut &[u8]) -> Option<IndexKey> {
         [5] => IndexKey::Running { epoch: take_u64(from)?, id: take_id(from)? },
         [6] => IndexKey::Finished { until: take_time(from)?, seq: take_u64(from)?, id: take_id(from)? },
         [7] => IndexKey::Name { name: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
-        [8] => IndexKey::Tag { tag: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [8] => IndexKey::Tag { tag: take_text(from)?, id: take_id(from)?, seq: take_u64(from)? },
         [9] => IndexKey::Dependent { of: take_id(from)?, id: take_id(from)? },
         [10] => IndexKey::Leaf { name: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
         [11] => IndexKey::Unfinished {
@@ -113,15 +115,12 @@ fn entry(kind: u8, fields: &[&[u8]]) -> Key {
     Key::Entry(bytes)
 }
 
-/// `flags` stand between the text and the numbers.
-fn label(kind: u8, text: &str, flags: &[u8], seq: u64, id: WorkId) -> Key {
+fn label(kind: u8, text: &str, fields: &[&[u8]]) -> Key {
     // One more for a zero byte in the text costs no more than growing.
-    let mut bytes = Vec::with_capacity(text.len() + flags.len() + 28);
+    let mut bytes = Vec::with_capacity(text.len() + 29);
     bytes.push(kind);
     put_text(&mut bytes, text);
-    bytes.extend_from_slice(flags);
-    bytes.extend_from_slice(&seq.to_be_bytes());
-    bytes.extend_from_slice(&bits(id));
+    fields.iter().for_each(|field| bytes.extend_from_slice(field));
     Key::Label(bytes)
 }
 

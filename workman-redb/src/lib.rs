@@ -28,7 +28,9 @@
 //! - **A sync is shared.** Calls that wait at the same time become one commit, so ten thousand calls from many threads cost
 //!   a few hundred syncs.
 //! - **What is read is what was written.** redb does not look at its checksums when it reads; every row has one of ours,
-//!   bound to its key, that is looked at on every read. Damage is an error with a name, never a wrong answer.
+//!   bound to its key, that is looked at on every read, and rows, records and index entries are held against each other. Damage
+//!   is an error with a name, or is passed over and told; `guarantees.md` says what is noticed when. [`RedbStore::verify`] looks
+//!   at everything, and [`RedbStore::repair`] makes the index anew.
 //! - **An error is honest.** `Rejected`: nothing was written. `Indeterminate`: a failing disk left it open, and sending the
 //!   same again is safe. The store opens its file again by itself and goes on.
 //! - **A full disk recovers.** A ballast of one mebibyte beside the file (`<file>.ballast`) is given up when the disk
@@ -80,9 +82,11 @@ mod store;
 mod tables;
 mod tenure;
 mod threads;
+mod verify;
 mod wait;
 mod writer;
 
 pub use durability::Durability;
 pub use error::OpenError;
 pub use store::{RedbBuilder, RedbStore};
+pub use verify::{RepairReport, VerifyReport};

@@ -18,8 +18,9 @@ use workman_core::time::{Clock, SystemClock};
 use crate::durability::Durability;
 use crate::error::{OpenError, kills_the_handle};
 use crate::handle::Handle;
-use crate::home::Home;
+use crate::home::{Home, Opened};
 use crate::threads::{Threads, read_dump, read_page};
+use crate::verify::{RepairReport, VerifyReport, repair_file, verify, verify_file};
 use crate::wait::block_on;
 use crate::writer::Writer;
 
@@ -101,6 +102,43 @@ impl RedbStore {
         RedbBuilder::new(Home::Disk(Box::new(move |builder| builder.create_with_backend(disk()?))))
     }
 
+    /// Looks at everything in the file of a store that nobody has open: at redb's own checksums, which redb does not look at when
+    /// it reads, at each record and each index entry, both ways, at each row and the record that vouches for it, and at all
+    /// numbers. It reads the whole file, and writes nothing to it.
+    ///
+    /// Do that after a copy was restored, after the disk or the memory of the machine has failed, or when
+    /// `WorkManager::health` says that the store is damaged. What it finds is mended by a backup, or else by [`repair`](Self::repair).
+    ///
+    /// # Errors
+    /// [`OpenError`] when it can't even be opened, which may be damage as well; the file is as it was before.
+    pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, OpenError> {
+        verify_file(path.as_ref(), RedbBuilder::DEFAULT_CACHE_BYTES)
+    }
+
+    /// As [`verify`](Self::verify), of this open store. Nothing else is read or written meanwhile.
+    ///
+    /// # Errors
+    /// When the store is closed, or its file can't be used at all now.
+    pub async fn verify_open(&self) -> Result<VerifyReport, StoreError> {
+        match &self.engine {
+            Engine::Threads(threads) => threads.verify().await,
+            Engine::Inline { writer, .. } => lock(writer).verify(),
+        }
+    }
+
+    /// Makes the file of a store anew that nobody has open: every row that can be read is copied as it lies, and all index entries
+    /// are made from the records. No record is lost: what can't be read is copied too where it can be reached, the report lists
+    /// it, and the old file stays beside the new one under the name that [`RepairReport::before`] says.
+    ///
+    /// It believes the records. Where they are older than the index, work that has run may run again, so a backup that is sound
+    /// is better. It needs as much room as the file has.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file can't be opened or the new one can't be written; the file is as it was before.
+    pub fn repair(path: impl AsRef<Path>) -> Result<RepairReport, OpenError> {
+        repair_file(path.as_ref(), RedbBuilder::DEFAULT_CACHE_BYTES)
+    }
+
     /// Everything that is stored, for [`invariants::check`](workman_core::plan::invariants::check). It reads the whole
     /// file: for tests and for doctors.
     ///
@@ -155,7 +193,9 @@ impl Store for RedbStore {
         self.home.check()?;
         match &self.engine {
             Engine::Threads(threads) => threads.page(request).await,
-            Engine::Inline { handle, writer } => inline_look(handle, writer, |handle| read_page(handle, &request)),
+            Engine::Inline { handle, writer } => {
+                inline_look(handle, writer, |handle| read_page(handle, &request, &self.feed))
+            }
         }
     }
 
@@ -187,6 +227,7 @@ pub struct RedbBuilder {
     patience: Duration,
     clock: Option<Arc<dyn Clock>>,
     mode: Mode,
+    verifies: bool,
 }
 
 enum Mode {
@@ -206,6 +247,7 @@ impl RedbBuilder {
             patience: Duration::ZERO,
             clock: None,
             mode: Mode::Threads,
+            verifies: false,
         }
     }
 
@@ -240,6 +282,13 @@ impl RedbBuilder {
         self
     }
 
+    /// Looks at everything in the file before it is used, as [`RedbStore::verify`] does, and refuses to open a damaged one
+    /// ([`OpenError::Damaged`]). That reads the whole file at each start: some seconds for a million works.
+    pub fn verify_on_open(mut self, verify: bool) -> Self {
+        self.verifies = verify;
+        self
+    }
+
     /// Opens the store, and makes it if there is none.
     ///
     /// # Errors
@@ -248,7 +297,8 @@ impl RedbBuilder {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let home = self.home.settle()?;
         let path = home.path().to_owned();
-        let handle = Arc::new(open_patiently(home, self.cache_bytes, self.patience, &*clock)?);
+        let wishes = Wishes { cache: self.cache_bytes, patience: self.patience, verifies: self.verifies };
+        let handle = Arc::new(open_patiently(home, &wishes, &*clock)?);
         let feed = Arc::new(ChangeFeed::new());
         let writer = Writer::begin(Arc::clone(&handle), Arc::clone(&feed), Arc::clone(&clock), self.durability)
             .map_err(|error| OpenError::beginning(&path, error))?;
@@ -266,18 +316,42 @@ impl RedbBuilder {
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-fn open_patiently(home: Home, cache: usize, patience: Duration, clock: &dyn Clock) -> Result<Handle, OpenError> {
-    let until = clock.monotonic() + patience;
+/// How a file is opened.
+struct Wishes {
+    cache: usize,
+    patience: Duration,
+    verifies: bool,
+}
+
+/// Opens a store, if it is sound or nobody asked.
+fn open_once(home: &Home, wishes: &Wishes) -> Result<Opened, OpenError> {
+    let refuse = |report: VerifyReport| match report.is_sound() {
+        true => Ok(()),
+        false => Err(OpenError::Damaged { path: home.path().to_owned(), report: Box::new(report) }),
+    };
+    match home {
+        Home::File(path) if wishes.verifies && path.exists() => refuse(verify_file(path, wishes.cache)?)?,
+        _ => {}
+    }
+    let mut opened = Handle::open(home, wishes.cache)?;
+    if let (Home::Disk(_), true) = (home, wishes.verifies) {
+        refuse(verify(&home.path().display().to_string(), &mut opened.database).0)?;
+    }
+    Ok(opened)
+}
+
+fn open_patiently(home: Home, wishes: &Wishes, clock: &dyn Clock) -> Result<Handle, OpenError> {
+    let until = clock.monotonic() + wishes.patience;
     let mut pause = FIRST_PAUSE;
     loop {
-        match Handle::open(&home, cache) {
+        match open_once(&home, wishes) {
             Err(error) if error.is_already_open() && clock.monotonic() < until => {
                 let left = until.saturating_sub(clock.monotonic());
                 block_on(clock.sleep(pause.min(left)));
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             Err(error) => return Err(error),
-            Ok(opened) => return Ok(Handle::new(opened, home, cache)),
+            Ok(opened) => return Ok(Handle::new(opened, home, wishes.cache)),
         }
     }
 }

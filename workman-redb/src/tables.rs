@@ -4,6 +4,7 @@
 
 mod pending;
 mod read;
+mod walk;
 mod write;
 
 use std::cell::OnceCell;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use workman_core::id::WorkId;
 use workman_core::record::{Lane, LaneId, WorkRecord};
-use workman_core::store::{StoreError, StoreErrorKind};
+use workman_core::store::{self, StoreError, StoreErrorKind};
 
 use crate::envelope::Damage;
 use crate::error::failed;
@@ -20,6 +21,7 @@ use crate::keys::ENTRY;
 use crate::rows::{ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkTableId};
 
 use pending::Pending;
+pub(crate) use walk::Copied;
 
 /// What has many lengths.
 type Bytes = &'static [u8];
@@ -93,8 +95,48 @@ pub(crate) struct Kept {
     lanes: BTreeMap<LaneId, Lane>,
     /// The records of claimed works: whoever claims one settles it.
     running: BTreeMap<WorkId, WorkRecord>,
-    /// No work has a greater id. Ids grow, so a new work is known to be new without a look at the table.
-    greatest: Option<WorkId>,
+    known: Known,
+}
+
+/// Which ids are taken, above some id: ids grow, so a new work is known to be new without a look at a table, and without asking
+/// who else may know of it.
+#[derive(Default)]
+struct Known {
+    /// Of the ids up to this one nothing is known.
+    up_to: Option<WorkId>,
+    /// Those above that were ever written, in order.
+    taken: Vec<WorkId>,
+}
+
+/// So many ids are known at the most.
+const MOST_KNOWN: usize = 8_192;
+
+impl Known {
+    fn up_to(id: Option<WorkId>) -> Self {
+        Known { up_to: id, taken: Vec::new() }
+    }
+
+    /// Whether there is certainly no work of this id.
+    fn is_free(&self, id: WorkId) -> bool {
+        Some(id) > self.up_to
+            && self.taken.last().is_none_or(|last| id > *last || self.taken.binary_search(&id).is_err())
+    }
+
+    fn take(&mut self, id: WorkId) {
+        if Some(id) <= self.up_to {
+            return;
+        }
+        match self.taken.last() {
+            Some(last) if id <= *last => {
+                let Err(place) = self.taken.binary_search(&id) else { return };
+                self.taken.insert(place, id);
+            }
+            _ => self.taken.push(id),
+        }
+        if self.taken.len() > MOST_KNOWN {
+            self.up_to = self.taken.drain(..MOST_KNOWN / 2).next_back();
+        }
+    }
 }
 
 /// The tables of one transaction. Each is opened when it is first used, since opening one costs as much as several rows.
@@ -108,6 +150,8 @@ pub(crate) struct Tables<'p, A: Access> {
     kept: Option<Kept>,
     /// What was written and is not in the tables yet.
     pending: Pending,
+    /// What was found damaged and did not stop the writing.
+    damage: Vec<store::Damage>,
 }
 
 impl<'p, 't> SnapshotTables<'p, 't> {
@@ -127,7 +171,11 @@ impl<'p, 't> WriteTables<'p, 't> {
         let mut tables = Tables::of(place, Writes(transaction));
         let kept = match kept {
             Some(kept) => kept,
-            None => Kept { lanes: tables.stored_lanes()?, running: BTreeMap::new(), greatest: tables.greatest_id()? },
+            None => {
+                let lanes = tables.stored_lanes()?;
+                let known = Known::up_to(tables.greatest_id(&lanes)?);
+                Kept { lanes, running: BTreeMap::new(), known }
+            }
         };
         tables.kept = Some(kept);
         Ok(tables)
@@ -138,6 +186,11 @@ impl<'p, 't> WriteTables<'p, 't> {
         TableId::ALL.iter().try_for_each(|table| self.table(*table).map(drop))?;
         WorkTableId::ALL.iter().try_for_each(|table| self.work_table(*table).map(drop))?;
         self.entry_table().map(drop)
+    }
+
+    /// What was found damaged since this was asked last.
+    pub(crate) fn take_damage(&mut self) -> Vec<store::Damage> {
+        std::mem::take(&mut self.damage)
     }
 
     /// Ends the writing, and keeps what the next can use.
@@ -156,6 +209,7 @@ impl<'p, A: Access> Tables<'p, A> {
             entries: OnceCell::new(),
             kept: None,
             pending: Pending::default(),
+            damage: Vec::new(),
         }
     }
 

@@ -13,11 +13,12 @@ use futures::future::{BoxFuture, Either, Shared, select};
 use futures::{FutureExt, StreamExt};
 use workman_core::query::{Page, PageRequest};
 use workman_core::store::embedded::{Dump, dump, page};
-use workman_core::store::{HomeProcess, StoreError, StoreErrorKind};
+use workman_core::store::{ChangeFeed, HomeProcess, StoreError, StoreErrorKind};
 use workman_core::time::{Clock, LONGEST_SLEEP};
 
 use crate::error::kills_the_handle;
 use crate::handle::Handle;
+use crate::verify::VerifyReport;
 use crate::wait::block_on;
 use crate::writer::{Answer, Units, Writer};
 
@@ -35,6 +36,7 @@ enum ToWriter {
     Transact(Units, oneshot::Sender<Answer>),
     /// The reader met an error of this generation of the handle.
     Replace(u64, oneshot::Sender<Result<(), StoreError>>),
+    Verify(oneshot::Sender<Result<VerifyReport, StoreError>>),
     Close,
 }
 
@@ -66,7 +68,8 @@ impl Threads {
         let (to_reader, reads) = mpsc::unbounded();
         let (reader_ends, reader_ended) = oneshot::channel::<()>();
         let (writer_ends, writer_ended) = oneshot::channel::<()>();
-        let reader = ReaderThread { handle, reads, writer: to_writer.clone(), _ends: reader_ends };
+        let feed = writer.feed();
+        let reader = ReaderThread { handle, feed, reads, writer: to_writer.clone(), _ends: reader_ends };
         thread::Builder::new().name("workman-reader".into()).spawn(move || reader.run())?;
         let writer = WriterThread {
             writer,
@@ -98,6 +101,14 @@ impl Threads {
 
     pub(crate) async fn dump(&self) -> Result<Dump, StoreError> {
         self.ask(ToReader::Dump).await
+    }
+
+    pub(crate) async fn verify(&self) -> Result<VerifyReport, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        if self.writer.unbounded_send(ToWriter::Verify(answer)).is_err() {
+            return Err(StoreError::closed());
+        }
+        answered.await.unwrap_or_else(|_| Err(StoreError::closed()))
     }
 
     async fn ask<T>(
@@ -156,6 +167,7 @@ impl WriterThread {
                 ToWriter::Replace(generation, answer) => {
                     let _ = answer.send(self.writer.replace(generation));
                 }
+                ToWriter::Verify(answer) => drop(answer.send(self.writer.verify())),
                 ToWriter::Close => break,
             }
             next = next.or_else(|| self.wait());
@@ -220,6 +232,7 @@ impl WriterThread {
             match message {
                 ToWriter::Transact(_, answer) => drop(answer.send(Err(StoreError::closed()))),
                 ToWriter::Replace(_, answer) => drop(answer.send(Err(StoreError::closed()))),
+                ToWriter::Verify(answer) => drop(answer.send(Err(StoreError::closed()))),
                 ToWriter::Close => {}
             }
         }
@@ -231,6 +244,7 @@ impl WriterThread {
 
 struct ReaderThread {
     handle: Arc<Handle>,
+    feed: Arc<ChangeFeed>,
     reads: mpsc::UnboundedReceiver<ToReader>,
     writer: mpsc::UnboundedSender<ToWriter>,
     /// Dropped when the thread ends, which is the signal.
@@ -242,7 +256,7 @@ impl ReaderThread {
         while let Some(message) = block_on(self.reads.next()) {
             match message {
                 ToReader::Page(request, answer) => {
-                    let _ = answer.send(self.look(|handle| read_page(handle, &request)));
+                    let _ = answer.send(self.look(|handle| read_page(handle, &request, &self.feed)));
                 }
                 ToReader::Dump(answer) => {
                     let _ = answer.send(self.look(read_dump));
@@ -279,8 +293,11 @@ impl ReaderThread {
 }
 
 /// A page, with the commit that it shows.
-pub(crate) fn read_page(handle: &Handle, request: &PageRequest) -> Result<Page, StoreError> {
-    handle.read(|tables| page(tables, request, tables.commit()?))
+pub(crate) fn read_page(handle: &Handle, request: &PageRequest, feed: &ChangeFeed) -> Result<Page, StoreError> {
+    let mut damage = Vec::new();
+    let found = handle.read(|tables| page(tables, request, tables.commit()?, &mut damage));
+    feed.report(damage);
+    found
 }
 
 /// Everything, for the invariants.

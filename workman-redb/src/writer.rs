@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use redb::{Database, WriteTransaction};
 use workman_core::plan::Command;
-use workman_core::store::embedded::Transaction;
+use workman_core::store::embedded::{RowKey, Rows, Transaction};
 use workman_core::store::{Change, ChangeFeed, StoreError, StoreErrorKind, Unit, UnitResult};
 use workman_core::time::Clock;
 
 use crate::ballast::Ballast;
 use crate::durability::Durability;
-use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked};
+use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked, replaced};
 use crate::handle::Handle;
 use crate::tables::{Kept, WriteTables};
+use crate::verify::{Integrity, VerifyReport, verify};
 
 /// What one call of `transact` brings, and what it is answered.
 pub(crate) type Units = Vec<Unit>;
@@ -40,6 +41,8 @@ pub(crate) struct Writer {
     commit: u64,
     /// The number of the newest commit that is known to be synced.
     synced: u64,
+    /// The number that the file must show: that of the newest commit that it was seen to hold.
+    shown: u64,
     kept: Option<Kept>,
     /// What a commit would have announced of which nobody knows yet whether it happened.
     doubt: Option<(u64, Change)>,
@@ -73,7 +76,12 @@ impl Writer {
         clock: Arc<dyn Clock>,
         durability: Durability,
     ) -> Result<Self, StoreError> {
-        let commit = handle.read(|tables| tables.commit())?;
+        let commit = handle.read(|tables| {
+            if tables.get(RowKey::Meta)?.is_none() {
+                tables.confirm_empty()?;
+            }
+            tables.commit()
+        })?;
         let mut ballast = handle.file().map(|file| Ballast::beside(file, clock.monotonic()));
         let entered = match (handle.enter(), &mut ballast) {
             (Err(error), Some(ballast)) if is_disk_full(&error) => {
@@ -93,11 +101,17 @@ impl Writer {
             ballast,
             commit,
             synced: commit,
+            shown: commit,
             kept: None,
             doubt: None,
             unsynced_since: None,
             down: None,
         })
+    }
+
+    /// Where changes are told.
+    pub(crate) fn feed(&self) -> Arc<ChangeFeed> {
+        Arc::clone(&self.feed)
     }
 
     /// Runs a group of calls as one commit, and answers each.
@@ -116,6 +130,21 @@ impl Writer {
             }
             Err(error) => calls.iter().map(|_| Err(error.clone())).collect(),
         }
+    }
+
+    /// Looks at everything in the file. A handle that redb found something wrong with is replaced.
+    ///
+    /// # Errors
+    /// When there is no handle.
+    pub(crate) fn verify(&mut self) -> Result<VerifyReport, StoreError> {
+        self.recover()?;
+        let handle = Arc::clone(&self.handle);
+        let (report, integrity) = handle.alone(|database| verify(handle.place(), database))?;
+        if integrity == Integrity::Broken {
+            self.give_up();
+            let _ = self.recover();
+        }
+        Ok(report)
     }
 
     /// Brings the handle back if it is down, unless that was tried too short a while ago.
@@ -216,11 +245,17 @@ impl Writer {
     ) -> Result<Vec<Vec<UnitResult>>, StoreError> {
         let transaction = begin(place, database, synced)?;
         let mut tables = WriteTables::open(place, &transaction, self.kept.take())?;
+        let stored = tables.commit()?;
+        if stored != self.shown {
+            return Err(replaced(place, stored, self.shown));
+        }
         let mut gathered = Transaction::begin(&tables, self.incarnation)?;
         let mut results = Vec::with_capacity(calls.len());
         for call in calls {
             let units = call.iter().map(|unit| gathered.run_unit(&mut tables, unit));
-            results.push(units.collect::<Result<Vec<_>, StoreError>>()?);
+            let answers = units.collect::<Result<Vec<_>, StoreError>>();
+            self.feed.report(gathered.take_damage());
+            results.push(answers?);
         }
         let number = self.commit + 1;
         let Some(change) = gathered.finish(&mut tables, number)? else {
@@ -230,6 +265,7 @@ impl Writer {
         };
         tables.put_commit(number)?;
         tables.flush()?;
+        self.feed.report(tables.take_damage());
         let kept = tables.into_kept();
         self.doubt = Some((number, change));
         phase.set(Phase::Committing);
@@ -241,7 +277,7 @@ impl Writer {
     /// Announces what was committed, if anything was.
     fn committed(&mut self, synced: bool) {
         let Some((number, change)) = self.doubt.take() else { return };
-        self.commit = number;
+        (self.commit, self.shown) = (number, number);
         if synced {
             self.synced = number;
         }
@@ -312,6 +348,7 @@ impl Writer {
     /// Finds out what became of the last commit, and tells the subscribers.
     fn resume(&mut self, stored: u64) {
         let lost = stored < self.commit;
+        self.shown = stored;
         self.unsynced_since = None;
         match self.doubt.take() {
             Some((number, change)) if number == stored => {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use workman_core::query::{Page, PageRequest};
-use workman_core::store::embedded::{Row, RowKey, Rows, RowsMut, Transaction, page};
+use workman_core::store::embedded::{IfMissing, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
 
@@ -72,7 +72,9 @@ impl Store for SnapshotStore {
         let mut next = Version::clone(&shelf.newest);
         next.commit += 1;
         let mut transaction = Transaction::begin(&next, self.incarnation)?;
-        let answers = units.iter().map(|unit| transaction.run_unit(&mut next, unit)).collect::<Result<_, _>>()?;
+        let answers = units.iter().map(|unit| transaction.run_unit(&mut next, unit)).collect::<Result<_, _>>();
+        self.feed.report(transaction.take_damage());
+        let answers = answers?;
         let commit = next.commit;
         if let Some(change) = transaction.finish(&mut next, commit)? {
             shelf.newest = Arc::new(next);
@@ -83,7 +85,10 @@ impl Store for SnapshotStore {
 
     async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
         let version = Arc::clone(&self.shelf()?.newest); // from here on nobody waits for this reader
-        page(&*version, &request, version.commit)
+        let mut damage = Vec::new();
+        let page = page(&*version, &request, version.commit, &mut damage);
+        self.feed.report(damage);
+        page
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {
@@ -133,9 +138,8 @@ impl RowsMut for Version {
         Ok(())
     }
 
-    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.index.remove(key);
-        Ok(())
+    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
+        Ok(self.index.remove(key).into())
     }
 }
 

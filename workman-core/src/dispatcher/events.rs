@@ -111,6 +111,7 @@ impl Dispatcher {
     pub(super) fn on_change(&mut self, change: Change) {
         match change {
             Change::Lagged => self.look_at_everything(),
+            Change::Damaged(damage) => self.core.health.damaged(damage),
             Change::Commit { hints, .. } => hints.iter().for_each(|hint| self.on_hint(hint)),
         }
     }

@@ -246,6 +246,8 @@ fn pass_on(hub: &Hub, change: Change) {
         }
         Change::Commit { commit, touched, .. } => hub.touch(News::Commit(commit), &touched),
         Change::Lagged => hub.touch_all(),
+        // That is for health, and no news of a work.
+        Change::Damaged(_) => {}
     }
 }
 

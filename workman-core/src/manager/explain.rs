@@ -283,7 +283,7 @@ impl WorkManager {
         if let Err(unmet) = core.dwell().may_start(&constraints, core.clock.monotonic()) {
             return Explanation::Constraint(unmet);
         }
-        match core.health.status() {
+        match core.health.engine() {
             HealthStatus::Ended | HealthStatus::Lost { .. } => Explanation::ManagerEnded,
             HealthStatus::Degraded { error, .. } => Explanation::Degraded { error },
             HealthStatus::Healthy if !core.slots.has_room(worker.def.kind) => match info.expedited {

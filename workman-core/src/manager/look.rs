@@ -11,7 +11,7 @@ use crate::id::WorkId;
 use crate::info::WorkInfo;
 use crate::query::{Page, PageRequest, Payloads, WorkQuery};
 use crate::state::WorkState;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Damage, StoreError, StoreErrorKind};
 
 impl WorkManager {
     /// What is known of a work now; `None` if it is not stored.
@@ -80,15 +80,14 @@ impl WorkManager {
         Ok(page)
     }
 
-    /// All works that can't run until somebody helps: parked ones, each with its reason in [`WorkInfo::parked`], and those whose
-    /// worker is unknown to this build or lacks a state. [`explain`](Self::explain) says which. Their payloads are left out;
-    /// [`info`](Self::info) has them.
+    /// What needs somebody's help. [`explain`](Self::explain) says more of each work, and [`info`](Self::info) has the payloads,
+    /// which are left out here.
     ///
-    /// Parked works are of one commit, and so are those of each such worker, but these commits may differ.
+    /// Parked works are of one commit, and so are those of each unknown worker, but these commits may differ.
     ///
     /// # Errors
     /// As [`query`](Self::query), for each of these lists.
-    pub async fn check(&self) -> Result<Vec<WorkInfo>, QueryError> {
+    pub async fn check(&self) -> Result<Findings, QueryError> {
         let mut works = self.query(WorkQuery::parked().without_payloads()).await?;
         let mut listed: BTreeSet<WorkId> = works.iter().map(|info| info.id).collect();
         let strangers = self.core().strangers().clone();
@@ -99,8 +98,20 @@ impl WorkManager {
             waiting.retain(|info| info.worker == worker && info.parked.is_none() && listed.insert(info.id));
             works.extend(waiting);
         }
-        Ok(works)
+        self.learn_damage();
+        Ok(Findings { works, damage: self.core().health.damage() })
     }
+}
+
+/// What needs somebody's help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// All works that can't run until somebody helps: parked ones, each with its reason in [`WorkInfo::parked`], and those whose
+    /// worker is unknown to this build or lacks a state.
+    pub works: Vec<WorkInfo>,
+    /// What is damaged in the store and was met and passed over since it was opened. The rest goes on. What nobody has looked at
+    /// yet is found by verifying, as `RedbStore::verify` does.
+    pub damage: Vec<Damage>,
 }
 
 /// Why a query was not answered.

@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::future::{Either, select};
+use futures::{FutureExt, StreamExt};
 
 use crate::chain::{Chain, Start, Step};
-use crate::dispatcher::{Control, Core, ShutdownReport};
+use crate::dispatcher::{Control, Core, Role, ShutdownReport};
 use crate::health::HealthStatus;
 use crate::id::WorkId;
 use crate::info::WorkInfo;
@@ -32,7 +33,7 @@ use crate::query::{PageRequest, WorkQuery};
 use crate::request::{Nothing, PeriodicRequest, Request};
 use crate::runtime;
 use crate::state::WorkState;
-use crate::store::{Store, StoreError};
+use crate::store::{Change, Store, StoreError};
 use crate::time::LONGEST_SLEEP;
 use crate::worker::{Worker, WorkerDef, WorkerType};
 
@@ -41,7 +42,7 @@ pub use culprit::FailedPrerequisite;
 pub(crate) use enqueue::Naming;
 pub use explain::{Explanation, Wait};
 pub use handle::{OutputError, WorkHandle};
-pub use look::QueryError;
+pub use look::{Findings, QueryError};
 pub(crate) use order::Declared;
 pub use refused::EnqueueError;
 pub use steer::{ActionError, Updatable, UpdateError};
@@ -277,9 +278,20 @@ impl WorkManager {
     /// How the engine is doing.
     #[must_use]
     pub fn health(&self) -> HealthStatus {
-        match self.core().home.check() {
-            Ok(()) => self.core().health.status(),
-            Err(error) => HealthStatus::Lost { error: error.to_string() },
+        if let Err(error) = self.core().home.check() {
+            return HealthStatus::Lost { error: error.to_string() };
+        }
+        if self.core().role == Role::EnqueuesOnly {
+            self.learn_damage();
+        }
+        self.core().health.status()
+    }
+
+    /// A store tells each new subscriber at once what it knows to be damaged.
+    pub(super) fn learn_damage(&self) {
+        let mut changes = self.core().store.changes();
+        while let Some(Some(Change::Damaged(damage))) = changes.next().now_or_never() {
+            self.core().health.damaged(damage);
         }
     }
 

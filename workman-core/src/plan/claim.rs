@@ -24,8 +24,8 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     let reading = Reading::new(claim, Budget::of(&draft, claim));
     view.require(reading.lists().map(|(_, want)| want).chain([DUE]))?;
     let due = view.list(DUE)?;
-    let mut candidates = candidates(&draft, &reading, &due.ids)?;
     let mut done = Done::default();
+    let mut candidates = candidates(&draft, &reading, &due.ids, &mut done)?;
     spend(&mut draft, &reading, &mut candidates, &mut done)?;
     let (chosen, waiting) = choose(claim, candidates);
     draft.expect(chosen.len() + due.ids.len());
@@ -129,7 +129,13 @@ fn sort(candidates: &mut [Candidate]) {
 }
 
 /// What lines up in open lanes, and what has just become due for them, best first.
-fn candidates(draft: &Draft<'_>, reading: &Reading<'_>, due: &[WorkId]) -> Result<Vec<Candidate>, Halt> {
+/// A list says no more than where to look: what does not stand there is none of them, and dealt with.
+fn candidates(
+    draft: &Draft<'_>,
+    reading: &Reading<'_>,
+    due: &[WorkId],
+    done: &mut Done,
+) -> Result<Vec<Candidate>, Halt> {
     let claim = reading.claim;
     let mut found = Vec::new();
     let kinds: BTreeMap<LaneId, WorkerKind> = claim.lanes.iter().map(|open| (open.lane, open.kind)).collect();
@@ -152,7 +158,10 @@ fn candidates(draft: &Draft<'_>, reading: &Reading<'_>, due: &[WorkId]) -> Resul
     };
     for (_, want) in reading.lists() {
         for id in &draft.view.list(want)?.ids {
-            draft.work(*id)?.into_iter().for_each(&mut consider);
+            match draft.work(*id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
+                Some(record) => consider(record),
+                None => done.with.push(*id),
+            }
         }
     }
     for id in due {
@@ -228,7 +237,9 @@ fn choose(claim: &Claim, candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Can
 fn promote(draft: &mut Draft<'_>, due: &[WorkId], done: &mut Done) -> Result<(), Halt> {
     for id in due {
         let Some(record) = draft.work(*id)?.cloned() else { continue };
-        if let Standing::Waiting { due } = record.standing {
+        if let Standing::Waiting { due } = record.standing
+            && due <= draft.now
+        {
             done.filled.insert(record.lane);
             draft.put(record.standing_at(Standing::Ready { since: due }));
         }

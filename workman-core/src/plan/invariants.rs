@@ -99,7 +99,8 @@ fn check_followers(dump: &Dump, wrong: &mut Vec<String>) {
     }
 }
 
-fn check_record(dump: &Dump, record: &WorkRecord, wrong: &mut Vec<String>) {
+/// Checks one record, given its prerequisites.
+pub(crate) fn check_record(dump: &Dump, record: &WorkRecord, wrong: &mut Vec<String>) {
     let id = record.id;
     let Some(spec) = dump.specs.get(&id) else {
         wrong.push(format!("{id} has a record and no spec"));

@@ -39,7 +39,8 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
     let (mut count, mut wide) = (0, 0);
     let (mut young, mut next): (Option<Timestamp>, _) = (None, list.next.clone());
     for id in &list.ids {
-        let Some(record) = draft.work(*id)?.cloned() else { continue };
+        let finished = draft.work(*id)?.filter(|record| record.state().is_finished());
+        let Some(record) = finished.cloned() else { continue };
         match stays_until(&draft, &record, prune.keep) {
             Stays::No => {}
             Stays::Alone(at) => {
@@ -146,8 +147,14 @@ fn dependents<'a>(draft: &Draft<'a>, record: &WorkRecord) -> Result<Dependents<'
     Ok(if list.next.is_some() { Dependents::Many(&list.ids) } else { Dependents::Few(&list.ids) })
 }
 
-/// Whether something unfinished depends on this work directly, or so much that it goes later anyway.
+/// Whether something unfinished depends on this work directly, or so much that it goes later anyway, or something of which nobody
+/// knows where it stands.
 pub(super) fn is_awaited(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
+    if let Some(want) = first_dependents(record)
+        && draft.view.list(want)?.unknown > 0
+    {
+        return Ok(true);
+    }
     match dependents(draft, record)? {
         Dependents::Many(_) if needs_a_longer_look(draft, record)? => are_many_awaited(draft, record.id),
         Dependents::Few(ids) | Dependents::Many(ids) => is_any_unfinished(draft, ids),
@@ -165,7 +172,7 @@ fn needs_a_longer_look(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, H
 /// Whether something unfinished depends on this work, or so much that it goes later anyway.
 fn are_many_awaited(draft: &Draft<'_>, of: WorkId) -> Result<bool, Halt> {
     let list = draft.view.list(Want::Dependents { of, after: None, limit: MORE_DEPENDENTS })?;
-    Ok(list.next.is_some() || is_any_unfinished(draft, &list.ids)?)
+    Ok(list.next.is_some() || list.unknown > 0 || is_any_unfinished(draft, &list.ids)?)
 }
 
 /// Dependents that this very plan deletes have finished.

@@ -36,16 +36,23 @@ pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
 pub(super) fn detach(view: &Snapshot, epoch: u64, now: Timestamp) -> Result<Plan, Halt> {
     let held = view.list(Want::Running { epoch, limit: RESCUE_LIMIT })?;
     let mut draft = Draft::new(view, now);
+    let mut count = 0;
     for id in &held.ids {
-        if let Some(record) = draft.work(*id)?.cloned() {
+        if let Some(record) = draft.work(*id)?.filter(|record| runs_for(record, epoch)).cloned() {
             interrupt(&mut draft, record, StopReason::Shutdown, None);
+            count += 1;
         }
     }
     let again = held.next.is_some();
     if !again {
         draft.meta.open_epochs.remove(&epoch);
     }
-    Ok(draft.done(Applied::Released { count: held.ids.len(), again }))
+    Ok(draft.done(Applied::Released { count, again }))
+}
+
+/// Whether this manager runs the work: a list says no more than where to look.
+fn runs_for(record: &WorkRecord, epoch: u64) -> bool {
+    record.standing == Standing::Running { epoch }
 }
 
 /// What a manager was given by a claim whose answer was lost never ran: it goes back as it was.
@@ -60,7 +67,8 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
     let held: BTreeSet<(WorkId, u64)> = held.iter().copied().collect();
     let mut count = 0;
     for id in &claimed.ids {
-        let orphan = draft.work(*id)?.filter(|record| !held.contains(&(record.id, record.fence))).cloned();
+        let orphan = draft.work(*id)?.filter(|record| runs_for(record, epoch)).cloned();
+        let orphan = orphan.filter(|record| !held.contains(&(record.id, record.fence)));
         if let Some(record) = orphan {
             let record = WorkRecord { urgency: Urgency::Ordinary, ..record };
             let due = periodic::next_run(&record, now);
@@ -86,14 +94,19 @@ pub(super) fn rescue(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     let fatal = fatal.filter(|record| record.terms.on_death == OnDeath::Fail && record.period.is_none());
     view.require(fatal.filter_map(|record| cascade::wants(CascadeVerb::Fail, record, width)))?;
     let mut draft = Draft::new(view, now);
+    let mut count = 0;
     for id in &dead.ids {
-        if let Some(record) =
-            draft.work(*id)?.filter(|record| matches!(record.standing, Standing::Running { .. })).cloned()
-        {
+        if let Some(record) = draft.work(*id)?.filter(|record| has_died(view, record)).cloned() {
             bury(&mut draft, record, width)?;
+            count += 1;
         }
     }
-    Ok(draft.done(Applied::Released { count: dead.ids.len(), again: dead.next.is_some() }))
+    Ok(draft.done(Applied::Released { count, again: dead.next.is_some() }))
+}
+
+/// Whether a manager runs the work that is not attached.
+fn has_died(view: &Snapshot, record: &WorkRecord) -> bool {
+    matches!(record.standing, Standing::Running { epoch } if !is_attached(&view.meta, epoch))
 }
 
 /// What a run that died has used of the budget of expedited work, at the most: nobody knows when it died.

@@ -212,6 +212,8 @@ pub struct List {
     /// Of `Due`: when the first work that is not due yet will be. Of `Finished`: until when the first work behind `until` asked to
     /// be kept.
     pub next_due: Option<Timestamp>,
+    /// Of `Dependents`: how many more there are of which nobody knows where they stand.
+    pub unknown: usize,
 }
 
 /// What a store has loaded for one command. A plan sees nothing else.

@@ -72,6 +72,12 @@ impl StoreError {
         self.kind == StoreErrorKind::Lost
     }
 
+    /// Whether one row or entry is damaged and the rest of the store works: nothing below the store said that it failed.
+    #[must_use]
+    pub fn is_of_one_row(&self) -> bool {
+        self.kind == StoreErrorKind::Corrupted && self.source.is_none()
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use futures::StreamExt;
 use futures::stream::{BoxStream, Stream};
 
-use super::{Change, HomeProcess};
+use super::{Change, Damage, HomeProcess};
 
 /// Changes that a subscriber may be behind before it is told that it lags.
 const BUFFER: usize = 1024;
@@ -19,10 +19,14 @@ pub struct ChangeFeed {
     subscribers: Mutex<Subscribers>,
 }
 
+/// As many things that are damaged are remembered; of more than that nothing is said any more.
+const DAMAGES: usize = 1024;
+
 #[derive(Default)]
 struct Subscribers {
     queues: Vec<Weak<Queue>>,
     closed: bool,
+    damage: Vec<Damage>,
 }
 
 #[derive(Default)]
@@ -34,6 +38,8 @@ struct Queue {
 #[derive(Default)]
 struct QueueState {
     changes: VecDeque<Change>,
+    /// Beside the others, since commits can be looked up, and what is damaged is told once.
+    damage: VecDeque<Damage>,
     waker: Option<Waker>,
     closed: bool,
 }
@@ -51,9 +57,26 @@ impl ChangeFeed {
         let mut subscribers = lock(&self.subscribers);
         // Who subscribes again and again without a commit between leaves nothing behind.
         subscribers.queues.retain(|queue| queue.strong_count() > 0);
-        lock(&queue.state).closed = subscribers.closed;
+        let mut state = lock(&queue.state);
+        state.closed = subscribers.closed;
+        state.damage.extend(subscribers.damage.iter().cloned());
+        drop(state);
         subscribers.queues.push(Arc::downgrade(&queue));
         Subscription { queue }.boxed()
+    }
+
+    /// Logs what is damaged and tells every subscriber, those who come later too; each thing once.
+    pub fn report(&self, damage: impl IntoIterator<Item = Damage>) {
+        for damage in damage {
+            let mut subscribers = lock(&self.subscribers);
+            if subscribers.damage.len() >= DAMAGES || subscribers.damage.contains(&damage) {
+                continue;
+            }
+            subscribers.damage.push(damage.clone());
+            drop(subscribers);
+            tracing::error!(id = %damage.id, %damage, "the store is damaged");
+            self.each(|state| state.damage.push_back(damage.clone()));
+        }
     }
 
     /// Tells every subscriber of a commit. Call it after the commit is durable, in the order of commits.
@@ -104,7 +127,8 @@ impl Stream for Subscription {
             return Poll::Ready(None);
         }
         let mut state = lock(&self.queue.state);
-        match state.changes.pop_front() {
+        let damage = state.damage.pop_front().map(Change::Damaged);
+        match damage.or_else(|| state.changes.pop_front()) {
             Some(change) => Poll::Ready(Some(change)),
             None if state.closed => Poll::Ready(None),
             None => {
@@ -145,6 +169,7 @@ mod tests {
             match stream.next().now_or_never() {
                 Some(Some(Change::Commit { commit, .. })) => numbers.push(commit),
                 Some(Some(Change::Lagged)) => numbers.push(0),
+                Some(Some(Change::Damaged(damage))) => panic!("{damage}"),
                 Some(None) => return (numbers, true),
                 None => return (numbers, false),
             }
@@ -160,6 +185,27 @@ mod tests {
         feed.announce(&commit(2));
         assert_eq!(read(&mut early), (vec![1, 2], false));
         assert_eq!(read(&mut late), (vec![2], false));
+    }
+
+    #[test]
+    fn what_is_damaged_is_told_once_to_each_subscriber_however_late_or_slow_it_is() {
+        let feed = ChangeFeed::new();
+        let damage = |number| Damage { id: crate::id::WorkId::from_u128(number), what: format!("thing {number}") };
+        let mut early = feed.subscribe();
+        feed.report([damage(1), damage(2), damage(1)]);
+        (1..=2 * BUFFER as u64).for_each(|number| feed.announce(&commit(number)));
+        feed.report([damage(2)]);
+        let mut late = feed.subscribe();
+        for stream in [&mut early, &mut late] {
+            for number in [1, 2] {
+                let next = stream.next().now_or_never().flatten();
+                assert!(matches!(&next, Some(Change::Damaged(told)) if *told == damage(number)), "{next:?}");
+            }
+        }
+        assert!(!read(&mut early).0.is_empty(), "the commits are told as well");
+        assert_eq!(read(&mut late), (Vec::new(), false));
+        (0..2 * DAMAGES as u128).for_each(|number| feed.report([damage(number)]));
+        assert_eq!(lock(&feed.subscribers).damage.len(), DAMAGES);
     }
 
     #[test]

@@ -79,10 +79,10 @@ pub enum IndexKey {
     Tag {
         /// The tag.
         tag: Arc<str>,
+        /// The work. It comes before its number, so that a work is found by its tag and its id.
+        id: WorkId,
         /// The birth number of the work.
         seq: u64,
-        /// The work.
-        id: WorkId,
     },
     /// The works that wait for another.
     Dependent {
@@ -182,11 +182,23 @@ pub fn member_keys<'a>(record: &WorkRecord, name: &'a Arc<str>) -> impl Iterator
     leaf.into_iter().chain(unfinished)
 }
 
+/// All entries that a record and its spec ask for. An edge to a work that is waited for twice is among them twice.
+pub fn keys_of<'a>(record: &'a WorkRecord, spec: &'a WorkSpec) -> impl Iterator<Item = IndexKey> + 'a {
+    let members = spec.name.iter().flat_map(|name| member_keys(record, name));
+    std::iter::once(standing_key(record)).chain(label_keys(record.id, record.seq, spec)).chain(members)
+}
+
+/// Whether a record and its spec ask for this entry.
+#[must_use]
+pub fn asks_for(record: &WorkRecord, spec: &WorkSpec, key: &IndexKey) -> bool {
+    keys_of(record, spec).any(|asked| asked == *key)
+}
+
 /// The entries that a work has from its birth to its end: name, tags, and one at each of its prerequisites.
 pub fn label_keys(id: WorkId, seq: u64, spec: &WorkSpec) -> impl Iterator<Item = IndexKey> + '_ {
     let name = spec.name.iter().map(move |name| IndexKey::Name { name: Arc::clone(name), seq, id });
     let tags = std::iter::once(&spec.worker).chain(&spec.tags);
-    let tags = tags.map(move |tag| IndexKey::Tag { tag: Arc::clone(tag), seq, id });
+    let tags = tags.map(move |tag| IndexKey::Tag { tag: Arc::clone(tag), id, seq });
     let edges = spec.prerequisites.ids.iter().map(move |of| IndexKey::Dependent { of: *of, id });
     name.chain(tags).chain(edges)
 }
@@ -308,8 +320,21 @@ impl IndexRange {
     /// The works with a tag.
     #[must_use]
     pub fn tag(tag: &Arc<str>) -> Self {
-        let key = |seq, id| IndexKey::Tag { tag: Arc::clone(tag), seq, id };
-        Self::new(key(0, NIL), key(u64::MAX, END))
+        let key = |id, seq| IndexKey::Tag { tag: Arc::clone(tag), id, seq };
+        Self::new(key(NIL, 0), key(END, u64::MAX))
+    }
+
+    /// The entries that say that this work has a tag: one at the most.
+    #[must_use]
+    pub fn tag_of(tag: &Arc<str>, id: WorkId) -> Self {
+        let key = |seq| IndexKey::Tag { tag: Arc::clone(tag), id, seq };
+        Self::new(key(0), key(u64::MAX))
+    }
+
+    /// This entry alone.
+    #[must_use]
+    pub fn one(key: &IndexKey) -> Self {
+        Self::new(key.clone(), key.clone())
     }
 
     /// The works that wait for another.

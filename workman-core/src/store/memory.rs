@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use super::embedded::{Dump, Origin, Row, RowKey, Rows, RowsMut, Transaction, page};
+use super::embedded::{Dump, IfMissing, Origin, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
 use super::index::{IndexKey, IndexRange};
 use super::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
 use crate::data::Payload;
@@ -140,7 +140,9 @@ impl Store for MemoryStore {
         let commit = data.commit + 1;
         let mut transaction = Transaction::begin(&*data, self.incarnation)?;
         let results =
-            units.iter().map(|unit| transaction.run_unit(&mut *data, unit)).collect::<Result<Vec<_>, StoreError>>()?;
+            units.iter().map(|unit| transaction.run_unit(&mut *data, unit)).collect::<Result<Vec<_>, StoreError>>();
+        self.feed.report(transaction.take_damage());
+        let results = results?;
         if let Some(change) = transaction.finish(&mut *data, commit)? {
             data.commit = commit;
             // Still under the lock, so that changes are announced in the order of commits.
@@ -151,7 +153,10 @@ impl Store for MemoryStore {
 
     async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
         let data = self.data()?;
-        page(&*data, &request, data.commit)
+        let mut damage = Vec::new();
+        let page = page(&*data, &request, data.commit, &mut damage);
+        self.feed.report(damage);
+        page
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {
@@ -261,9 +266,8 @@ impl RowsMut for Data {
         Ok(())
     }
 
-    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.index.remove(key);
-        Ok(())
+    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
+        Ok(self.index.remove(key).into())
     }
 }
 

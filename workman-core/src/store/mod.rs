@@ -3,6 +3,7 @@
 //! A store loads what a plan asks for, commits what it decided, and knows no policy. Everything that an embedded store
 //! (one file, one process) has in common with every other lies in [`embedded`]; [`MemoryStore`] is the reference.
 
+mod damage;
 pub mod embedded;
 mod error;
 mod feed;
@@ -20,6 +21,7 @@ use crate::plan::{Applied, Command, Hint, Refusal};
 use crate::query::{Page, PageRequest};
 use crate::time::Timestamp;
 
+pub use damage::Damage;
 pub use error::{StoreError, StoreErrorKind};
 pub use feed::ChangeFeed;
 pub use memory::MemoryStore;
@@ -71,10 +73,12 @@ pub type UnitResult = Result<Applied, Refusal>;
 ///   before and is checked by the commit; if that has changed, the unit is planned again.
 /// - **C12** Lists come in the order of [`IndexKey`](index::IndexKey), hold no more than their limit, and say where to go on.
 ///   `Ready` and `Due` may leave out works that another transaction holds; such a list is never said to be complete.
-/// - **C13** Every index follows from the records by [`index::standing_key`], [`index::member_keys`] and [`index::label_keys`] and
-///   from nothing else.
+///   What a list would hold and its record contradicts is left out, told by [`Change::Damaged`], and holds up nothing behind it.
+/// - **C13** Every index follows from the records by [`index::keys_of`] and from nothing else. So no entry is believed: what it says is compared with its record, and the record is right. A unit that takes away an
+///   entry that is not there is an error (`Corrupted`), unless it settles a run under its current fence.
 /// - **C14** A deleted work leaves no row and no index entry behind.
-/// - **C15** What was written comes back byte for byte, or the read is an error (`Corrupted`); bystanders never change.
+/// - **C15** What was written comes back byte for byte, or the read is an error (`Corrupted`); bystanders never change. A row
+///   that another one vouches for is never answered with "there is none".
 ///
 /// **Reading and watching**
 /// - **C16** `query` shows one snapshot, not older than the newest commit acknowledged before the call, and says a number:
@@ -188,4 +192,7 @@ pub enum Change {
     },
     /// Commits were missed: look at everything again.
     Lagged,
+    /// Something contradicts itself and was passed over. Told once for each thing, and no commit; whoever subscribes is told first
+    /// what was met before.
+    Damaged(Damage),
 }

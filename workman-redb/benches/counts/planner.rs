@@ -14,7 +14,9 @@ use workman_core::plan::{
 use workman_core::policy::ExistingWorkPolicy;
 use workman_core::query::WorkSelector;
 use workman_core::record::{LaneId, Meta, Schedule, Terms, Urgency, WorkSpec};
-use workman_core::store::embedded::{Row, RowKey, Rows, RowsMut, Transaction, load, stored_meta};
+use workman_core::store::embedded::{
+    IfMissing, Noticed, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, load, stored_meta,
+};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{StoreError, Unit};
 use workman_core::time::Timestamp;
@@ -216,7 +218,7 @@ impl House {
                 Step::Done(_) => break,
                 Step::Load(scope) => {
                     let mut more = view.clone();
-                    load(&self.shelf, &scope, &mut more).unwrap();
+                    load(&self.shelf, &scope, &mut more, &mut Noticed::default()).unwrap();
                     views.push(more);
                 }
             }
@@ -269,8 +271,7 @@ impl RowsMut for Shelf {
         Ok(())
     }
 
-    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.index.remove(key);
-        Ok(())
+    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
+        Ok(self.index.remove(key).into())
     }
 }

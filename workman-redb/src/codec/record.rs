@@ -35,8 +35,10 @@ pub(crate) fn read_birth(id: WorkId, from: &mut Reader<'_>) -> Decoded<Birth> {
     Ok(Birth { id, seq: from.u64()?, created: from.time()?, generation: from.u32()?, terms: Terms::read(from)? })
 }
 
-/// What of a record changes.
+/// What of a record changes. It begins with the generation of the birth that it belongs to: in a damaged file either of both
+/// rows may be an older one.
 pub(crate) fn write_state(record: &WorkRecord, to: &mut Writer) -> Encoded {
+    to.u32(record.generation);
     to.u64(record.turn);
     to.u32(record.lane.0);
     record.urgency.write(to)?;
@@ -62,6 +64,9 @@ pub(crate) fn write_state(record: &WorkRecord, to: &mut Writer) -> Encoded {
 /// The whole record.
 pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRecord> {
     let Birth { id, seq, created, generation, terms } = birth;
+    if from.u32()? != generation {
+        return Err(CodecError::Mismatch("generation"));
+    }
     Ok(WorkRecord {
         id,
         seq,

@@ -4,13 +4,15 @@
 //! down a run at once and fill its pages: a thousand new works take a third of the time. So writes wait here until somebody
 //! scans, until there are many, or until the commit.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 
 use redb::{CursorError, Key, StorageError, Table, Value};
 use workman_core::id::WorkId;
-use workman_core::store::StoreError;
+use workman_core::store::embedded::IfMissing;
 use workman_core::store::index::IndexKey;
+use workman_core::store::{Damage, StoreError, StoreErrorKind};
 
 use super::{Access, WriteTables, opened_mut};
 use crate::codec::CodecError;
@@ -42,7 +44,7 @@ pub(super) struct Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Link([u8; 4]),
-    Unlink,
+    Unlink(IfMissing),
 }
 
 impl Pending {
@@ -75,8 +77,8 @@ impl Pending {
         self.change(key, link);
     }
 
-    pub(super) fn unlink(&mut self, key: &IndexKey) {
-        self.change(keys::encode(key), Change::Unlink);
+    pub(super) fn unlink(&mut self, key: &IndexKey, if_missing: IfMissing) {
+        self.change(keys::encode(key), Change::Unlink(if_missing));
     }
 
     fn change(&mut self, key: EntryKey, change: Change) {
@@ -96,7 +98,7 @@ impl Pending {
 fn in_order<K: Ord>(mut changes: Vec<(K, Change)>) -> Vec<(K, Change)> {
     changes.sort_by(|(one, _), (other, _)| one.cmp(other));
     let mut net: Vec<(K, Change)> = Vec::with_capacity(changes.len());
-    let mut first = Change::Unlink;
+    let mut first = Change::Unlink(IfMissing::Ignore);
     for (key, change) in changes {
         match net.last_mut().filter(|(last, _)| *last == key) {
             Some((_, last)) => *last = change,
@@ -113,8 +115,8 @@ fn in_order<K: Ord>(mut changes: Vec<(K, Change)>) -> Vec<(K, Change)> {
 
 /// The last key was changed from `first` on. If its last change takes back the first, it is as it was.
 fn drop_undone<K>(net: &mut Vec<(K, Change)>, first: Change) {
-    let undone = |(_, last): &mut (K, Change)| matches!((first, *last), (Change::Link(_), Change::Unlink));
-    let redone = |(_, last): &mut (K, Change)| matches!((first, *last), (Change::Unlink, Change::Link(_)));
+    let undone = |(_, last): &mut (K, Change)| matches!((first, *last), (Change::Link(_), Change::Unlink(_)));
+    let redone = |(_, last): &mut (K, Change)| matches!((first, *last), (Change::Unlink(_), Change::Link(_)));
     net.pop_if(|last| undone(last) || redone(last));
 }
 
@@ -142,13 +144,17 @@ impl<'t> WriteTables<'_, 't> {
         if !entries.is_empty() {
             let table = opened_mut(&mut self.entries, || self.access.open_entries(ENTRY_NAME));
             let table = table.map_err(|error| failed(place, error))?;
-            let entries = entries.iter().map(|(key, change)| (key, link_of(change)));
-            change_all(table, entries).map_err(|error| failed(place, error))?;
+            let changes = entries.iter().map(|(key, change)| (key, link_of(change)));
+            let missing = change_all(table, changes).map_err(|error| failed(place, error))?;
+            let missing = missing.into_iter().map(|key| (keys::decode(key), change_of(&entries, key)));
+            self.damage.extend(damage_of(missing)?);
         }
         let labels = in_order(std::mem::take(&mut self.pending.labels));
         if !labels.is_empty() {
-            let labels = labels.iter().map(|(key, change)| (&**key, link_of(change).map(|sum| &sum[..])));
-            change_all(self.table_mut(TableId::Label)?, labels).map_err(|error| failed(place, error))?;
+            let changes = labels.iter().map(|(key, change)| (&**key, link_of(change).map(|sum| &sum[..])));
+            let missing = change_all(self.table_mut(TableId::Label)?, changes).map_err(|error| failed(place, error))?;
+            let missing = missing.into_iter().map(|key| (keys::decode_label(key), change_of(&labels, key)));
+            self.damage.extend(damage_of(missing)?);
         }
         Ok(())
     }
@@ -164,7 +170,16 @@ impl<'t> WriteTables<'_, 't> {
         let table = opened_mut(&mut self.works[table as usize], open).map_err(|error| failed(place, error))?;
         let bytes = &self.pending.bytes;
         let rows = rows.iter().map(|(key, row)| (key, row.clone().map(|range| &bytes[range])));
-        change_all(table, rows).map_err(|error| failed(place, error))
+        // A row beside a record may be missing: whoever reads it is told.
+        change_all(table, rows).map(drop).map_err(|error| failed(place, error))
+    }
+
+    pub(super) fn work_table_mut(
+        &mut self,
+        table: WorkTableId,
+    ) -> Result<&mut <super::Writes<'t> as Access>::Works, StoreError> {
+        let open = || self.access.open_works(WORK_NAMES[table as usize]);
+        opened_mut(&mut self.works[table as usize], open).map_err(|error| failed(self.place, error))
     }
 
     pub(super) fn table_mut(
@@ -179,15 +194,37 @@ impl<'t> WriteTables<'_, 't> {
 fn link_of(change: &Change) -> Option<&[u8; 4]> {
     match change {
         Change::Link(sum) => Some(sum),
-        Change::Unlink => None,
+        Change::Unlink(_) => None,
     }
 }
 
-/// Writes rows and takes rows away, in the order of their keys.
+/// What was to become of a key that is among these.
+fn change_of<K: Borrow<Q>, Q: Ord + ?Sized>(changes: &[(K, Change)], key: &Q) -> Option<Change> {
+    let at = changes.binary_search_by(|(other, _)| other.borrow().cmp(key));
+    at.ok().map(|at| changes[at].1)
+}
+
+/// Entries that were to go and were not there, as the one who took them away wants it.
+fn damage_of(missing: impl Iterator<Item = (Option<IndexKey>, Option<Change>)>) -> Result<Vec<Damage>, StoreError> {
+    let mut damage = Vec::new();
+    for (key, change) in missing {
+        let (Some(key), Some(Change::Unlink(if_missing))) = (key, change) else { continue };
+        match if_missing {
+            IfMissing::Refuse => {
+                return Err(StoreError::new(StoreErrorKind::Corrupted, Damage::missing(&key).what));
+            }
+            IfMissing::Tell => damage.push(Damage::missing(&key)),
+            IfMissing::Ignore => {}
+        }
+    }
+    Ok(damage)
+}
+
+/// Writes rows and takes rows away, in the order of their keys. Answers those that were to go and were not there.
 fn change_all<'a, K, V>(
     table: &mut Table<'_, K, V>,
     changes: impl Iterator<Item = (K::SelfType<'a>, Option<V::SelfType<'a>>)>,
-) -> Result<(), StorageError>
+) -> Result<Vec<K::SelfType<'a>>, StorageError>
 where
     K: Key + 'static,
     V: Value + 'static,
@@ -195,17 +232,21 @@ where
     V::SelfType<'a>: Copy,
 {
     let mut run: Vec<(K::SelfType<'a>, V::SelfType<'a>)> = Vec::new();
+    let mut missing = Vec::new();
     for (key, value) in changes {
         match value {
             Some(value) => run.push((key, value)),
             None => {
                 put_run(table, &run)?;
                 run.clear();
-                table.remove(key)?;
+                if table.remove(key)?.is_none() {
+                    missing.push(key);
+                }
             }
         }
     }
-    put_run(table, &run)
+    put_run(table, &run)?;
+    Ok(missing)
 }
 
 /// Writes rows in the order of their keys, those that lie between the same two rows of the table at once.
@@ -252,26 +293,27 @@ mod tests {
     use crate::sample::Random;
 
     const LINK: Change = Change::Link([7; 4]);
+    const GO: Change = Change::Unlink(IfMissing::Refuse);
 
     #[test]
     fn what_came_and_went_leaves_nothing_and_the_rest_is_in_order() {
         let changes = vec![
             (5, LINK),
-            (1, Change::Unlink),
-            (5, Change::Unlink),
+            (1, GO),
+            (5, GO),
             (3, LINK),
-            (2, Change::Unlink),
+            (2, GO),
             (2, LINK),
             (4, LINK),
-            (4, Change::Unlink),
+            (4, GO),
             (4, LINK),
-            (6, Change::Unlink),
+            (6, GO),
             (6, LINK),
-            (6, Change::Unlink),
+            (6, GO),
         ];
-        assert_eq!(in_order(changes), [(1, Change::Unlink), (3, LINK), (4, LINK), (6, Change::Unlink)]);
+        assert_eq!(in_order(changes), [(1, GO), (3, LINK), (4, LINK), (6, GO)]);
         assert_eq!(in_order(Vec::<(u8, Change)>::new()), []);
-        assert_eq!(in_order(vec![(1, LINK), (1, Change::Unlink)]), []);
+        assert_eq!(in_order(vec![(1, LINK), (1, GO)]), []);
     }
 
     /// Runs that fit into a gap, runs that meet rows which are there, overwritten rows, rows that go.

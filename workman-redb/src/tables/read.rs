@@ -1,6 +1,6 @@
 //! Reading: rows and index entries, each checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -21,15 +21,6 @@ use crate::rows::{self, Address, COMMIT_KEY, ENTRY_NAME, NAMES, TableId, WORK_NA
 
 /// A record, and what its request said.
 type Work = (WorkRecord, Arc<WorkSpec>);
-
-/// Since when a work is as it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Since {
-    /// It has no row that says what has changed.
-    Birth,
-    /// It has one, or was written by this very transaction.
-    Change,
-}
 
 /// A row as it lies in its table, or is about to.
 enum RowBytes<'a> {
@@ -71,14 +62,37 @@ impl<A: Access> Tables<'_, A> {
         Ok(lanes)
     }
 
-    pub(super) fn greatest_id(&self) -> Result<Option<WorkId>, StoreError> {
+    /// The greatest id that is taken. In a damaged file the table of works may lack its last rows, so the tags of the workers of
+    /// these lanes are asked too.
+    pub(super) fn greatest_id(&self, lanes: &BTreeMap<LaneId, Lane>) -> Result<Option<WorkId>, StoreError> {
         let last = self.work_table(WorkTableId::Work)?.last().map_err(|error| failed(self.place, error))?;
-        Ok(last.map(|(key, _)| WorkId::from_u128(u128::from_be_bytes(*key.value()))))
+        let mut greatest = last.map(|(key, _)| WorkId::from_u128(u128::from_be_bytes(*key.value())));
+        for worker in workers_of(lanes) {
+            let range = IndexRange::tag(worker);
+            let (first, last) = (keys::encode(&range.first), keys::encode(&range.last));
+            let labels = self.table(TableId::Label)?.range::<&[u8]>(first.bytes()..=last.bytes());
+            let last = labels.and_then(|mut labels| labels.next_back().transpose());
+            let last = last.map_err(|error| failed(self.place, error))?;
+            let tag = last.and_then(|(key, _)| keys::decode_label(key.value()));
+            greatest = greatest.max(tag.map(|tag| tag.id()));
+        }
+        Ok(greatest)
+    }
+
+    /// A store whose own row is missing must be a new one.
+    ///
+    /// # Errors
+    /// `Corrupted` if there is a work in it.
+    pub(crate) fn confirm_empty(&self) -> Result<(), StoreError> {
+        match self.greatest_id(&self.stored_lanes()?)? {
+            Some(_) => Err(self.damaged(TableId::Meta, "Meta", Damage::Missing)),
+            None => Ok(()),
+        }
     }
 
     /// Whether it takes a look at the table to know that there is no such work.
     fn may_hold(&self, id: WorkId) -> bool {
-        self.kept.as_ref().is_none_or(|kept| Some(id) <= kept.greatest)
+        self.kept.as_ref().is_none_or(|kept| !kept.known.is_free(id))
     }
 
     pub(super) fn damaged(&self, table: TableId, key: &str, damage: Damage) -> StoreError {
@@ -114,61 +128,70 @@ impl<A: Access> Tables<'_, A> {
         Ok(row.map(RowBytes::Stored))
     }
 
-    /// Looks at a work's rows, if it has any. Says as well whether it is as it was born.
+    /// Looks at a work's rows, if it has any.
     fn look_at<T>(
         &self,
         id: WorkId,
         read: impl FnOnce(WorkRows<'_>) -> Result<T, (WorkTableId, Damage)>,
-    ) -> Result<Option<(T, Since)>, StoreError> {
+    ) -> Result<Option<T>, StoreError> {
         if !self.may_hold(id) {
             return Ok(None);
         }
         let Some(work) = self.row_of_work(WorkTableId::Work, id)? else { return Ok(None) };
         let state = self.row_of_work(WorkTableId::State, id)?;
-        let since = match (&work, &state) {
-            (RowBytes::Stored(_), None) => Since::Birth,
-            _ => Since::Change,
-        };
         let rows = WorkRows { id, work: work.bytes(), state: state.as_ref().map(RowBytes::bytes) };
-        let found = read(rows).map_err(|(table, damage)| self.damaged_work(table, id, damage))?;
-        Ok(Some((found, since)))
+        read(rows).map(Some).map_err(|(table, damage)| self.damaged_work(table, id, damage))
     }
 
     fn damaged_work(&self, table: WorkTableId, id: WorkId, damage: Damage) -> StoreError {
         damaged(self.place, WORK_NAMES[table as usize], &format!("{:?}", RowKey::Record(id)), damage)
     }
 
-    /// In a damaged file the row that says what has changed may be hidden, and its work would look newborn. Where a newborn work
-    /// stands, its index entry is.
-    fn check_birth(&self, record: &WorkRecord, since: Since) -> Result<(), StoreError> {
-        let EntryKey::Entry(entry) = keys::encode(&standing_key(record)) else { return Ok(()) };
-        let stands = || self.entry_table()?.get(&entry).map_err(|error| failed(self.place, error));
-        if since == Since::Birth && stands()?.is_none() {
-            return Err(self.damaged_work(WorkTableId::State, record.id, Damage::Missing));
-        }
-        Ok(())
+    /// Whether this very transaction has written a row of this work or taken it away. Its entries went down no later than its
+    /// rows, or wait as well.
+    fn is_pending(&self, id: WorkId) -> bool {
+        [WorkTableId::Work, WorkTableId::State].iter().any(|table| self.pending.row(*table, id).is_some())
+    }
+
+    fn running(&self, id: WorkId) -> Option<&WorkRecord> {
+        self.kept.as_ref().and_then(|kept| kept.running.get(&id))
     }
 
     pub(super) fn record(&self, id: WorkId) -> Result<Option<WorkRecord>, StoreError> {
-        if let Some(running) = self.kept.as_ref().and_then(|kept| kept.running.get(&id)) {
+        if let Some(running) = self.running(id) {
             return Ok(Some(running.clone()));
         }
-        let Some((record, since)) = self.look_at(id, |rows| rows.record())? else { return Ok(None) };
-        self.check_birth(&record, since)?;
-        Ok(Some(record))
+        self.look_at(id, |rows| rows.record())
     }
 
     fn work(&self, id: WorkId) -> Result<Option<Work>, StoreError> {
-        let Some((work, since)) = self.unchecked_work(id)? else { return Ok(None) };
-        self.check_birth(&work.0, since)?;
-        Ok(Some(work))
-    }
-
-    fn unchecked_work(&self, id: WorkId) -> Result<Option<(Work, Since)>, StoreError> {
         let lanes = self.kept.as_ref().map(|kept| &kept.lanes);
         let worker_of = |lane| lanes.and_then(|lanes| lanes.get(&lane)).map(|lane| &lane.worker);
         let work = self.look_at(id, |rows| rows.work(worker_of))?;
-        Ok(work.map(|((record, spec), since)| ((record, Arc::new(spec)), since)))
+        Ok(work.map(|(record, spec)| (record, Arc::new(spec))))
+    }
+
+    /// Whether a row beside a work is there, or an entry that says that the work has its worker's tag. Lanes name all workers.
+    fn knows_of(&self, id: WorkId) -> Result<bool, StoreError> {
+        for table in [WorkTableId::State, WorkTableId::Output] {
+            if self.row_of_work(table, id)?.is_some() {
+                return Ok(true);
+            }
+        }
+        let stored;
+        let lanes = match &self.kept {
+            Some(kept) => &kept.lanes,
+            None => {
+                stored = self.stored_lanes()?;
+                &stored
+            }
+        };
+        for worker in workers_of(lanes) {
+            if !self.scan(&IndexRange::tag_of(worker, id), 1)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn output(&self, id: WorkId) -> Result<Option<Payload>, StoreError> {
@@ -233,6 +256,10 @@ impl<A: Access> Tables<'_, A> {
     }
 }
 
+fn workers_of(lanes: &BTreeMap<LaneId, Lane>) -> BTreeSet<&Arc<str>> {
+    lanes.values().map(|lane| &lane.worker).collect()
+}
+
 fn begin_of<T>(first: T, range: &IndexRange) -> Bound<T> {
     if range.after.is_some() { Bound::Excluded(first) } else { Bound::Included(first) }
 }
@@ -255,7 +282,12 @@ impl<A: Access> Rows for Tables<'_, A> {
             RowKey::Cascade(number) => {
                 self.row_at(key, &Address::cascade(number), |from| read_cascade(number, from))?.map(Row::Cascade)
             }
-            RowKey::Meta => self.row_at(key, &Address::meta(), Meta::read)?.map(Row::Meta),
+            RowKey::Meta => match self.row_at(key, &Address::meta(), Meta::read)? {
+                Some(meta) => Some(Row::Meta(meta)),
+                // Each commit writes both.
+                None if self.commit()? > 0 => return Err(self.damaged(TableId::Meta, "Meta", Damage::Missing)),
+                None => None,
+            },
         })
     }
 
@@ -263,13 +295,20 @@ impl<A: Access> Rows for Tables<'_, A> {
         self.work(id)
     }
 
-    fn get_listed(&self, key: &IndexKey) -> Result<Option<Work>, StoreError> {
-        let Some((work, since)) = self.unchecked_work(key.id())? else { return Ok(None) };
-        // An entry that lists the work where it stands is the one that would be looked for.
-        if standing_key(&work.0) != *key {
-            self.check_birth(&work.0, since)?;
+    fn stands(&self, record: &WorkRecord) -> Result<bool, StoreError> {
+        if self.running(record.id).is_some() || self.is_pending(record.id) {
+            return Ok(true);
         }
-        Ok(Some(work))
+        let EntryKey::Entry(entry) = keys::encode(&standing_key(record)) else { return Ok(true) };
+        let found = self.entry_table()?.get(&entry).map_err(|error| failed(self.place, error))?;
+        Ok(found.is_some_and(|sum| *sum.value() == entry_sum(&entry)))
+    }
+
+    fn confirm_absent(&self, id: WorkId) -> Result<(), StoreError> {
+        if !self.may_hold(id) || self.is_pending(id) || !self.knows_of(id)? {
+            return Ok(());
+        }
+        Err(self.damaged_work(WorkTableId::Work, id, Damage::Missing))
     }
 
     fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {

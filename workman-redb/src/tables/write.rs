@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use workman_core::id::WorkId;
 use workman_core::record::{Standing, WorkRecord, WorkSpec};
-use workman_core::store::embedded::{Origin, Row, RowKey, RowsMut};
+use workman_core::store::embedded::{IfMissing, Origin, Row, RowKey, RowsMut, Unlinked};
 use workman_core::store::index::IndexKey;
 use workman_core::store::{StoreError, StoreErrorKind};
 
@@ -124,7 +124,7 @@ impl RowsMut for WriteTables<'_, '_> {
 
     fn put_work(&mut self, record: WorkRecord, spec: Arc<WorkSpec>, origin: Origin) -> Result<(), StoreError> {
         self.put_of_work(WorkTableId::Work, record.id, |row| rows::seal_work(row, &record, &spec))?;
-        self.kept.iter_mut().for_each(|kept| kept.greatest = kept.greatest.max(Some(record.id)));
+        self.kept.iter_mut().for_each(|kept| kept.known.take(record.id));
         match origin {
             Origin::New => Ok(()),
             // What has changed since its birth would hide what is written here.
@@ -162,9 +162,10 @@ impl RowsMut for WriteTables<'_, '_> {
         self.flush_if_much()
     }
 
-    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.pending.unlink(key);
-        self.flush_if_much()
+    fn unlink(&mut self, key: &IndexKey, if_missing: IfMissing) -> Result<Unlinked, StoreError> {
+        self.pending.unlink(key, if_missing);
+        self.flush_if_much()?;
+        Ok(Unlinked::Later)
     }
 
     fn catch_up(&mut self) -> Result<(), StoreError> {

@@ -85,6 +85,11 @@ impl Disk {
         state.unsynced.clear();
     }
 
+    /// Puts other bytes there, as nobody who writes through the handle does.
+    pub fn overwrite(&self, at: usize, bytes: &[u8]) {
+        write(&mut self.state().bytes, at, bytes);
+    }
+
     /// Operations that change or sync something, so far.
     pub fn ops(&self) -> u64 {
         self.state().ops

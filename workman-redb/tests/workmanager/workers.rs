@@ -75,7 +75,7 @@ fn rec_5_work_of_an_unknown_worker_waits_for_it_and_counts_no_attempt() {
         assert_eq!((test.info(ids[0]).runs, test.info(ids[0]).failures), (0, 0));
         assert!(matches!(test.explain(ids[0]), Explanation::NoWorker(_)), "{}", test.explain(ids[0]));
         let checked = test.wait(test.manager().check());
-        assert!(checked.iter().any(|info| info.id == ids[0]));
+        assert!(checked.works.iter().any(|info| info.id == ids[0]));
         test.next_build(Registry::linked());
         test.crash_and_restart();
         test.run_until_idle();

@@ -268,6 +268,7 @@ impl Watch {
                 Announced { commit, now, touched: touched.to_vec(), hints: hints.to_vec() }
             }
             Some(Change::Lagged) => panic!("C17: a subscriber that reads at once does not lag"),
+            Some(Change::Damaged(damage)) => panic!("C12: nothing is damaged here: {damage}"),
             None => panic!("C17: the stream of an open store ended"),
         }
     }

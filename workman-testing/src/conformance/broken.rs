@@ -69,10 +69,13 @@ enum Fault {
     IgnoresPruning,
     ForgetsTimeouts,
     ForgetsCancellations,
+    ClaimsOnceMore,
+    HidesOutputs,
+    HidesAttempts,
 }
 
 /// The fault, and the clause whose tests must find it.
-const FAULTS: [(Fault, &str); 51] = [
+const FAULTS: [(Fault, &str); 55] = [
     (Fault::DropsLastUnit, "c01"),
     (Fault::SplitsCalls, "c01"),
     (Fault::ForgetsAtOpening, "c02"),
@@ -124,6 +127,10 @@ const FAULTS: [(Fault, &str); 51] = [
     (Fault::HidesLeftOut, "c16_what_is_left_out"),
     (Fault::SaysLaterCommits, "c16_an_exclusive_store"),
     (Fault::ForgetsCancellations, "c16_a_page_says"),
+    (Fault::ClaimsOnceMore, "c12"),
+    (Fault::ClaimsOnceMore, "c13"),
+    (Fault::HidesOutputs, "c15"),
+    (Fault::HidesAttempts, "c15"),
 ];
 
 struct Broken {
@@ -148,6 +155,7 @@ struct Memory {
     shown: BTreeMap<WorkId, WorkInfo>,
     before: BTreeSet<WorkId>,
     leaf: Option<WorkId>,
+    claimed: Vec<Claimed>,
 }
 
 impl Broken {
@@ -165,6 +173,7 @@ impl Broken {
             shown: BTreeMap::new(),
             before: BTreeSet::new(),
             leaf: None,
+            claimed: Vec::new(),
         };
         Broken { inner, fault, feed: ChangeFeed::new(), memory: Mutex::new(memory), queried: Condvar::new() }
     }
@@ -290,6 +299,10 @@ impl Broken {
                     drained.extend(works.iter().map(|Claimed { record, .. }| record.lane));
                 }
                 (Fault::CountsRefusedUnits, Ok(Applied::Cancelled { before, .. })) => *before += memory.refused,
+                (Fault::ClaimsOnceMore, Ok(Applied::Claimed { works, .. })) => {
+                    let again = std::mem::replace(&mut memory.claimed, works.clone());
+                    works.extend(again);
+                }
                 (Fault::RepeatsEpochs, Ok(Applied::Attached { epoch, .. })) => *epoch = 0,
                 (Fault::PrunesOnePage, Ok(Applied::Pruned { next, .. })) => *next = None,
                 (Fault::KeepsOldLeaves, Ok(Applied::Enqueued { how: Enqueued::Appended(after), .. })) => {
@@ -396,6 +409,8 @@ fn bend_work(fault: Fault, memory: &Memory, work: &mut WorkInfo) {
         Fault::ForgetsGenerations => {
             work.attempts.iter_mut().for_each(|attempt| attempt.generation = work.generation);
         }
+        Fault::HidesOutputs => work.output = None,
+        Fault::HidesAttempts => work.attempts.clear(),
         Fault::TouchesBystanders => work.interruptions += memory.settled,
         Fault::TakesWallTime => work.created = memory.walls.get(&work.id).copied().unwrap_or(work.created),
         _ => {}

@@ -291,6 +291,7 @@ pub fn c17_a_slow_subscriber_is_told_what_it_missed<F: StoreFactory>(factory: &F
     while last < COMMITS {
         match slow.next() {
             Some(Change::Lagged) => next = None,
+            Some(Change::Damaged(damage)) => panic!("C12: nothing is damaged here: {damage}"),
             Some(Change::Commit { touched, .. }) => {
                 let number = touched.first().expect("C17: a commit is announced with the ids it touched").as_u128();
                 assert!(next.is_none_or(|next| next == number), "C17: a subscriber missed a commit and was not told");

@@ -50,7 +50,7 @@ fn sch_5_closed_lanes_are_never_read() {
     let mut view = Snapshot { meta: stored_meta(&house.shelf).unwrap(), ..Snapshot::default() };
     view.meta.incarnation = house.incarnation;
     while let Ok(Step::Load(wanted)) = plan(&view, &Command::Claim(claim.clone()), house.now) {
-        load(&house.shelf, &wanted, &mut view).unwrap();
+        load(&house.shelf, &wanted, &mut view, &mut Noticed::default()).unwrap();
         scope.extend(wanted.iter().cloned());
     }
     let closed = house.record(1).lane;

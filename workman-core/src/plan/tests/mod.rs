@@ -6,6 +6,7 @@
 mod cancel;
 mod cascade;
 mod claim;
+mod damage;
 mod enqueue;
 mod expedited;
 mod invariants;
@@ -36,7 +37,9 @@ use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnD
 use crate::query::WorkSelector;
 use crate::record::{ErrorText, LaneId, Notes, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
-use crate::store::embedded::{Dump, Row, RowKey, Rows, RowsMut, Transaction, dump, info, load, stored_meta};
+use crate::store::embedded::{
+    Dump, IfMissing, Noticed, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, dump, info, load, stored_meta,
+};
 use crate::store::index::{IndexKey, IndexRange};
 use crate::store::{Change, StoreError, Unit, UnitResult};
 use crate::time::Timestamp;
@@ -85,9 +88,8 @@ impl RowsMut for Shelf {
         Ok(())
     }
 
-    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.index.remove(key);
-        Ok(())
+    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
+        Ok(self.index.remove(key).into())
     }
 }
 
@@ -155,7 +157,7 @@ impl House {
                 Ok(Step::Done(plan)) => return (Ok(plan), scopes, view),
                 Err(refusal) => return (Err(refusal), scopes, view),
                 Ok(Step::Load(scope)) => {
-                    load(&self.shelf, &scope, &mut view).unwrap();
+                    load(&self.shelf, &scope, &mut view, &mut Noticed::default()).unwrap();
                     assert!(scopes.len() < MOST_ROUNDS, "{}: a plan still asks for {scope:?}", self.label);
                     scopes.push(scope);
                 }

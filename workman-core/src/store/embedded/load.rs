@@ -2,177 +2,229 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::super::StoreError;
-use super::super::index::{IndexKey, IndexRange};
-use super::{Row, RowKey, Rows, astray, get_record, get_spec, incomplete};
+use super::super::index::{IndexKey, IndexRange, Suspects};
+use super::super::{Damage, StoreError};
+use super::gather::{Gathered, Looks, Peek, gather, walk};
+use super::trust::{Listed, Noticed, held_record, listed_record, listed_work, record_by_id, vouched};
+use super::{Row, RowKey, Rows, get_spec, incomplete};
 use crate::id::WorkId;
 use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
-use crate::record::{Lane, LaneId, Notes, WorkRecord};
+use crate::record::{Lane, LaneId, WorkRecord};
 use crate::state::WorkState;
 use crate::time::Timestamp;
 
-/// Loads a scope into a snapshot.
+/// Loads a scope into a snapshot, and notes what it passes over.
 ///
 /// # Errors
-/// When rows can't be read.
-pub fn load(rows: &impl Rows, scope: &Scope, view: &mut Snapshot) -> Result<(), StoreError> {
-    scope.iter().try_for_each(|want| load_one(rows, want, view))
+/// When rows can't be read, or are not what was written.
+pub fn load(rows: &impl Rows, scope: &Scope, view: &mut Snapshot, noticed: &mut Noticed) -> Result<(), StoreError> {
+    load_for(rows, scope, &mut Loading { view, noticed, settles: None })
 }
 
-fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), StoreError> {
+/// As [`load`], for the settling of a run, if it is one.
+pub(super) fn load_for(rows: &impl Rows, scope: &Scope, to: &mut Loading<'_>) -> Result<(), StoreError> {
+    scope.iter().try_for_each(|want| load_one(rows, want, to))
+}
+
+/// What is loaded so far.
+pub(super) struct Loading<'a> {
+    pub(super) view: &'a mut Snapshot,
+    pub(super) noticed: &'a mut Noticed,
+    /// The run that is settled.
+    pub(super) settles: Option<(WorkId, u64)>,
+}
+
+fn load_one(rows: &impl Rows, want: &Want, to: &mut Loading<'_>) -> Result<(), StoreError> {
     match want {
-        Want::Work(id) => load_record(rows, *id, view),
-        Want::Spec(id) => load_spec(rows, *id, view),
-        Want::Notes(id) => load_notes(rows, *id, view),
-        Want::Name { name, limit } => load_range(rows, want, &IndexRange::name(name), *limit, view),
-        Want::Leaves(name) => load_range(rows, want, &IndexRange::leaves(name), usize::MAX, view),
-        Want::Holder(name) => load_range(rows, want, &IndexRange::holders(name), 1, view),
-        Want::Dependents { of, after, limit } => load_dependents(rows, *of, *after, *limit, view),
-        Want::Descendants { of, after, limit } => load_descendants(rows, want, (*of, *after), *limit, view),
-        Want::Due { limit } => load_due(rows, want, *limit, view),
-        Want::Ready { lane, suspects, limit } => {
-            let keys = rows.scan(&IndexRange::ready_in(*lane, *suspects), *limit)?;
-            load_claimable(rows, want, &keys, *limit, view)
-        }
+        Want::Work(id) => load_record(rows, *id, to),
+        Want::Spec(id) => load_spec(rows, *id, to),
+        Want::Notes(id) => load_notes(rows, *id, to),
+        Want::Name { name, limit } => load_members(rows, want, IndexRange::name(name), *limit, to),
+        Want::Leaves(name) => load_members(rows, want, IndexRange::leaves(name), usize::MAX, to),
+        Want::Holder(name) => load_members(rows, want, IndexRange::holders(name), 1, to),
+        Want::Dependents { of, after, limit } => load_dependents(rows, *of, *after, *limit, to),
+        Want::Descendants { of, after, limit } => load_descendants(rows, want, (*of, *after), *limit, to),
+        Want::Due { limit } => load_due(rows, want, *limit, to),
+        Want::Ready { lane, suspects, limit } => load_ready(rows, want, (*lane, *suspects), *limit, to),
         Want::Lane { worker, constraints, urgency } => {
             let is_it =
                 |lane: &Lane| lane.worker == *worker && lane.constraints == *constraints && lane.urgency == *urgency;
-            let found = first_lanes(rows, view.meta.next_lane).find(|lane| lane.as_ref().is_ok_and(is_it));
-            view.lanes.insert(want.clone(), found.transpose()?.into_iter().collect());
+            let found = first_lanes(rows, to.view.meta.next_lane).find(|lane| lane.as_ref().map_or(true, is_it));
+            to.view.lanes.insert(want.clone(), found.transpose()?.into_iter().collect());
             Ok(())
         }
         Want::Lanes => {
-            let lanes = first_lanes(rows, view.meta.next_lane).collect::<Result<_, _>>()?;
-            view.lanes.insert(want.clone(), lanes);
+            let lanes = first_lanes(rows, to.view.meta.next_lane).collect::<Result<_, _>>()?;
+            to.view.lanes.insert(want.clone(), lanes);
             Ok(())
         }
-        Want::Running { epoch, limit } => load_range(rows, want, &IndexRange::running(*epoch, *epoch), *limit, view),
-        Want::DeadClaims { limit } => load_dead_claims(rows, want, *limit, view),
-        Want::Selected { selector, before, after, limit } => {
-            load_selected(rows, want, selector, *before, after.as_ref(), *limit, view)
+        Want::Running { epoch, limit } => {
+            let gathered = gather_claims(rows, IndexRange::running(*epoch, *epoch), *limit, to)?;
+            to.view.lists.insert(want.clone(), gathered.list());
+            Ok(())
         }
-        Want::Finished { until, after, limit } => load_finished(rows, want, *until, after.as_ref(), *limit, view),
+        Want::DeadClaims { limit } => load_dead_claims(rows, want, *limit, to),
+        Want::Selected { selector, before, after, limit } => {
+            load_selected(rows, want, selector, *before, after.as_ref(), *limit, to)
+        }
+        Want::Finished { until, after, limit } => load_finished(rows, want, *until, after.as_ref(), *limit, to),
         Want::FinishedEntry { after } => {
             let keys = rows.scan(&IndexRange::finished().after(after.clone()), 1)?;
-            let list =
-                List { ids: keys.iter().map(IndexKey::id).collect(), next: keys.last().cloned(), next_due: None };
-            view.lists.insert(want.clone(), list);
+            let ids = keys.iter().map(IndexKey::id).collect();
+            to.view.lists.insert(want.clone(), List { ids, next: keys.last().cloned(), ..List::default() });
             Ok(())
         }
-        Want::Cascades => load_cascades(rows, view),
+        Want::Cascades => load_cascades(rows, to.view),
     }
 }
 
-/// The record of a work that the index lists.
-fn load_listed<'v>(rows: &impl Rows, key: &IndexKey, view: &'v mut Snapshot) -> Result<&'v WorkRecord, StoreError> {
-    load_record(rows, key.id(), view)?;
-    view.works.get(&key.id()).and_then(Option::as_ref).ok_or_else(|| astray(key))
-}
-
-fn load_record(rows: &impl Rows, id: WorkId, view: &mut Snapshot) -> Result<(), StoreError> {
-    if !view.works.contains_key(&id) {
-        view.works.insert(id, get_record(rows, id)?);
+fn load_record(rows: &impl Rows, id: WorkId, to: &mut Loading<'_>) -> Result<(), StoreError> {
+    if !to.view.works.contains_key(&id) {
+        let record = match to.settles {
+            Some(run) if run.0 == id => held_record(rows, run, to.noticed)?,
+            _ => record_by_id(rows, id)?,
+        };
+        to.view.works.insert(id, record);
     }
     Ok(())
 }
 
-fn load_spec(rows: &impl Rows, id: WorkId, view: &mut Snapshot) -> Result<(), StoreError> {
+fn load_spec(rows: &impl Rows, id: WorkId, to: &mut Loading<'_>) -> Result<(), StoreError> {
     if let Some(spec) = get_spec(rows, id)? {
-        view.specs.insert(id, spec);
+        to.view.specs.insert(id, spec);
     }
     Ok(())
 }
 
-fn load_notes(rows: &impl Rows, id: WorkId, view: &mut Snapshot) -> Result<(), StoreError> {
+/// Nobody asks for notes but of a record that vouches for them.
+fn load_notes(rows: &impl Rows, id: WorkId, to: &mut Loading<'_>) -> Result<(), StoreError> {
     let notes = match rows.get(RowKey::Notes(id))? {
-        Some(Row::Notes(_, notes)) => notes,
-        _ => Notes::default(),
+        Some(Row::Notes(_, notes)) => Some(notes),
+        _ => None,
     };
-    view.notes.insert(id, notes);
+    to.view.notes.insert(id, vouched(notes, id, "progress or checkpoint")?);
     Ok(())
 }
 
-/// The records of a list, and the list itself under its want.
-fn load_list(
+/// The record of an entry that fits is known to the plan from now on.
+fn keep(view: &mut Snapshot, record: WorkRecord) {
+    if !view.works.contains_key(&record.id) {
+        view.works.insert(record.id, Some(record));
+    }
+}
+
+/// Of claims that can't be read nothing is known; the others go on.
+fn gather_claims(
+    rows: &impl Rows,
+    range: IndexRange,
+    limit: usize,
+    to: &mut Loading<'_>,
+) -> Result<Gathered, StoreError> {
+    gather(rows, range, (limit, Peek::Nothing), |_| true, &mut |key| {
+        let record = to.noticed.pass_over(key, listed_record(rows, key)?);
+        let fits = record.is_some();
+        record.into_iter().for_each(|record| keep(to.view, record));
+        Ok(fits)
+    })
+}
+
+/// Who holds a name must be known, or two would.
+fn load_members(
     rows: &impl Rows,
     want: &Want,
-    keys: &[IndexKey],
+    mut range: IndexRange,
     limit: usize,
-    view: &mut Snapshot,
+    to: &mut Loading<'_>,
 ) -> Result<(), StoreError> {
-    for key in keys {
-        load_listed(rows, key, view)?;
+    let mut list = List::default();
+    loop {
+        let left = limit - list.ids.len();
+        let gathered = gather(rows, range.clone(), (left, Peek::Nothing), |_| true, &mut |key| {
+            let record = to.noticed.pass_over_known(key, listed_record(rows, key)?)?;
+            let fits = record.is_some();
+            record.into_iter().for_each(|record| keep(to.view, record));
+            Ok(fits)
+        })?;
+        list.ids.extend(gathered.ids);
+        list.next = gathered.next;
+        if list.next.is_none() || list.ids.len() >= limit {
+            break;
+        }
+        range = range.after(list.next.clone());
     }
-    let next = if keys.len() >= limit { keys.last().cloned() } else { None };
-    let list = List { ids: keys.iter().map(IndexKey::id).collect(), next, next_due: None };
-    view.lists.insert(want.clone(), list);
+    to.view.lists.insert(want.clone(), list);
     Ok(())
 }
 
-/// The first works of a stretch of the index.
-fn load_range(
+fn load_ready(
     rows: &impl Rows,
     want: &Want,
-    range: &IndexRange,
+    (lane, suspects): (LaneId, Suspects),
     limit: usize,
-    view: &mut Snapshot,
+    to: &mut Loading<'_>,
 ) -> Result<(), StoreError> {
-    let keys = rows.scan(range, limit)?;
-    load_list(rows, want, &keys, limit, view)
+    let range = IndexRange::ready_in(lane, suspects);
+    let gathered = gather(rows, range, (limit, Peek::Nothing), |_| true, &mut |key| load_claimable(rows, key, to))?;
+    to.view.lists.insert(want.clone(), gathered.list());
+    Ok(())
 }
 
-/// A list of works that a claim may hand out: with their specs and notes.
-fn load_claimable(
-    rows: &impl Rows,
-    want: &Want,
-    keys: &[IndexKey],
-    limit: usize,
-    view: &mut Snapshot,
-) -> Result<(), StoreError> {
-    for key in keys {
-        let id = key.id();
-        if !view.works.contains_key(&id) {
-            let (record, spec) = rows.get_listed(key)?.ok_or_else(|| astray(key))?;
-            view.specs.insert(id, spec);
-            view.works.insert(id, Some(record));
-        }
-        let record = load_listed(rows, key, view)?;
-        if record.rows.notes {
-            load_notes(rows, id, view)?;
-        }
-        if !view.specs.contains_key(&id) {
-            load_spec(rows, id, view)?;
+/// A work that a claim may hand out: with its spec and notes. One of which something can't be read stays where it is, and holds
+/// up nobody.
+fn load_claimable(rows: &impl Rows, key: &IndexKey, to: &mut Loading<'_>) -> Result<bool, StoreError> {
+    let Some((record, spec)) = to.noticed.pass_over(key, listed_work(rows, key)?) else { return Ok(false) };
+    if record.rows.notes && !to.view.notes.contains_key(&record.id) {
+        match load_notes(rows, record.id, to) {
+            Err(error) if error.is_of_one_row() => {
+                to.noticed.damage.push(Damage::unreadable(record.id, &error));
+                return Ok(false);
+            }
+            loaded => loaded?,
         }
     }
-    load_list(rows, want, keys, limit, view)
+    to.view.specs.insert(record.id, spec);
+    keep(to.view, record);
+    Ok(true)
 }
 
-fn load_due(rows: &impl Rows, want: &Want, limit: usize, view: &mut Snapshot) -> Result<(), StoreError> {
-    let mut keys = rows.scan(&IndexRange::waiting(), limit.saturating_add(1))?;
+fn load_due(rows: &impl Rows, want: &Want, limit: usize, to: &mut Loading<'_>) -> Result<(), StoreError> {
     let due_of = |key: &IndexKey| match key {
         IndexKey::Waiting { due, .. } => *due,
         _ => Timestamp::MAX,
     };
-    let due = keys.partition_point(|key| due_of(key) <= view.meta.latest).min(limit);
-    let next_due = keys.get(due).map(due_of);
-    keys.truncate(due);
-    load_claimable(rows, want, &keys, usize::MAX, view)?;
-    if let Some(list) = view.lists.get_mut(want) {
-        list.next_due = next_due;
-    }
+    let latest = to.view.meta.latest;
+    let is_due = |key: &IndexKey| due_of(key) <= latest;
+    let fits = &mut |key: &IndexKey| load_claimable(rows, key, to);
+    let gathered = gather(rows, IndexRange::waiting(), (limit, Peek::Beyond), is_due, fits)?;
+    let next_due = gathered.beyond.as_ref().map(due_of);
+    to.view.lists.insert(want.clone(), List { ids: gathered.ids, next_due, ..List::default() });
     Ok(())
 }
 
+/// A dependent of which nobody knows where it stands is left alone, and counted.
 fn load_dependents(
     rows: &impl Rows,
     of: WorkId,
     after: Option<WorkId>,
     limit: usize,
-    view: &mut Snapshot,
+    to: &mut Loading<'_>,
 ) -> Result<(), StoreError> {
     let range = IndexRange::dependents(of).after(after.map(|id| IndexKey::Dependent { of, id }));
-    let keys = rows.scan(&range, limit)?;
-    load_list(rows, &Want::Dependents { of, after, limit }, &keys, limit, view)
+    let mut unknown = 0;
+    let gathered = gather(rows, range, (limit, Peek::Nothing), |_| true, &mut |key| {
+        if let Some(Some(_)) = to.view.works.get(&key.id()) {
+            return Ok(true);
+        }
+        let listed = listed_record(rows, key)?;
+        unknown += usize::from(matches!(listed, Listed::Unknown(_)));
+        let record = to.noticed.pass_over(key, listed);
+        let fits = record.is_some();
+        record.into_iter().for_each(|record| keep(to.view, record));
+        Ok(fits)
+    })?;
+    let list = List { unknown, ..gathered.list() };
+    to.view.lists.insert(Want::Dependents { of, after, limit }, list);
+    Ok(())
 }
 
 /// Walks the edges breadth first and leaves a `Dependents` list for each work that it passed, until they hold `limit` entries:
@@ -182,19 +234,19 @@ fn load_descendants(
     want: &Want,
     (of, after): (WorkId, Option<WorkId>),
     limit: usize,
-    view: &mut Snapshot,
+    to: &mut Loading<'_>,
 ) -> Result<(), StoreError> {
     let mut line = VecDeque::from([(of, after)]);
     let (mut seen, mut looked_at) = (BTreeSet::new(), 0);
     while looked_at < limit
         && let Some((of, after)) = line.pop_front()
     {
-        load_dependents(rows, of, after, limit, view)?;
-        let list = view.lists.get(&Want::Dependents { of, after, limit });
+        load_dependents(rows, of, after, limit, to)?;
+        let list = to.view.lists.get(&Want::Dependents { of, after, limit });
         let ids = list.map(|list| list.ids.clone()).unwrap_or_default();
         looked_at += ids.len();
         for id in ids {
-            let record = view.works.get(&id).and_then(Option::as_ref);
+            let record = to.view.works.get(&id).and_then(Option::as_ref);
             let is_dead_end = |state| matches!(state, WorkState::Failed | WorkState::Cancelled);
             let walks_on = record.is_some_and(|record| record.rows.dependents && !is_dead_end(record.state()));
             if seen.insert(id) && walks_on {
@@ -202,37 +254,41 @@ fn load_descendants(
             }
         }
     }
-    view.lists.insert(want.clone(), List::default());
+    to.view.lists.insert(want.clone(), List::default());
     Ok(())
 }
 
-/// The first so many lanes. One that is missing can only be missing in a damaged file.
+/// The first so many lanes. One that is missing would hide the works in it, so that is an error.
 pub(super) fn first_lanes(rows: &impl Rows, count: u32) -> impl Iterator<Item = Result<Lane, StoreError>> + '_ {
-    (0..count).filter_map(|number| match rows.get(RowKey::Lane(LaneId(number))) {
-        Ok(Some(Row::Lane(lane))) => Some(Ok(lane)),
-        Ok(_) => None,
-        Err(error) => Some(Err(error)),
+    (0..count).map(|number| match rows.get(RowKey::Lane(LaneId(number)))? {
+        Some(Row::Lane(lane)) => Ok(lane),
+        _ => Err(incomplete(&Want::Lanes.into())),
     })
 }
 
-fn load_dead_claims(rows: &impl Rows, want: &Want, limit: usize, view: &mut Snapshot) -> Result<(), StoreError> {
-    let attached = view.meta.epochs_of == view.meta.incarnation;
-    let alive = view.meta.open_epochs.keys().copied().filter(|_| attached);
-    let mut keys = Vec::new();
+fn load_dead_claims(rows: &impl Rows, want: &Want, limit: usize, to: &mut Loading<'_>) -> Result<(), StoreError> {
+    let meta = &to.view.meta;
+    let attached = meta.epochs_of == meta.incarnation;
+    let alive: Vec<u64> = meta.open_epochs.keys().copied().filter(|_| attached).collect();
+    let mut list = List::default();
     let mut from = 0;
-    for epoch in alive.map(Some).chain([None]) {
-        let to = epoch.map_or(Some(u64::MAX), |epoch| epoch.checked_sub(1));
-        if let Some(to) = to.filter(|to| *to >= from) {
-            keys.extend(rows.scan(&IndexRange::running(from, to), limit - keys.len())?);
+    for epoch in alive.into_iter().map(Some).chain([None]) {
+        let last = epoch.map_or(Some(u64::MAX), |epoch| epoch.checked_sub(1));
+        if let Some(last) = last.filter(|last| *last >= from) {
+            let gathered = gather_claims(rows, IndexRange::running(from, last), limit - list.ids.len(), to)?;
+            list.ids.extend(gathered.ids);
+            list.next = gathered.next;
         }
         from = epoch.map_or(u64::MAX, |epoch| epoch.saturating_add(1));
-        if keys.len() >= limit {
+        if list.next.is_some() {
             break;
         }
     }
-    load_list(rows, want, &keys, limit, view)
+    to.view.lists.insert(want.clone(), list);
+    Ok(())
 }
 
+/// Whoever ends a selection must be told of a work of which nobody knows where it stands.
 fn load_selected(
     rows: &impl Rows,
     want: &Want,
@@ -240,7 +296,7 @@ fn load_selected(
     before: u64,
     after: Option<&IndexKey>,
     limit: usize,
-    view: &mut Snapshot,
+    to: &mut Loading<'_>,
 ) -> Result<(), StoreError> {
     let ranges = match selector {
         SelectorWanted::Tag(tag) => vec![IndexRange::tag(tag)],
@@ -249,37 +305,42 @@ fn load_selected(
     };
     let mut ids = Vec::new();
     let next = walk(rows, ranges, after, limit, Looks::Bounded, &mut |key| {
-        let record = load_listed(rows, key, view)?;
+        let Some(record) = to.noticed.pass_over_known(key, listed_record(rows, key)?)? else { return Ok(false) };
         let wanted = record.seq < before && !record.state().is_finished();
         if wanted {
             ids.push(key.id());
         }
+        keep(to.view, record);
         Ok(wanted)
     })?;
-    view.lists.insert(want.clone(), List { ids, next, next_due: None });
+    to.view.lists.insert(want.clone(), List { ids, next, ..List::default() });
     Ok(())
 }
 
+/// A pruning goes around what can't be read, step by step, so that is an error here.
 fn load_finished(
     rows: &impl Rows,
     want: &Want,
     until: Timestamp,
     after: Option<&IndexKey>,
     limit: usize,
-    view: &mut Snapshot,
+    to: &mut Loading<'_>,
 ) -> Result<(), StoreError> {
-    let mut keys = rows.scan(&IndexRange::finished().after(after.cloned()), limit.saturating_add(1))?;
     let until_of = |key: &IndexKey| match key {
         IndexKey::Finished { until, .. } => *until,
         _ => Timestamp::MAX,
     };
-    let found = keys.partition_point(|key| until_of(key) <= until).min(limit);
-    let next_due = keys.get(found).map(until_of).filter(|next| *next > until);
-    keys.truncate(found);
-    load_list(rows, want, &keys, limit, view)?;
-    if let Some(list) = view.lists.get_mut(want) {
-        list.next_due = next_due;
-    }
+    let range = IndexRange::finished().after(after.cloned());
+    let is_asked = |key: &IndexKey| until_of(key) <= until;
+    let gathered = gather(rows, range, (limit, Peek::Beyond), is_asked, &mut |key| {
+        let record = to.noticed.pass_over_known(key, listed_record(rows, key)?)?;
+        let fits = record.is_some();
+        record.into_iter().for_each(|record| keep(to.view, record));
+        Ok(fits)
+    })?;
+    let next_due = gathered.beyond.as_ref().map(until_of).filter(|next| *next > until);
+    let next = gathered.next.filter(|_| gathered.ids.len() >= limit || gathered.beyond.is_none());
+    to.view.lists.insert(want.clone(), List { ids: gathered.ids, next, next_due, ..List::default() });
     Ok(())
 }
 
@@ -303,58 +364,4 @@ pub(super) fn unfinished_ranges() -> Vec<IndexRange> {
         IndexRange::parked(),
         IndexRange::running(0, u64::MAX),
     ]
-}
-
-/// How many entries are read at a time while looking for those that fit.
-const STRIDE: usize = 256;
-
-/// How many entries are looked at in one go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Looks {
-    /// So many that others get their turn.
-    Bounded,
-    /// As many as it takes.
-    All,
-}
-
-/// How many entries a bounded selection or page looks at, found or not; more only where more than this are wanted. A list that
-/// was cut short by it says where to go on, even if nothing was found.
-const LOOK_LIMIT: usize = 4_096;
-
-/// Goes through stretches of the index behind `after` until `wanted` has said yes `limit` times, or it has looked at enough.
-/// Answers the last entry it looked at if there may be more.
-pub(super) fn walk(
-    rows: &impl Rows,
-    ranges: Vec<IndexRange>,
-    after: Option<&IndexKey>,
-    limit: usize,
-    looks: Looks,
-    wanted: &mut dyn FnMut(&IndexKey) -> Result<bool, StoreError>,
-) -> Result<Option<IndexKey>, StoreError> {
-    let (mut found, mut looked) = (0, 0);
-    let look_limit = match looks {
-        Looks::Bounded => limit.max(LOOK_LIMIT),
-        Looks::All => usize::MAX,
-    };
-    for range in ranges {
-        if after.is_some_and(|after| *after > range.last) {
-            continue;
-        }
-        let mut last = after.filter(|after| **after >= range.first).cloned();
-        loop {
-            let keys = rows.scan(&range.clone().after(last), STRIDE)?;
-            for key in &keys {
-                found += usize::from(wanted(key)?);
-                looked += 1;
-                if found >= limit || looked >= look_limit {
-                    return Ok(Some(key.clone()));
-                }
-            }
-            match keys.last() {
-                Some(key) if keys.len() == STRIDE => last = Some(key.clone()),
-                _ => break,
-            }
-        }
-    }
-    Ok(None)
 }

@@ -5,25 +5,29 @@
 //! queries, [`dump`] feeds the invariants. No policy is in here, and no decision: only how rows are found and how indexes
 //! follow from them.
 
+mod audit;
+mod gather;
 mod labels;
 mod load;
 mod read;
+mod transact;
+mod trust;
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::index::{IndexKey, IndexRange, Membership, standing_key};
-use super::{Change, StoreError, StoreErrorKind, Unit, UnitResult};
+use super::index::{IndexKey, IndexRange, standing_key};
+use super::{StoreError, StoreErrorKind};
 use crate::data::Payload;
 use crate::id::WorkId;
-use crate::plan::{Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
+use crate::plan::Scope;
 use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
-use crate::time::Timestamp;
 
-use labels::{delete, move_membership, relabel};
+pub use audit::Audit;
 pub use load::load;
 pub use read::{Dump, dump, info, page};
+pub use transact::Transaction;
+pub use trust::Noticed;
+use trust::vouched;
 
 /// The key of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,13 +111,22 @@ pub trait Rows {
         Ok(get_spec(self, id)?.map(|spec| (record, spec)))
     }
 
-    /// As [`get_work`](Self::get_work), of a work that this entry lists. A store may use what the entry says to see that the
-    /// work is what it should be.
+    /// Whether the entry is there that says where this record stands. A store need not look if it has written the record in
+    /// this very transaction, or keeps it in memory.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
-    fn get_listed(&self, key: &IndexKey) -> Result<Option<(WorkRecord, Arc<WorkSpec>)>, StoreError> {
-        self.get_work(key.id())
+    /// When entries can't be read.
+    fn stands(&self, record: &WorkRecord) -> Result<bool, StoreError> {
+        Ok(!self.scan(&IndexRange::one(&standing_key(record)), 1)?.is_empty())
+    }
+
+    /// Asked when no work was found under this id: whether nothing else in the store knows of one. In a damaged file a row can
+    /// be hidden.
+    ///
+    /// # Errors
+    /// `Corrupted` if something does.
+    fn confirm_absent(&self, _id: WorkId) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
@@ -124,6 +137,35 @@ pub enum Origin {
     New,
     /// It is stored, and becomes another.
     Stored,
+}
+
+/// What it means if an entry that is taken away is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMissing {
+    /// The store is damaged: the unit must not happen (`Corrupted`).
+    Refuse,
+    /// The store is damaged, and the unit happens all the same: it is told as [`Damage::missing`].
+    Tell,
+    /// Nothing.
+    Ignore,
+}
+
+/// Whether an entry that was taken away was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlinked {
+    /// It was.
+    There,
+    /// It was not.
+    Missing,
+    /// Nobody has looked yet.
+    Later,
+}
+
+impl From<bool> for Unlinked {
+    /// What a set answers that something was taken from.
+    fn from(was_there: bool) -> Self {
+        if was_there { Unlinked::There } else { Unlinked::Missing }
+    }
 }
 
 /// [`Rows`] that can be written.
@@ -160,9 +202,9 @@ pub trait RowsMut: Rows {
     /// # Errors
     /// When they can't be read or written.
     fn put_attempt(&mut self, id: WorkId, attempt: AttemptRecord, keep: usize) -> Result<(), StoreError> {
-        let before = if keep > 0 { self.get(RowKey::History(id))? } else { None };
-        let mut history = match before {
+        let mut history = match if keep > 0 { self.get(RowKey::History(id))? } else { None } {
             Some(Row::History(_, history)) => history,
+            _ if keep > 0 => vouched(None, id, "list of attempts")?,
             _ => Vec::new(),
         };
         history.drain(..history.len().saturating_sub(keep));
@@ -182,11 +224,12 @@ pub trait RowsMut: Rows {
     /// When it can't be written.
     fn link(&mut self, key: &IndexKey) -> Result<(), StoreError>;
 
-    /// Removes an index entry.
+    /// Removes an index entry, and says whether it was there. A store that gathers what is to go does not know yet; when it
+    /// finds out, it must do itself what `if_missing` says.
     ///
     /// # Errors
     /// When it can't be removed.
-    fn unlink(&mut self, key: &IndexKey) -> Result<(), StoreError>;
+    fn unlink(&mut self, key: &IndexKey, if_missing: IfMissing) -> Result<Unlinked, StoreError>;
 
     /// Called before a [`scan`](Rows::scan) that is to find what was linked, and not what was unlinked: a store may gather
     /// both until then.
@@ -195,162 +238,6 @@ pub trait RowsMut: Rows {
     /// When entries can't be written or removed.
     fn catch_up(&mut self) -> Result<(), StoreError> {
         Ok(())
-    }
-}
-
-/// What one transaction has gathered so far: the store's own row, and what its commit will announce.
-#[derive(Debug)]
-pub struct Transaction {
-    meta: Meta,
-    before: Meta,
-    written: bool,
-    /// In order only when the transaction ends.
-    touched: Vec<WorkId>,
-    hints: Vec<Hint>,
-}
-
-impl Transaction {
-    /// Begins with the stored meta row. `incarnation` is that of this opening of the store.
-    ///
-    /// # Errors
-    /// When the meta row can't be read.
-    pub fn begin(rows: &impl Rows, incarnation: u64) -> Result<Self, StoreError> {
-        let stored = stored_meta(rows)?;
-        let meta = Meta { incarnation, ..stored.clone() };
-        Ok(Transaction { before: stored, meta, written: false, touched: Vec::new(), hints: Vec::new() })
-    }
-
-    /// Plans one unit and applies what was decided. The unit is planned completely before its first write.
-    ///
-    /// # Errors
-    /// When rows can't be read or written; the whole transaction must then be given up.
-    pub fn run_unit(&mut self, rows: &mut impl RowsMut, unit: &Unit) -> Result<UnitResult, StoreError> {
-        stamp(&mut self.meta, unit.wall);
-        let now = self.meta.latest;
-        let mut view = Snapshot { meta: std::mem::take(&mut self.meta), ..Snapshot::default() };
-        let mut asked = Scope::default();
-        let decided = loop {
-            match plan(&view, &unit.command, now) {
-                // The same inputs give the same answer, so loading it again would never end.
-                Ok(Step::Load(scope)) if scope == asked => return Err(incomplete(&scope)),
-                Ok(Step::Load(scope)) => {
-                    if scope.iter().any(Want::is_found_by_scan) {
-                        rows.catch_up()?;
-                    }
-                    load(rows, &scope, &mut view)?;
-                    asked = scope;
-                }
-                Ok(Step::Done(plan)) => break plan,
-                Err(refusal) => {
-                    self.meta = view.meta;
-                    return Ok(Err(refusal));
-                }
-            }
-        };
-        let Plan { writes, meta, hints, applied } = decided;
-        self.written |= !writes.is_empty() || meta != view.meta;
-        self.meta = meta;
-        self.hints.extend(hints);
-        for write in writes {
-            self.apply(rows, &view, write)?;
-        }
-        Ok(Ok(applied))
-    }
-
-    fn apply(&mut self, rows: &mut impl RowsMut, view: &Snapshot, write: Write) -> Result<(), StoreError> {
-        match write {
-            Write::Work(record, spec) => {
-                let before = self.move_to(rows, view, &record)?;
-                let labelled = match &before {
-                    Some(_) => get_spec(rows, record.id)?,
-                    None => None,
-                };
-                relabel(rows, before.as_deref().zip(labelled.as_deref()), Some((&record, &spec)))?;
-                rows.put_work(record, spec, if before.is_some() { Origin::Stored } else { Origin::New })
-            }
-            Write::Record(record) => {
-                self.move_member_to(rows, view, &record)?;
-                rows.put(Row::Record(record))
-            }
-            Write::Finished(record, output) => {
-                self.move_member_to(rows, view, &record)?;
-                rows.put_result(record, output)
-            }
-            Write::Notes(id, Some(notes)) => {
-                self.touched.push(id);
-                rows.put(Row::Notes(id, notes))
-            }
-            Write::Notes(id, None) => rows.remove(RowKey::Notes(id)),
-            Write::Attempt { id, attempt, keep } => rows.put_attempt(id, attempt, keep),
-            Write::Lane(lane) => rows.put(Row::Lane(lane)),
-            Write::Cascade(cascade) => rows.put(Row::Cascade(cascade)),
-            Write::CascadeDone(number) => rows.remove(RowKey::Cascade(number)),
-            Write::Delete(id) => {
-                self.touched.push(id);
-                delete(rows, id)
-            }
-        }
-    }
-
-    /// The index entry of a record moves from where it was; answers the record that was there. What the plan saw is what is
-    /// stored.
-    fn move_to<'v>(
-        &mut self,
-        rows: &mut impl RowsMut,
-        view: &'v Snapshot,
-        record: &WorkRecord,
-    ) -> Result<Option<Cow<'v, WorkRecord>>, StoreError> {
-        self.touched.push(record.id);
-        let before = match view.works.get(&record.id) {
-            Some(seen) => seen.as_ref().map(Cow::Borrowed),
-            None => get_record(rows, record.id)?.map(Cow::Owned),
-        };
-        let (left, after) = (before.as_deref().map(standing_key), standing_key(record));
-        if left.as_ref() != Some(&after) {
-            left.iter().try_for_each(|left| rows.unlink(left))?;
-            rows.link(&after)?;
-        }
-        Ok(before)
-    }
-
-    /// As [`move_to`](Self::move_to), of a work whose spec stays: its name is looked up only if its place among the members of that
-    /// has changed.
-    fn move_member_to(
-        &mut self,
-        rows: &mut impl RowsMut,
-        view: &Snapshot,
-        record: &WorkRecord,
-    ) -> Result<(), StoreError> {
-        let Some(before) = self.move_to(rows, view, record)? else { return Ok(()) };
-        if Membership::of(&before) == Membership::of(record) {
-            return Ok(());
-        }
-        let spec = match view.specs.get(&record.id) {
-            Some(seen) => Some(Arc::clone(seen)),
-            None => get_spec(rows, record.id)?,
-        };
-        let name = spec.as_ref().and_then(|spec| spec.name.as_ref());
-        let name = name.ok_or_else(|| incomplete(&Want::Spec(record.id).into()))?;
-        move_membership(rows, name, &before, record)
-    }
-
-    /// Ends the transaction: writes the meta row and answers what the commit announces; `None` when nothing was written
-    /// and there is nothing to commit.
-    ///
-    /// # Errors
-    /// When the meta row can't be written.
-    pub fn finish(self, rows: &mut impl RowsMut, commit: u64) -> Result<Option<Change>, StoreError> {
-        if !self.written {
-            return Ok(None);
-        }
-        let now = self.meta.latest;
-        if self.meta != self.before {
-            rows.put(Row::Meta(self.meta))?;
-        }
-        let mut touched = self.touched;
-        touched.sort_unstable();
-        touched.dedup();
-        Ok(Some(Change::Commit { commit, now, touched: touched.into(), hints: self.hints.into() }))
     }
 }
 
@@ -377,18 +264,6 @@ pub fn stored_meta(rows: &impl Rows) -> Result<Meta, StoreError> {
         Some(Row::Meta(meta)) => meta,
         _ => Meta::default(),
     })
-}
-
-/// A wall clock that is behind by less than this is jitter between threads; store time just stands still.
-const JITTER: Duration = Duration::from_secs(2);
-
-/// Moves store time on: wall time plus an offset that grows when the wall clock is set back.
-fn stamp(meta: &mut Meta, wall: Timestamp) {
-    let shifted = Timestamp::from_millis(wall.as_millis().saturating_add(meta.clock_offset_ms));
-    if meta.latest.since(shifted) >= JITTER {
-        meta.clock_offset_ms = meta.latest.as_millis().saturating_sub(wall.as_millis());
-    }
-    meta.latest = meta.latest.max(shifted);
 }
 
 fn get_record(rows: &(impl Rows + ?Sized), id: WorkId) -> Result<Option<WorkRecord>, StoreError> {

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::super::StoreError;
 use super::super::index::{IndexKey, IndexRange};
-use super::load::{Looks, first_lanes, unfinished_ranges, walk};
-use super::{Row, RowKey, Rows, astray, get_record, get_spec, stored_meta};
+use super::super::{Damage, StoreError};
+use super::gather::{Looks, walk};
+use super::load::{first_lanes, unfinished_ranges};
+use super::trust::{Noticed, listed_work, record_by_id, vouched, work_by_id};
+use super::{Row, RowKey, Rows, get_spec, stored_meta};
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::info::{Expedited, ExpeditedState, WorkInfo};
@@ -15,18 +17,23 @@ use crate::query::{Cursor, Page, PageRequest, Payloads, Reach, WorkQuery};
 use crate::record::{AttemptEnd, AttemptRecord, Finish, Lane, Meta, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 
-/// Answers a query page.
+/// Answers a query page. What it passes over since it contradicts its record, which is shown where it stands, goes to `damage`.
 ///
 /// # Errors
-/// When rows can't be read.
-pub fn page(rows: &impl Rows, request: &PageRequest, commit: u64) -> Result<Page, StoreError> {
+/// When rows can't be read, or are not what was written.
+pub fn page(
+    rows: &impl Rows,
+    request: &PageRequest,
+    commit: u64,
+    damage: &mut Vec<Damage>,
+) -> Result<Page, StoreError> {
     let last_cancel_all = stored_meta(rows)?.last_cancel_all;
     let mut found = Found::new(rows, &request.query);
     let next = match (&request.query.reach, &request.query.ids) {
         _ if request.limit == 0 => None,
         (Reach::Among(ids), _) => look_at(&mut found, ids, None, usize::MAX)?,
         (_, Some(ids)) => look_at(&mut found, ids, request.after.as_ref(), request.limit)?,
-        (reach, None) => look_through(&mut found, reach, request)?,
+        (reach, None) => look_through(&mut found, reach, request, damage)?,
     };
     let Found { works, looked, places, .. } = found;
     Ok(Page { works, looked, places, next, commit, last_cancel_all })
@@ -76,7 +83,7 @@ fn look_at<R: Rows>(
     };
     for id in ids.range((from, Bound::Unbounded)) {
         found.looked += 1;
-        if let Some(stored) = found.rows.get_work(*id)? {
+        if let Some(stored) = work_by_id(found.rows, *id)? {
             found.take(&stored)?;
         }
         if found.works.len() >= limit {
@@ -91,6 +98,7 @@ fn look_through<R: Rows>(
     found: &mut Found<'_, R>,
     reach: &Reach,
     request: &PageRequest,
+    damage: &mut Vec<Damage>,
 ) -> Result<Option<Cursor>, StoreError> {
     let from = match &request.after {
         Some(Cursor::Key(key)) => Some(key),
@@ -102,12 +110,17 @@ fn look_through<R: Rows>(
     };
     let (rows, query) = (found.rows, found.query);
     let mut seen = BTreeSet::new();
+    let mut noticed = Noticed::default();
     let next = walk(rows, ranges_of(query), from, request.limit, looks, &mut |key| {
         found.looked += 1;
-        let first_time = seen.insert(key.id()) && !listed_before(rows, query, key)?;
-        Ok(first_time && found.take(&listed(rows, key)?)?)
-    })?;
-    Ok(next.map(Cursor::Key))
+        let first_time = !seen.contains(&key.id()) && !listed_before(rows, query, key)?;
+        let listed = if first_time { noticed.pass_over_known(key, listed_work(rows, key)?)? } else { None };
+        let Some(work) = listed else { return Ok(false) };
+        seen.insert(key.id());
+        found.take(&work)
+    });
+    damage.extend(noticed.damage);
+    Ok(next?.map(Cursor::Key))
 }
 
 /// Whether the work is found under another tag first.
@@ -149,11 +162,6 @@ fn ranges_of(query: &WorkQuery) -> Vec<IndexRange> {
     ranges
 }
 
-/// The work that the index lists.
-fn listed(rows: &impl Rows, key: &IndexKey) -> Result<(WorkRecord, Arc<WorkSpec>), StoreError> {
-    rows.get_listed(key)?.ok_or_else(|| astray(key))
-}
-
 /// The payloads of a work, as a snapshot shows them.
 struct Carried {
     input: Payload,
@@ -163,8 +171,9 @@ struct Carried {
 
 impl Carried {
     fn read(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Self, StoreError> {
-        let output = if record.rows.output { rows.get(RowKey::Output(record.id))? } else { None };
-        let notes = if record.rows.notes { rows.get(RowKey::Notes(record.id))? } else { None };
+        let id = record.id;
+        let output = beside(rows, record.rows.output.then_some(RowKey::Output(id)), id, "output")?;
+        let notes = beside(rows, record.rows.notes.then_some(RowKey::Notes(id)), id, "progress or checkpoint")?;
         let progress = match notes {
             Some(Row::Notes(_, notes)) => notes.progress,
             _ => None,
@@ -193,7 +202,8 @@ pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<Wo
 
 /// What everybody may know about a work that carries this.
 fn outline(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec, carried: Carried) -> Result<WorkInfo, StoreError> {
-    let history = if record.rows.history { rows.get(RowKey::History(record.id))? } else { None };
+    let id = record.id;
+    let history = beside(rows, record.rows.history.then_some(RowKey::History(id)), id, "list of attempts")?;
     let mut attempts = match history {
         Some(Row::History(_, attempts)) => attempts,
         _ => Vec::new(),
@@ -249,6 +259,11 @@ fn outline(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec, carried: Carr
         progress: carried.progress,
         output: carried.output,
     })
+}
+
+/// A row beside a record, if the record vouches for one.
+fn beside(rows: &impl Rows, key: Option<RowKey>, id: WorkId, what: &str) -> Result<Option<Row>, StoreError> {
+    key.map(|key| vouched(rows.get(key)?, id, what)).transpose()
 }
 
 /// A run that was granted keeps its urgency until it ends, so a first run without it fell back. Only what is dropped is
@@ -311,7 +326,7 @@ pub fn dump(rows: &impl Rows) -> Result<Dump, StoreError> {
     }
     let ids: BTreeSet<WorkId> = dump.index.iter().map(IndexKey::id).collect();
     for id in ids {
-        dump.records.extend(get_record(rows, id)?.map(|record| (id, record)));
+        dump.records.extend(record_by_id(rows, id)?.map(|record| (id, record)));
         dump.specs.extend(get_spec(rows, id)?.map(|spec| (id, spec)));
         dump.index.extend(rows.scan(&IndexRange::dependents(id), usize::MAX)?);
     }

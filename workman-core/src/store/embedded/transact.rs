@@ -1,0 +1,253 @@
+//! [`Transaction`]: plans units and applies what was decided, one after the other in one commit.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::index::{IndexKey, Membership, standing_key};
+use super::super::{Change, Damage, StoreError, Unit, UnitResult};
+use super::labels::{delete, move_membership, relabel};
+use super::load::{Loading, load_for};
+use super::trust::{Noticed, is_stale, not_there, record_by_id};
+use super::{IfMissing, Origin, Row, RowKey, Rows, RowsMut, Unlinked, get_spec, incomplete, stored_meta};
+use crate::id::WorkId;
+use crate::plan::{Command, Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
+use crate::record::{Meta, WorkRecord};
+use crate::time::Timestamp;
+
+/// What one transaction has gathered so far: the store's own row, and what its commit will announce.
+#[derive(Debug)]
+pub struct Transaction {
+    meta: Meta,
+    before: Meta,
+    written: bool,
+    /// In order only when the transaction ends.
+    touched: Vec<WorkId>,
+    hints: Vec<Hint>,
+    noticed: Noticed,
+    /// The work whose run the unit settles that is applied now.
+    settles: Option<WorkId>,
+    /// How many stale entries were dropped.
+    dropped: usize,
+}
+
+/// The most entries that one transaction drops because they contradict their records.
+const DROP_LIMIT: usize = 256;
+
+impl Transaction {
+    /// Begins with the stored meta row. `incarnation` is that of this opening of the store.
+    ///
+    /// # Errors
+    /// When the meta row can't be read.
+    pub fn begin(rows: &impl Rows, incarnation: u64) -> Result<Self, StoreError> {
+        let stored = stored_meta(rows)?;
+        let meta = Meta { incarnation, ..stored.clone() };
+        Ok(Transaction {
+            before: stored,
+            meta,
+            written: false,
+            touched: Vec::new(),
+            hints: Vec::new(),
+            noticed: Noticed::default(),
+            settles: None,
+            dropped: 0,
+        })
+    }
+
+    /// Plans one unit and applies what was decided. The unit is planned completely before its first write.
+    ///
+    /// # Errors
+    /// When rows can't be read or written; the whole transaction must then be given up.
+    pub fn run_unit(&mut self, rows: &mut impl RowsMut, unit: &Unit) -> Result<UnitResult, StoreError> {
+        stamp(&mut self.meta, unit.wall);
+        let now = self.meta.latest;
+        let mut view = Snapshot { meta: std::mem::take(&mut self.meta), ..Snapshot::default() };
+        let mut asked = Scope::default();
+        let settles = match &unit.command {
+            Command::Settle(settle) => Some((settle.id, settle.fence)),
+            _ => None,
+        };
+        let decided = loop {
+            match plan(&view, &unit.command, now) {
+                // The same inputs give the same answer, so loading it again would never end.
+                Ok(Step::Load(scope)) if scope == asked => return Err(incomplete(&scope)),
+                Ok(Step::Load(scope)) => {
+                    if scope.iter().any(Want::is_found_by_scan) {
+                        rows.catch_up()?;
+                    }
+                    let noticed = &mut self.noticed;
+                    load_for(rows, &scope, &mut Loading { view: &mut view, noticed, settles })?;
+                    asked = scope;
+                }
+                Ok(Step::Done(plan)) => break plan,
+                Err(refusal) => {
+                    self.meta = view.meta;
+                    return Ok(Err(refusal));
+                }
+            }
+        };
+        let Plan { writes, meta, hints, applied } = decided;
+        self.written |= !writes.is_empty() || meta != view.meta;
+        self.meta = meta;
+        self.hints.extend(hints);
+        self.settles = settles.map(|(id, _)| id);
+        for write in writes {
+            self.apply(rows, &view, write)?;
+        }
+        self.drop_stale(rows)?;
+        Ok(Ok(applied))
+    }
+
+    /// What was passed over so far and is to be told, whatever becomes of the transaction.
+    pub fn take_damage(&mut self) -> Vec<Damage> {
+        std::mem::take(&mut self.noticed.damage)
+    }
+
+    /// Entries that contradict their records go, a bounded number. Each is looked at once more, as the unit has left it.
+    fn drop_stale(&mut self, rows: &mut impl RowsMut) -> Result<(), StoreError> {
+        for key in std::mem::take(&mut self.noticed.stale) {
+            if self.dropped < DROP_LIMIT && is_stale(rows, &key)? {
+                rows.unlink(&key, IfMissing::Ignore)?;
+                (self.dropped, self.written) = (self.dropped + 1, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an entry away that must be there.
+    pub(super) fn unlink(
+        &mut self,
+        rows: &mut impl RowsMut,
+        key: &IndexKey,
+        if_missing: IfMissing,
+    ) -> Result<(), StoreError> {
+        match (rows.unlink(key, if_missing)?, if_missing) {
+            (Unlinked::Missing, IfMissing::Refuse) => return Err(not_there(key)),
+            (Unlinked::Missing, IfMissing::Tell) => self.noticed.damage.push(Damage::missing(key)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, rows: &mut impl RowsMut, view: &Snapshot, write: Write) -> Result<(), StoreError> {
+        match write {
+            Write::Work(record, spec) => {
+                let before = self.move_to(rows, view, &record)?;
+                let labelled = match &before {
+                    Some(_) => get_spec(rows, record.id)?,
+                    None => None,
+                };
+                relabel(self, rows, before.as_deref().zip(labelled.as_deref()), Some((&record, &spec)))?;
+                rows.put_work(record, spec, if before.is_some() { Origin::Stored } else { Origin::New })
+            }
+            Write::Record(record) => {
+                self.move_member_to(rows, view, &record)?;
+                rows.put(Row::Record(record))
+            }
+            Write::Finished(record, output) => {
+                self.move_member_to(rows, view, &record)?;
+                rows.put_result(record, output)
+            }
+            Write::Notes(id, Some(notes)) => {
+                self.touched.push(id);
+                rows.put(Row::Notes(id, notes))
+            }
+            Write::Notes(id, None) => rows.remove(RowKey::Notes(id)),
+            Write::Attempt { id, attempt, keep } => match rows.put_attempt(id, attempt, keep) {
+                // What became of the work matters more than the list of its attempts, which stays as it is.
+                Err(error) if error.is_of_one_row() => {
+                    self.noticed.damage.push(Damage::unreadable(id, &error));
+                    Ok(())
+                }
+                put => put,
+            },
+            Write::Lane(lane) => rows.put(Row::Lane(lane)),
+            Write::Cascade(cascade) => rows.put(Row::Cascade(cascade)),
+            Write::CascadeDone(number) => rows.remove(RowKey::Cascade(number)),
+            Write::Delete(id) => {
+                self.touched.push(id);
+                delete(self, rows, id)
+            }
+        }
+    }
+
+    /// What a missing entry of this work means to the unit.
+    fn if_missing(&self, id: WorkId) -> IfMissing {
+        if self.settles == Some(id) { IfMissing::Tell } else { IfMissing::Refuse }
+    }
+
+    /// The index entry of a record moves from where it was; answers the record that was there. What the plan saw is what is
+    /// stored.
+    fn move_to<'v>(
+        &mut self,
+        rows: &mut impl RowsMut,
+        view: &'v Snapshot,
+        record: &WorkRecord,
+    ) -> Result<Option<Cow<'v, WorkRecord>>, StoreError> {
+        self.touched.push(record.id);
+        let before = match view.works.get(&record.id) {
+            Some(seen) => seen.as_ref().map(Cow::Borrowed),
+            None => record_by_id(rows, record.id)?.map(Cow::Owned),
+        };
+        let (left, after) = (before.as_deref().map(standing_key), standing_key(record));
+        if left.as_ref() != Some(&after) {
+            if let Some(left) = &left {
+                self.unlink(rows, left, self.if_missing(record.id))?;
+            }
+            rows.link(&after)?;
+        }
+        Ok(before)
+    }
+
+    /// As [`move_to`](Self::move_to), of a work whose spec stays: its name is looked up only if its place among the members of that
+    /// has changed.
+    fn move_member_to(
+        &mut self,
+        rows: &mut impl RowsMut,
+        view: &Snapshot,
+        record: &WorkRecord,
+    ) -> Result<(), StoreError> {
+        let Some(before) = self.move_to(rows, view, record)? else { return Ok(()) };
+        if Membership::of(&before) == Membership::of(record) {
+            return Ok(());
+        }
+        let spec = match view.specs.get(&record.id) {
+            Some(seen) => Some(Arc::clone(seen)),
+            None => get_spec(rows, record.id)?,
+        };
+        let name = spec.as_ref().and_then(|spec| spec.name.as_ref());
+        let name = name.ok_or_else(|| incomplete(&Want::Spec(record.id).into()))?;
+        move_membership(self, rows, name, (&before, record), self.if_missing(record.id))
+    }
+
+    /// Ends the transaction: writes the meta row and answers what the commit announces; `None` when nothing was written
+    /// and there is nothing to commit.
+    ///
+    /// # Errors
+    /// When the meta row can't be written.
+    pub fn finish(self, rows: &mut impl RowsMut, commit: u64) -> Result<Option<Change>, StoreError> {
+        if !self.written {
+            return Ok(None);
+        }
+        let now = self.meta.latest;
+        if self.meta != self.before {
+            rows.put(Row::Meta(self.meta))?;
+        }
+        let mut touched = self.touched;
+        touched.sort_unstable();
+        touched.dedup();
+        Ok(Some(Change::Commit { commit, now, touched: touched.into(), hints: self.hints.into() }))
+    }
+}
+
+/// A wall clock that is behind by less than this is jitter between threads; store time just stands still.
+const JITTER: Duration = Duration::from_secs(2);
+
+/// Moves store time on: wall time plus an offset that grows when the wall clock is set back.
+fn stamp(meta: &mut Meta, wall: Timestamp) {
+    let shifted = Timestamp::from_millis(wall.as_millis().saturating_add(meta.clock_offset_ms));
+    if meta.latest.since(shifted) >= JITTER {
+        meta.clock_offset_ms = meta.latest.as_millis().saturating_sub(wall.as_millis());
+    }
+    meta.latest = meta.latest.max(shifted);
+}

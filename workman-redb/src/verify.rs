@@ -1,0 +1,283 @@
+//! [`VerifyReport`] and [`RepairReport`]: a file is held against itself, and made anew from what can be read of it.
+//!
+//! A store at work looks at what it needs, so damage may lie unseen where nobody looks. Verifying looks at everything: at redb's
+//! own checksums, which redb itself does not look at when it reads, and at every row and entry.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use redb::backends::FileBackend;
+use redb::{Database, ReadableDatabase};
+use workman_core::store::embedded::Audit;
+use workman_core::store::{StoreError, StoreErrorKind};
+
+use crate::ballast::private;
+use crate::error::{OpenError, failed, panicked};
+use crate::home::{Home, Inspected, sync_folder};
+use crate::tables::{Copied, SnapshotTables, WriteTables};
+use crate::tenure::sibling;
+
+/// What a look at a whole file has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    works: u64,
+    entries: u64,
+    findings: Vec<String>,
+    total: u64,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.total == 0
+    }
+
+    /// How many works there are.
+    #[must_use]
+    pub fn works(&self) -> u64 {
+        self.works
+    }
+
+    /// How many index entries there are.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// What is wrong, a sentence each; the first thousand, if it is more.
+    #[must_use]
+    pub fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    /// How much is wrong in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+}
+
+/// As many findings are printed.
+const PRINTED: usize = 20;
+
+impl fmt::Display for VerifyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} works and {} index entries", self.works, self.entries)?;
+        match self.total {
+            0 => return f.write_str(", all sound"),
+            1 => f.write_str(", and 1 thing is wrong")?,
+            total => write!(f, ", and {total} things are wrong")?,
+        }
+        print(f, &self.findings, self.total)
+    }
+}
+
+fn print(f: &mut fmt::Formatter<'_>, findings: &[String], total: u64) -> fmt::Result {
+    findings.iter().take(PRINTED).try_for_each(|finding| write!(f, "\n- {finding}"))?;
+    let more = total.saturating_sub(findings.len().min(PRINTED) as u64);
+    if more > 0 { write!(f, "\n- and {more} more") } else { Ok(()) }
+}
+
+/// What a repair has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepairReport {
+    works: u64,
+    added: u64,
+    dropped: u64,
+    unreadable: Vec<String>,
+    before: PathBuf,
+    after: VerifyReport,
+}
+
+impl RepairReport {
+    /// Works whose records could be read, and for which all entries were made anew.
+    #[must_use]
+    pub fn works(&self) -> u64 {
+        self.works
+    }
+
+    /// Index entries that records ask for and that were missing.
+    #[must_use]
+    pub fn added(&self) -> u64 {
+        self.added
+    }
+
+    /// Index entries that no record asks for, and that are gone.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// What could not be read. It was copied as it lies where it could be reached, and is in the old file in any case.
+    #[must_use]
+    pub fn unreadable(&self) -> &[String] {
+        &self.unreadable
+    }
+
+    /// Where the old file lies now, as it was.
+    #[must_use]
+    pub fn before(&self) -> &Path {
+        &self.before
+    }
+
+    /// What is still wrong with the new file.
+    #[must_use]
+    pub fn after(&self) -> &VerifyReport {
+        &self.after
+    }
+}
+
+impl fmt::Display for RepairReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (works, added, dropped) = (self.works, self.added, self.dropped);
+        write!(
+            f,
+            "the index of {works} works was made anew: {added} entries were missing, {dropped} belonged to nothing"
+        )?;
+        write!(f, "; the old file is {}", self.before.display())?;
+        if !self.unreadable.is_empty() {
+            write!(f, "\nwhat could not be read, and was left as it is:")?;
+            print(f, &self.unreadable, self.unreadable.len() as u64)?;
+        }
+        write!(f, "\nthe file as it is now: {}", self.after)
+    }
+}
+
+/// Whether redb's own look at the file found it sound. Otherwise its handle must not be used any more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Integrity {
+    Sound,
+    Broken,
+}
+
+/// Looks at everything in a database.
+pub(crate) fn verify(place: &str, database: &mut Database) -> (VerifyReport, Integrity) {
+    let (wrong, integrity) = match guarded(place, || Ok(database.check_integrity())) {
+        Ok(Ok(true)) => (None, Integrity::Sound),
+        Ok(Ok(false)) => (Some("redb's book of free pages does not fit the file".to_owned()), Integrity::Broken),
+        Ok(Err(error)) => (Some(format!("pages of the file are not what redb wrote: {error}")), Integrity::Broken),
+        Err(error) => (Some(error.to_string()), Integrity::Broken),
+    };
+    let looked = guarded(place, || {
+        let transaction = database.begin_read().map_err(|error| failed(place, error))?;
+        let tables = SnapshotTables::snapshot(place, &transaction);
+        let mut audit = Audit::begin(&tables);
+        let (works, entries) = tables.audit(&mut audit);
+        let (findings, total) = audit.end();
+        Ok(VerifyReport { works, entries, findings, total })
+    });
+    let mut report = looked.unwrap_or_else(|error| {
+        let findings = vec![format!("the file can't be gone through: {error}")];
+        VerifyReport { total: 1, findings, ..VerifyReport::default() }
+    });
+    if let Some(wrong) = wrong {
+        report.findings.insert(0, wrong);
+        report.total += 1;
+    }
+    (report, integrity)
+}
+
+/// Looks at everything in a file that nobody has open, and writes nothing to it.
+pub(crate) fn verify_file(path: &Path, cache: usize) -> Result<VerifyReport, OpenError> {
+    let looked = guarded_open(path, || {
+        let mut inspected = Home::inspect(path, cache)?;
+        let report = verify(&path.display().to_string(), &mut inspected.database).0;
+        Ok((report, inspected))
+    });
+    let (report, inspected) = looked?;
+    discard(inspected);
+    Ok(report)
+}
+
+/// Makes a file anew from what can be read of it, and keeps the old one.
+pub(crate) fn repair_file(path: &Path, cache: usize) -> Result<RepairReport, OpenError> {
+    let io = |error| OpenError::io(path, error);
+    let inspected = guarded_open(path, || Home::inspect(path, cache))?;
+    let file = inspected.file.clone();
+    let fresh = sibling(&file, ".repair");
+    let made = guarded_open(path, || make_anew(path, &fresh, &inspected.database, cache));
+    let (copied, after) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            let _ = fs::remove_file(&fresh);
+            return Err(error);
+        }
+    };
+    let before = keep_old(&file).map_err(io)?;
+    fs::rename(&fresh, &file).map_err(io)?;
+    file.parent().map_or(Ok(()), sync_folder).map_err(io)?;
+    discard(inspected);
+    let Copied { works, added, dropped, unreadable } = copied;
+    Ok(RepairReport { works, added, dropped, unreadable, before, after })
+}
+
+fn make_anew(path: &Path, fresh: &Path, old: &Database, cache: usize) -> Result<(Copied, VerifyReport), OpenError> {
+    let io = |error| OpenError::io(path, error);
+    let redb = |error: redb::Error| OpenError::redb(path, error);
+    let _ = fs::remove_file(fresh);
+    let file = private(fs::OpenOptions::new().read(true).write(true).create_new(true)).open(fresh).map_err(io)?;
+    let synced = file.try_clone().map_err(io)?;
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(cache);
+    let backend = FileBackend::new(file).map_err(|error| redb(error.into()))?;
+    let mut new = builder.create_with_backend(backend).map_err(|error| redb(error.into()))?;
+    let place = path.display().to_string();
+    let snapshot = old.begin_read().map_err(|error| redb(error.into()))?;
+    let mut transaction = new.begin_write().map_err(|error| redb(error.into()))?;
+    transaction.set_quick_repair(true);
+    let copied = copy(&place, &snapshot, &transaction).map_err(|error| match error.kind() {
+        StoreErrorKind::Corrupted => OpenError::Corrupted { path: path.to_owned(), why: error.to_string() },
+        _ => OpenError::Io { path: path.to_owned(), source: io::Error::other(error) },
+    })?;
+    transaction.commit().map_err(|error| redb(error.into()))?;
+    let report = verify(&place, &mut new).0;
+    drop(new);
+    synced.sync_all().map_err(io)?;
+    Ok((copied, report))
+}
+
+fn copy(place: &str, from: &redb::ReadTransaction, to: &redb::WriteTransaction) -> Result<Copied, StoreError> {
+    let from = SnapshotTables::snapshot(place, from);
+    let mut to = WriteTables::open(place, to, None)?;
+    to.make_all()?;
+    let copied = to.copy_from(&from)?;
+    to.flush()?;
+    Ok(copied)
+}
+
+/// Gives the old file a second name. The new one then takes the first in one step, so there is always a store.
+fn keep_old(path: &Path) -> io::Result<PathBuf> {
+    for number in 1.. {
+        let before = sibling(path, &format!(".before-repair-{number}"));
+        match fs::hard_link(path, &before) {
+            Ok(()) => return Ok(before),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // Some file systems have no second names.
+            Err(_) if !before.exists() => return fs::copy(path, &before).map(|_| before),
+            Err(_) => {}
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// A damaged file can make redb panic when it is closed.
+fn discard(inspected: Inspected) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(inspected)));
+}
+
+fn guarded<T>(place: &str, look: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(look))
+        .unwrap_or_else(|payload| Err(panicked(place, StoreErrorKind::Corrupted, &*payload)))
+}
+
+fn guarded_open<T>(path: &Path, look: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|payload| {
+        let place = path.display().to_string();
+        let why = panicked(&place, StoreErrorKind::Corrupted, &*payload).to_string();
+        Err(OpenError::Corrupted { path: path.to_owned(), why })
+    })
+}
