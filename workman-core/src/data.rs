@@ -101,13 +101,13 @@ impl Payload {
     /// }
     ///
     /// #[worker]
-    /// fn report(sales: Sales) -> usize {
+    /// fn count_sales(sales: Sales) -> usize {
     ///     sales.by_year.len()
     /// }
     ///
     /// let sales = Sales { shop: "north".into(), by_year: BTreeMap::from([(2026, 7)]) };
-    /// let refused = TestDriver::new().try_enqueue(report::request(sales)).unwrap_err().to_string();
-    /// assert!(refused.contains("the argument `sales` of worker `report`"), "{refused}");
+    /// let refused = TestDriver::new().try_enqueue(count_sales::request(sales)).unwrap_err().to_string();
+    /// assert!(refused.contains("the argument `sales` of worker `count_sales`"), "{refused}");
     /// ```
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let mut scratch = Scratch::take();
