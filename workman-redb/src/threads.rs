@@ -41,7 +41,7 @@ enum ToWriter {
 }
 
 enum ToReader {
-    Page(PageRequest, oneshot::Sender<Result<Page, StoreError>>),
+    Page(Box<PageRequest>, oneshot::Sender<Result<Page, StoreError>>),
     Dump(oneshot::Sender<Result<Dump, StoreError>>),
     Close,
 }
@@ -96,7 +96,7 @@ impl Threads {
     }
 
     pub(crate) async fn page(&self, request: PageRequest) -> Result<Page, StoreError> {
-        self.ask(|answer| ToReader::Page(request, answer)).await
+        self.ask(|answer| ToReader::Page(Box::new(request), answer)).await
     }
 
     pub(crate) async fn dump(&self) -> Result<Dump, StoreError> {
