@@ -292,7 +292,8 @@ fn a_selection_of_many_heads_is_loaded_in_a_few_rounds() {
     bare.enqueue((1..=900).map(|number| tag(work(number, []))));
     bare.enqueue((1..=900).map(|number| work(10_000 + number, [number])));
     let cost = bare.cost(&cancel_tag("t"));
-    assert!(cost.rounds <= 4 && cost.scanned <= 2_000 && cost.read <= 2_000, "{cost:?}");
+    // Each of 900 labels and 900 edges, and the entry that its record asks for; each record, and its request.
+    assert!(cost.rounds <= 4 && cost.scanned <= 4_000 && cost.read <= 4_000, "{} and {}", cost.scanned, cost.read);
     let done = bare.send(cancel_tag("t")).unwrap();
     assert!(matches!(done, Applied::Cancelled { count: 1_800, next: None, .. }), "{done:?}");
     assert_eq!(bare.count(WorkState::Cancelled), 1_800);
@@ -311,7 +312,8 @@ fn a_selection_and_a_page_look_at_no_more_than_they_may_and_go_on() {
     assert_eq!(bare.cancel_all("t"), (10_000, 11), "so many in ten commits, and a last look");
     bare.enqueue([tag(work(10_001, []))]);
     let cost = bare.cost(&cancel_tag("t"));
-    assert!(cost.scanned <= 5_000 && cost.read <= 5_000, "{cost:?}");
+    // Beside each label the entry that its record asks for, and beside each record its request.
+    assert!(cost.scanned <= 9_000 && cost.read <= 9_000, "{} and {}", cost.scanned, cost.read);
     let query = WorkQuery::tag("t").state(WorkState::Enqueued);
     let (mut after, mut found, mut pages) = (None, Vec::new(), 0);
     loop {

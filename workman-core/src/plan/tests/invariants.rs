@@ -125,6 +125,7 @@ fn rows_that_a_record_vouches_for_and_that_are_gone_are_an_error_and_no_loop() {
     let error = transaction.run_unit(&mut house.shelf, &unit).unwrap_err();
     assert_eq!(error.kind(), crate::store::StoreErrorKind::Corrupted);
     // A claim goes on without that work.
+    let mut transaction = Transaction::begin(&house.shelf, house.incarnation).unwrap();
     let unit = Unit { command: Command::Claim(house.claim_all(epoch, 1)), wall: house.now };
     let claimed = transaction.run_unit(&mut house.shelf, &unit).unwrap().unwrap();
     assert!(matches!(&claimed, Applied::Claimed { works, .. } if works.is_empty()), "{claimed:?}");
