@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use redb::{Database, WriteTransaction};
 use workman_core::plan::Command;
-use workman_core::store::embedded::Transaction;
+use workman_core::store::embedded::{Opening, Transaction};
 use workman_core::store::{Change, ChangeFeed, StoreError, StoreErrorKind, Unit, UnitResult};
 use workman_core::time::Clock;
 
@@ -35,7 +35,7 @@ pub(crate) struct Writer {
     clock: Arc<dyn Clock>,
     durability: Durability,
     ballast: Option<Ballast>,
-    incarnation: u64,
+    opening: Opening,
     /// The number of the newest commit that was announced.
     commit: u64,
     /// The number of the newest commit that is known to be synced.
@@ -85,12 +85,12 @@ impl Writer {
             (entered, _) => entered,
         };
         Ok(Writer {
-            incarnation: entered?,
             handle,
             feed,
             clock,
             durability,
             ballast,
+            opening: Opening::new(entered?),
             commit,
             synced: commit,
             kept: None,
@@ -216,7 +216,7 @@ impl Writer {
     ) -> Result<Vec<Vec<UnitResult>>, StoreError> {
         let transaction = begin(place, database, synced)?;
         let mut tables = WriteTables::open(place, &transaction, self.kept.take())?;
-        let mut gathered = Transaction::begin(&tables, self.incarnation)?;
+        let mut gathered = Transaction::begin(&tables, &mut self.opening)?;
         let mut results = Vec::with_capacity(calls.len());
         for call in calls {
             let units = call.iter().map(|unit| gathered.run_unit(&mut tables, unit));

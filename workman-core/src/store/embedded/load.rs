@@ -7,9 +7,9 @@ use super::super::index::{IndexKey, IndexRange};
 use super::{Row, RowKey, Rows, astray, get_record, get_spec, incomplete};
 use crate::id::WorkId;
 use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
-use crate::record::{Lane, LaneId, Notes, WorkRecord};
+use crate::record::{Lane, LaneId, Meta, Notes, WorkRecord};
 use crate::state::WorkState;
-use crate::time::Timestamp;
+use crate::time::{Due, NextDue, Timestamp};
 
 /// Loads a scope into a snapshot.
 ///
@@ -55,7 +55,7 @@ fn load_one(rows: &impl Rows, want: &Want, view: &mut Snapshot) -> Result<(), St
         Want::FinishedEntry { after } => {
             let keys = rows.scan(&IndexRange::finished().after(after.clone()), 1)?;
             let list =
-                List { ids: keys.iter().map(IndexKey::id).collect(), next: keys.last().cloned(), next_due: None };
+                List { ids: keys.iter().map(IndexKey::id).collect(), next: keys.last().cloned(), ..List::default() };
             view.lists.insert(want.clone(), list);
             Ok(())
         }
@@ -104,7 +104,7 @@ fn load_list(
         load_listed(rows, key, view)?;
     }
     let next = if keys.len() >= limit { keys.last().cloned() } else { None };
-    let list = List { ids: keys.iter().map(IndexKey::id).collect(), next, next_due: None };
+    let list = List { ids: keys.iter().map(IndexKey::id).collect(), next, ..List::default() };
     view.lists.insert(want.clone(), list);
     Ok(())
 }
@@ -147,20 +147,39 @@ fn load_claimable(
     load_list(rows, want, keys, limit, view)
 }
 
+/// What is due in either time. One scan finds both as long as not much is waiting: then what waits for the wall clock comes
+/// right behind the rest.
 fn load_due(rows: &impl Rows, want: &Want, limit: usize, view: &mut Snapshot) -> Result<(), StoreError> {
-    let mut keys = rows.scan(&IndexRange::waiting(), limit.saturating_add(1))?;
-    let due_of = |key: &IndexKey| match key {
-        IndexKey::Waiting { due, .. } => *due,
-        _ => Timestamp::MAX,
-    };
-    let due = keys.partition_point(|key| due_of(key) <= view.meta.latest).min(limit);
-    let next_due = keys.get(due).map(due_of);
-    keys.truncate(due);
+    let most = limit.saturating_add(1);
+    let mut by_store = rows.scan(&IndexRange::waiting(), most)?;
+    let store_ends = by_store.partition_point(|key| matches!(key, IndexKey::Waiting { due: Due::Store(_), .. }));
+    let mut by_wall = by_store.split_off(store_ends);
+    if store_ends == most {
+        by_wall = rows.scan(&IndexRange::waiting_for_the_wall(), most)?;
+    }
+    // A time that somebody has named goes before all other, also where there is too much for one commit.
+    let mut next_due = NextDue::default();
+    let mut keys = due_of(&mut next_due, by_wall, limit, &view.meta);
+    let left = limit - keys.len();
+    keys.extend(due_of(&mut next_due, by_store, left, &view.meta));
     load_claimable(rows, want, &keys, usize::MAX, view)?;
     if let Some(list) = view.lists.get_mut(want) {
         list.next_due = next_due;
     }
     Ok(())
+}
+
+/// The first entries of one time that are due, and when the next is.
+fn due_of(next: &mut NextDue, mut keys: Vec<IndexKey>, limit: usize, meta: &Meta) -> Vec<IndexKey> {
+    let due = |key: &IndexKey| match key {
+        IndexKey::Waiting { due, .. } => *due,
+        _ => Due::Store(Timestamp::MAX),
+    };
+    let has_come = |key: &IndexKey| due(key).in_store_time(meta.clock_offset_ms) <= meta.latest;
+    let come = keys.partition_point(has_come).min(limit);
+    *next = keys.get(come).map_or(*next, |key| next.and(due(key)));
+    keys.truncate(come);
+    keys
 }
 
 fn load_dependents(
@@ -256,7 +275,7 @@ fn load_selected(
         }
         Ok(wanted)
     })?;
-    view.lists.insert(want.clone(), List { ids, next, next_due: None });
+    view.lists.insert(want.clone(), List { ids, next, ..List::default() });
     Ok(())
 }
 
@@ -275,6 +294,7 @@ fn load_finished(
     };
     let found = keys.partition_point(|key| until_of(key) <= until).min(limit);
     let next_due = keys.get(found).map(until_of).filter(|next| *next > until);
+    let next_due = NextDue { store: next_due, wall: None };
     keys.truncate(found);
     load_list(rows, want, &keys, limit, view)?;
     if let Some(list) = view.lists.get_mut(want) {

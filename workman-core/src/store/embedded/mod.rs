@@ -5,13 +5,13 @@
 //! queries, [`dump`] feeds the invariants. No policy is in here, and no decision: only how rows are found and how indexes
 //! follow from them.
 
+mod clock;
 mod labels;
 mod load;
 mod read;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::index::{IndexKey, IndexRange, Membership, standing_key};
 use super::{Change, StoreError, StoreErrorKind, Unit, UnitResult};
@@ -19,8 +19,8 @@ use crate::data::Payload;
 use crate::id::WorkId;
 use crate::plan::{Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
 use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
-use crate::time::Timestamp;
 
+pub use clock::{Stamp, StoreClock};
 use labels::{delete, move_membership, relabel};
 pub use load::load;
 pub use read::{Dump, dump, info, page};
@@ -198,9 +198,38 @@ pub trait RowsMut: Rows {
     }
 }
 
+/// What a store knows as long as it is open, and begins anew with when it is opened again.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    incarnation: u64,
+    clock: StoreClock,
+}
+
+impl Opening {
+    /// The opening with this number.
+    #[must_use]
+    pub fn new(incarnation: u64) -> Self {
+        Opening { incarnation, clock: StoreClock::default() }
+    }
+
+    /// Which opening this is.
+    #[must_use]
+    pub const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+}
+
+impl Default for Opening {
+    /// The first one.
+    fn default() -> Self {
+        Opening::new(1)
+    }
+}
+
 /// What one transaction has gathered so far: the store's own row, and what its commit will announce.
 #[derive(Debug)]
-pub struct Transaction {
+pub struct Transaction<'o> {
+    opening: &'o mut Opening,
     meta: Meta,
     before: Meta,
     written: bool,
@@ -209,15 +238,15 @@ pub struct Transaction {
     hints: Vec<Hint>,
 }
 
-impl Transaction {
-    /// Begins with the stored meta row. `incarnation` is that of this opening of the store.
+impl<'o> Transaction<'o> {
+    /// Begins with the stored meta row.
     ///
     /// # Errors
     /// When the meta row can't be read.
-    pub fn begin(rows: &impl Rows, incarnation: u64) -> Result<Self, StoreError> {
+    pub fn begin(rows: &impl Rows, opening: &'o mut Opening) -> Result<Self, StoreError> {
         let stored = stored_meta(rows)?;
-        let meta = Meta { incarnation, ..stored.clone() };
-        Ok(Transaction { before: stored, meta, written: false, touched: Vec::new(), hints: Vec::new() })
+        let meta = Meta { incarnation: opening.incarnation, ..stored.clone() };
+        Ok(Transaction { opening, before: stored, meta, written: false, touched: Vec::new(), hints: Vec::new() })
     }
 
     /// Plans one unit and applies what was decided. The unit is planned completely before its first write.
@@ -225,8 +254,9 @@ impl Transaction {
     /// # Errors
     /// When rows can't be read or written; the whole transaction must then be given up.
     pub fn run_unit(&mut self, rows: &mut impl RowsMut, unit: &Unit) -> Result<UnitResult, StoreError> {
-        stamp(&mut self.meta, unit.wall);
-        let now = self.meta.latest;
+        let stamp = self.opening.clock.stamp(unit.at, self.meta.latest);
+        let now = stamp.now;
+        (self.meta.latest, self.meta.clock_offset_ms) = (now, stamp.offset_ms);
         let mut view = Snapshot { meta: std::mem::take(&mut self.meta), ..Snapshot::default() };
         let mut asked = Scope::default();
         let decided = loop {
@@ -377,18 +407,6 @@ pub fn stored_meta(rows: &impl Rows) -> Result<Meta, StoreError> {
         Some(Row::Meta(meta)) => meta,
         _ => Meta::default(),
     })
-}
-
-/// A wall clock that is behind by less than this is jitter between threads; store time just stands still.
-const JITTER: Duration = Duration::from_secs(2);
-
-/// Moves store time on: wall time plus an offset that grows when the wall clock is set back.
-fn stamp(meta: &mut Meta, wall: Timestamp) {
-    let shifted = Timestamp::from_millis(wall.as_millis().saturating_add(meta.clock_offset_ms));
-    if meta.latest.since(shifted) >= JITTER {
-        meta.clock_offset_ms = meta.latest.as_millis().saturating_sub(wall.as_millis());
-    }
-    meta.latest = meta.latest.max(shifted);
 }
 
 fn get_record(rows: &(impl Rows + ?Sized), id: WorkId) -> Result<Option<WorkRecord>, StoreError> {
