@@ -41,12 +41,19 @@ pub(crate) struct Writer {
     /// The number of the newest commit that is known to be synced.
     synced: u64,
     kept: Option<Kept>,
-    /// What a commit would have announced of which nobody knows yet whether it happened.
-    doubt: Option<(u64, Change)>,
+    /// The commit of which nobody knows yet whether it happened.
+    doubt: Option<Doubt>,
     /// Since when there are commits that are not synced.
     unsynced_since: Option<Duration>,
     /// Failed reopenings in a row, and when the next is due.
     down: Option<Down>,
+}
+
+/// What a commit leaves behind, if it happens.
+struct Doubt {
+    number: u64,
+    change: Change,
+    opening: Opening,
 }
 
 struct Down {
@@ -216,7 +223,8 @@ impl Writer {
     ) -> Result<Vec<Vec<UnitResult>>, StoreError> {
         let transaction = begin(place, database, synced)?;
         let mut tables = WriteTables::open(place, &transaction, self.kept.take())?;
-        let mut gathered = Transaction::begin(&tables, &mut self.opening)?;
+        let mut opening = self.opening.clone();
+        let mut gathered = Transaction::begin(&tables, &mut opening)?;
         let mut results = Vec::with_capacity(calls.len());
         for call in calls {
             let units = call.iter().map(|unit| gathered.run_unit(&mut tables, unit));
@@ -224,6 +232,7 @@ impl Writer {
         }
         let number = self.commit + 1;
         let Some(change) = gathered.finish(&mut tables, number)? else {
+            self.opening = opening;
             self.kept = tables.into_kept();
             transaction.abort().map_err(|error| failed(place, error))?;
             return Ok(results);
@@ -231,7 +240,7 @@ impl Writer {
         tables.put_commit(number)?;
         tables.flush()?;
         let kept = tables.into_kept();
-        self.doubt = Some((number, change));
+        self.doubt = Some(Doubt { number, change, opening });
         phase.set(Phase::Committing);
         transaction.commit().map_err(|error| in_doubt(place, error))?;
         self.kept = kept;
@@ -240,8 +249,8 @@ impl Writer {
 
     /// Announces what was committed, if anything was.
     fn committed(&mut self, synced: bool) {
-        let Some((number, change)) = self.doubt.take() else { return };
-        self.commit = number;
+        let Some(Doubt { number, change, opening }) = self.doubt.take() else { return };
+        (self.commit, self.opening) = (number, opening);
         if synced {
             self.synced = number;
         }
@@ -283,7 +292,7 @@ impl Writer {
 
     fn reopen(&mut self) -> Result<(), StoreError> {
         let handle = Arc::clone(&self.handle);
-        let doubted = self.doubt.as_ref().map(|(number, _)| *number);
+        let doubted = self.doubt.as_ref().map(|doubt| doubt.number);
         // Everything that was synced is there, and nothing that is not ours.
         match handle.reopen(&(self.synced..=doubted.unwrap_or(self.commit))) {
             Ok(stored) => {
@@ -314,8 +323,8 @@ impl Writer {
         let lost = stored < self.commit;
         self.unsynced_since = None;
         match self.doubt.take() {
-            Some((number, change)) if number == stored => {
-                self.commit = number;
+            Some(Doubt { number, change, opening }) if number == stored => {
+                (self.commit, self.opening) = (number, opening);
                 self.announce(&change);
             }
             _ => {}

@@ -61,7 +61,7 @@ pub struct StoreClock {
     latest: Timestamp,
     alone: Alone,
     /// One for each clock by which the store is used, the last one first.
-    hands: Vec<Hands>,
+    hands: [Option<Hands>; CLOCKS],
 }
 
 /// What is known of wall times that come without a monotonic time that could be true.
@@ -75,7 +75,7 @@ struct Alone {
 const LONGEST_STEP_MS: i64 = 86_400_000;
 
 /// What is known of one clock.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Hands {
     /// What its wall clock said when its monotonic clock began, as far as is believed now.
     zero_ms: i64,
@@ -147,7 +147,7 @@ impl StoreClock {
         if (Timestamp::default()..=LAST_WALL).contains(&wall) {
             return wall;
         }
-        match (self.hands.first(), monotonic) {
+        match (&self.hands[0], monotonic) {
             (Some(hands), Some(monotonic)) => Timestamp::from_millis(hands.zero_ms.saturating_add(millis(monotonic))),
             (None, Some(_)) => self.latest,
             (_, None) => self.latest.shifted(self.alone.offset_ms.saturating_neg()),
@@ -157,20 +157,22 @@ impl StoreClock {
     /// The clock that this reading is from, with all that the reading says about it.
     fn heed(&mut self, wall: Timestamp, monotonic: Duration) -> Heeded<'_> {
         let zero_ms = wall.as_millis().saturating_sub(millis(monotonic));
-        let agrees = |hands: &Hands| hands.zero_ms.abs_diff(zero_ms) < JITTER_MS.unsigned_abs();
+        let agrees = |hands: &Option<Hands>| {
+            hands.is_some_and(|hands| hands.zero_ms.abs_diff(zero_ms) < JITTER_MS.unsigned_abs())
+        };
         let known = self.hands.iter().position(agrees);
-        let place = match (known, self.hands.first()) {
+        let place = match (known, self.hands[0]) {
             (Some(place), _) => place,
             (None, Some(last)) if last.goes_on_at(monotonic) => 0,
             (None, Some(last)) if last.was_before(monotonic) => return Heeded::Late { offset_ms: last.offset_ms },
             (None, _) => {
-                self.hands.insert(0, Hands { zero_ms, seen: monotonic, newest: monotonic, offset_ms: 0 });
-                self.hands.truncate(CLOCKS);
-                0
+                self.hands[CLOCKS - 1] = None;
+                CLOCKS - 1
             }
         };
         self.hands[..=place].rotate_right(1);
-        let hands = &mut self.hands[0];
+        let new = Hands { zero_ms, seen: monotonic, newest: monotonic, offset_ms: 0 };
+        let hands = self.hands[0].get_or_insert(new);
         hands.heed(zero_ms, monotonic);
         Heeded::Of(hands)
     }

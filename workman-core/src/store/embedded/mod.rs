@@ -230,6 +230,8 @@ impl Default for Opening {
 #[derive(Debug)]
 pub struct Transaction<'o> {
     opening: &'o mut Opening,
+    /// As the opening's. What is given up has told nobody the time, so only the end of the transaction makes it the opening's.
+    clock: StoreClock,
     meta: Meta,
     before: Meta,
     written: bool,
@@ -246,7 +248,8 @@ impl<'o> Transaction<'o> {
     pub fn begin(rows: &impl Rows, opening: &'o mut Opening) -> Result<Self, StoreError> {
         let stored = stored_meta(rows)?;
         let meta = Meta { incarnation: opening.incarnation, ..stored.clone() };
-        Ok(Transaction { opening, before: stored, meta, written: false, touched: Vec::new(), hints: Vec::new() })
+        let clock = opening.clock.clone();
+        Ok(Transaction { opening, clock, before: stored, meta, written: false, touched: Vec::new(), hints: Vec::new() })
     }
 
     /// Plans one unit and applies what was decided. The unit is planned completely before its first write.
@@ -254,7 +257,7 @@ impl<'o> Transaction<'o> {
     /// # Errors
     /// When rows can't be read or written; the whole transaction must then be given up.
     pub fn run_unit(&mut self, rows: &mut impl RowsMut, unit: &Unit) -> Result<UnitResult, StoreError> {
-        let stamp = self.opening.clock.stamp(unit.at, self.meta.latest);
+        let stamp = self.clock.stamp(unit.at, self.meta.latest);
         let now = stamp.now;
         (self.meta.latest, self.meta.clock_offset_ms) = (now, stamp.offset_ms);
         let mut view = Snapshot { meta: std::mem::take(&mut self.meta), ..Snapshot::default() };
@@ -365,18 +368,20 @@ impl<'o> Transaction<'o> {
     }
 
     /// Ends the transaction: writes the meta row and answers what the commit announces; `None` when nothing was written
-    /// and there is nothing to commit.
+    /// and there is nothing to commit. A store whose commit fails after that goes on with the opening as it was before.
     ///
     /// # Errors
     /// When the meta row can't be written.
     pub fn finish(self, rows: &mut impl RowsMut, commit: u64) -> Result<Option<Change>, StoreError> {
         if !self.written {
+            self.opening.clock = self.clock;
             return Ok(None);
         }
         let now = self.meta.latest;
         if self.meta != self.before {
             rows.put(Row::Meta(self.meta))?;
         }
+        self.opening.clock = self.clock;
         let mut touched = self.touched;
         touched.sort_unstable();
         touched.dedup();
