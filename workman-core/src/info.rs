@@ -10,9 +10,12 @@ use crate::id::WorkId;
 use crate::policy::{Backoff, OnInterruption, OutOfQuotaPolicy};
 use crate::record::{AttemptEnd, AttemptRecord, ErrorText, InputShape, ParkReason, Schedule};
 use crate::state::{StopReason, WorkState};
-use crate::time::Timestamp;
+use crate::time::{Due, Timestamp};
 
 /// A snapshot of one work. Equal snapshots mean that nothing visible has changed.
+///
+/// Its times are by the wall clock as it stands when the snapshot is taken, so they move with a clock that is set: what happened
+/// an hour ago is shown as an hour ago. A [`Store`](crate::Store) that is asked itself answers with its own times.
 ///
 /// Input, progress and output can be left out by the query ([`WorkQuery::without_payloads`](crate::WorkQuery::without_payloads)).
 /// Then they are payloads that say so ([`Payload::is_left_out`]), where there are any.
@@ -37,12 +40,14 @@ pub struct WorkInfo {
     pub state: WorkState,
     /// Why it can't run until somebody helps, if that is so.
     pub parked: Option<ParkReason>,
-    /// When it may run next: delay, backoff, period and override, never constraints. Only while it is enqueued; it may lie in
-    /// the past.
+    /// When it may run next, by the wall clock: delay, backoff, period and override, never constraints. Only while it is enqueued;
+    /// it may lie in the past.
     pub next_run: Option<Timestamp>,
-    /// The override of the next run, if periodic work has one: what counts in place of period and backoff, once. While the work
-    /// runs, an override that was given during the run.
+    /// The override of the next run, if periodic work has one, by the wall clock: what counts in place of period and backoff, once.
+    /// While the work runs, an override that was given during the run.
     pub next_run_override: Option<Timestamp>,
+    /// The same as `next_run`, in the time in which it was said.
+    pub(crate) due: Option<Due>,
     /// When it may run.
     pub constraints: Constraints,
     /// Once, or again and again; with the length of a period and its flex.
@@ -79,14 +84,14 @@ pub struct WorkInfo {
     pub runs: u64,
     /// Prerequisites that have not succeeded yet.
     pub open_prerequisites: u32,
-    /// When it was first stored.
+    /// When it was first stored, by the wall clock.
     pub created: Timestamp,
-    /// When it finished.
+    /// When it finished, by the wall clock.
     pub finished: Option<Timestamp>,
     /// Why the last run was stopped, if it was: from that stop until the work runs again, is cancelled or finishes. Of work that
     /// has ended it is the stop that ended it, if one did. A run that is told to stop shows it once it is over.
     pub stop_reason: Option<StopReason>,
-    /// The last attempts, oldest first, ten at the most.
+    /// The last attempts, oldest first, ten at the most; their times are those of the wall clock.
     pub attempts: Vec<AttemptRecord>,
     /// How far it is, as its worker last said. Left out, it says only that there may be some.
     pub progress: Option<Payload>,
@@ -148,6 +153,20 @@ impl WorkInfo {
     #[must_use]
     pub fn next_runs(&self, count: usize) -> Vec<Timestamp> {
         self.next_run.map_or_else(Vec::new, |first| self.schedule.runs_from(first, count))
+    }
+
+    /// Turns times of the store into those of the wall clock, with what is true now.
+    pub(crate) fn show_by_the_wall(&mut self, offset_ms: i64) {
+        if offset_ms == 0 {
+            return;
+        }
+        let shown = |at: Timestamp| Due::Store(at).on_the_wall(offset_ms);
+        self.next_run = self.due.map(|due| due.on_the_wall(offset_ms));
+        self.created = shown(self.created);
+        self.finished = self.finished.map(shown);
+        for attempt in &mut self.attempts {
+            (attempt.started, attempt.ended) = (shown(attempt.started), shown(attempt.ended));
+        }
     }
 
     /// The error of the last attempt that had one.

@@ -7,6 +7,8 @@
 //! Who reads only what was touched needs to know that nothing is missing: the hub keeps which commits it has passed on in a row,
 //! and a watcher that gathers keeps what they touched since its last look.
 
+mod touched;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,13 +20,11 @@ use futures::stream::Stream;
 use crate::id::WorkId;
 use crate::runtime;
 use crate::store::HomeProcess;
+pub(crate) use touched::Touched;
 
 /// No work has this id. Whoever watches it hears only of what concerns everything: that all was cancelled, that commits were
 /// missed, that the manager has ended.
 pub(crate) const NO_WORK: WorkId = WorkId::from_u128(0);
-
-/// How many touched works are kept for a watcher that does not look. With more it reads all again, which is no more work then.
-const MOST_TOUCHED: usize = 4_096;
 
 /// Wakes observers.
 #[derive(Default)]
@@ -109,64 +109,6 @@ impl WatcherState {
             touched.lose();
         }
         self.hear(News::Unnumbered, &[])
-    }
-}
-
-/// The works that commits have touched since somebody looked.
-#[derive(Default)]
-pub(crate) struct Touched {
-    works: BTreeMap<WorkId, Touch>,
-    /// Whether others may have been touched too.
-    lost: bool,
-}
-
-/// When a work was touched.
-#[derive(Clone, Copy)]
-struct Touch {
-    /// The first commit that did; none if no commit did, but what its worker says of itself.
-    first: Option<u64>,
-    last: News,
-}
-
-impl Touched {
-    fn note(&mut self, news: News, ids: &[WorkId]) {
-        if self.lost {
-            return;
-        }
-        let commit = match news {
-            News::Commit(commit) => Some(commit),
-            News::Unnumbered => None,
-        };
-        for id in ids {
-            let touch = self.works.entry(*id).or_insert(Touch { first: commit, last: news });
-            touch.first = touch.first.or(commit);
-            touch.last = touch.last.max(news);
-        }
-        if self.works.len() > MOST_TOUCHED {
-            self.lose();
-        }
-    }
-
-    fn lose(&mut self) {
-        self.works.clear();
-        self.lost = true;
-    }
-
-    /// A page was read that shows this commit and all before.
-    fn was_read(&mut self, commit: u64) {
-        self.works.retain(|_, touch| touch.last > News::Commit(commit));
-    }
-
-    /// Whether the commits up to this one touched nothing but these works.
-    fn is_within(&self, commit: u64, ids: &BTreeSet<WorkId>) -> bool {
-        let mut touched = self.works.iter().filter(|(_, touch)| touch.first.is_some_and(|first| first <= commit));
-        !self.lost && touched.all(|(id, _)| ids.contains(id))
-    }
-
-    /// The works, if no others may have been touched.
-    pub(crate) fn into_ids(self) -> Option<BTreeSet<WorkId>> {
-        let Touched { works, lost } = self;
-        (!lost).then(|| works.into_keys().collect())
     }
 }
 

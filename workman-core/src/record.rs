@@ -16,7 +16,7 @@ use crate::policy::{
     OutOfQuotaPolicy,
 };
 use crate::state::{StopReason, WorkState};
-use crate::time::Timestamp;
+use crate::time::{Due, Timestamp};
 
 /// Everything about a work that its request said. Written once, and anew only by an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -301,8 +301,8 @@ pub struct Period {
     pub due: Timestamp,
     /// What `due` is counted from: `anchor + interval`, or `anchor + initial delay` (and what flex adds) while `count` is 0.
     pub anchor: Timestamp,
-    /// When the next run is due instead, whatever the period and the backoff say: an override, in store time. Spent by the
-    /// claim, so one that is there when a run ends was given during that run.
+    /// When the next run is due instead, whatever the period and the backoff say: an override, by the wall clock, since a user
+    /// has named that moment. Spent by the claim, so one that is there when a run ends was given during that run.
     pub next_run: Option<Timestamp>,
 }
 
@@ -327,12 +327,12 @@ pub enum Standing {
     /// Waits for its time.
     Waiting {
         /// The time.
-        due: Timestamp,
+        due: Due,
     },
     /// Lines up in its lane.
     Ready {
         /// Since when it could run.
-        since: Timestamp,
+        since: Due,
     },
     /// Can't run until somebody helps.
     Parked {
@@ -413,6 +413,16 @@ impl WorkRecord {
             Standing::Finished { how: Finish::Succeeded, .. } => WorkState::Succeeded,
             Standing::Finished { how: Finish::Failed, .. } => WorkState::Failed,
             Standing::Finished { how: Finish::Cancelled, .. } => WorkState::Cancelled,
+        }
+    }
+
+    /// When it may run next; none if it is not waiting for that.
+    #[must_use]
+    pub const fn next_run(&self) -> Option<Due> {
+        match self.standing {
+            Standing::Waiting { due } => Some(due),
+            Standing::Ready { since } => Some(since),
+            _ => None,
         }
     }
 
@@ -581,9 +591,9 @@ pub struct Meta {
     pub next_seq: u64,
     /// The next lane.
     pub next_lane: u32,
-    /// What is added to the wall clock so that store time never runs backwards.
+    /// What is added to the wall clock to get store time, as it was at the latest stamp. The next opening begins with another.
     pub clock_offset_ms: i64,
-    /// The latest store time that was stamped.
+    /// The latest store time that was stamped, which no later stamp is earlier than.
     pub latest: Timestamp,
     /// The first cascade that is still to be drained; none if it equals `next_cascade`.
     pub first_cascade: u64,

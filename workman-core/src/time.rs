@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 
+mod due;
 mod system;
 
+pub use due::{Due, NextDue};
 pub use system::SystemClock;
 
 /// No sleep until something shall happen is trusted for longer than this: monotonic clocks stand still while a machine is
@@ -23,8 +25,9 @@ pub const LONGEST_REST: Duration = Duration::from_secs(3_600);
 
 /// A moment, in whole milliseconds since the Unix epoch (UTC).
 ///
-/// Times inside a store are *store time*: the wall clock plus one persisted offset that keeps it from ever running
-/// backwards. As long as nobody sets the clock back the two are the same. All arithmetic saturates.
+/// Times inside a store are *store time*: the wall clock plus an offset that keeps it from ever running backwards, and from
+/// jumping when a clock that was behind is set right. As long as nobody sets the clock back the two are the same; times that are
+/// shown to people are always those of the wall clock. All arithmetic saturates.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -44,6 +47,12 @@ impl Timestamp {
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
+    }
+
+    /// The moment so many milliseconds later, or earlier if they are negative.
+    #[must_use]
+    pub const fn shifted(self, ms: i64) -> Self {
+        Timestamp(self.0.saturating_add(ms))
     }
 
     /// How long it is from `earlier` to this moment; zero when `earlier` is not earlier.
@@ -141,6 +150,18 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
+/// What both hands of a clock have said at one moment.
+///
+/// Neither tells enough: the wall clock may be set, and the monotonic one knows no date and stands still in suspend. By two
+/// readings of both a store sees how far the wall clock was set in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What the wall clock said.
+    pub wall: Timestamp,
+    /// What the monotonic clock said.
+    pub monotonic: Duration,
+}
+
 /// Where workman gets its time from: [`SystemClock`] in production, a virtual clock in tests.
 ///
 /// A clock has two hands, since they answer different questions: the wall clock says *when*, the monotonic clock *how
@@ -149,8 +170,17 @@ pub trait Clock: Send + Sync + 'static {
     /// The wall clock. It may jump either way.
     fn wall(&self) -> Timestamp;
 
-    /// Time since some fixed point, never running backwards. It may stand still while the machine is suspended.
+    /// Time since some fixed point, never running backwards. It may stand still while the machine is suspended. All clocks by
+    /// which one opening of a store is used should count from the same point, or they are taken for clocks that were set.
     fn monotonic(&self) -> Duration;
+
+    /// Both hands at one moment.
+    fn read(&self) -> Reading {
+        // In this order: a thread that has to wait in between comes back with an old wall time, which harms nobody. The other way
+        // round it would look as if the wall clock had been set forward.
+        let wall = self.wall();
+        Reading { wall, monotonic: self.monotonic() }
+    }
 
     /// Resolves after `length` of monotonic time; dropping the future cancels the wake-up. Callers never pass more
     /// than [`LONGEST_REST`] and look at the clock again afterwards.
@@ -173,6 +203,10 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
     fn monotonic(&self) -> Duration {
         (**self).monotonic()
+    }
+
+    fn read(&self) -> Reading {
+        (**self).read()
     }
 
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {

@@ -52,8 +52,8 @@ struct Talks(MemoryStore, Shown);
 impl Store for Talks {
     async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
         self.1.show(&units);
-        for Unit { command, wall } in &units {
-            self.1.show(&plan(&Snapshot::default(), command, *wall));
+        for Unit { command, at } in &units {
+            self.1.show(&plan(&Snapshot::default(), command, at.wall));
         }
         let answers = self.0.transact(units).await;
         self.1.show(&answers);

@@ -16,7 +16,7 @@ use futures::stream::BoxStream;
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
 use workman_core::plan::Command;
 use workman_core::query::{Page, PageRequest};
-use workman_core::store::embedded::{IfMissing, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
+use workman_core::store::embedded::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, ChangeFeed, Ownership, StoreErrorKind, Unit, UnitResult};
 use workman_core::{
@@ -365,6 +365,7 @@ fn a_store_that_fails_delays_the_deletion_and_nothing_else() {
 
 /// A store in memory in which the records of some works can't be read.
 struct Damaged {
+    opening: Mutex<Opening>,
     shelf: Arc<Shelf>,
     feed: ChangeFeed,
 }
@@ -426,7 +427,8 @@ impl Store for Damaged {
     async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
         let mut stored = self.shelf.data.lock().unwrap();
         let mut data = Data { damaged: self.shelf.damaged.lock().unwrap().clone(), ..stored.clone() };
-        let mut transaction = Transaction::begin(&data, 1)?;
+        let mut opening = self.opening.lock().unwrap();
+        let mut transaction = Transaction::begin(&data, &mut opening)?;
         let answers = units.iter().map(|unit| transaction.run_unit(&mut data, unit)).collect::<Result<_, _>>()?;
         data.commit += 1;
         let commit = data.commit;
@@ -453,7 +455,7 @@ struct DamagedHome(Arc<Shelf>);
 
 impl StoreHome for DamagedHome {
     fn open(&self) -> Arc<dyn Store> {
-        Arc::new(Damaged { shelf: Arc::clone(&self.0), feed: ChangeFeed::new() })
+        Arc::new(Damaged { opening: Mutex::new(Opening::new(1)), shelf: Arc::clone(&self.0), feed: ChangeFeed::new() })
     }
 }
 

@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use support::{DAY, HOUR, MINUTE, RedbHome, secs};
 use workman_core::query::{Page, PageRequest};
-use workman_core::store::embedded::{IfMissing, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
+use workman_core::store::embedded::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, ChangeFeed, Ownership, StoreError, Unit, UnitResult};
 use workman_core::{
@@ -89,6 +89,7 @@ impl RowsMut for Data {
 
 #[derive(Default)]
 struct Counting {
+    opening: Mutex<Opening>,
     data: Mutex<Data>,
     feed: ChangeFeed,
     /// What pages have read.
@@ -100,7 +101,8 @@ struct Counting {
 impl Store for Counting {
     async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
         let data = &mut *self.data.lock().unwrap();
-        let mut transaction = Transaction::begin(data, 1)?;
+        let mut opening = self.opening.lock().unwrap();
+        let mut transaction = Transaction::begin(data, &mut opening)?;
         let answers = units.iter().map(|unit| transaction.run_unit(data, unit)).collect::<Result<_, _>>()?;
         let commit = data.commit + 1;
         if let Some(change) = transaction.finish(data, commit)? {

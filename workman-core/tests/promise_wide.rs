@@ -24,6 +24,7 @@ use workman_core::record::{AttemptEnd, ErrorText, Prerequisites, Terms, WorkSpec
 use workman_core::store::embedded::{Dump, Noticed, Row, RowKey, Rows, load};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, Ownership, Store, StoreError, Unit, UnitResult};
+use workman_core::time::Reading;
 use workman_core::{
     ExistingPeriodicWorkPolicy, ExistingWorkPolicy, MemoryStore, Outcome, Payload, Refusal, StopReason, ThreadRuntime,
     Timestamp, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
@@ -47,6 +48,8 @@ fn work(number: u128, after: impl IntoIterator<Item = u128>) -> NewWork {
     NewWork::new(id(number), spec, terms)
 }
 
+const NOW: Reading = Reading { wall: Timestamp::from_millis(1_800_000_000_000), monotonic: Duration::ZERO };
+
 /// A store without a manager; it counts its commands.
 struct Bare {
     store: MemoryStore,
@@ -58,7 +61,7 @@ impl Bare {
     }
 
     fn send(&self, command: Command) -> Result<Applied, Refusal> {
-        let unit = Unit { command, wall: Timestamp::from_millis(1_800_000_000_000) };
+        let unit = Unit { command, at: NOW };
         self.store.transact(vec![unit]).now_or_never().unwrap().unwrap().remove(0)
     }
 
@@ -399,8 +402,8 @@ impl Store for Breeding {
         if cancels && births < 50 {
             self.births.fetch_add(1, Ordering::SeqCst);
             let works = vec![work(u128::from(1_000 + births), [])];
-            let wall = units[0].wall;
-            units.push(Unit { command: Command::Enqueue(Enqueue { works, unique: None, offer: None }), wall });
+            let at = units[0].at;
+            units.push(Unit { command: Command::Enqueue(Enqueue { works, unique: None, offer: None }), at });
         }
         self.store.transact(units).await
     }
@@ -430,7 +433,7 @@ fn cancelling_everything_means_the_works_there_were() {
         WorkManager::builder(Arc::clone(&store)).runtime(ThreadRuntime::new()).enqueue_only().start().unwrap();
     let works = (1..=3).map(|number| work(number, [])).collect();
     let enqueue = Command::Enqueue(Enqueue { works, unique: None, offer: None });
-    let unit = Unit { command: enqueue, wall: Timestamp::from_millis(1_800_000_000_000) };
+    let unit = Unit { command: enqueue, at: NOW };
     store.transact(vec![unit]).now_or_never().unwrap().unwrap().remove(0).unwrap();
     assert_eq!(block_on(manager.cancel(WorkSelector::All)).unwrap(), 3);
     let spared = block_on(manager.query(WorkQuery::in_state(WorkState::Enqueued))).unwrap();

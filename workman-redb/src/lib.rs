@@ -14,7 +14,7 @@
 //! # std::fs::create_dir_all(&folder)?;
 //! # let path = folder.join("work.redb");
 //! let store = RedbStore::open(&path)?;
-//! let attach = Unit { command: Command::Attach, wall: SystemClock::new().wall() };
+//! let attach = Unit { command: Command::Attach, at: SystemClock::new().read() };
 //! let results = block_on(store.transact(vec![attach]))?;        // on disk when this returns
 //! assert!(matches!(results[0], Ok(Applied::Attached { .. })));
 //! block_on(store.close());

@@ -13,7 +13,7 @@ use workman_core::record::{
 };
 use workman_core::state::StopReason;
 use workman_core::store::index::IndexKey;
-use workman_core::time::Timestamp;
+use workman_core::time::{Due, Timestamp};
 
 /// A folder that goes with its guard.
 pub(crate) struct Folder(std::path::PathBuf);
@@ -170,8 +170,10 @@ impl Random {
         let (at, epoch) = (self.time(), self.number());
         self.pick(&[
             Standing::Blocked,
-            Standing::Waiting { due: at },
-            Standing::Ready { since: at },
+            Standing::Waiting { due: Due::Store(at) },
+            Standing::Waiting { due: Due::Wall(at) },
+            Standing::Ready { since: Due::Store(at) },
+            Standing::Ready { since: Due::Wall(at) },
             Standing::Parked { why: park },
             Standing::Running { epoch },
             Standing::Finished { how, at },
@@ -302,9 +304,10 @@ impl Random {
     pub(crate) fn index_key(&mut self) -> IndexKey {
         let (seq, turn, epoch, id) = (self.number(), self.number(), self.number(), self.id());
         let (lane, text, at, of) = (LaneId(self.small()), self.text(), self.time(), self.id());
-        match self.below(11) {
+        match self.below(12) {
             0 => IndexKey::Blocked { seq, id },
-            1 => IndexKey::Waiting { due: at, turn, id },
+            1 => IndexKey::Waiting { due: Due::Store(at), turn, id },
+            11 => IndexKey::Waiting { due: Due::Wall(at), turn, id },
             2 => IndexKey::Ready { lane, suspect: self.flip(), rank: self.next() as u8, turn, id },
             3 => IndexKey::Parked { lane, seq, id },
             4 => IndexKey::Running { epoch, id },

@@ -3,6 +3,8 @@
 //! A group of calls is planned and applied in one redb transaction and made durable by one sync; then one change is
 //! announced and every call answered. The writer takes no decision about works: `Transaction::run_unit` asks the planner.
 
+mod recover;
+
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use redb::{Database, WriteTransaction};
 use workman_core::plan::Command;
-use workman_core::store::embedded::{RowKey, Rows, Transaction};
+use workman_core::store::embedded::{Opening, RowKey, Rows, Transaction};
 use workman_core::store::{Change, ChangeFeed, StoreError, StoreErrorKind, Unit, UnitResult};
 use workman_core::time::Clock;
 
@@ -25,10 +27,6 @@ use crate::verify::{Integrity, VerifyReport, verify};
 pub(crate) type Units = Vec<Unit>;
 pub(crate) type Answer = Result<Vec<UnitResult>, StoreError>;
 
-/// The wait after the first failed reopening; it doubles up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
 /// The writing side of a store.
 pub(crate) struct Writer {
     handle: Arc<Handle>,
@@ -36,7 +34,7 @@ pub(crate) struct Writer {
     clock: Arc<dyn Clock>,
     durability: Durability,
     ballast: Option<Ballast>,
-    incarnation: u64,
+    opening: Opening,
     /// The number of the newest commit that was announced.
     commit: u64,
     /// The number of the newest commit that is known to be synced.
@@ -44,12 +42,19 @@ pub(crate) struct Writer {
     /// The number that the file must show: that of the newest commit that it was seen to hold.
     shown: u64,
     kept: Option<Kept>,
-    /// What a commit would have announced of which nobody knows yet whether it happened.
-    doubt: Option<(u64, Change)>,
+    /// The commit of which nobody knows yet whether it happened.
+    doubt: Option<Doubt>,
     /// Since when there are commits that are not synced.
     unsynced_since: Option<Duration>,
     /// Failed reopenings in a row, and when the next is due.
     down: Option<Down>,
+}
+
+/// What a commit leaves behind, if it happens.
+struct Doubt {
+    number: u64,
+    change: Change,
+    opening: Opening,
 }
 
 struct Down {
@@ -93,12 +98,12 @@ impl Writer {
             (entered, _) => entered,
         };
         Ok(Writer {
-            incarnation: entered?,
             handle,
             feed,
             clock,
             durability,
             ballast,
+            opening: Opening::new(entered?),
             commit,
             synced: commit,
             shown: commit,
@@ -145,37 +150,6 @@ impl Writer {
             let _ = self.recover();
         }
         Ok(report)
-    }
-
-    /// Brings the handle back if it is down, unless that was tried too short a while ago.
-    ///
-    /// # Errors
-    /// `Rejected` when the handle stays down.
-    pub(crate) fn recover(&mut self) -> Result<(), StoreError> {
-        if !self.handle.is_down() {
-            return Ok(());
-        }
-        let now = self.clock.monotonic();
-        if let Some(down) = &self.down
-            && now < down.retry_at
-        {
-            let message = format!(
-                "the store {} is down after an error; opening it again failed {} times, the next try is in {:?}",
-                self.handle.place(),
-                down.failures,
-                down.retry_at - now
-            );
-            return Err(StoreError::new(StoreErrorKind::Rejected, message));
-        }
-        self.reopen()
-    }
-
-    /// Replaces the handle after a reader's complaint, unless that has happened since.
-    pub(crate) fn replace(&mut self, generation: u64) -> Result<(), StoreError> {
-        if self.handle.generation() == generation {
-            self.give_up();
-        }
-        self.recover()
     }
 
     /// How long until commits must be synced that are not.
@@ -249,7 +223,8 @@ impl Writer {
         if stored != self.shown {
             return Err(replaced(place, stored, self.shown));
         }
-        let mut gathered = Transaction::begin(&tables, self.incarnation)?;
+        let mut opening = self.opening.clone();
+        let mut gathered = Transaction::begin(&tables, &mut opening)?;
         let mut results = Vec::with_capacity(calls.len());
         for call in calls {
             let units = call.iter().map(|unit| gathered.run_unit(&mut tables, unit));
@@ -259,6 +234,7 @@ impl Writer {
         }
         let number = self.commit + 1;
         let Some(change) = gathered.finish(&mut tables, number)? else {
+            self.opening = opening;
             self.kept = tables.into_kept();
             transaction.abort().map_err(|error| failed(place, error))?;
             return Ok(results);
@@ -267,7 +243,7 @@ impl Writer {
         tables.flush()?;
         self.feed.report(tables.take_damage());
         let kept = tables.into_kept();
-        self.doubt = Some((number, change));
+        self.doubt = Some(Doubt { number, change, opening });
         phase.set(Phase::Committing);
         transaction.commit().map_err(|error| in_doubt(place, error))?;
         self.kept = kept;
@@ -276,8 +252,8 @@ impl Writer {
 
     /// Announces what was committed, if anything was.
     fn committed(&mut self, synced: bool) {
-        let Some((number, change)) = self.doubt.take() else { return };
-        (self.commit, self.shown) = (number, number);
+        let Some(Doubt { number, change, opening }) = self.doubt.take() else { return };
+        (self.commit, self.shown, self.opening) = (number, number, opening);
         if synced {
             self.synced = number;
         }
@@ -294,80 +270,6 @@ impl Writer {
         if catch_unwind(AssertUnwindSafe(|| self.feed.announce(change))).is_err() {
             tracing::error!("a subscriber to the changes of the store panicked when it was woken");
         }
-    }
-
-    /// What an error asks for: room, a new handle, or nothing.
-    fn after(&mut self, error: &StoreError) {
-        self.kept = None;
-        if !kills_the_handle(error) {
-            return;
-        }
-        tracing::warn!(store = self.handle.place(), %error, "the store had an error, and is opened again");
-        if let Some(ballast) = self.ballast.as_mut().filter(|_| is_disk_full(error)) {
-            ballast.spend(self.clock.monotonic());
-        }
-        self.give_up();
-        // Whoever asks next is told if it stays down.
-        let _ = self.recover();
-    }
-
-    fn give_up(&mut self) {
-        self.kept = None;
-        self.down = None;
-        self.handle.take_down();
-    }
-
-    fn reopen(&mut self) -> Result<(), StoreError> {
-        let handle = Arc::clone(&self.handle);
-        let doubted = self.doubt.as_ref().map(|(number, _)| *number);
-        // Everything that was synced is there, and nothing that is not ours.
-        match handle.reopen(&(self.synced..=doubted.unwrap_or(self.commit))) {
-            Ok(stored) => {
-                tracing::info!(store = handle.place(), "the store is open again");
-                self.down = None;
-                self.resume(stored);
-                Ok(())
-            }
-            Err(error) if error.is_lost() => {
-                tracing::error!(store = handle.place(), %error, "the store is somebody else's");
-                self.feed.close();
-                Err(error)
-            }
-            Err(error) => {
-                handle.take_down();
-                let failures = self.down.as_ref().map_or(0, |down| down.failures) + 1;
-                let wait = FIRST_WAIT.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_WAIT);
-                self.down = Some(Down { failures, retry_at: self.clock.monotonic() + wait });
-                tracing::error!(store = handle.place(), %error, failures, next_try_in = ?wait, "the store could not be opened again");
-                let message = format!("the store {} is down: {error}", handle.place());
-                Err(StoreError::new(StoreErrorKind::Rejected, message).caused_by(error))
-            }
-        }
-    }
-
-    /// Finds out what became of the last commit, and tells the subscribers.
-    fn resume(&mut self, stored: u64) {
-        let lost = stored < self.commit;
-        self.shown = stored;
-        self.unsynced_since = None;
-        match self.doubt.take() {
-            Some((number, change)) if number == stored => {
-                self.commit = number;
-                self.announce(&change);
-            }
-            _ => {}
-        }
-        if lost {
-            // Only relaxed commits can be lost like this.
-            tracing::error!(
-                store = self.handle.place(),
-                from = stored + 1,
-                to = self.commit,
-                "commits that were not synced yet are lost"
-            );
-            self.announce(&Change::Lagged);
-        }
-        self.synced = stored;
     }
 
     fn syncs_now(&self) -> bool {

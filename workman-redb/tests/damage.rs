@@ -14,14 +14,13 @@ use std::time::Duration;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use support::disk::Disk;
 use support::workload::Workload;
-use support::{Folder, Random, block_on, dump, run};
+use support::{Folder, Random, at, block_on, dump, run};
 use workman_core::id::WorkId;
 use workman_core::plan::{Applied, Claim, Command, End, OpenLane, Settle, SuspectsAllowed, WorkerKind, invariants};
 use workman_core::query::{Page, PageRequest, WorkQuery, WorkSelector};
 use workman_core::record::{Lane, WorkRecord};
 use workman_core::store::embedded::Dump;
 use workman_core::store::{Store, StoreError, StoreErrorKind, Unit};
-use workman_core::time::Timestamp;
 use workman_core::{Builder, HealthStatus, Payload, ThreadRuntime, WorkManager, WorkState, worker};
 use workman_redb::{OpenError, RedbBuilder, RedbStore};
 
@@ -61,7 +60,7 @@ fn story(seed: u64) -> Story {
         for _ in 0..60 {
             let mut units: Vec<Unit> = workload.call();
             units.retain(|unit| !forgets(&unit.command));
-            now = now.max(units.iter().map(|unit| unit.wall.as_millis()).max().unwrap_or_default());
+            now = now.max(units.iter().map(|unit| unit.at.wall.as_millis()).max().unwrap_or_default());
             workload.learn(&block_on(store.transact(units)).unwrap());
         }
         let found = dump(&store);
@@ -310,7 +309,7 @@ fn filled(folder: &Folder, seed: u64) -> (Dump, i64) {
     let mut now = 0;
     for _ in 0..80 {
         let units = workload.call();
-        now = now.max(units.iter().map(|unit| unit.wall.as_millis()).max().unwrap_or_default());
+        now = now.max(units.iter().map(|unit| unit.at.wall.as_millis()).max().unwrap_or_default());
         workload.learn(&block_on(store.transact(units)).unwrap());
     }
     (dump(&store), now)
@@ -478,7 +477,7 @@ fn an_entry_that_is_missing_refuses_its_own_call_of_a_group_only() {
         let Command::Enqueue(enqueue) = plain(id(number)) else { unreachable!("it enqueues") };
         let mut work = enqueue.works[0].clone();
         std::sync::Arc::make_mut(&mut work.spec).worker = "other".into();
-        Unit { command: Command::Update(Box::new(work)), wall: Timestamp::from_millis(2_000) }
+        at(Command::Update(Box::new(work)), 2_000)
     };
     let calls = [1, 2, 3].map(|number| store.transact(vec![update(number)]));
     let answers = block_on(futures::future::join_all(calls));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use workman_core::runtime::note_own_wait;
+use workman_core::time::Reading;
 use workman_core::{Clock, Timestamp};
 
 const NANOS_A_MILLI: i128 = 1_000_000;
@@ -133,7 +134,8 @@ impl Hands {
     fn set_wall(&mut self, wall_ns: i128) {
         self.wall_ns = wall_ns;
         let ms = wall_ns.div_euclid(NANOS_A_MILLI);
-        self.wall = Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+        let nearest = if ms < 0 { i64::MIN } else { i64::MAX };
+        self.wall = Timestamp::from_millis(i64::try_from(ms).unwrap_or(nearest));
     }
 
     /// Whoever dozes looks at the wall clock when it would have done so next.
@@ -195,6 +197,11 @@ impl Clock for VirtualClock {
 
     fn monotonic(&self) -> Duration {
         self.lock().monotonic
+    }
+
+    fn read(&self) -> Reading {
+        let hands = self.lock();
+        Reading { wall: hands.wall, monotonic: hands.monotonic }
     }
 
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use workman_core::query::{Page, PageRequest};
-use workman_core::store::embedded::{IfMissing, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
+use workman_core::store::embedded::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
 
@@ -18,6 +18,8 @@ use workman_core::store::{Change, ChangeFeed, Ownership, Store, StoreError, Unit
 pub(crate) struct SnapshotStore {
     shelf: Arc<Mutex<Shelf>>,
     incarnation: u64,
+    /// What the time is made of as long as this opening lasts.
+    opening: Mutex<Opening>,
     feed: ChangeFeed,
 }
 
@@ -56,7 +58,7 @@ impl SnapshotStore {
         let incarnation = opened.openings;
         opened.open = Some(incarnation);
         drop(opened);
-        SnapshotStore { shelf, incarnation, feed: ChangeFeed::new() }
+        SnapshotStore { shelf, incarnation, opening: Mutex::new(Opening::new(incarnation)), feed: ChangeFeed::new() }
     }
 
     fn shelf(&self) -> Result<MutexGuard<'_, Shelf>, StoreError> {
@@ -71,7 +73,8 @@ impl Store for SnapshotStore {
         let mut shelf = self.shelf()?;
         let mut next = Version::clone(&shelf.newest);
         next.commit += 1;
-        let mut transaction = Transaction::begin(&next, self.incarnation)?;
+        let mut opening = lock(&self.opening);
+        let mut transaction = Transaction::begin(&next, &mut opening)?;
         let answers = units.iter().map(|unit| transaction.run_unit(&mut next, unit)).collect::<Result<_, _>>();
         self.feed.report(transaction.take_damage());
         let answers = answers?;
@@ -143,6 +146,6 @@ impl RowsMut for Version {
     }
 }
 
-fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
+fn lock<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -163,7 +163,7 @@ impl Attempts {
             notes_limit: self.core.limits.progress,
             read_back: self.core.read_back,
             output: if claimed.record.terms.discards_output { Fate::Discarded } else { Fate::Kept },
-            clock: Arc::clone(&self.core.clock),
+            time: Arc::clone(&self.core.time),
             engine: self.to_dispatcher.clone(),
             hub: Arc::clone(&self.core.hub),
             live: Arc::clone(&self.core.live),

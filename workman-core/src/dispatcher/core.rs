@@ -1,7 +1,6 @@
 //! What the handles of a manager and its dispatcher share, and what they say to each other.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +18,9 @@ use crate::query::{Page, PageRequest};
 use crate::record::LaneId;
 use crate::runtime::Runtime;
 use crate::sensor::{ConstraintSensor, Dwell};
-use crate::store::{HomeProcess, Store, StoreError, Unit, UnitResult};
-use crate::time::{Clock, Timestamp};
+use crate::store::embedded::Stamp;
+use crate::store::{ExpectedTime, HomeProcess, Store, StoreError, Unit, UnitResult};
+use crate::time::{Clock, Due, Timestamp};
 use crate::worker::{Live, ReadBack, Registry, States};
 
 /// What the handles of a manager and its dispatcher share.
@@ -28,7 +28,8 @@ pub(crate) struct Core {
     pub(crate) home: HomeProcess,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) wall: SteadyWall,
+    /// What the store makes of that clock.
+    pub(crate) time: Arc<ExpectedTime>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) sensor: Arc<dyn ConstraintSensor>,
     pub(crate) registry: Registry,
@@ -117,33 +118,6 @@ pub struct ShutdownReport {
     pub error: Option<String>,
 }
 
-/// The wall clock as this process takes it: a step back is absorbed by the monotonic clock, so that no wait gets longer.
-#[derive(Default)]
-pub(crate) struct SteadyWall {
-    /// When the wall clock was last believed, by both clocks.
-    believed: Mutex<Option<(Timestamp, Duration)>>,
-    /// What is added to get store time, as the store last said.
-    skew_ms: AtomicI64,
-}
-
-impl SteadyWall {
-    fn now(&self, clock: &dyn Clock) -> Timestamp {
-        let (wall, monotonic) = (clock.wall(), clock.monotonic());
-        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        // Cut and not rounded up, and counted from where it began: or each of thousands of calls a second would gain a part of a
-        // millisecond, and time would run away.
-        let elapsed = |then: Duration| i64::try_from(monotonic.saturating_sub(then).as_millis()).unwrap_or(i64::MAX);
-        let steady = believed.map(|(at, then)| Timestamp::from_millis(at.as_millis().saturating_add(elapsed(then))));
-        match steady {
-            Some(steady) if steady > wall => steady,
-            _ => {
-                *believed = Some((wall, monotonic));
-                wall
-            }
-        }
-    }
-}
-
 impl Core {
     /// Writes for a call of the program.
     pub(crate) async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
@@ -153,43 +127,37 @@ impl Core {
         answers
     }
 
-    /// Reads for a call of the program.
+    /// Reads for a call of the program, which wants to see the times of the wall clock.
     pub(crate) async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
         self.home.check()?;
-        let page = self.store.query(request).await;
+        let mut page = self.store.query(request).await;
         self.health.heard(Asked::Read, page.as_ref().err());
+        if let Ok(page) = &mut page {
+            let Stamp { offset_ms, .. } = self.time.now();
+            page.works.iter_mut().for_each(|info| info.show_by_the_wall(offset_ms));
+        }
         page
     }
 
     pub(crate) fn unit(&self, command: Command) -> Unit {
-        Unit { command, wall: self.wall_now() }
-    }
-
-    /// The wall clock, as units carry it.
-    pub(crate) fn wall_now(&self) -> Timestamp {
-        self.wall.now(&*self.clock)
+        Unit { command, at: self.clock.read() }
     }
 
     /// Commands that are sent together.
     pub(crate) fn units(&self, commands: impl IntoIterator<Item = Command>) -> Vec<Unit> {
-        let wall = self.wall.now(&*self.clock);
-        commands.into_iter().map(|command| Unit { command, wall }).collect()
+        let at = self.clock.read();
+        commands.into_iter().map(|command| Unit { command, at }).collect()
     }
 
     /// What the store would stamp now.
     pub(crate) fn store_now(&self) -> Timestamp {
-        self.store_time(self.wall_now())
+        self.time.now().now
     }
 
-    /// What the store would stamp on a unit that is sent at this time.
-    pub(crate) fn store_time(&self, wall: Timestamp) -> Timestamp {
-        let skew = self.wall.skew_ms.load(Ordering::Relaxed);
-        Timestamp::from_millis(wall.as_millis().saturating_add(skew))
-    }
-
-    /// The store stamped `now` on a unit that was sent at `wall`.
-    pub(crate) fn learn_skew(&self, now: Timestamp, wall: Timestamp) {
-        self.wall.skew_ms.store(now.as_millis().saturating_sub(wall.as_millis()), Ordering::Relaxed);
+    /// How long it is until then, as the clocks stand.
+    pub(crate) fn until(&self, due: Due) -> Duration {
+        let Stamp { now, offset_ms } = self.time.now();
+        due.in_store_time(offset_ms).since(now)
     }
 
     /// What to hold while a command is written that may leave the rest of something wide. Who listens to the store hears of that;
@@ -218,55 +186,5 @@ impl Core {
 
     pub(crate) fn strangers(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-    use futures::future::BoxFuture;
-
-    use super::*;
-
-    /// Both clocks, in microseconds.
-    struct Hands(Mutex<(i64, u64)>);
-
-    impl Hands {
-        fn pass(&self, micros: u64) {
-            let mut now = self.0.lock().unwrap();
-            *now = (now.0 + i64::try_from(micros).unwrap(), now.1 + micros);
-        }
-    }
-
-    impl Clock for Hands {
-        fn wall(&self) -> Timestamp {
-            Timestamp::from_millis(self.0.lock().unwrap().0 / 1_000)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::from_micros(self.0.lock().unwrap().1)
-        }
-
-        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-            futures::future::pending().boxed()
-        }
-    }
-
-    #[test]
-    fn time_does_not_run_away_however_often_it_is_asked_for() {
-        let (hands, steady) = (Hands(Mutex::new((5_000_000, 0))), SteadyWall::default());
-        for _ in 0..10_000 {
-            hands.pass(10);
-            assert_eq!(steady.now(&hands), hands.wall());
-        }
-        hands.0.lock().unwrap().0 -= 60_000_000;
-        let before = steady.now(&hands);
-        for _ in 0..10_000 {
-            hands.pass(10);
-            let now = steady.now(&hands);
-            assert!(now >= before);
-        }
-        let gained = steady.now(&hands).since(before);
-        assert_eq!(gained, Duration::from_millis(100), "a step back is absorbed, and nothing else");
     }
 }

@@ -10,7 +10,7 @@ use super::{Control, Dispatcher, Phase, RUNTIME_GONE, Role, Sensed};
 use crate::plan::{Claimed, End, Hint};
 use crate::state::StopReason;
 use crate::store::Change;
-use crate::time::Timestamp;
+use crate::time::NextDue;
 use crate::worker::FromWorker;
 
 impl Dispatcher {
@@ -112,14 +112,19 @@ impl Dispatcher {
         match change {
             Change::Lagged => self.look_at_everything(),
             Change::Damaged(damage) => self.core.health.damaged(damage),
-            Change::Commit { hints, .. } => hints.iter().for_each(|hint| self.on_hint(hint)),
+            Change::Commit { hints, now, .. } => {
+                if !hints.is_empty() {
+                    self.core.time.learn_past(now);
+                }
+                hints.iter().for_each(|hint| self.on_hint(hint));
+            }
         }
     }
 
     /// Hints were lost, so everything that they could have said is found out anew.
     pub(super) fn look_at_everything(&mut self) {
         self.lanes.heat_all();
-        self.next_due = Some(Timestamp::MIN);
+        self.next_due = NextDue::NOW;
         self.keeper.look_at_everything();
         (self.cascade, self.look) = (true, true);
         self.want_reclaim();
@@ -131,7 +136,7 @@ impl Dispatcher {
                 self.lanes.heat(*lane);
                 self.look = true;
             }
-            Hint::Due(due) => self.next_due = Some(self.next_due.map_or(*due, |next| next.min(*due))),
+            Hint::Due(due) => self.next_due = self.next_due.and(*due),
             Hint::Lane(lane) => self.add_lane(lane),
             Hint::Stop { id, fence, reason } => {
                 self.queue.withdraw(*id);

@@ -34,11 +34,11 @@ use crate::plan::{Command, Hint, Settle};
 use crate::record::{Lane, Notes};
 use crate::runtime;
 use crate::store::{Change, Store};
-use crate::time::Timestamp;
+use crate::time::NextDue;
 use crate::worker::FromWorker;
 
 use attempts::Attempts;
-pub(crate) use core::{Control, Core, Rivals, Role, SteadyWall};
+pub(crate) use core::{Control, Core, Rivals, Role};
 pub use core::{MissingSensor, ShutdownReport};
 use lanes::Lanes;
 pub(crate) use leave::Farewell;
@@ -84,7 +84,7 @@ pub(crate) struct Dispatcher {
     cascade: bool,
     /// Whether something happened since the last claim that may let something start.
     look: bool,
-    next_due: Option<Timestamp>,
+    next_due: NextDue,
     keeper: Keeper,
     /// Whether something was written: until then everything else comes first.
     warm: bool,
@@ -120,7 +120,7 @@ pub(crate) struct Pipes {
 
 impl Dispatcher {
     /// A dispatcher for a manager that has just attached.
-    pub(crate) fn new(core: Arc<Core>, lanes: &[Lane], next_due: Option<Timestamp>, pipes: Pipes) -> Self {
+    pub(crate) fn new(core: Arc<Core>, lanes: &[Lane], next_due: NextDue, pipes: Pipes) -> Self {
         let (attempts, from_workers) = Attempts::new(Arc::clone(&core));
         let sensed = core.sensor.changes().fuse().boxed();
         let mut dispatcher = Dispatcher {

@@ -73,7 +73,7 @@ fn attempt_of_nobody(core: &Core, info: &WorkInfo, def: &'static WorkerDef) -> A
         notes_limit: core.limits.progress,
         read_back: core.read_back,
         output: Fate::Kept,
-        clock: Arc::clone(&core.clock),
+        time: Arc::clone(&core.time),
         engine,
         hub: Arc::clone(&core.hub),
         live: Arc::default(),

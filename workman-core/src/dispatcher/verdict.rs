@@ -94,7 +94,7 @@ pub(super) fn log_settled(settle: &Settle, answer: &UnitResult, core: &Core) {
 
 fn log_failed(id: WorkId, error: &dyn fmt::Display, applied: &Applied, core: &Core) {
     let Applied::Settled { state, next_run, failures, .. } = applied else { return };
-    let next = next_run.map(|at| at.since(core.store_now()));
+    let next = next_run.map(|due| core.until(due));
     match (state, failures) {
         (WorkState::Failed, _) => tracing::warn!(%id, attempt = failures, %error, "failed for good"),
         (_, 1) => {

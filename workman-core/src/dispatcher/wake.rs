@@ -8,7 +8,8 @@ use futures::{FutureExt, StreamExt};
 
 use super::{Control, Dispatcher, Sensed};
 use crate::store::Change;
-use crate::time::{LONGEST_REST, LONGEST_SLEEP};
+use crate::store::embedded::Stamp;
+use crate::time::{LONGEST_REST, LONGEST_SLEEP, NextDue};
 use crate::worker::FromWorker;
 
 impl Dispatcher {
@@ -75,6 +76,15 @@ impl Dispatcher {
         }
     }
 
+    /// How long until delayed work is due, as the clocks stand; none if there is no such work.
+    pub(super) fn wait_for_due(&self) -> Option<Duration> {
+        if self.next_due == NextDue::default() {
+            return None;
+        }
+        let Stamp { now, offset_ms } = self.core.time.now();
+        self.next_due.wait(now, offset_ms)
+    }
+
     /// When something may have to be done, on the monotonic clock, and how long to trust that, because that clock stands still in
     /// suspend. Nobody waits for finished work to be deleted, so that is no reason to look at the clock every minute.
     fn next_wake(&self, now: Duration) -> Option<(Duration, Duration)> {
@@ -84,8 +94,8 @@ impl Dispatcher {
             return stops.chain([retry_at]).min().map(|wake| (wake, LONGEST_SLEEP));
         }
         let runs = self.runs();
-        let due = self.next_due.filter(|_| runs && self.core.slots.has_any_room());
-        let due = due.map(|due| now.saturating_add(due.since(self.core.store_now())));
+        let due = self.wait_for_due().filter(|_| runs && self.core.slots.has_any_room());
+        let due = due.map(|wait| now.saturating_add(wait));
         let wake = stops.chain(self.write_notes_at).chain(due).min();
         let prune = self.keeper.next_wake(self.moment()).filter(|_| runs).map(|prune| now.saturating_add(prune));
         let longest = if wake.is_some() { LONGEST_SLEEP } else { LONGEST_REST };

@@ -81,7 +81,7 @@ impl Dispatcher {
     }
 
     fn claim(&mut self, now: Duration, company: Company) -> Option<Claim> {
-        let due = self.next_due.is_some_and(|due| due <= self.core.store_now());
+        let due = self.wait_for_due().is_some_and(|wait| wait.is_zero());
         if !self.runs() || !(self.look || due) {
             return None;
         }
@@ -210,7 +210,7 @@ impl Dispatcher {
                 verdict::log_settled(&settle, &answer, &self.core);
             }
             (Command::Claim(_), Ok(Applied::Claimed { works, drained, next_due, now, again })) => {
-                self.core.learn_skew(now, unit.wall);
+                self.core.time.learn(unit.at, now);
                 drained.into_iter().for_each(|lane| self.lanes.cool(lane));
                 self.next_due = next_due;
                 self.look |= again;

@@ -16,8 +16,7 @@ use futures::{FutureExt, StreamExt, stream};
 
 use super::WorkManager;
 use crate::dispatcher::{
-    Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots, SteadyWall, pump, pump_while_observed,
-    retry_undecodable,
+    Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots, pump, pump_while_observed, retry_undecodable,
 };
 use crate::health::Health;
 use crate::limits::Limits;
@@ -26,8 +25,8 @@ use crate::plan::{Applied, Command};
 use crate::record::Lane;
 use crate::runtime::{self, NoRuntime, Runtime};
 use crate::sensor::{ConstraintSensor, Dwell, NoSensor};
-use crate::store::{HomeProcess, Store, StoreError, Unit};
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::store::{ExpectedTime, HomeProcess, Store, StoreError, Unit};
+use crate::time::{Clock, NextDue, Reading, SystemClock, Timestamp};
 use crate::worker::{DuplicateWorker, ReadBack, Registry, StateKey, States, Worker};
 
 /// Puts a [`WorkManager`] together. Made by [`WorkManager::builder`].
@@ -202,6 +201,8 @@ impl Builder {
             Role::EnqueuesOnly => (stream::pending().boxed(), None),
         };
         let attached = attach(&*self.store, &*self.clock)?;
+        let time = ExpectedTime::new(Arc::clone(&self.clock));
+        time.learn(attached.at, attached.now);
         let (to_dispatcher, controls) = unbounded();
         let dwell = Dwell::new(self.limits.dwell, self.sensor.conditions());
         let home = HomeProcess::current();
@@ -210,7 +211,7 @@ impl Builder {
             slots: Arc::new(Slots::new(&self.limits, to_dispatcher.clone())),
             store: self.store,
             clock: self.clock,
-            wall: SteadyWall::default(),
+            time: Arc::new(time),
             runtime,
             sensor: self.sensor,
             registry,
@@ -235,7 +236,6 @@ impl Builder {
             rescued = attached.rescued,
             "workman starts"
         );
-        core.learn_skew(attached.now, attached.wall);
         let pipes = Pipes { controls, changes };
         let mut dispatcher = Dispatcher::new(Arc::clone(&core), &attached.lanes, attached.next_due, pipes);
         if attached.more_to_rescue {
@@ -291,23 +291,23 @@ fn check_states(registry: &Registry, states: &States) -> Result<(), StartError> 
 struct Attached {
     epoch: u64,
     lanes: Vec<Lane>,
-    next_due: Option<Timestamp>,
-    /// The store's time and the wall clock of the attachment.
+    next_due: NextDue,
+    /// The store's time and the clock of the attachment.
     now: Timestamp,
-    wall: Timestamp,
+    at: Reading,
     rescued: usize,
     more_to_rescue: bool,
 }
 
 fn attach(store: &dyn Store, clock: &dyn Clock) -> Result<Attached, StartError> {
-    let wall = clock.wall();
-    let unit = |command| Unit { command, wall };
+    let at = clock.read();
+    let unit = |command| Unit { command, at };
     let units = vec![unit(Command::Attach), unit(Command::Rescue)];
     let answers = runtime::block_on(store.transact(units)).map_err(StartError::Store)?;
     let mut answers = answers.into_iter();
     match (answers.next(), answers.next()) {
         (Some(Ok(Applied::Attached { epoch, lanes, next_due, now })), Some(Ok(Applied::Released { count, again }))) => {
-            Ok(Attached { epoch, lanes, next_due, now, wall, rescued: count, more_to_rescue: again })
+            Ok(Attached { epoch, lanes, next_due, now, at, rescued: count, more_to_rescue: again })
         }
         (attached, rescued) => Err(StartError::StoreContract(format!("{:?}", [attached, rescued]))),
     }

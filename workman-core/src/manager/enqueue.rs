@@ -82,8 +82,8 @@ impl WorkManager {
             return Err(EnqueueError::Store { ids, error });
         }
         // What is enqueued is checked by the time at which it is sent.
-        let wall = core.wall_now();
-        let works = new_works(core, works, &naming, core.store_time(wall))?;
+        let at = core.clock.read();
+        let works = new_works(core, works, &naming, core.time.at(at).now)?;
         let unique = match naming {
             Naming::New(unique) => Some(unique),
             Naming::None | Naming::Inherited(_) => None,
@@ -91,7 +91,7 @@ impl WorkManager {
         // Who takes a name may cancel what depends on its holders.
         let wide = unique.as_ref().and_then(|_| core.wide());
         let (offer, mut reservation) = offer(core, &works).unzip();
-        let unit = Unit { command: Command::Enqueue(Enqueue { works, unique, offer }), wall };
+        let unit = Unit { command: Command::Enqueue(Enqueue { works, unique, offer }), at };
         let answers = core.transact(vec![unit]).await;
         drop(wide);
         let answer = match answers {

@@ -18,7 +18,7 @@ use crate::record::{AttemptEnd, ParkReason};
 use crate::sensor::Unmet;
 use crate::state::WorkState;
 use crate::store::StoreError;
-use crate::time::Timestamp;
+use crate::time::{Due, Timestamp};
 use crate::worker::StateKey;
 
 /// How many open prerequisites an explanation names.
@@ -114,7 +114,7 @@ impl Wait {
     /// What `info` waits for until `next_run`.
     fn of(info: &WorkInfo) -> Self {
         let (failures, interruptions) = (info.failures, info.interruptions);
-        if info.next_run_override.is_some_and(|at| info.next_run == Some(at)) {
+        if matches!(info.due, Some(Due::Wall(_))) {
             return Wait::Override;
         }
         let Some(last) = info.attempts.last() else { return Wait::before_the_first(info) };
@@ -268,7 +268,7 @@ impl WorkManager {
         if let Some(why) = &info.parked {
             return Explanation::Parked { worker: info.worker.clone(), why: why.clone() };
         }
-        let left = info.next_run.map(|at| at.since(core.store_now())).unwrap_or_default();
+        let left = info.due.map(|due| core.until(due)).unwrap_or_default();
         if !left.is_zero() {
             return Explanation::NotDue { left, wait: Wait::of(info) };
         }

@@ -6,7 +6,7 @@ use super::{Applied, Cancel, Hint, Plan, SELECT_LIMIT, cascade};
 use crate::id::WorkId;
 use crate::record::CascadeVerb;
 use crate::state::{StopReason, WorkState};
-use crate::time::Timestamp;
+use crate::time::{Due, Timestamp};
 
 pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<Plan, Halt> {
     let mut draft = Draft::new(view, now);
@@ -19,8 +19,7 @@ pub(super) fn plan(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<P
         }
     };
     if selector == SelectorWanted::All && cancel.before.is_none() {
-        let wall = now.as_millis().saturating_sub(view.meta.clock_offset_ms);
-        draft.meta.last_cancel_all = Some(Timestamp::from_millis(wall));
+        draft.meta.last_cancel_all = Some(Due::Store(now).on_the_wall(view.meta.clock_offset_ms));
         draft.hint(Hint::CancelledAll);
     }
     let list = view.list(Want::Selected { selector, before, after: cancel.after.clone(), limit: SELECT_LIMIT })?;

@@ -10,7 +10,7 @@ use super::{Applied, CASCADE_LIMIT, Plan, Write};
 use crate::id::WorkId;
 use crate::record::{Cascade, CascadeVerb, Finish, WorkRecord};
 use crate::state::{StopReason, WorkState};
-use crate::time::Timestamp;
+use crate::time::{Due, Timestamp};
 
 /// One bounded chunk of what is left over. Needs no manager that could claim, since a process may do nothing but enqueue, or
 /// have no slot free for a long time.
@@ -130,7 +130,7 @@ fn release(draft: &mut Draft<'_>, from: Front, width: usize) -> Result<(), Halt>
             draft.put(dependent);
         } else {
             let due = draft.now + dependent.terms.initial_delay;
-            draft.line_up(WorkRecord { enqueued: draft.now, ..dependent }, due);
+            draft.line_up(WorkRecord { enqueued: draft.now, ..dependent }, Due::Store(due));
         }
     }
     Ok(())

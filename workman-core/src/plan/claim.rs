@@ -11,7 +11,7 @@ use super::{Applied, Claim, Hint, OpenLane, PROMOTE_LIMIT, Plan, Refusal, Room, 
 use crate::id::WorkId;
 use crate::record::{LaneId, Standing, Urgency, WorkRecord};
 use crate::store::index::{Suspects, rank};
-use crate::time::Timestamp;
+use crate::time::{NextDue, Timestamp};
 
 pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Plan, Halt> {
     if !is_attached(&view.meta, claim.epoch) {
@@ -49,7 +49,13 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
 fn drain_first(mut draft: Draft<'_>) -> Result<Plan, Halt> {
     cascade::drain(&mut draft)?;
     let now = draft.now;
-    Ok(draft.done(Applied::Claimed { works: Vec::new(), drained: Vec::new(), next_due: None, now, again: true }))
+    Ok(draft.done(Applied::Claimed {
+        works: Vec::new(),
+        drained: Vec::new(),
+        next_due: NextDue::default(),
+        now,
+        again: true,
+    }))
 }
 
 const DUE: Want = Want::Due { limit: PROMOTE_LIMIT };
@@ -165,7 +171,7 @@ fn candidates(
         }
     }
     for id in due {
-        let is_due = |record: &&WorkRecord| matches!(record.standing, Standing::Waiting { due } if due <= draft.now);
+        let is_due = |record: &&WorkRecord| matches!(record.standing, Standing::Waiting { due } if draft.has_come(due));
         draft.work(*id)?.filter(is_due).into_iter().for_each(&mut consider);
     }
     sort(&mut found);
@@ -238,7 +244,7 @@ fn promote(draft: &mut Draft<'_>, due: &[WorkId], done: &mut Done) -> Result<(),
     for id in due {
         let Some(record) = draft.work(*id)?.cloned() else { continue };
         if let Standing::Waiting { due } = record.standing
-            && due <= draft.now
+            && draft.has_come(due)
         {
             done.filled.insert(record.lane);
             draft.put(record.standing_at(Standing::Ready { since: due }));

@@ -15,7 +15,7 @@ use crate::record::{
     WorkSpec,
 };
 use crate::state::{StopReason, WorkState};
-use crate::time::Timestamp;
+use crate::time::{Due, NextDue, Timestamp};
 
 /// Records in here hide those of the snapshot, so that one plan can move a work twice.
 pub(super) struct Draft<'a> {
@@ -39,7 +39,7 @@ pub(super) struct Draft<'a> {
     /// What is written beside the works.
     rest: Vec<Write>,
     hints: Vec<Hint>,
-    first_due: Option<Timestamp>,
+    first_due: NextDue,
     first_until: Option<Timestamp>,
     /// As they were said, so some come more than once.
     heated: Vec<LaneId>,
@@ -66,7 +66,7 @@ impl<'a> Draft<'a> {
             given: Vec::new(),
             rest: Vec::new(),
             hints: Vec::new(),
-            first_due: None,
+            first_due: NextDue::default(),
             first_until: None,
             heated: Vec::new(),
             lane: None,
@@ -115,10 +115,10 @@ impl<'a> Draft<'a> {
         self.rest.push(write);
     }
 
-    /// Says it once; of due times only the first counts.
+    /// Says it once; of due times only the first in each time counts.
     pub(super) fn hint(&mut self, hint: Hint) {
         match hint {
-            Hint::Due(due) => self.first_due = Some(self.first_due.map_or(due, |first| first.min(due))),
+            Hint::Due(due) => self.first_due = self.first_due.and(due),
             Hint::Ready(lane) if self.heated.last() == Some(&lane) => {}
             Hint::Ready(lane) => self.heated.push(lane),
             other => self.hints.push(other),
@@ -165,21 +165,36 @@ impl<'a> Draft<'a> {
         lane
     }
 
+    /// The store time of a moment, as the clocks stand.
+    pub(super) fn store_time(&self, due: Due) -> Timestamp {
+        due.in_store_time(self.meta.clock_offset_ms)
+    }
+
+    /// Whether a moment has come.
+    pub(super) fn has_come(&self, due: Due) -> bool {
+        self.store_time(due) <= self.now
+    }
+
+    /// The later of two moments, as the clocks stand.
+    pub(super) fn later(&self, one: Due, other: Due) -> Due {
+        if self.store_time(other) > self.store_time(one) { other } else { one }
+    }
+
     /// Lines the work up: to wait until `due`, or in its lane when that has come. It goes to the end of the line.
-    pub(super) fn line_up(&mut self, mut record: WorkRecord, due: Timestamp) {
+    pub(super) fn line_up(&mut self, mut record: WorkRecord, due: Due) {
         record.turn = self.next_seq();
         self.line_up_in_turn(record, due);
     }
 
     /// As [`line_up`](Self::line_up), at the place in line that it had.
-    pub(super) fn line_up_in_turn(&mut self, mut record: WorkRecord, due: Timestamp) {
+    pub(super) fn line_up_in_turn(&mut self, mut record: WorkRecord, due: Due) {
         record.standing = self.in_line(record.lane, due);
         self.put(record);
     }
 
     /// Where work stands that is due then.
-    pub(super) fn in_line(&mut self, lane: LaneId, due: Timestamp) -> Standing {
-        if due <= self.now {
+    pub(super) fn in_line(&mut self, lane: LaneId, due: Due) -> Standing {
+        if self.has_come(due) {
             self.hint(Hint::Ready(lane));
             Standing::Ready { since: due }
         } else {
@@ -259,7 +274,7 @@ impl<'a> Draft<'a> {
         };
         let record = WorkRecord {
             lane,
-            period: record.period.map(|period| periodic::claimed(&record, period, self.now)),
+            period: record.period.map(|period| periodic::claimed(self, &record, period)),
             fence: record.fence + 1,
             run_generation: record.generation,
             started: Some(self.now),
@@ -342,7 +357,7 @@ impl<'a> Draft<'a> {
         heated.sort_unstable();
         heated.dedup();
         hints.extend(heated.into_iter().map(Hint::Ready));
-        hints.extend(self.first_due.map(Hint::Due));
+        hints.extend(self.first_due.iter().map(Hint::Due));
         let stored = self.meta.finished;
         hints.extend(self.first_until.map(|until| Hint::Finished { stored, until }));
         Plan { writes, meta: self.meta, hints, applied }

@@ -12,7 +12,7 @@ use crate::id::WorkId;
 use crate::record::{CascadeVerb, Finish, LaneId, Meta, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::WorkState;
 use crate::store::index::{Suspects, rank};
-use crate::time::Timestamp;
+use crate::time::{Due, Timestamp};
 
 pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result<Plan, Halt> {
     let own = Own::of(enqueue)?;
@@ -192,7 +192,8 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, edges: &Edges, own: &Own) -> Re
     let seq = draft.next_seq();
     let now = draft.now;
     let period = periodic::first(draft, work);
-    let due = period.map_or(now + work.terms.initial_delay, |period| period.next_run.unwrap_or(period.due));
+    let regular = period.map_or(now + work.terms.initial_delay, |period| period.due);
+    let due = period.and_then(|period| period.next_run).map_or(Due::Store(regular), Due::Wall);
     let (open, standing) = match born {
         Birth::Open(0) => (0, draft.in_line(lane, due)),
         Birth::Open(open) => (open, Standing::Blocked),

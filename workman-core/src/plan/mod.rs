@@ -37,7 +37,7 @@ use crate::record::{
 };
 use crate::state::{StopReason, WorkState};
 use crate::store::index::IndexKey;
-use crate::time::Timestamp;
+use crate::time::{Due, NextDue, Timestamp};
 
 pub use by_id::ById;
 pub use view::{List, Scope, SelectorWanted, Snapshot, Want};
@@ -446,7 +446,7 @@ pub enum Hint {
     /// Something may be ready in this lane.
     Ready(LaneId),
     /// Something is due then.
-    Due(Timestamp),
+    Due(Due),
     /// A lane is new.
     Lane(Lane),
     /// A run is over for the store, and its worker should hear of it.
@@ -508,7 +508,7 @@ pub enum Applied {
         /// Lanes in which nothing is left.
         drained: Vec<LaneId>,
         /// When the next delayed work is due.
-        next_due: Option<Timestamp>,
+        next_due: NextDue,
         /// The store time of the claim.
         now: Timestamp,
         /// Whether there was more to do than one commit may.
@@ -519,7 +519,7 @@ pub enum Applied {
         /// The state now.
         state: WorkState,
         /// When it may run next.
-        next_run: Option<Timestamp>,
+        next_run: Option<Due>,
         /// Failed attempts so far, of the period that the attempt belonged to.
         failures: u32,
     },
@@ -556,7 +556,7 @@ pub enum Applied {
         /// All lanes there are.
         lanes: Vec<Lane>,
         /// When the next delayed work is due.
-        next_due: Option<Timestamp>,
+        next_due: NextDue,
         /// The store time of the attachment.
         now: Timestamp,
     },

@@ -8,14 +8,14 @@
 use super::draft::Draft;
 use super::{NewWork, NextScheduleTime, Write};
 use crate::record::{Period, RowsPresent, Terms, WorkRecord};
-use crate::time::Timestamp;
+use crate::time::{Due, Timestamp};
 
 /// Where new periodic work begins; none for work that runs once.
 pub(super) fn first(draft: &Draft<'_>, work: &NewWork) -> Option<Period> {
     work.terms.schedule.interval()?;
     let period = Period { count: 0, due: draft.now, anchor: draft.now, next_run: None };
     let period = Period { due: due_from_anchor(&work.terms, &period), ..period };
-    Some(overridden(draft, period, work.next_schedule_time))
+    Some(overridden(period, work.next_schedule_time))
 }
 
 /// When the period is regularly due by these terms: the first after its delay, in the part of it that flex leaves (PER-2), the
@@ -27,27 +27,29 @@ pub(super) fn due_from_anchor(terms: &Terms, period: &Period) -> Timestamp {
     }
 }
 
-/// The period with what a request says about its next run. A wish is wall time, and a period lives in store time.
-pub(super) fn overridden(draft: &Draft<'_>, period: Period, wish: NextScheduleTime) -> Period {
+/// The period with what a request says about its next run. A wish is wall time and stays that: the clock may be set before the
+/// time has come.
+pub(super) fn overridden(period: Period, wish: NextScheduleTime) -> Period {
     let next_run = match wish {
         NextScheduleTime::Unchanged => period.next_run,
-        NextScheduleTime::At(wall) => {
-            Some(Timestamp::from_millis(wall.as_millis().saturating_add(draft.meta.clock_offset_ms)))
-        }
+        NextScheduleTime::At(wall) => Some(wall),
         NextScheduleTime::Cleared => None,
     };
     Period { next_run, ..period }
 }
 
-/// The period once its run is claimed: an override is spent, and what follows is counted from its time. A period whose successor
-/// would be due already is that of now.
-pub(super) fn claimed(record: &WorkRecord, period: Period, now: Timestamp) -> Period {
+/// The period once its run is claimed: an override is spent, and what follows is counted from its time, as the clocks stand. A
+/// period whose successor would be due already is that of now.
+pub(super) fn claimed(draft: &Draft<'_>, record: &WorkRecord, period: Period) -> Period {
     let period = match period.next_run {
-        Some(due) => Period { next_run: None, ..due_at(&record.terms, period, due) },
+        Some(wall) => {
+            let due = draft.store_time(Due::Wall(wall)).min(draft.now);
+            Period { next_run: None, ..due_at(&record.terms, period, due) }
+        }
         None => period,
     };
-    let is_late = record.failures == 0 && regular_due(record, &period) <= now;
-    if is_late { due_at(&record.terms, period, now) } else { period }
+    let is_late = record.failures == 0 && regular_due(record, &period) <= draft.now;
+    if is_late { due_at(&record.terms, period, draft.now) } else { period }
 }
 
 /// The period that is regularly due then by these terms.
@@ -57,8 +59,13 @@ pub(super) fn due_at(terms: &Terms, period: Period, due: Timestamp) -> Period {
 }
 
 /// When a work that would be due then is due: an override goes before everything else (NRT-1).
-pub(super) fn next_run(record: &WorkRecord, due: Timestamp) -> Timestamp {
-    record.period.and_then(|period| period.next_run).unwrap_or(due)
+pub(super) fn next_run(record: &WorkRecord, due: Timestamp) -> Due {
+    overriding(record).unwrap_or(Due::Store(due))
+}
+
+/// The override of the next run, if there is one.
+pub(super) fn overriding(record: &WorkRecord) -> Option<Due> {
+    record.period.and_then(|period| period.next_run).map(Due::Wall)
 }
 
 /// When the period after this one is regularly due, whatever happens in this one.

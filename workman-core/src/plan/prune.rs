@@ -70,7 +70,7 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
     }
     let next_due = match (prune.keep, young) {
         (_, Some(at)) => Some(at),
-        (Retention::Recent { age, .. }, None) => list.next_due.map(|until| until + age),
+        (Retention::Recent { age, .. }, None) => list.next_due.store.map(|until| until + age),
         (Retention::Nothing, None) => None,
     };
     let stored = draft.meta.finished;

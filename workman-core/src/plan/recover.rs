@@ -12,7 +12,7 @@ use crate::id::WorkId;
 use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OnDeath};
 use crate::record::{AttemptEnd, CascadeVerb, ParkReason, Standing, Urgency, WorkRecord};
 use crate::state::StopReason;
-use crate::time::Timestamp;
+use crate::time::{Due, NextDue, Timestamp};
 
 /// Gives a manager its number. Managers of earlier openings of the store are gone.
 pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
@@ -28,7 +28,7 @@ pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     draft.meta.open_epochs.insert(epoch, Timestamp::MAX);
     let lanes = view.lanes.get(&Want::Lanes).cloned().unwrap_or_default();
     let due = view.list(due)?;
-    let next_due = if due.ids.is_empty() { due.next_due } else { Some(now) };
+    let next_due = if due.ids.is_empty() { due.next_due } else { NextDue::from(Due::Store(now)) };
     Ok(draft.done(Applied::Attached { epoch, lanes, next_due, now }))
 }
 
@@ -131,9 +131,10 @@ fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(
         draft.put(record.standing_at(Standing::Parked { why }));
         return Ok(());
     }
-    let wait = wait_as_suspect(&record).map(|wait| draft.now + wait);
+    let wait = wait_as_suspect(&record).map(|wait| Due::Store(draft.now + wait));
     let due = periodic::next_run(&record, draft.now);
-    draft.line_up_in_turn(record, wait.map_or(due, |wait| wait.max(due)));
+    let due = wait.map_or(due, |wait| draft.later(wait, due));
+    draft.line_up_in_turn(record, due);
     Ok(())
 }
 

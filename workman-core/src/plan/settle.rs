@@ -12,7 +12,7 @@ use crate::record::{
     AttemptEnd, CascadeVerb, ErrorText, Finish, Notes, ParkReason, RowsPresent, Standing, Urgency, WorkRecord,
 };
 use crate::state::StopReason;
-use crate::time::Timestamp;
+use crate::time::{Due, Timestamp};
 
 pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result<Plan, Halt> {
     let record = held(view, settle.id, settle.fence)?;
@@ -43,12 +43,7 @@ fn wants(record: &WorkRecord, end: &End) -> Option<Want> {
 }
 
 pub(super) fn settled(record: &WorkRecord, failures: u32) -> Applied {
-    let next_run = match record.standing {
-        Standing::Waiting { due } => Some(due),
-        Standing::Ready { since } => Some(since),
-        _ => None,
-    };
-    Applied::Settled { state: record.state(), next_run, failures }
+    Applied::Settled { state: record.state(), next_run: record.next_run(), failures }
 }
 
 /// The record, if the run that asks still holds it.
@@ -105,7 +100,7 @@ fn fail(
             periodic::fail(draft, record, &period);
         }
         (Some(due), None) => {
-            draft.line_up(record, due);
+            draft.line_up(record, Due::Store(due));
         }
         (None, None) => fail_for_good(draft, record, cascade::width(1))?,
     }

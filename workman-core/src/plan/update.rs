@@ -7,7 +7,7 @@ use super::enqueue::urgency_at_birth;
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, NewWork, Plan, Refusal, UpdateResult, Write, periodic};
 use crate::record::{Notes, ParkReason, Period, Prerequisites, RowsPresent, Standing, Urgency, WorkRecord, WorkSpec};
-use crate::time::Timestamp;
+use crate::time::{Due, Timestamp};
 
 /// UPD-1: unknown work can't be updated, and finished work is left as it is.
 pub(super) fn plan(view: &Snapshot, work: &NewWork, now: Timestamp) -> Result<Plan, Halt> {
@@ -39,7 +39,7 @@ pub(super) fn apply(draft: &mut Draft<'_>, before: &WorkRecord, work: &NewWork) 
         } else {
             Period { due: periodic::due_from_anchor(&terms, &period), ..period }
         };
-        periodic::overridden(draft, period, work.next_schedule_time)
+        periodic::overridden(period, work.next_schedule_time)
     });
     let record = WorkRecord { lane, urgency, terms, period, generation: before.generation + 1, ..before.clone() };
     let record = if runs { record } else { without_progress(draft, record, &stored, &spec)? };
@@ -99,11 +99,11 @@ fn reschedule(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord) {
     let regular = record.period.map_or(record.enqueued + record.terms.initial_delay, |period| period.due);
     match wait_of(before) {
         Wait::Suspect(until) => {
-            let due = periodic::next_run(&record, until).max(until);
+            let due = periodic::overriding(&record).map_or(until, |due| draft.later(until, due));
             draft.line_up_in_turn(record, due);
         }
         Wait::Other(until) => {
-            let due = periodic::next_run(&record, until);
+            let due = periodic::overriding(&record).unwrap_or(until);
             draft.line_up_in_turn(record, due);
         }
         Wait::Backoff { ended } => {
@@ -121,9 +121,9 @@ fn reschedule(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord) {
 /// Work goes to the end of the line only if it is to wait for another time, or in another lane. What lined up before and still may
 /// run never left its line, whatever time it lines up since: with a turn that is new at each start of a program, work that is
 /// updated at each start would come to its turn in none of them.
-fn line_up(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord, due: Timestamp) {
+fn line_up(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord, due: Due) {
     let stays = match before.standing {
-        Standing::Ready { since } => due == since || due <= draft.now,
+        Standing::Ready { since } => due == since || draft.has_come(due),
         Standing::Waiting { due: before } => due == before,
         _ => false,
     };
@@ -141,29 +141,25 @@ enum Wait {
     /// The end of the backoff that its policy asks for.
     Backoff { ended: Timestamp },
     /// What follows from the deaths of its process.
-    Suspect(Timestamp),
+    Suspect(Due),
     /// What an attempt asked for, or nothing any more: it was stopped.
-    Other(Timestamp),
+    Other(Due),
 }
 
 /// The record does not say what it waits for, but each kind of wait has its own time.
 fn wait_of(record: &WorkRecord) -> Wait {
     let backoff = record.ended.filter(|_| record.failures > 0);
     let by_policy = backoff.map_or(Wait::Regular, |ended| Wait::Backoff { ended });
-    let at = match record.standing {
-        Standing::Waiting { due } => due,
-        Standing::Ready { since } => since,
-        _ => return by_policy,
-    };
+    let Some(at) = record.next_run() else { return by_policy };
     let regular = record.period.map_or(record.enqueued + record.terms.initial_delay, |period| period.due);
     let end_of_backoff = |ended| ended + record.terms.backoff.delay_of(record.id, record.failures);
     if record.is_suspect() {
         Wait::Suspect(at)
-    } else if record.period.is_some_and(|period| period.next_run == Some(at))
-        || backoff.is_some_and(|ended| at == end_of_backoff(ended))
+    } else if periodic::overriding(record) == Some(at)
+        || backoff.is_some_and(|ended| at == Due::Store(end_of_backoff(ended)))
     {
         by_policy
-    } else if at == regular {
+    } else if at == Due::Store(regular) {
         Wait::Regular
     } else {
         Wait::Other(at)

@@ -10,7 +10,7 @@ use crate::id::WorkId;
 use crate::query::WorkSelector;
 use crate::record::{Cascade, Lane, LaneId, Meta, Notes, Urgency, WorkRecord, WorkSpec};
 use crate::store::index::{IndexKey, Suspects};
-use crate::time::Timestamp;
+use crate::time::{NextDue, Timestamp};
 
 /// What a store is to load, all at once if it can: each thing once, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub enum Want {
         /// How many at the most.
         limit: usize,
     },
-    /// Delayed work that is due by the store time of the plan, and when the next is.
+    /// Delayed work that is due by the store time of the plan, or by the wall clock as it stands there, and when the next is.
     Due {
         /// How many at the most.
         limit: usize,
@@ -209,9 +209,9 @@ pub struct List {
     pub ids: Vec<WorkId>,
     /// The last entry that was looked at, if there may be more behind it.
     pub next: Option<IndexKey>,
-    /// Of `Due`: when the first work that is not due yet will be. Of `Finished`: until when the first work behind `until` asked to
+    /// Of `Due`: when the first works that are not due yet will be. Of `Finished`: until when the first work behind `until` asked to
     /// be kept.
-    pub next_due: Option<Timestamp>,
+    pub next_due: NextDue,
     /// Of `Dependents`: how many more there are of which nobody knows where they stand.
     pub unknown: usize,
 }

@@ -12,6 +12,7 @@ use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::End;
 use crate::state::StopReason;
+use crate::store::ExpectedTime;
 use crate::time::Clock;
 use crate::worker::{Attempt, Fate, FromWorker, ReadBack, Shared, WorkContext, WorkerDef};
 
@@ -61,7 +62,7 @@ impl Alone {
             notes_limit: Limits::default().progress,
             read_back: ReadBack::All,
             output: Fate::Kept,
-            clock: Arc::clone(&self.clock),
+            time: Arc::new(ExpectedTime::new(Arc::clone(&self.clock))),
             hub: Arc::default(),
             live: Arc::default(),
             engine,

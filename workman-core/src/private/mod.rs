@@ -20,6 +20,7 @@ use crate::limits::Limits;
 use crate::plan::End;
 use crate::policy::{Backoff, DEFAULT_MAX_ATTEMPTS};
 use crate::request::{Input, read_back};
+use crate::store::ExpectedTime;
 use crate::time::{SystemClock, Timestamp};
 use crate::worker::{self, Attempt, Body, Completer, Fate, Outcome, Shared, WorkContext, complete};
 
@@ -110,7 +111,7 @@ pub fn detached_context(worker: &'static WorkerDef, input: Payload) -> WorkConte
         notes_limit: Limits::default().progress,
         read_back: ReadBack::All,
         output: Fate::Kept,
-        clock: Arc::new(SystemClock::new()),
+        time: Arc::new(ExpectedTime::new(Arc::new(SystemClock::new()))),
         hub: Arc::default(),
         live: Arc::default(),
         engine,

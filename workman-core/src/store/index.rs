@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::id::WorkId;
 use crate::record::{LaneId, Standing, WorkRecord, WorkSpec};
-use crate::time::Timestamp;
+use crate::time::{Due, Timestamp};
 
 /// One entry of an index. Entries sort by kind, then by their fields in declaration order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,10 +19,10 @@ pub enum IndexKey {
         /// The work.
         id: WorkId,
     },
-    /// Delayed work, by due time.
+    /// Delayed work, by due time: what waits in store time before what waits for a time of the wall clock.
     Waiting {
         /// When it is due.
-        due: Timestamp,
+        due: Due,
         /// Its place in line.
         turn: u64,
         /// The work.
@@ -244,9 +244,24 @@ impl IndexRange {
     /// All delayed work.
     #[must_use]
     pub fn waiting() -> Self {
+        Self::new(Self::waiting_for_store_time().first, Self::waiting_for_the_wall().last)
+    }
+
+    /// The delayed work that waits for a store time.
+    #[must_use]
+    pub fn waiting_for_store_time() -> Self {
         Self::new(
-            IndexKey::Waiting { due: Timestamp::MIN, turn: 0, id: NIL },
-            IndexKey::Waiting { due: Timestamp::MAX, turn: u64::MAX, id: END },
+            IndexKey::Waiting { due: Due::Store(Timestamp::MIN), turn: 0, id: NIL },
+            IndexKey::Waiting { due: Due::Store(Timestamp::MAX), turn: u64::MAX, id: END },
+        )
+    }
+
+    /// The delayed work that waits for a time of the wall clock.
+    #[must_use]
+    pub fn waiting_for_the_wall() -> Self {
+        Self::new(
+            IndexKey::Waiting { due: Due::Wall(Timestamp::MIN), turn: 0, id: NIL },
+            IndexKey::Waiting { due: Due::Wall(Timestamp::MAX), turn: u64::MAX, id: END },
         )
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use super::embedded::{Dump, IfMissing, Origin, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
+use super::embedded::{Dump, IfMissing, Opening, Origin, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
 use super::index::{IndexKey, IndexRange};
 use super::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
 use crate::data::Payload;
@@ -31,6 +31,7 @@ use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecor
 pub struct MemoryStore {
     data: Arc<Mutex<Data>>,
     incarnation: u64,
+    opening: Mutex<Opening>,
     feed: ChangeFeed,
 }
 
@@ -118,7 +119,7 @@ impl MemoryStore {
         opened.open = opened.openings;
         let incarnation = opened.open;
         drop(opened);
-        MemoryStore { data, incarnation, feed: ChangeFeed::new() }
+        MemoryStore { data, incarnation, opening: Mutex::new(Opening::new(incarnation)), feed: ChangeFeed::new() }
     }
 
     fn data(&self) -> Result<MutexGuard<'_, Data>, StoreError> {
@@ -138,7 +139,8 @@ impl Store for MemoryStore {
     async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
         let mut data = self.data()?;
         let commit = data.commit + 1;
-        let mut transaction = Transaction::begin(&*data, self.incarnation)?;
+        let mut opening = lock(&self.opening);
+        let mut transaction = Transaction::begin(&*data, &mut opening)?;
         let results =
             units.iter().map(|unit| transaction.run_unit(&mut *data, unit)).collect::<Result<Vec<_>, StoreError>>();
         self.feed.report(transaction.take_damage());
@@ -271,6 +273,6 @@ impl RowsMut for Data {
     }
 }
 
-fn lock(data: &Mutex<Data>) -> MutexGuard<'_, Data> {
+fn lock<T>(data: &Mutex<T>) -> MutexGuard<'_, T> {
     data.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,6 +6,7 @@
 mod damage;
 pub mod embedded;
 mod error;
+mod expected;
 mod feed;
 pub mod index;
 mod memory;
@@ -19,21 +20,22 @@ use std::sync::Arc;
 use crate::id::WorkId;
 use crate::plan::{Applied, Command, Hint, Refusal};
 use crate::query::{Page, PageRequest};
-use crate::time::Timestamp;
+use crate::time::{Reading, Timestamp};
 
 pub use damage::Damage;
 pub use error::{StoreError, StoreErrorKind};
+pub(crate) use expected::ExpectedTime;
 pub use feed::ChangeFeed;
 pub use memory::MemoryStore;
 pub use process::HomeProcess;
 
-/// A command and the wall time of whoever sends it.
+/// A command and the time of whoever sends it.
 #[derive(Clone, Debug)]
 pub struct Unit {
     /// What is to happen.
     pub command: Command,
-    /// The sender's wall clock; a store with a clock of its own ignores it.
-    pub wall: Timestamp,
+    /// The sender's clock; a store with a clock of its own ignores it.
+    pub at: Reading,
 }
 
 /// What a unit did, or why it did nothing.
@@ -61,9 +63,13 @@ pub type UnitResult = Result<Applied, Refusal>;
 ///   plan decided by was still so when it was committed.
 ///
 /// **Time and numbers**
-/// - **C9** Each unit is stamped with store time. On an exclusive store that is the wall time plus a persisted offset, never
-///   earlier than any stamp before it, across openings too. On a shared one it is its server's clock; the stamps of
-///   concurrent commits may differ from the order of commits by as long as the commits took.
+/// - **C9** Each unit is stamped with store time, never earlier than any stamp before it, across openings too. On an exclusive store
+///   that is the wall time of its reading plus an offset: at an opening, as much as the wall clock is behind the newest stamp, and
+///   else nothing. While the store is open, the monotonic time says how far the wall clock was set: back adds to the offset,
+///   forward takes from it first and is believed beyond it; less than two seconds are no setting. A reading beyond the years 1970
+///   to 9999 moves store time no further than the other hand does. On a shared store it is its server's clock; the stamps
+///   of concurrent commits may differ from the order of commits by as long as the commits took. The plan is shown the offset, so
+///   that what is due by the wall clock is due by the clock as it stands.
 /// - **C10** Sequence numbers, lanes, epochs and cascades are numbered by the store, each number handed out once. One that is
 ///   asked for after a commit was acknowledged is greater than all that it used. Gaps are legal; an exclusive store uses
 ///   none for refused units.
@@ -74,8 +80,9 @@ pub type UnitResult = Result<Applied, Refusal>;
 /// - **C12** Lists come in the order of [`IndexKey`](index::IndexKey), hold no more than their limit, and say where to go on.
 ///   `Ready` and `Due` may leave out works that another transaction holds; such a list is never said to be complete.
 ///   What a list would hold and its record contradicts is left out, told by [`Change::Damaged`], and holds up nothing behind it.
-/// - **C13** Every index follows from the records by [`index::keys_of`] and from nothing else. So no entry is believed: what it says is compared with its record, and the record is right. A unit that takes away an
-///   entry that is not there is an error (`Corrupted`), unless it settles a run under its current fence.
+/// - **C13** Every index follows from the records by [`index::keys_of`] and from nothing else. So no entry is believed: what it
+///   says is compared with its record, and the record is right. A unit that takes away an entry that is not there is an error
+///   (`Corrupted`), unless it settles a run under its current fence.
 /// - **C14** A deleted work leaves no row and no index entry behind.
 /// - **C15** What was written comes back byte for byte, or the read is an error (`Corrupted`); bystanders never change. A row
 ///   that another one vouches for is never answered with "there is none".

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,15 +20,18 @@ use super::{Clock, LONGEST_REST, Timestamp};
 /// Its timer thread starts with the first sleep, waits without waking while nothing sleeps, and ends when the clock
 /// and all its sleeps are gone.
 pub struct SystemClock {
-    origin: Instant,
     timer: Arc<Timer>,
 }
+
+/// What the monotonic clock counts from, the same for all clocks of a process: several managers may share a store, which would
+/// else take the clock of each for one that was set.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl SystemClock {
     /// A clock with a timer of its own.
     #[must_use]
     pub fn new() -> Self {
-        SystemClock { origin: Instant::now(), timer: Arc::new(Timer::default()) }
+        SystemClock { timer: Arc::new(Timer::default()) }
     }
 }
 
@@ -44,7 +47,7 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.origin.elapsed()
+        ORIGIN.elapsed()
     }
 
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {

@@ -23,7 +23,8 @@ use crate::plan::{Advice, End};
 use crate::record::Notes;
 use crate::runtime;
 use crate::state::StopReason;
-use crate::time::{Clock, LONGEST_SLEEP};
+use crate::store::ExpectedTime;
+use crate::time::LONGEST_SLEEP;
 
 /// The worker's side of one attempt: identity, stop signal, sleeping, progress and checkpoints.
 ///
@@ -55,7 +56,8 @@ pub(crate) struct Attempt {
     pub(crate) notes_limit: usize,
     pub(crate) read_back: ReadBack,
     pub(crate) output: Fate,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// The manager's clock, and what the store makes of it.
+    pub(crate) time: Arc<ExpectedTime>,
     pub(crate) engine: UnboundedSender<FromWorker>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) live: Arc<Live>,
@@ -358,18 +360,20 @@ impl WorkContext {
         UntilStopped::new(&self.attempt).await
     }
 
-    /// Waits, on the manager's clock, so it costs nothing in tests. After a suspend it is over when the wall clock says so.
+    /// Waits, on the manager's clock, so it costs nothing in tests. After a suspend it is over when the wall clock says so, but a
+    /// clock that was behind and is set right shortens it no more than any other delay.
     ///
     /// # Errors
     /// [`Stopped`], at once, when this run is to stop.
     pub async fn sleep(&self, length: Duration) -> Result<(), Stopped> {
-        let clock = &self.attempt.clock;
-        let (wall, monotonic) = (clock.wall(), clock.monotonic());
+        let time = &*self.attempt.time;
+        let clock = time.clock();
+        let (begin, monotonic) = (time.now().now, clock.monotonic());
         loop {
             if let Some(stopped) = self.tell_stopped() {
                 return Err(stopped);
             }
-            let passed = clock.monotonic().saturating_sub(monotonic).max(clock.wall().since(wall));
+            let passed = clock.monotonic().saturating_sub(monotonic).max(time.now().now.since(begin));
             let Some(left) = length.checked_sub(passed).filter(|left| !left.is_zero()) else { return Ok(()) };
             let nap = clock.doze(left, LONGEST_SLEEP);
             futures::future::select(nap, UntilStopped::new(&self.attempt)).await;

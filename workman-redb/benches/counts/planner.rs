@@ -15,11 +15,11 @@ use workman_core::policy::ExistingWorkPolicy;
 use workman_core::query::WorkSelector;
 use workman_core::record::{LaneId, Meta, Schedule, Terms, Urgency, WorkSpec};
 use workman_core::store::embedded::{
-    IfMissing, Noticed, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, load, stored_meta,
+    IfMissing, Noticed, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, load, stored_meta,
 };
 use workman_core::store::index::{IndexKey, IndexRange};
 use workman_core::store::{StoreError, Unit};
-use workman_core::time::Timestamp;
+use workman_core::time::{Reading, Timestamp};
 
 use super::Case;
 use super::callgrind::measured;
@@ -159,12 +159,13 @@ fn rename(works: &mut [NewWork]) {
 /// A store in two maps, and a manager that is attached to it.
 struct House {
     shelf: Shelf,
+    opening: Opening,
     epoch: u64,
 }
 
 impl House {
     fn new() -> Self {
-        let mut house = House { shelf: Shelf::default(), epoch: 0 };
+        let mut house = House { shelf: Shelf::default(), opening: Opening::new(1), epoch: 0 };
         match house.send(Command::Attach) {
             Applied::Attached { epoch, .. } => house.epoch = epoch,
             other => panic!("{other:?}"),
@@ -173,8 +174,10 @@ impl House {
     }
 
     fn send(&mut self, command: Command) -> Applied {
-        let mut transaction = Transaction::begin(&self.shelf, 1).unwrap();
-        let done = transaction.run_unit(&mut self.shelf, &Unit { command, wall: NOW }).unwrap();
+        let mut transaction = Transaction::begin(&self.shelf, &mut self.opening).unwrap();
+        let done = transaction
+            .run_unit(&mut self.shelf, &Unit { command, at: Reading { wall: NOW, monotonic: Duration::ZERO } })
+            .unwrap();
         transaction.finish(&mut self.shelf, 1).unwrap();
         done.unwrap()
     }

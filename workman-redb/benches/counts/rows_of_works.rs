@@ -7,7 +7,7 @@ use workman_core::data::{Codec, Payload};
 use workman_core::id::WorkId;
 use workman_core::record::{LaneId, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use workman_core::store::index::standing_key;
-use workman_core::time::Timestamp;
+use workman_core::time::{Due, Timestamp};
 
 use super::Case;
 use super::callgrind::measured;
@@ -42,7 +42,7 @@ fn record(seq: u64) -> WorkRecord {
         urgency: Urgency::Ordinary,
         terms: Terms::default(),
         generation: 0,
-        standing: Standing::Ready { since: NOW },
+        standing: Standing::Ready { since: Due::Store(NOW) },
         created: NOW,
         enqueued: NOW,
         fence: 0,

@@ -3,7 +3,7 @@
 use workman_core::id::WorkId;
 use workman_core::record::{Finish, LaneId, ParkReason, Period, RowsPresent, Standing, Terms, Urgency, WorkRecord};
 use workman_core::state::StopReason;
-use workman_core::time::Timestamp;
+use workman_core::time::{Due, Timestamp};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 
@@ -97,14 +97,8 @@ impl Body for Standing {
     fn write(&self, to: &mut Writer) -> Encoded {
         match self {
             Standing::Blocked => to.byte(1),
-            Standing::Waiting { due } => {
-                to.byte(2);
-                to.time(*due);
-            }
-            Standing::Ready { since } => {
-                to.byte(3);
-                to.time(*since);
-            }
+            Standing::Waiting { due } => write_due([2, 7], *due, to),
+            Standing::Ready { since } => write_due([3, 8], *since, to),
             Standing::Parked { why } => {
                 to.byte(4);
                 why.write(to)?;
@@ -129,8 +123,10 @@ impl Body for Standing {
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
         Ok(match from.byte()? {
             1 => Standing::Blocked,
-            2 => Standing::Waiting { due: from.time()? },
-            3 => Standing::Ready { since: from.time()? },
+            2 => Standing::Waiting { due: Due::Store(from.time()?) },
+            7 => Standing::Waiting { due: Due::Wall(from.time()?) },
+            3 => Standing::Ready { since: Due::Store(from.time()?) },
+            8 => Standing::Ready { since: Due::Wall(from.time()?) },
             4 => Standing::Parked { why: ParkReason::read(from)? },
             5 => Standing::Running { epoch: from.u64()? },
             6 => {
@@ -145,6 +141,15 @@ impl Body for Standing {
             byte => return Err(CodecError::Unknown("standing", byte)),
         })
     }
+}
+
+/// A standing with a moment, by its code for either time.
+fn write_due([store, wall]: [u8; 2], due: Due, to: &mut Writer) {
+    to.byte(match due {
+        Due::Store(_) => store,
+        Due::Wall(_) => wall,
+    });
+    to.time(due.at());
 }
 
 impl Body for ParkReason {

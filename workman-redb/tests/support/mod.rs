@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use workman_core::plan::{Command, invariants};
 use workman_core::store::embedded::Dump;
 use workman_core::store::{Store, StoreError, Unit, UnitResult};
-use workman_core::time::{Clock, Timestamp};
+use workman_core::time::{Clock, Reading, Timestamp};
 use workman_redb::RedbStore;
 
 /// SplitMix64.
@@ -76,8 +76,10 @@ impl Drop for Folder {
     }
 }
 
+/// The command by a clock that nobody sets.
 pub fn at(command: Command, ms: i64) -> Unit {
-    Unit { command, wall: Timestamp::from_millis(ms) }
+    let wall = Timestamp::from_millis(ms);
+    Unit { command, at: Reading { wall, monotonic: wall.since(Timestamp::default()) } }
 }
 
 /// One command, one call.

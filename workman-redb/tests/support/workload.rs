@@ -20,9 +20,9 @@ use workman_core::record::{
 };
 use workman_core::state::StopReason;
 use workman_core::store::{Unit, UnitResult};
-use workman_core::time::Timestamp;
+use workman_core::time::{Reading, Timestamp};
 
-use super::{Random, at};
+use super::Random;
 
 const WORKERS: [&str; 3] = ["mail/send", "photo", "sync"];
 const TAGS: [&str; 3] = ["a", "b", "nightly"];
@@ -37,6 +37,8 @@ pub struct Workload {
     urgencies: BTreeMap<LaneId, Urgency>,
     next_id: u128,
     now: i64,
+    /// By a clock that nobody sets.
+    passed: Duration,
 }
 
 impl Workload {
@@ -49,6 +51,7 @@ impl Workload {
             urgencies: BTreeMap::new(),
             next_id: 1,
             now: 1_700_000_000_000,
+            passed: Duration::ZERO,
         }
     }
 
@@ -83,13 +86,15 @@ impl Workload {
 
     pub fn unit(&mut self) -> Unit {
         // Now and then the clock is set back, or leaps.
+        let passed = self.random.below(500);
+        self.passed += Duration::from_millis(passed as u64);
         self.now += match self.random.below(12) {
             0 => -60_000,
             1 => 40_000,
-            _ => self.random.below(500) as i64,
+            _ => passed as i64,
         };
-        let command = self.command();
-        at(command, self.now)
+        let at = Reading { wall: Timestamp::from_millis(self.now), monotonic: self.passed };
+        Unit { command: self.command(), at }
     }
 
     fn command(&mut self) -> Command {

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use workman_core::query::{PageRequest, WorkSelector};
 use workman_core::record::{ErrorText, Lane, Schedule, Terms, WorkSpec};
 use workman_core::runtime::block_on;
 use workman_core::store::{Change, Ownership, Unit, UnitResult};
+use workman_core::time::Reading;
 use workman_core::{Payload, Store, StoreError, Timestamp, WorkId, WorkInfo, WorkQuery, WorkState};
 
 use super::StoreFactory;
@@ -34,26 +35,30 @@ pub(super) struct Bench<'a, F: StoreFactory> {
     pub(super) factory: &'a F,
     pub(super) store: F::Store,
     wall_ms: AtomicI64,
+    /// Nobody sets it.
+    monotonic_ms: AtomicU64,
 }
 
 impl<'a, F: StoreFactory> Bench<'a, F> {
     pub(super) fn open(factory: &'a F) -> Self {
-        Bench { factory, store: factory.open(), wall_ms: AtomicI64::new(MORNING_MS) }
+        Bench { factory, store: factory.open(), wall_ms: AtomicI64::new(MORNING_MS), monotonic_ms: AtomicU64::new(0) }
     }
 
     /// Closes the store in order and opens it again.
     pub(super) fn reopen(self) -> Self {
         block_on(self.store.close());
-        let Bench { factory, store, wall_ms } = self;
+        let Bench { factory, store, wall_ms, .. } = self;
         drop(store);
-        Bench { factory, store: factory.open(), wall_ms }
+        // Another process, whose monotonic clock begins anew.
+        Bench { factory, store: factory.open(), wall_ms, monotonic_ms: AtomicU64::new(0) }
     }
 
     /// Lets the process of the store die and opens it again.
     pub(super) fn die(self) -> Self {
-        let Bench { factory, store, wall_ms } = self;
+        let Bench { factory, store, wall_ms, .. } = self;
         factory.kill(store);
-        Bench { factory, store: factory.open(), wall_ms }
+        // Another process, whose monotonic clock begins anew.
+        Bench { factory, store: factory.open(), wall_ms, monotonic_ms: AtomicU64::new(0) }
     }
 
     pub(super) fn is_exclusive(&self) -> bool {
@@ -69,12 +74,20 @@ impl<'a, F: StoreFactory> Bench<'a, F> {
         self.wall_ms.store(wall.as_millis(), Ordering::SeqCst);
     }
 
+    /// Lets time pass, by both hands.
     pub(super) fn advance(&self, by: Duration) {
         self.set_wall(self.wall() + by);
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.monotonic_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    pub(super) fn clock(&self) -> Reading {
+        let monotonic = Duration::from_millis(self.monotonic_ms.load(Ordering::SeqCst));
+        Reading { wall: self.wall(), monotonic }
     }
 
     pub(super) fn unit(&self, command: Command) -> Unit {
-        Unit { command, wall: self.wall() }
+        Unit { command, at: self.clock() }
     }
 
     pub(super) fn try_transact(

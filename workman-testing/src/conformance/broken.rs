@@ -30,6 +30,8 @@ enum Fault {
     WithdrawsDroppedCalls,
     LosesCalls,
     TakesWallTime,
+    ForgetsMonotonicTime,
+    BelievesEveryWall,
     RepeatsNumbers,
     CountsRefusedUnits,
     RepeatsEpochs,
@@ -75,7 +77,7 @@ enum Fault {
 }
 
 /// The fault, and the clause whose tests must find it.
-const FAULTS: [(Fault, &str); 55] = [
+const FAULTS: [(Fault, &str); 57] = [
     (Fault::DropsLastUnit, "c01"),
     (Fault::SplitsCalls, "c01"),
     (Fault::ForgetsAtOpening, "c02"),
@@ -87,6 +89,8 @@ const FAULTS: [(Fault, &str); 55] = [
     (Fault::WithdrawsDroppedCalls, "c07"),
     (Fault::LosesCalls, "c08"),
     (Fault::TakesWallTime, "c09"),
+    (Fault::ForgetsMonotonicTime, "c09_store_time_never_runs_backwards"),
+    (Fault::BelievesEveryWall, "c09_a_reading"),
     (Fault::RepeatsNumbers, "c10"),
     (Fault::CountsRefusedUnits, "c10"),
     (Fault::RepeatsEpochs, "c10"),
@@ -204,7 +208,7 @@ impl Broken {
             }
             let Command::Enqueue(enqueue) = &unit.command else { continue };
             for work in &enqueue.works {
-                memory.walls.insert(work.id, unit.wall);
+                memory.walls.insert(work.id, unit.at.wall);
                 for tag in &work.spec.tags {
                     memory.tags.entry(Arc::clone(tag)).or_default().insert(work.id);
                 }
@@ -236,6 +240,16 @@ impl Broken {
                 .iter()
                 .map(|_| Ok(Applied::Enqueued { how: Enqueued::Inserted, claimed: Vec::new() }))
                 .collect()),
+            Fault::ForgetsMonotonicTime => {
+                units.iter_mut().for_each(|unit| unit.at.monotonic = Duration::ZERO);
+                self.inner(units)
+            }
+            Fault::BelievesEveryWall => {
+                for unit in units.iter_mut().filter(|unit| unit.at.wall == Timestamp::MAX) {
+                    unit.at.wall = Timestamp::from_millis(253_402_300_000_000);
+                }
+                self.inner(units)
+            }
             Fault::IgnoresUrgency => {
                 for unit in &mut units {
                     if let Command::Enqueue(enqueue) = &mut unit.command {

@@ -131,6 +131,9 @@ macro_rules! __each_store_clause {
             c09_store_time_is_the_wall_time_of_the_unit
             c09_store_time_never_runs_backwards
             c09_store_time_never_runs_backwards_across_openings
+            c09_a_clock_that_is_set_right_after_the_opening_moves_nothing
+            c09_an_override_is_due_by_the_wall_clock_as_it_stands
+            c09_a_reading_that_can_not_be_true_leaves_nothing_behind
             c09_work_is_due_in_store_time
             c10_sequence_numbers_are_handed_out_once_and_grow
             c10_refused_units_use_no_numbers

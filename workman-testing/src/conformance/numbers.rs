@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use workman_core::plan::{Applied, Command};
+use workman_core::plan::{Applied, Command, NewWork, NextScheduleTime};
 use workman_core::query::WorkSelector;
+use workman_core::store::Unit;
+use workman_core::time::Reading;
 use workman_core::{Constraints, Timestamp};
 
 use super::StoreFactory;
@@ -32,8 +34,8 @@ pub fn c09_store_time_is_the_wall_time_of_the_unit<F: StoreFactory>(factory: &F)
     let late = bench.unit(enqueue([work(11)]));
     workman_core::runtime::block_on(workman_core::Store::transact(&bench.store, vec![early.clone(), late.clone()]))
         .expect("a sound call");
-    assert_eq!(bench.stored(id(10)).created, early.wall, "C9: each unit is stamped for itself");
-    assert_eq!(bench.stored(id(11)).created, late.wall, "C9: each unit is stamped for itself");
+    assert_eq!(bench.stored(id(10)).created, early.at.wall, "C9: each unit is stamped for itself");
+    assert_eq!(bench.stored(id(11)).created, late.at.wall, "C9: each unit is stamped for itself");
 }
 
 /// A wall clock that is set back stops nothing: store time goes on from where it was.
@@ -43,9 +45,12 @@ pub fn c09_store_time_never_runs_backwards<F: StoreFactory>(factory: &F) {
     bench.enqueue([work(1)]);
     let noon = bench.stored(id(1)).created;
     let mut last = noon;
-    for (number, wall) in [(2, bench.wall() - HOUR), (3, bench.wall() - HOUR + MINUTE), (4, Timestamp::from_millis(0))]
-    {
-        bench.set_wall(wall);
+    let early = bench.wall() - HOUR;
+    for (number, wall) in [(2, Some(early)), (3, None), (4, Some(Timestamp::from_millis(0)))] {
+        match wall {
+            Some(wall) => bench.set_wall(wall),
+            None => bench.advance(MINUTE),
+        }
         bench.enqueue([work(number)]);
         let created = bench.stored(id(number)).created;
         assert!(created >= last, "C9: store time ran backwards, from {last} to {created}");
@@ -81,8 +86,95 @@ pub fn c09_store_time_never_runs_backwards_across_openings<F: StoreFactory>(fact
     let later = bench.stored(id(3)).created;
     assert!(later >= after, "C9: store time ran backwards across openings, from {after} to {later}");
     if bench.is_exclusive() {
-        assert_eq!(later, after + MINUTE, "C9: the offset is persisted");
+        assert_eq!(
+            later, after,
+            "C9: an opening begins where store time was, as long as the wall clock is behind that"
+        );
+        bench.advance(MINUTE);
+        bench.enqueue([work(4)]);
+        assert_eq!(bench.stored(id(4)).created, later + MINUTE, "C9: and goes on at the pace of the clock");
     }
+}
+
+/// A machine boots with its clock a month early and is set right a minute later: that is no time that has passed.
+pub fn c09_a_clock_that_is_set_right_after_the_opening_moves_nothing<F: StoreFactory>(factory: &F) {
+    let mut bench = Bench::open(factory);
+    if !bench.is_exclusive() {
+        return;
+    }
+    bench.enqueue([work(1).delay(10 * MINUTE)]);
+    let (begin, right) = (bench.stored(id(1)).created, bench.wall());
+    for round in 0..3_u32 {
+        bench = bench.die();
+        bench.set_wall(right - 720 * HOUR);
+        bench.enqueue([work(u128::from(10 + 2 * round))]);
+        bench.advance(MINUTE);
+        // It was off for no time at all, and a minute has passed since in each round.
+        bench.set_wall(right + MINUTE * (round + 1));
+        bench.enqueue([work(u128::from(11 + 2 * round))]);
+        let created = bench.stored(id(u128::from(11 + 2 * round))).created;
+        assert_eq!(created, begin + MINUTE * (round + 1), "C9: what the clock was behind was taken for time");
+    }
+    let epoch = bench.attach().0;
+    let ready = bench.claim(epoch, 20);
+    assert!(
+        ready.iter().all(|claimed| claimed.record.id != id(1)),
+        "C9: a delay got shorter by what a clock was behind"
+    );
+    bench.set_wall(bench.wall() + 7 * MINUTE);
+    bench.enqueue([work(20)]);
+    assert_eq!(bench.stored(id(20)).created, begin + 10 * MINUTE, "C9: what goes beyond that is believed");
+    assert_eq!(bench.claim_one(epoch).record.id, id(1));
+}
+
+/// A work that is due by the wall clock is due by the clock as it stands, whatever was set in between.
+pub fn c09_an_override_is_due_by_the_wall_clock_as_it_stands<F: StoreFactory>(factory: &F) {
+    let mut bench = Bench::open(factory);
+    if !bench.is_exclusive() {
+        return;
+    }
+    let at = bench.wall() + HOUR;
+    let wish = NewWork { next_schedule_time: NextScheduleTime::At(at), ..work(1).every(24 * HOUR) };
+    bench.enqueue([wish, work(2).delay(HOUR)]);
+    assert_eq!(bench.stored(id(1)).next_run, Some(at), "C9: it is shown as it was said");
+    bench = bench.reopen();
+    let (epoch, _) = bench.attach();
+    // The clock is set back by half an hour.
+    bench.set_wall(bench.wall() - 30 * MINUTE);
+    bench.enqueue([work(3).delay(24 * HOUR)]);
+    assert_eq!(bench.stored(id(1)).next_run, Some(at), "C9: a set clock changes nothing about what was said");
+    bench.advance(HOUR);
+    assert_eq!(bench.claim_one(epoch).record.id, id(2), "C9: a delay ends in store time");
+    bench.advance(30 * MINUTE - Duration::from_millis(1));
+    assert!(bench.claim(epoch, 5).is_empty(), "C9: an override came too early by the wall clock");
+    bench.advance(Duration::from_millis(1));
+    assert_eq!(bench.claim_one(epoch).record.id, id(1), "C9: an override is due by the wall clock as it stands");
+    bench.check();
+}
+
+/// One reading at an end of the range, from either hand, leaves nothing behind.
+pub fn c09_a_reading_that_can_not_be_true_leaves_nothing_behind<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    if !bench.is_exclusive() {
+        return;
+    }
+    bench.enqueue([work(1)]);
+    let begin = bench.stored(id(1)).created;
+    let ends = [Timestamp::MIN, Timestamp::from_millis(-1), Timestamp::MAX];
+    let walls = ends.map(|wall| Reading { wall, ..bench.clock() });
+    let monotonic = Reading { monotonic: Duration::MAX, ..bench.clock() };
+    for (number, at) in walls.into_iter().chain([monotonic]).enumerate() {
+        let number = 10 + number as u128;
+        let unit = Unit { command: enqueue([work(number)]), at };
+        let done = workman_core::runtime::block_on(workman_core::Store::transact(&bench.store, vec![unit]));
+        assert!(done.is_ok_and(|results| results[0].is_ok()), "C9: {at:?} is no reason to fail");
+        assert_eq!(bench.stored(id(number)).created, begin, "C9: {at:?} was believed");
+    }
+    let bench = bench.die();
+    bench.advance(HOUR);
+    bench.enqueue([work(2)]);
+    assert_eq!(bench.stored(id(2)).created, begin + HOUR, "C9: a broken reading left something behind");
+    bench.check();
 }
 
 /// Delays count in store time: nothing waits longer because the wall clock was set back.

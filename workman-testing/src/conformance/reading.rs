@@ -8,6 +8,7 @@ use workman_core::plan::{Applied, Command, Hint, Note, Offer};
 use workman_core::query::{Cursor, Page, PageRequest, WorkSelector};
 use workman_core::record::Notes;
 use workman_core::store::Change;
+use workman_core::time::Due;
 use workman_core::{ExistingWorkPolicy, Store, WorkId, WorkInfo, WorkQuery, WorkState};
 
 use super::StoreFactory;
@@ -326,7 +327,7 @@ pub fn c17_hints_are_announced<F: StoreFactory>(factory: &F) {
     let lane = lane.expect("C17: the hint of a new lane is missing");
     assert!(hints.contains(&Hint::Ready(lane)), "C17: the hint of ready work is missing: {hints:?}");
     let due = bench.stored(id(2)).next_run.expect("it is delayed");
-    assert!(hints.contains(&Hint::Due(due)), "C17: the hint of a due time is missing: {hints:?}");
+    assert!(hints.contains(&Hint::Due(Due::Store(due))), "C17: the hint of a due time is missing: {hints:?}");
     let offer = Offer { epoch, generation: 5, room: 1, ids: vec![id(3)], rivals: Vec::new(), lanes: u32::MAX };
     let mut command = enqueue([work(3).priority(9)]);
     if let Command::Enqueue(enqueue) = &mut command {

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use workman_core::worker::{ReadBack, Registry};
-use workman_core::{ShutdownReport, StartError, WorkManager, WorkQuery, WorkState};
+use workman_core::{ShutdownReport, StartError, Timestamp, WorkManager, WorkQuery, WorkState};
 
 use super::TestDriver;
 use crate::baton::{Stuck, ThreadSetup};
@@ -77,6 +77,44 @@ impl TestDriver {
     /// its futures are dropped and its threads unwind. Then the store is opened anew.
     #[track_caller]
     pub fn crash_and_restart(&self) {
+        self.die();
+        self.start_again();
+    }
+
+    /// Cuts the power, and boots the machine again with its wall clock at this time, however long it was off: one without a battery
+    /// for its clock begins somewhere in the past, until a time server is reached. [`clock`](Self::clock) sets it right then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workman_core::{Clock, WorkState, worker};
+    /// use workman_testing::TestDriver;
+    ///
+    /// #[worker]
+    /// fn remind() {}
+    ///
+    /// let test = TestDriver::new();
+    /// let day = Duration::from_secs(24 * 3600);
+    /// let id = test.enqueue(remind::request().initial_delay(7 * day));
+    /// let early = test.clock().wall() - 30 * day;
+    /// let right = test.clock().wall() + Duration::from_secs(60);
+    /// test.boot_at(early);
+    /// test.advance(Duration::from_secs(60));
+    /// test.clock().set_wall(right);
+    /// test.advance(6 * day);
+    /// assert_eq!(test.state_of(id), WorkState::Enqueued);
+    /// test.advance(day);
+    /// assert_eq!(test.state_of(id), WorkState::Succeeded);
+    /// ```
+    #[track_caller]
+    pub fn boot_at(&self, wall: Timestamp) {
+        self.die();
+        self.clock.set_wall(wall);
+        self.start_again();
+    }
+
+    /// Ends the process as a kill does.
+    #[track_caller]
+    fn die(&self) {
         let alive = self.end_process();
         self.check();
         if alive > 0 {
@@ -84,6 +122,10 @@ impl TestDriver {
                 "{alive} blocking workers did not end when their process died: they hold a thread without giving it back"
             ));
         }
+    }
+
+    #[track_caller]
+    fn start_again(&self) {
         // It may die again at its very start; then the next one is started.
         while let Err(error) = self.try_start() {
             if !self.has_crashed() {

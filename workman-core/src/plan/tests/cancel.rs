@@ -120,10 +120,11 @@ fn can_5_the_wall_time_of_the_last_cancellation_of_everything_is_kept() {
     let go_on = Cancel { selector: WorkSelector::All, before: Some(1), after: None };
     house.done(&Command::Cancel(go_on));
     assert_eq!(last(&house), Some(at), "a selection that goes on is the same one");
-    // The wall clock is set back by half an hour; store time stands still and does not say that.
+    // The wall clock is set back by half an hour; store time goes on and does not say that.
     let wall = Timestamp::from_millis(house.now.as_millis() - 1_800_000);
-    let mut transaction = Transaction::begin(&house.shelf, house.incarnation).unwrap();
-    let unit = Unit { command: cancel(WorkSelector::All), wall };
+    let at = Reading { wall, ..house.clock() };
+    let mut transaction = Transaction::begin(&house.shelf, &mut house.opening).unwrap();
+    let unit = Unit { command: cancel(WorkSelector::All), at };
     assert!(transaction.run_unit(&mut house.shelf, &unit).unwrap().is_ok());
     transaction.finish(&mut house.shelf, house.commits + 1).unwrap();
     assert_eq!(last(&house), Some(wall));

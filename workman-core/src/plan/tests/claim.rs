@@ -48,7 +48,7 @@ fn sch_5_closed_lanes_are_never_read() {
     // Not even loaded: take the rows of the closed lane away, and nobody misses them.
     let mut scope = Vec::new();
     let mut view = Snapshot { meta: stored_meta(&house.shelf).unwrap(), ..Snapshot::default() };
-    view.meta.incarnation = house.incarnation;
+    view.meta.incarnation = house.opening.incarnation();
     while let Ok(Step::Load(wanted)) = plan(&view, &Command::Claim(claim.clone()), house.now) {
         load(&house.shelf, &wanted, &mut view, &mut Noticed::default()).unwrap();
         scope.extend(wanted.iter().cloned());
@@ -100,12 +100,12 @@ fn sm_2_work_that_is_due_exactly_now_can_be_claimed() {
     let claim = house.claim_all(epoch, 5);
     let (works, _, next_due, again) = house.claim_with(claim);
     assert!(works.is_empty() && !again);
-    assert_eq!(next_due, Some(house.now + Duration::from_millis(1)));
+    assert_eq!(next_due, Due::Store(house.now + Duration::from_millis(1)).into());
     house.advance(Duration::from_millis(1));
     let claim = house.claim_all(epoch, 5);
     let (works, _, next_due, _) = house.claim_with(claim);
     assert_eq!(numbers(&works), [1]);
-    assert_eq!(next_due, Some(house.now + MINUTE));
+    assert_eq!(next_due, Due::Store(house.now + MINUTE).into());
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn more_due_work_than_one_commit_promotes_comes_in_the_next() {
     let (works, drained, _, again) = house.claim_with(claim.clone());
     assert!(works.len() == 1 && drained.is_empty() && again);
     let (_, _, next_due, again) = house.claim_with(claim);
-    assert!(!again && next_due.is_none());
+    assert!(!again && next_due == NextDue::default());
     assert_eq!(house.claim(epoch, usize::MAX / 2).len() as u128, limit + 8);
 }
 

@@ -11,8 +11,8 @@ use crate::store::{Damage, StoreErrorKind};
 /// Sends a command without a look at the invariants, which do not hold here. Nothing of a failed unit stays.
 fn send(house: &mut House, command: &Command) -> (Result<UnitResult, StoreError>, Vec<Damage>) {
     let before = house.shelf.clone();
-    let mut transaction = Transaction::begin(&house.shelf, house.incarnation).unwrap();
-    let unit = Unit { command: command.clone(), wall: house.now };
+    let unit = Unit { command: command.clone(), at: house.clock() };
+    let mut transaction = Transaction::begin(&house.shelf, &mut house.opening).unwrap();
     let result = transaction.run_unit(&mut house.shelf, &unit);
     let damage = transaction.take_damage();
     match &result {
@@ -70,7 +70,7 @@ fn succeeded() -> (House, u64, [IndexKey; 2]) {
 fn an_entry_that_outlived_its_work_runs_nothing_settles_nothing_and_goes() {
     let (house, epoch, [ready, running]) = succeeded();
     let claim = Command::Claim(house.claim_all(epoch, 3));
-    let waiting = IndexKey::Waiting { due: house.now, turn: 1, id: id(1) };
+    let waiting = IndexKey::Waiting { due: Due::Store(house.now), turn: 1, id: id(1) };
     let finished = IndexKey::Finished { until: Timestamp::MIN, seq: 0, id: id(3) };
     let cases: [(IndexKey, Command); 8] = [
         (ready.clone(), claim.clone()),

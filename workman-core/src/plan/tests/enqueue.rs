@@ -151,7 +151,7 @@ fn a_commit_hints_at_each_lane_once_and_at_the_first_due_time_only() {
     house.enqueue([work(1), work(2)]);
     house.enqueue([work(3), work(4), work(5).delay(HOUR), work(6).delay(MINUTE), work(7).delay(2 * HOUR)]);
     let lane = house.record(1).lane;
-    assert_eq!(house.hints, [Hint::Ready(lane), Hint::Due(house.now + MINUTE)]);
+    assert_eq!(house.hints, [Hint::Ready(lane), Hint::Due(Due::Store(house.now + MINUTE))]);
 }
 
 #[test]

@@ -321,7 +321,10 @@ fn nothing_is_loaded_for_expedited_work_that_has_no_slot() {
     house.enqueue([work(1).expedited(FALL_BACK)]);
     let command = Command::Claim(claim(&house, epoch, 0, 0));
     let meta = stored_meta(&house.shelf).unwrap();
-    let view = Snapshot { meta: crate::record::Meta { incarnation: house.incarnation, ..meta }, ..Snapshot::default() };
+    let view = Snapshot {
+        meta: crate::record::Meta { incarnation: house.opening.incarnation(), ..meta },
+        ..Snapshot::default()
+    };
     let Ok(Step::Load(scope)) = plan(&view, &command, house.now) else { panic!("a claim looks at what is due") };
     assert!(scope.iter().all(|want| matches!(want, Want::Due { .. })), "{scope:?}");
 }

@@ -101,7 +101,7 @@ fn every_fault_is_noticed() {
             change(dump, 2, |record| record.standing = Standing::Finished { how: Finish::Failed, at });
         }),
         ("but 1 prerequisites are open", |dump| {
-            change(dump, 3, |record| record.standing = Standing::Ready { since: Timestamp::default() });
+            change(dump, 3, |record| record.standing = Standing::Ready { since: Due::Store(Timestamp::default()) });
         }),
         ("is failed and has an output", |dump| change(dump, 5, |record| record.rows.output = true)),
         ("still has progress", |dump| change(dump, 1, |record| record.rows.notes = true)),
@@ -120,13 +120,13 @@ fn rows_that_a_record_vouches_for_and_that_are_gone_are_an_error_and_no_loop() {
     let epoch = house.attach();
     house.enqueue([work(1)]);
     house.shelf.rows.remove(&RowKey::Spec(id(1)));
-    let mut transaction = Transaction::begin(&house.shelf, house.incarnation).unwrap();
-    let unit = Unit { command: Command::Update(Box::new(work(1))), wall: house.now };
+    let unit = Unit { command: Command::Update(Box::new(work(1))), at: house.clock() };
+    let mut transaction = Transaction::begin(&house.shelf, &mut house.opening).unwrap();
     let error = transaction.run_unit(&mut house.shelf, &unit).unwrap_err();
     assert_eq!(error.kind(), crate::store::StoreErrorKind::Corrupted);
     // A claim goes on without that work.
-    let mut transaction = Transaction::begin(&house.shelf, house.incarnation).unwrap();
-    let unit = Unit { command: Command::Claim(house.claim_all(epoch, 1)), wall: house.now };
+    let unit = Unit { command: Command::Claim(house.claim_all(epoch, 1)), at: house.clock() };
+    let mut transaction = Transaction::begin(&house.shelf, &mut house.opening).unwrap();
     let claimed = transaction.run_unit(&mut house.shelf, &unit).unwrap().unwrap();
     assert!(matches!(&claimed, Applied::Claimed { works, .. } if works.is_empty()), "{claimed:?}");
 }

@@ -38,11 +38,11 @@ use crate::query::WorkSelector;
 use crate::record::{ErrorText, LaneId, Notes, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 use crate::store::embedded::{
-    Dump, IfMissing, Noticed, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, dump, info, load, stored_meta,
+    Dump, IfMissing, Noticed, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, dump, info, load, stored_meta,
 };
 use crate::store::index::{IndexKey, IndexRange};
 use crate::store::{Change, StoreError, Unit, UnitResult};
-use crate::time::Timestamp;
+use crate::time::{Due, NextDue, Reading, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -97,7 +97,7 @@ impl RowsMut for Shelf {
 struct House {
     shelf: Shelf,
     now: Timestamp,
-    incarnation: u64,
+    opening: Opening,
     commits: u64,
     /// What the last command hinted at.
     hints: Vec<Hint>,
@@ -112,7 +112,7 @@ impl House {
         House {
             shelf: Shelf::default(),
             now: Timestamp::from_millis(1_000_000),
-            incarnation: 1,
+            opening: Opening::new(1),
             commits: 0,
             hints: Vec::new(),
             label: String::new(),
@@ -124,9 +124,15 @@ impl House {
         self.now = self.now + by;
     }
 
+    /// Both hands of a clock that nobody sets.
+    fn clock(&self) -> Reading {
+        let monotonic = self.now.since(Timestamp::default());
+        Reading { wall: self.now, monotonic }
+    }
+
     /// The process dies, and the store is opened anew.
     fn die(&mut self) {
-        self.incarnation += 1;
+        self.opening = Opening::new(self.opening.incarnation() + 1);
     }
 
     /// What the planner decides about the command now.
@@ -148,7 +154,7 @@ impl House {
         let stored = stored_meta(&self.shelf).unwrap();
         let latest = stored.latest.max(self.now);
         let mut view = Snapshot {
-            meta: crate::record::Meta { incarnation: self.incarnation, latest, ..stored },
+            meta: crate::record::Meta { incarnation: self.opening.incarnation(), latest, ..stored },
             ..Snapshot::default()
         };
         let mut scopes = Vec::new();
@@ -179,8 +185,8 @@ impl House {
     }
 
     fn commit(&mut self, command: &Command) -> UnitResult {
-        let mut transaction = Transaction::begin(&self.shelf, self.incarnation).unwrap();
-        let unit = Unit { command: command.clone(), wall: self.now };
+        let unit = Unit { command: command.clone(), at: self.clock() };
+        let mut transaction = Transaction::begin(&self.shelf, &mut self.opening).unwrap();
         let result = transaction.run_unit(&mut self.shelf, &unit).unwrap();
         let change = transaction.finish(&mut self.shelf, self.commits + 1).unwrap();
         self.commits += u64::from(change.is_some());
@@ -272,7 +278,10 @@ impl House {
     /// When the work may run; how long from now, in seconds.
     fn due_in(&self, number: u128) -> u64 {
         match self.record(number).standing {
-            Standing::Waiting { due } => due.since(self.now).as_secs(),
+            Standing::Waiting { due } => {
+                let offset = stored_meta(&self.shelf).unwrap().clock_offset_ms;
+                due.in_store_time(offset).since(self.now).as_secs()
+            }
             Standing::Ready { .. } => 0,
             other => panic!("work {number} is {other:?}"),
         }
@@ -316,7 +325,7 @@ impl House {
         self.claim_with(claim).0
     }
 
-    fn claim_with(&mut self, claim: Claim) -> (Vec<Claimed>, Vec<LaneId>, Option<Timestamp>, bool) {
+    fn claim_with(&mut self, claim: Claim) -> (Vec<Claimed>, Vec<LaneId>, NextDue, bool) {
         match self.done(&Command::Claim(claim)) {
             Applied::Claimed { works, drained, next_due, again, .. } => (works, drained, next_due, again),
             other => panic!("{other:?}"),

@@ -1,6 +1,7 @@
 //! Periods: PER and NRT, with flex and overrides.
 
 use super::*;
+use crate::plan::PROMOTE_LIMIT;
 
 fn success_of(house: &mut House, epoch: u64) -> Applied {
     let claimed = house.run(epoch, 1);
@@ -258,12 +259,40 @@ fn per_6_an_override_is_wall_time_and_the_store_s_time_may_run_apart_from_it() {
     house.enqueue([work(2)]);
     // The wall clock is set back; store time goes on where it was.
     let wall = Timestamp::from_millis(house.now.as_millis() - 1_800_000);
-    let unit = |command| Unit { command, wall };
-    let mut transaction = Transaction::begin(&house.shelf, house.incarnation).unwrap();
+    let at = Reading { wall, ..house.clock() };
+    let unit = |command| Unit { command, at };
+    let mut transaction = Transaction::begin(&house.shelf, &mut house.opening).unwrap();
     let update = Command::Update(Box::new(work(1).every(HOUR).at(wall + 10 * MINUTE)));
     assert!(transaction.run_unit(&mut house.shelf, &unit(update)).unwrap().is_ok());
     transaction.finish(&mut house.shelf, house.commits + 1).unwrap();
     assert_eq!(house.due_in(1), 600, "ten minutes from now, by either clock");
+}
+
+#[test]
+fn per_6_an_override_is_found_behind_any_number_of_other_waits_and_they_behind_any_number_of_overrides() {
+    let many = u128::try_from(PROMOTE_LIMIT).unwrap() + 10;
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue((10..10 + many).map(|number| work(number).delay(2 * HOUR)));
+    let at = house.now + MINUTE;
+    house.enqueue([work(1).every(HOUR).at(at)]);
+    assert_eq!(house.hints.iter().filter(|hint| **hint == Hint::Due(Due::Wall(at))).count(), 1);
+    house.advance(MINUTE);
+    house.run(epoch, 1);
+    let at = house.now + MINUTE;
+    house.enqueue((1000..1000 + many).map(|number| work(number).every(HOUR).at(at)));
+    house.enqueue([work(2).delay(MINUTE)]);
+    house.advance(MINUTE);
+    let mut claimed = 0;
+    for _ in 0..3 {
+        let claim = house.claim_all(epoch, 10_000);
+        let (works, _, next_due, again) = house.claim_with(claim);
+        claimed += works.len();
+        if !again {
+            assert_eq!((next_due.wall, next_due.store.is_some()), (None, true));
+        }
+    }
+    assert_eq!((claimed, house.state(2)), (usize::try_from(many).unwrap() + 1, WorkState::Running));
 }
 
 #[test]

@@ -21,10 +21,10 @@ fn attach_numbers_managers_and_tells_what_there_is() {
     let answer = house.done(&Command::Attach);
     let Applied::Attached { epoch: 1, lanes, next_due, .. } = answer else { panic!("{answer:?}") };
     assert_eq!(lanes.len(), 2);
-    assert_eq!(next_due, Some(house.now + MINUTE));
+    assert_eq!(next_due, Due::Store(house.now + MINUTE).into());
     house.advance(2 * MINUTE);
     let answer = house.done(&Command::Attach);
-    assert!(matches!(answer, Applied::Attached { epoch: 2, next_due: Some(due), .. } if due == house.now));
+    assert!(matches!(answer, Applied::Attached { epoch: 2, next_due, .. } if next_due == Due::Store(house.now).into()));
 }
 
 #[test]

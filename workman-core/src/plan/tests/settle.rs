@@ -87,7 +87,7 @@ fn bo_1_and_bo_2_and_bo_4_and_bo_8_retries_wait_for_their_backoff_from_the_end_o
             assert_eq!(claimed.record.failures as usize, number, "BO-4: the number of the attempt");
             house.advance(7 * MINUTE);
             let answer = house.settle(&claimed, failure(Advice::ByPolicy));
-            let next_run = Some(house.now + Duration::from_secs(*delay));
+            let next_run = Some(Due::Store(house.now + Duration::from_secs(*delay)));
             let failures = u32::try_from(number).unwrap() + 1;
             assert_eq!(answer, Applied::Settled { state: WorkState::Enqueued, next_run, failures });
             house.advance(Duration::from_secs(*delay));
@@ -150,7 +150,7 @@ fn an_attempt_that_took_too_long_is_a_failed_one_and_says_so() {
     let timed_out = |advice| End::TimedOut { limit: 7 * MINUTE, advice, error: Some(ErrorText::new("its own")) };
     let claimed = house.run(epoch, 1);
     let answer = house.settle(&claimed, timed_out(Advice::ByPolicy));
-    let next_run = Some(house.now + Duration::from_secs(30));
+    let next_run = Some(Due::Store(house.now + Duration::from_secs(30)));
     assert_eq!(answer, Applied::Settled { state: WorkState::Enqueued, next_run, failures: 1 });
     let record = house.record(1);
     assert_eq!((record.failures, record.interruptions, record.stop), (1, 0, Some(StopReason::Timeout)));
@@ -388,7 +388,7 @@ fn per_3_and_per_5_attempts_belong_to_one_period() {
         for (minute, retry) in row.ends {
             let record = house.record(1);
             if let Standing::Waiting { due } = record.standing {
-                house.now = due;
+                house.now = due.at();
             }
             let claimed = house.run(epoch, 1);
             house.now = start + MINUTE * u32::try_from(*minute).unwrap();
@@ -399,12 +399,8 @@ fn per_3_and_per_5_attempts_belong_to_one_period() {
             house.settle(&claimed, end);
         }
         let record = house.record(1);
-        let due = match record.standing {
-            Standing::Waiting { due } => due,
-            Standing::Ready { since } => since,
-            other => panic!("{}: {other:?}", row.what),
-        };
-        let minutes = due.since(start).as_secs() / 60;
+        let due = record.next_run().unwrap_or_else(|| panic!("{}: {record:?}", row.what));
+        let minutes = due.at().since(start).as_secs() / 60;
         let period = record.period.unwrap();
         assert_eq!((minutes, period.count, record.failures), (row.next_due, row.period, row.failures), "{}", row.what);
     }
@@ -538,7 +534,7 @@ fn bo_6_and_per_5_an_interrupted_period_waits_no_longer_than_until_the_next_woul
     house.advance(2 * HOUR);
     house.settle(&claimed, End::Interrupted { reason: StopReason::Preempted });
     let Standing::Ready { since } = house.record(1).standing else { panic!("it is ready") };
-    assert_eq!(since, house.now, "and not since the past");
+    assert_eq!(since, Due::Store(house.now), "and not since the past");
     assert_eq!(house.record(1).period.unwrap().count, 0, "nothing was completed");
 }
 

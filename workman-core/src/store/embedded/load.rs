@@ -11,7 +11,7 @@ use crate::id::WorkId;
 use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
 use crate::record::{Lane, LaneId, WorkRecord};
 use crate::state::WorkState;
-use crate::time::Timestamp;
+use crate::time::{Due, NextDue, Timestamp};
 
 /// Loads a scope into a snapshot, and notes what it passes over.
 ///
@@ -187,18 +187,26 @@ fn load_claimable(rows: &impl Rows, key: &IndexKey, to: &mut Loading<'_>) -> Res
     Ok(true)
 }
 
+/// What is due in either time. A time that somebody has named goes before all other, also where there is too much for one commit.
 fn load_due(rows: &impl Rows, want: &Want, limit: usize, to: &mut Loading<'_>) -> Result<(), StoreError> {
-    let due_of = |key: &IndexKey| match key {
-        IndexKey::Waiting { due, .. } => *due,
-        _ => Timestamp::MAX,
-    };
-    let latest = to.view.meta.latest;
-    let is_due = |key: &IndexKey| due_of(key) <= latest;
-    let fits = &mut |key: &IndexKey| load_claimable(rows, key, to);
-    let gathered = gather(rows, IndexRange::waiting(), (limit, Peek::Beyond), is_due, fits)?;
-    let next_due = gathered.beyond.as_ref().map(due_of);
-    to.view.lists.insert(want.clone(), List { ids: gathered.ids, next_due, ..List::default() });
+    let mut list = List::default();
+    for range in [IndexRange::waiting_for_the_wall(), IndexRange::waiting_for_store_time()] {
+        let (offset, latest) = (to.view.meta.clock_offset_ms, to.view.meta.latest);
+        let is_due = |key: &IndexKey| due_of(key).in_store_time(offset) <= latest;
+        let fits = &mut |key: &IndexKey| load_claimable(rows, key, to);
+        let gathered = gather(rows, range, (limit - list.ids.len(), Peek::Beyond), is_due, fits)?;
+        list.ids.extend(gathered.ids);
+        list.next_due = gathered.beyond.as_ref().map_or(list.next_due, |key| list.next_due.and(due_of(key)));
+    }
+    to.view.lists.insert(want.clone(), list);
     Ok(())
+}
+
+fn due_of(key: &IndexKey) -> Due {
+    match key {
+        IndexKey::Waiting { due, .. } => *due,
+        _ => Due::Store(Timestamp::MAX),
+    }
 }
 
 /// A dependent of which nobody knows where it stands is left alone, and counted.
@@ -339,6 +347,7 @@ fn load_finished(
         Ok(fits)
     })?;
     let next_due = gathered.beyond.as_ref().map(until_of).filter(|next| *next > until);
+    let next_due = NextDue { store: next_due, wall: None };
     let next = gathered.next.filter(|_| gathered.ids.len() >= limit || gathered.beyond.is_none());
     to.view.lists.insert(want.clone(), List { ids: gathered.ids, next, next_due, ..List::default() });
     Ok(())

@@ -16,6 +16,7 @@ use crate::info::{Expedited, ExpeditedState, WorkInfo};
 use crate::query::{Cursor, Page, PageRequest, Payloads, Reach, WorkQuery};
 use crate::record::{AttemptEnd, AttemptRecord, Finish, Lane, Meta, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
+use crate::time::Due;
 
 /// Answers a query page. What it passes over since it contradicts its record, which is shown where it stands, goes to `damage`.
 ///
@@ -222,11 +223,8 @@ fn outline(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec, carried: Carr
             Standing::Parked { why } => Some(why.clone()),
             _ => None,
         },
-        next_run: match record.standing {
-            Standing::Waiting { due } => Some(due),
-            Standing::Ready { since } => Some(since),
-            _ => None,
-        },
+        next_run: record.next_run().map(Due::at),
+        due: record.next_run(),
         next_run_override: record.period.and_then(|period| period.next_run),
         input: carried.input,
         prerequisites: spec.prerequisites.ids.clone(),

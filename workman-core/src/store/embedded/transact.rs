@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::super::index::{IndexKey, Membership, standing_key};
 use super::super::{Change, Damage, StoreError, Unit, UnitResult};
+use super::clock::StoreClock;
 use super::labels::{delete, move_membership, relabel};
 use super::load::{Loading, load_for};
 use super::trust::{Noticed, is_stale, not_there, record_by_id};
@@ -13,11 +13,41 @@ use super::{IfMissing, Origin, Row, RowKey, Rows, RowsMut, Unlinked, get_spec, i
 use crate::id::WorkId;
 use crate::plan::{Command, Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
 use crate::record::{Meta, WorkRecord};
-use crate::time::Timestamp;
+
+/// What a store knows as long as it is open, and begins anew with when it is opened again.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    incarnation: u64,
+    clock: StoreClock,
+}
+
+impl Opening {
+    /// The opening with this number.
+    #[must_use]
+    pub fn new(incarnation: u64) -> Self {
+        Opening { incarnation, clock: StoreClock::default() }
+    }
+
+    /// Which opening this is.
+    #[must_use]
+    pub const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+}
+
+impl Default for Opening {
+    /// The first one.
+    fn default() -> Self {
+        Opening::new(1)
+    }
+}
 
 /// What one transaction has gathered so far: the store's own row, and what its commit will announce.
 #[derive(Debug)]
-pub struct Transaction {
+pub struct Transaction<'o> {
+    opening: &'o mut Opening,
+    /// As the opening's. What is given up has told nobody the time, so only the end of the transaction makes it the opening's.
+    clock: StoreClock,
     meta: Meta,
     before: Meta,
     written: bool,
@@ -34,15 +64,18 @@ pub struct Transaction {
 /// The most entries that one transaction drops because they contradict their records.
 const DROP_LIMIT: usize = 256;
 
-impl Transaction {
-    /// Begins with the stored meta row. `incarnation` is that of this opening of the store.
+impl<'o> Transaction<'o> {
+    /// Begins with the stored meta row.
     ///
     /// # Errors
     /// When the meta row can't be read.
-    pub fn begin(rows: &impl Rows, incarnation: u64) -> Result<Self, StoreError> {
+    pub fn begin(rows: &impl Rows, opening: &'o mut Opening) -> Result<Self, StoreError> {
         let stored = stored_meta(rows)?;
-        let meta = Meta { incarnation, ..stored.clone() };
+        let meta = Meta { incarnation: opening.incarnation, ..stored.clone() };
+        let clock = opening.clock.clone();
         Ok(Transaction {
+            opening,
+            clock,
             before: stored,
             meta,
             written: false,
@@ -59,8 +92,9 @@ impl Transaction {
     /// # Errors
     /// When rows can't be read or written; the whole transaction must then be given up.
     pub fn run_unit(&mut self, rows: &mut impl RowsMut, unit: &Unit) -> Result<UnitResult, StoreError> {
-        stamp(&mut self.meta, unit.wall);
-        let now = self.meta.latest;
+        let stamp = self.clock.stamp(unit.at, self.meta.latest);
+        let now = stamp.now;
+        (self.meta.latest, self.meta.clock_offset_ms) = (now, stamp.offset_ms);
         let mut view = Snapshot { meta: std::mem::take(&mut self.meta), ..Snapshot::default() };
         let mut asked = Scope::default();
         let settles = match &unit.command {
@@ -221,33 +255,23 @@ impl Transaction {
     }
 
     /// Ends the transaction: writes the meta row and answers what the commit announces; `None` when nothing was written
-    /// and there is nothing to commit.
+    /// and there is nothing to commit. A store whose commit fails after that goes on with the opening as it was before.
     ///
     /// # Errors
     /// When the meta row can't be written.
     pub fn finish(self, rows: &mut impl RowsMut, commit: u64) -> Result<Option<Change>, StoreError> {
         if !self.written {
+            self.opening.clock = self.clock;
             return Ok(None);
         }
         let now = self.meta.latest;
         if self.meta != self.before {
             rows.put(Row::Meta(self.meta))?;
         }
+        self.opening.clock = self.clock;
         let mut touched = self.touched;
         touched.sort_unstable();
         touched.dedup();
         Ok(Some(Change::Commit { commit, now, touched: touched.into(), hints: self.hints.into() }))
     }
-}
-
-/// A wall clock that is behind by less than this is jitter between threads; store time just stands still.
-const JITTER: Duration = Duration::from_secs(2);
-
-/// Moves store time on: wall time plus an offset that grows when the wall clock is set back.
-fn stamp(meta: &mut Meta, wall: Timestamp) {
-    let shifted = Timestamp::from_millis(wall.as_millis().saturating_add(meta.clock_offset_ms));
-    if meta.latest.since(shifted) >= JITTER {
-        meta.clock_offset_ms = meta.latest.as_millis().saturating_sub(wall.as_millis());
-    }
-    meta.latest = meta.latest.max(shifted);
 }
