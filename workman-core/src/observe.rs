@@ -349,6 +349,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use futures::{FutureExt, StreamExt};
 
+    use super::touched::MOST_TOUCHED;
     use super::*;
 
     const WORK: WorkId = WorkId::from_u128(1);

@@ -6,7 +6,7 @@ use super::News;
 use crate::id::WorkId;
 
 /// How many touched works are kept for a watcher that does not look. With more it reads all again, which is no more work then.
-const MOST_TOUCHED: usize = 4_096;
+pub(super) const MOST_TOUCHED: usize = 4_096;
 
 /// The works that commits have touched since somebody looked.
 #[derive(Default)]

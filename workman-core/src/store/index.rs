@@ -244,16 +244,8 @@ impl IndexRange {
     /// All delayed work.
     #[must_use]
     pub fn waiting() -> Self {
-        Self::new(Self::waiting_for_store_time().first, Self::waiting_for_the_wall().last)
-    }
-
-    /// The delayed work that waits for a store time.
-    #[must_use]
-    pub fn waiting_for_store_time() -> Self {
-        Self::new(
-            IndexKey::Waiting { due: Due::Store(Timestamp::MIN), turn: 0, id: NIL },
-            IndexKey::Waiting { due: Due::Store(Timestamp::MAX), turn: u64::MAX, id: END },
-        )
+        let first = IndexKey::Waiting { due: Due::Store(Timestamp::MIN), turn: 0, id: NIL };
+        Self::new(first, Self::waiting_for_the_wall().last)
     }
 
     /// The delayed work that waits for a time of the wall clock.

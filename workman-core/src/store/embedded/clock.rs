@@ -37,6 +37,34 @@ const LONGEST_LULL: Duration = Duration::from_secs(366 * 86_400);
 /// More clocks than these on one opening of a store are forgotten; the next reading of each is as its first.
 const CLOCKS: usize = 4;
 
+/// What a store knows as long as it is open, and begins anew with when it is opened again.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub(super) incarnation: u64,
+    pub(super) clock: StoreClock,
+}
+
+impl Opening {
+    /// The opening with this number.
+    #[must_use]
+    pub fn new(incarnation: u64) -> Self {
+        Opening { incarnation, clock: StoreClock::default() }
+    }
+
+    /// Which opening this is.
+    #[must_use]
+    pub const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+}
+
+impl Default for Opening {
+    /// The first one.
+    fn default() -> Self {
+        Opening::new(1)
+    }
+}
+
 /// Makes store time of readings, for one opening of a store.
 ///
 /// ```

@@ -13,7 +13,7 @@ type Work<'a> = (&'a WorkRecord, &'a WorkSpec);
 
 /// The labels of a work become those that it has afterwards, or go.
 pub(super) fn relabel(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     rows: &mut impl RowsMut,
     before: Option<Work<'_>>,
     after: Option<Work<'_>>,
@@ -39,7 +39,7 @@ fn labels((record, spec): Work<'_>) -> Vec<IndexKey> {
 
 /// The entries of a member of this name follow its record.
 pub(super) fn move_membership(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     rows: &mut impl RowsMut,
     name: &Arc<str>,
     (before, after): (&WorkRecord, &WorkRecord),
@@ -62,7 +62,7 @@ fn if_missing(rows: &impl RowsMut, seq: u64, label: &IndexKey) -> Result<IfMissi
 }
 
 /// C14: whatever its record vouches for goes with a work.
-pub(super) fn delete(transaction: &mut Transaction<'_>, rows: &mut impl RowsMut, id: WorkId) -> Result<(), StoreError> {
+pub(super) fn delete(transaction: &mut Transaction, rows: &mut impl RowsMut, id: WorkId) -> Result<(), StoreError> {
     let Some((record, spec)) = rows.get_work(id)? else { return Ok(()) };
     transaction.unlink(rows, &standing_key(&record), IfMissing::Refuse)?;
     relabel(transaction, rows, Some((&record, &spec)), None)?;

@@ -187,26 +187,28 @@ fn load_claimable(rows: &impl Rows, key: &IndexKey, to: &mut Loading<'_>) -> Res
     Ok(true)
 }
 
-/// What is due in either time. A time that somebody has named goes before all other, also where there is too much for one commit.
+/// What is due in either time. What waits for the wall clock comes right behind the rest, so one look is enough unless some of the
+/// rest has to wait.
 fn load_due(rows: &impl Rows, want: &Want, limit: usize, to: &mut Loading<'_>) -> Result<(), StoreError> {
+    let due_of = |key: &IndexKey| match key {
+        IndexKey::Waiting { due, .. } => *due,
+        _ => Due::Store(Timestamp::MAX),
+    };
+    let (latest, offset_ms) = (to.view.meta.latest, to.view.meta.clock_offset_ms);
+    let is_due = move |key: &IndexKey| due_of(key).in_store_time(offset_ms) <= latest;
     let mut list = List::default();
-    for range in [IndexRange::waiting_for_the_wall(), IndexRange::waiting_for_store_time()] {
-        let (offset, latest) = (to.view.meta.clock_offset_ms, to.view.meta.latest);
-        let is_due = |key: &IndexKey| due_of(key).in_store_time(offset) <= latest;
-        let fits = &mut |key: &IndexKey| load_claimable(rows, key, to);
-        let gathered = gather(rows, range, (limit - list.ids.len(), Peek::Beyond), is_due, fits)?;
+    for range in [IndexRange::waiting(), IndexRange::waiting_for_the_wall()] {
+        let left = limit - list.ids.len();
+        let gathered = gather(rows, range, (left, Peek::Beyond), is_due, &mut |key| load_claimable(rows, key, to))?;
         list.ids.extend(gathered.ids);
-        list.next_due = gathered.beyond.as_ref().map_or(list.next_due, |key| list.next_due.and(due_of(key)));
+        list.next_due = gathered.beyond.iter().fold(list.next_due, |next, key| next.and(due_of(key)));
+        let is_all = gathered.beyond.is_none() && gathered.next.is_none();
+        if is_all || list.next_due.wall.is_some() {
+            break;
+        }
     }
     to.view.lists.insert(want.clone(), list);
     Ok(())
-}
-
-fn due_of(key: &IndexKey) -> Due {
-    match key {
-        IndexKey::Waiting { due, .. } => *due,
-        _ => Due::Store(Timestamp::MAX),
-    }
 }
 
 /// A dependent of which nobody knows where it stands is left alone, and counted.
@@ -346,8 +348,8 @@ fn load_finished(
         record.into_iter().for_each(|record| keep(to.view, record));
         Ok(fits)
     })?;
-    let next_due = gathered.beyond.as_ref().map(until_of).filter(|next| *next > until);
-    let next_due = NextDue { store: next_due, wall: None };
+    let store = gathered.beyond.as_ref().map(until_of).filter(|next| *next > until);
+    let next_due = NextDue { store, wall: None };
     let next = gathered.next.filter(|_| gathered.ids.len() >= limit || gathered.beyond.is_none());
     to.view.lists.insert(want.clone(), List { ids: gathered.ids, next, next_due, ..List::default() });
     Ok(())

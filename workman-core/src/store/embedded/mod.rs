@@ -24,10 +24,10 @@ use crate::plan::Scope;
 use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
 
 pub use audit::Audit;
-pub use clock::{Stamp, StoreClock};
+pub use clock::{Opening, Stamp, StoreClock};
 pub use load::load;
 pub use read::{Dump, dump, info, page};
-pub use transact::{Opening, Transaction};
+pub use transact::Transaction;
 pub use trust::Noticed;
 use trust::vouched;
 

@@ -5,42 +5,15 @@ use std::sync::Arc;
 
 use super::super::index::{IndexKey, Membership, standing_key};
 use super::super::{Change, Damage, StoreError, Unit, UnitResult};
-use super::clock::StoreClock;
 use super::labels::{delete, move_membership, relabel};
 use super::load::{Loading, load_for};
 use super::trust::{Noticed, is_stale, not_there, record_by_id};
-use super::{IfMissing, Origin, Row, RowKey, Rows, RowsMut, Unlinked, get_spec, incomplete, stored_meta};
+use super::{
+    IfMissing, Opening, Origin, Row, RowKey, Rows, RowsMut, StoreClock, Unlinked, get_spec, incomplete, stored_meta,
+};
 use crate::id::WorkId;
 use crate::plan::{Command, Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
 use crate::record::{Meta, WorkRecord};
-
-/// What a store knows as long as it is open, and begins anew with when it is opened again.
-#[derive(Clone, Debug)]
-pub struct Opening {
-    incarnation: u64,
-    clock: StoreClock,
-}
-
-impl Opening {
-    /// The opening with this number.
-    #[must_use]
-    pub fn new(incarnation: u64) -> Self {
-        Opening { incarnation, clock: StoreClock::default() }
-    }
-
-    /// Which opening this is.
-    #[must_use]
-    pub const fn incarnation(&self) -> u64 {
-        self.incarnation
-    }
-}
-
-impl Default for Opening {
-    /// The first one.
-    fn default() -> Self {
-        Opening::new(1)
-    }
-}
 
 /// What one transaction has gathered so far: the store's own row, and what its commit will announce.
 #[derive(Debug)]
@@ -72,10 +45,9 @@ impl<'o> Transaction<'o> {
     pub fn begin(rows: &impl Rows, opening: &'o mut Opening) -> Result<Self, StoreError> {
         let stored = stored_meta(rows)?;
         let meta = Meta { incarnation: opening.incarnation, ..stored.clone() };
-        let clock = opening.clock.clone();
         Ok(Transaction {
+            clock: opening.clock.clone(),
             opening,
-            clock,
             before: stored,
             meta,
             written: false,
