@@ -34,26 +34,26 @@ impl Key {
 /// The bytes of an entry.
 pub(crate) fn encode(key: &IndexKey) -> Key {
     match key {
-        IndexKey::Blocked { seq, id } => entry(1, &[&seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Blocked { seq, id } => entry(0, &[&seq.to_be_bytes(), &bits(*id)]),
         IndexKey::Waiting { due: Due::Store(due), turn, id } => {
-            entry(2, &[&time(*due), &turn.to_be_bytes(), &bits(*id)])
+            entry(1, &[&time(*due), &turn.to_be_bytes(), &bits(*id)])
         }
         IndexKey::Waiting { due: Due::Wall(due), turn, id } => {
-            entry(3, &[&time(*due), &turn.to_be_bytes(), &bits(*id)])
+            entry(2, &[&time(*due), &turn.to_be_bytes(), &bits(*id)])
         }
         IndexKey::Ready { lane, suspect, rank, turn, id } => {
             let flags = [u8::from(*suspect), *rank];
-            entry(4, &[&lane.0.to_be_bytes(), &flags, &turn.to_be_bytes(), &bits(*id)])
+            entry(3, &[&lane.0.to_be_bytes(), &flags, &turn.to_be_bytes(), &bits(*id)])
         }
-        IndexKey::Parked { lane, seq, id } => entry(5, &[&lane.0.to_be_bytes(), &seq.to_be_bytes(), &bits(*id)]),
-        IndexKey::Running { epoch, id } => entry(6, &[&epoch.to_be_bytes(), &bits(*id)]),
-        IndexKey::Finished { until, seq, id } => entry(7, &[&time(*until), &seq.to_be_bytes(), &bits(*id)]),
-        IndexKey::Name { name, seq, id } => label(8, name, &[&seq.to_be_bytes(), &bits(*id)]),
-        IndexKey::Tag { tag, id, seq } => label(9, tag, &[&bits(*id), &seq.to_be_bytes()]),
-        IndexKey::Dependent { of, id } => entry(10, &[&bits(*of), &bits(*id)]),
-        IndexKey::Leaf { name, seq, id } => label(11, name, &[&seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Parked { lane, seq, id } => entry(4, &[&lane.0.to_be_bytes(), &seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Running { epoch, id } => entry(5, &[&epoch.to_be_bytes(), &bits(*id)]),
+        IndexKey::Finished { until, seq, id } => entry(6, &[&time(*until), &seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Name { name, seq, id } => label(7, name, &[&seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Tag { tag, id, seq } => label(8, tag, &[&bits(*id), &seq.to_be_bytes()]),
+        IndexKey::Dependent { of, id } => entry(9, &[&bits(*of), &bits(*id)]),
+        IndexKey::Leaf { name, seq, id } => label(10, name, &[&seq.to_be_bytes(), &bits(*id)]),
         IndexKey::Unfinished { name, unblocked, seq, id } => {
-            label(12, name, &[&[u8::from(*unblocked)], &seq.to_be_bytes(), &bits(*id)])
+            label(11, name, &[&[u8::from(*unblocked)], &seq.to_be_bytes(), &bits(*id)])
         }
     }
 }
@@ -78,24 +78,24 @@ fn is_label(key: &IndexKey) -> bool {
 
 fn take_key(from: &mut &[u8]) -> Option<IndexKey> {
     Some(match take::<1>(from)? {
-        [1] => IndexKey::Blocked { seq: take_u64(from)?, id: take_id(from)? },
-        [2] => IndexKey::Waiting { due: Due::Store(take_time(from)?), turn: take_u64(from)?, id: take_id(from)? },
-        [3] => IndexKey::Waiting { due: Due::Wall(take_time(from)?), turn: take_u64(from)?, id: take_id(from)? },
-        [4] => IndexKey::Ready {
+        [0] => IndexKey::Blocked { seq: take_u64(from)?, id: take_id(from)? },
+        [1] => IndexKey::Waiting { due: Due::Store(take_time(from)?), turn: take_u64(from)?, id: take_id(from)? },
+        [2] => IndexKey::Waiting { due: Due::Wall(take_time(from)?), turn: take_u64(from)?, id: take_id(from)? },
+        [3] => IndexKey::Ready {
             lane: take_lane(from)?,
             suspect: take_bool(from)?,
             rank: take::<1>(from)?[0],
             turn: take_u64(from)?,
             id: take_id(from)?,
         },
-        [5] => IndexKey::Parked { lane: take_lane(from)?, seq: take_u64(from)?, id: take_id(from)? },
-        [6] => IndexKey::Running { epoch: take_u64(from)?, id: take_id(from)? },
-        [7] => IndexKey::Finished { until: take_time(from)?, seq: take_u64(from)?, id: take_id(from)? },
-        [8] => IndexKey::Name { name: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
-        [9] => IndexKey::Tag { tag: take_text(from)?, id: take_id(from)?, seq: take_u64(from)? },
-        [10] => IndexKey::Dependent { of: take_id(from)?, id: take_id(from)? },
-        [11] => IndexKey::Leaf { name: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
-        [12] => IndexKey::Unfinished {
+        [4] => IndexKey::Parked { lane: take_lane(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [5] => IndexKey::Running { epoch: take_u64(from)?, id: take_id(from)? },
+        [6] => IndexKey::Finished { until: take_time(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [7] => IndexKey::Name { name: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [8] => IndexKey::Tag { tag: take_text(from)?, id: take_id(from)?, seq: take_u64(from)? },
+        [9] => IndexKey::Dependent { of: take_id(from)?, id: take_id(from)? },
+        [10] => IndexKey::Leaf { name: take_text(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [11] => IndexKey::Unfinished {
             name: take_text(from)?,
             unblocked: take_bool(from)?,
             seq: take_u64(from)?,
@@ -232,12 +232,12 @@ mod tests {
                 Key::Entry(mut bytes) => {
                     assert_eq!(decode_label(&bytes), None, "{}", random.seed());
                     let kind = bytes[0];
-                    for other in [0, 8, 9, 11, 12, 13, 255] {
+                    for other in [7, 8, 10, 11, 12, 13, 255] {
                         bytes[0] = other;
                         assert_eq!(decode(&bytes), None, "{}", random.seed());
                     }
                     bytes[0] = kind;
-                    if !matches!(kind, 10 | 2 | 3 | 7) {
+                    if !matches!(kind, 9 | 1 | 2 | 6) {
                         bytes[ENTRY - 1] = 1;
                         assert_eq!(decode(&bytes), None, "{}", random.seed());
                     }

@@ -194,6 +194,21 @@ impl<A: Access> Tables<'_, A> {
         Ok(false)
     }
 
+    /// The rows on both sides of where a work would lie are works. If they are not, another page lies where theirs was, and
+    /// nothing is to be concluded from what it lacks.
+    fn check_neighbours(&self, id: WorkId) -> Result<(), StoreError> {
+        let (key, table) = (keys::bits(id), self.work_table(WorkTableId::Work)?);
+        let failed = |error| failed(self.place, error);
+        let before = table.range::<&[u8; 16]>(..&key).map_err(failed)?.next_back();
+        let after = table.range::<&[u8; 16]>(&key..).map_err(failed)?.next();
+        for row in [before, after].into_iter().flatten() {
+            let (key, row) = row.map_err(failed)?;
+            envelope::unseal(Kind::Work, key.value(), row.value())
+                .map_err(|damage| self.damaged_work(WorkTableId::Work, id, damage))?;
+        }
+        Ok(())
+    }
+
     fn output(&self, id: WorkId) -> Result<Option<Payload>, StoreError> {
         let output = self.row_of_work(WorkTableId::Output, id)?;
         let output = output.map(|row| rows::open_output(id, row.bytes())).transpose();
@@ -305,10 +320,11 @@ impl<A: Access> Rows for Tables<'_, A> {
     }
 
     fn confirm_absent(&self, id: WorkId) -> Result<(), StoreError> {
-        if !self.may_hold(id) || self.is_pending(id) || !self.knows_of(id)? {
+        if !self.may_hold(id) || self.is_pending(id) {
             return Ok(());
         }
-        Err(self.damaged_work(WorkTableId::Work, id, Damage::Missing))
+        self.check_neighbours(id)?;
+        if self.knows_of(id)? { Err(self.damaged_work(WorkTableId::Work, id, Damage::Missing)) } else { Ok(()) }
     }
 
     fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
