@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 
+mod steady;
 mod system;
 
+pub(crate) use steady::SteadyWall;
 pub use system::SystemClock;
 
 /// No sleep until something shall happen is trusted for longer than this: monotonic clocks stand still while a machine is

@@ -1,27 +1,26 @@
-//! What the handles of a manager and its dispatcher share, and what they say to each other.
+//! [`Core`]: what the handles of a manager and its dispatcher share. [`Control`]: what handles tell the dispatcher.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
 use futures::channel::oneshot;
 
-use super::Slots;
+use super::slots::Slots;
 use crate::constraints::{ConstraintKind, Constraints};
 use crate::health::{Asked, Health};
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::observe::Hub;
-use crate::plan::Command;
+use crate::plan::{Claimed, Command};
 use crate::query::{Page, PageRequest};
 use crate::record::LaneId;
 use crate::runtime::Runtime;
 use crate::sensor::{ConstraintSensor, Dwell};
 use crate::store::{HomeProcess, Store, StoreError, Unit, UnitResult};
-use crate::time::{Clock, Timestamp};
-use crate::worker::{Live, ReadBack, Registry, States};
+use crate::time::{Clock, SteadyWall, Timestamp};
+use crate::worker::{Attempt, Fate, FromWorker, Live, ReadBack, Registry, Shared, States, WorkerDef};
 
 /// What the handles of a manager and its dispatcher share.
 pub(crate) struct Core {
@@ -117,33 +116,6 @@ pub struct ShutdownReport {
     pub error: Option<String>,
 }
 
-/// The wall clock as this process takes it: a step back is absorbed by the monotonic clock, so that no wait gets longer.
-#[derive(Default)]
-pub(crate) struct SteadyWall {
-    /// When the wall clock was last believed, by both clocks.
-    believed: Mutex<Option<(Timestamp, Duration)>>,
-    /// What is added to get store time, as the store last said.
-    skew_ms: AtomicI64,
-}
-
-impl SteadyWall {
-    fn now(&self, clock: &dyn Clock) -> Timestamp {
-        let (wall, monotonic) = (clock.wall(), clock.monotonic());
-        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        // Cut and not rounded up, and counted from where it began: or each of thousands of calls a second would gain a part of a
-        // millisecond, and time would run away.
-        let elapsed = |then: Duration| i64::try_from(monotonic.saturating_sub(then).as_millis()).unwrap_or(i64::MAX);
-        let steady = believed.map(|(at, then)| Timestamp::from_millis(at.as_millis().saturating_add(elapsed(then))));
-        match steady {
-            Some(steady) if steady > wall => steady,
-            _ => {
-                *believed = Some((wall, monotonic));
-                wall
-            }
-        }
-    }
-}
-
 impl Core {
     /// Writes for a call of the program.
     pub(crate) async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
@@ -183,19 +155,42 @@ impl Core {
 
     /// What the store would stamp on a unit that is sent at this time.
     pub(crate) fn store_time(&self, wall: Timestamp) -> Timestamp {
-        let skew = self.wall.skew_ms.load(Ordering::Relaxed);
-        Timestamp::from_millis(wall.as_millis().saturating_add(skew))
-    }
-
-    /// The store stamped `now` on a unit that was sent at `wall`.
-    pub(crate) fn learn_skew(&self, now: Timestamp, wall: Timestamp) {
-        self.wall.skew_ms.store(now.as_millis().saturating_sub(wall.as_millis()), Ordering::Relaxed);
+        self.wall.store_time(wall)
     }
 
     /// What to hold while a command is written that may leave the rest of something wide. Who listens to the store hears of that;
     /// a manager that only enqueues does not listen, and looks when this is dropped.
     pub(crate) fn wide(&self) -> Option<Wide<'_>> {
         (self.role == Role::EnqueuesOnly).then_some(Wide(self))
+    }
+
+    /// The attempt for which this was claimed.
+    pub(super) fn attempt(
+        &self,
+        claimed: &Claimed,
+        def: &'static WorkerDef,
+        engine: UnboundedSender<FromWorker>,
+    ) -> Attempt {
+        Attempt {
+            id: claimed.record.id,
+            fence: claimed.record.fence,
+            worker: Arc::clone(&claimed.spec.worker),
+            def,
+            tags: claimed.spec.tags.clone(),
+            number: claimed.record.failures,
+            generation: claimed.record.generation,
+            trace_tag: Arc::clone(claimed.spec.trace_tag.as_ref().unwrap_or(&claimed.spec.worker)),
+            period: claimed.record.period.map(|period| period.count),
+            timeout: claimed.record.terms.timeout,
+            limits: Arc::clone(&self.limits),
+            read_back: self.read_back,
+            output: if claimed.record.terms.discards_output { Fate::Discarded } else { Fate::Kept },
+            clock: Arc::clone(&self.clock),
+            engine,
+            hub: Arc::clone(&self.hub),
+            live: Arc::clone(&self.live),
+            shared: Mutex::new(Shared::new(claimed.checkpoint.clone())),
+        }
     }
 
     pub(crate) fn dwell(&self) -> MutexGuard<'_, Dwell> {
@@ -222,51 +217,67 @@ impl Core {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-    use futures::future::BoxFuture;
+impl Core {
+    /// One that nobody drives, on a store in memory and a clock that stands still at zero.
+    pub(super) fn still(registry: Registry, limits: Limits) -> Core {
+        use futures::channel::mpsc::unbounded;
 
-    use super::*;
+        use crate::plan::Applied;
+        use crate::runtime::block_on;
+        use crate::sensor::NoSensor;
+        use crate::store::MemoryStore;
 
-    /// Both clocks, in microseconds.
-    struct Hands(Mutex<(i64, u64)>);
+        /// Drops what it is given, and never moves.
+        struct Still;
 
-    impl Hands {
-        fn pass(&self, micros: u64) {
-            let mut now = self.0.lock().unwrap();
-            *now = (now.0 + i64::try_from(micros).unwrap(), now.1 + micros);
-        }
-    }
-
-    impl Clock for Hands {
-        fn wall(&self) -> Timestamp {
-            Timestamp::from_millis(self.0.lock().unwrap().0 / 1_000)
+        impl Runtime for Still {
+            fn spawn(&self, _: futures::future::BoxFuture<'static, ()>) {}
+            fn spawn_blocking(&self, _: Box<dyn FnOnce() + Send>) {}
         }
 
-        fn monotonic(&self) -> Duration {
-            Duration::from_micros(self.0.lock().unwrap().1)
+        impl Clock for Still {
+            fn wall(&self) -> Timestamp {
+                Timestamp::default()
+            }
+
+            fn monotonic(&self) -> Duration {
+                Duration::ZERO
+            }
+
+            fn sleep(&self, _: Duration) -> futures::future::BoxFuture<'static, ()> {
+                Box::pin(futures::future::pending())
+            }
         }
 
-        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-            futures::future::pending().boxed()
+        let dispatcher = unbounded().0;
+        let mut core = Core {
+            home: HomeProcess::current(),
+            store: Arc::new(MemoryStore::new()),
+            clock: Arc::new(Still),
+            wall: SteadyWall::default(),
+            runtime: Arc::new(Still),
+            sensor: Arc::new(NoSensor),
+            registry,
+            states: Arc::default(),
+            missing_sensor: MissingSensor::default(),
+            role: Role::Runs,
+            read_back: ReadBack::default(),
+            epoch: 0,
+            hub: Arc::default(),
+            slots: Arc::new(Slots::new(&limits, dispatcher.clone())),
+            health: Health::default(),
+            dwell: Mutex::new(Dwell::new(limits.dwell, NoSensor.conditions())),
+            limits: Arc::new(limits),
+            rivals: Mutex::default(),
+            strangers: Mutex::default(),
+            live: Arc::default(),
+            dispatcher,
+        };
+        let attached = block_on(core.store.transact(vec![core.unit(Command::Attach)]));
+        match attached.expect("it is in memory").pop() {
+            Some(Ok(Applied::Attached { epoch, .. })) => core.epoch = epoch,
+            other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn time_does_not_run_away_however_often_it_is_asked_for() {
-        let (hands, steady) = (Hands(Mutex::new((5_000_000, 0))), SteadyWall::default());
-        for _ in 0..10_000 {
-            hands.pass(10);
-            assert_eq!(steady.now(&hands), hands.wall());
-        }
-        hands.0.lock().unwrap().0 -= 60_000_000;
-        let before = steady.now(&hands);
-        for _ in 0..10_000 {
-            hands.pass(10);
-            let now = steady.now(&hands);
-            assert!(now >= before);
-        }
-        let gained = steady.now(&hands).since(before);
-        assert_eq!(gained, Duration::from_millis(100), "a step back is absorbed, and nothing else");
+        core
     }
 }
