@@ -39,10 +39,11 @@ fn a_context_says_which_work_it_is() {
 }
 
 #[test]
-fn a_worker_alone_has_the_id_of_its_request() {
-    let request = who_am_i::request();
+fn a_worker_alone_has_the_id_and_the_tags_of_its_request() {
+    let request = who_am_i::request().tag("b").tag("a");
     let id = request.id().to_string();
-    assert_eq!(TestWorker::<who_am_i>::new(request).attempt(4).output(), (id, "who_am_i".into(), Vec::new(), 4));
+    let wanted = (id, "who_am_i".to_owned(), vec!["a".to_owned(), "b".to_owned()], 4);
+    assert_eq!(TestWorker::<who_am_i>::new(request).attempt(4).output(), wanted);
 }
 
 #[worker]

@@ -35,10 +35,7 @@ const ROOMS: [(&str, &str); 22] = [
     ("observe", "id runtime store::HomeProcess"),
     ("worker", "constraints data id limits observe plan policy query record runtime state store time"),
     ("request", "constraints data id limits plan policy record time worker"),
-    (
-        "dispatcher",
-        "constraints health id info limits observe plan policy query record runtime sensor state store time worker",
-    ),
+    ("dispatcher", "constraints health id limits observe plan query record runtime sensor state store time worker"),
     (
         "manager",
         "chain constraints data dispatcher health id info limits observe plan policy query record request runtime sensor state store time worker",
@@ -133,6 +130,58 @@ fn the_planner_is_pure() {
         }
     }
     assert_none(&wrong, "plan/ knows no async, clock, thread, log, shared state or randomness; pass it in");
+}
+
+// ---- who owns what in the dispatcher ----
+
+/// The files of the dispatcher, and the types that own its state. What is no dispatching is somewhere else.
+const DISPATCHER: [(&str, &[&str]); 12] = [
+    // The loop has the owners, and says who hears of what. It touches nothing of what they own.
+    ("mod", &["Dispatcher"]),
+    ("commit", &[]),
+    ("core", &[]),
+    ("inbox", &["Inbox", "Timer", "Wake"]),
+    ("claims", &["Claims", "Line"]),
+    ("lanes", &["Lanes"]),
+    ("slots", &["Slots", "Counts"]),
+    ("attempts", &["Attempts", "Running"]),
+    ("outbox", &["Outbox", "Linger"]),
+    ("prune", &["Pruning", "Pass"]),
+    ("walk", &[]),
+    ("exit", &["Exit", "Farewell"]),
+];
+
+#[test]
+fn what_an_owner_of_the_dispatcher_has_is_touched_in_its_own_file_only() {
+    let files: Vec<Code> = core_sources().into_iter().filter(|file| file.path.contains("/src/dispatcher/")).collect();
+    let name = |file: &Code| file.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
+    let found: BTreeSet<String> = files.iter().map(name).collect();
+    assert_eq!(found, DISPATCHER.iter().map(|(file, _)| (*file).to_owned()).collect(), "the files of the dispatcher");
+    let mut wrong = Vec::new();
+    for file in &files {
+        let owners =
+            DISPATCHER.iter().find(|(name_of, _)| **name_of == name(file)).map_or(&[][..], |(_, owners)| owners);
+        for owner in owners {
+            match fields(&file.code, owner) {
+                Some(fields) if whole_words(fields, "pub").is_empty() => {}
+                Some(_) => wrong.push(format!("{}: `{owner}` shows a field", file.path)),
+                None => wrong.push(format!("{}: `{owner}` is not here", file.path)),
+            }
+        }
+        // The fields of the loop are the owners, so who does not know the loop reaches no other owner.
+        if !matches!(&*name(file), "mod" | "commit") && words(&file.code).iter().any(|(_, word)| *word == "Dispatcher")
+        {
+            wrong.push(format!("{}: an owner does not know the loop", file.path));
+        }
+    }
+    assert_none(&wrong, "a field of the dispatcher is touched in one file");
+}
+
+/// What stands between the braces of a struct.
+fn fields<'a>(code: &'a str, name: &str) -> Option<&'a str> {
+    let at = *whole_words(code, &format!("struct {name}")).first()?;
+    let open = at + code[at..].find('{')?;
+    Some(&code[open..matching_brace(code, open)])
 }
 
 // ---- how long things may get ----

@@ -10,11 +10,11 @@ use futures::FutureExt;
 use futures::future::abortable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use workman_core::__private::{Alone, stored_input};
+use workman_core::__private::{Alone, stored};
 use workman_core::id::IdSource;
-use workman_core::plan::End;
+use workman_core::plan::{End, NewWork};
 use workman_core::worker::{Body, Invocation, States};
-use workman_core::{Payload, Request, Runtime, StopReason, WorkId, Worker};
+use workman_core::{Limits, Payload, Request, Runtime, StopReason, Worker};
 
 use crate::baton::{Stuck, ThreadSetup};
 use crate::clock::VirtualClock;
@@ -58,15 +58,35 @@ const FOR_EVER: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 /// A worker that waits for the world outside, a completer among it, gets five seconds of real time before the clock moves on; with
 /// [`nobody_outside`](Self::nobody_outside) it gets none. A worker that was stopped and does not end by itself is given up, as
 /// a manager does after the grace period.
+///
+/// An attempt is held to what its request and its worker say: it is told to stop when it has taken too long, what it gives may be
+/// too large, an error may be permanent. What comes of that is judged as a manager judges it.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use workman_core::plan::End;
+/// # use workman_core::{WorkContext, WorkError, worker};
+/// # use workman_testing::TestWorker;
+/// #[worker(timeout = Duration::from_secs(60))]
+/// async fn naps(cx: &WorkContext, length: Duration) -> Result<(), WorkError> {
+///     Ok(cx.sleep(length).await?)
+/// }
+///
+/// let hour = Duration::from_secs(3_600);
+/// let limit = Duration::from_secs(60);
+/// assert!(matches!(TestWorker::<naps>::new(naps::request(hour)).run(), End::TimedOut { limit: passed, .. } if passed == limit));
+/// let patient = naps::request(hour).timeout(2 * hour);
+/// assert!(matches!(TestWorker::<naps>::new(patient).run(), End::Succeeded { .. }));
+/// ```
 #[must_use = "a worker does nothing until it is run"]
 pub struct TestWorker<W> {
-    id: WorkId,
-    input: Payload,
+    work: NewWork,
     prerequisites: Vec<Option<Payload>>,
     states: States,
     attempt: u32,
     checkpoint: Option<Payload>,
     stop: Option<(Duration, StopReason)>,
+    limits: Limits,
     nobody_outside: bool,
     worker: PhantomData<fn() -> W>,
 }
@@ -78,16 +98,14 @@ impl<W: Worker> TestWorker<W> {
     /// If the request would be refused.
     #[track_caller]
     pub fn new<P>(request: Request<P, W::Output>) -> Self {
-        let id = request.id();
-        let input = stored_input(request).unwrap_or_else(|error| panic!("{error}"));
         TestWorker {
-            id,
-            input,
+            work: stored(request).unwrap_or_else(|error| panic!("{error}")),
             prerequisites: Vec::new(),
             states: States::default(),
             attempt: 0,
             checkpoint: None,
             stop: None,
+            limits: Limits::default(),
             nobody_outside: false,
             worker: PhantomData,
         }
@@ -130,6 +148,12 @@ impl<W: Worker> TestWorker<W> {
         self
     }
 
+    /// Holds the attempt to these limits instead of the default ones.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// No other thread does anything for the worker, so the clock moves on at once when it waits for something outside.
     ///
     /// ```
@@ -162,18 +186,17 @@ impl<W: Worker> TestWorker<W> {
     pub fn run(self) -> End {
         let clock = VirtualClock::new();
         let stage = Alone {
-            id: self.id,
-            worker: W::DEF,
-            input: self.input.clone(),
+            work: self.work,
             attempt: self.attempt,
             checkpoint: self.checkpoint,
             stop: self.stop,
+            limits: self.limits,
             clock: Arc::new(clock.clone()),
         };
-        let stage = stage.stage();
+        let stage = stage.stage::<W>();
         let invocation = Invocation {
             context: stage.context,
-            input: self.input,
+            input: stage.input,
             prerequisites: self.prerequisites,
             states: Arc::new(self.states),
         };
@@ -187,13 +210,17 @@ impl<W: Worker> TestWorker<W> {
         spawn(&runtime, body, ended.clone());
         let patience = if self.nobody_outside { Duration::ZERO } else { PATIENCE };
         let ran = drive(&executor, &clock, &ended, patience);
+        // The end of the process stops everything, and that is nothing to be judged by.
+        let ran = ran.map(|ran| match ran {
+            Some(ran) => Some(ran.map(|end| stage.judge.answered(end))),
+            None => stage.judge.given_up().map(Ok),
+        });
         executor.end_process(PATIENCE);
-        match (ran, self.stop) {
-            (Ok(Some(Ok(end))), _) => (stage.verdict)(end),
-            (Ok(Some(Err(panic))), _) => resume_unwind(panic),
-            (Ok(None), Some((_, reason))) => End::Interrupted { reason },
-            (Ok(None), None) => panic!("worker `{}` waits for something that never happens", W::DEF.name),
-            (Err(Stuck), _) => panic!("worker `{}` holds its thread and waits for nothing of workman's", W::DEF.name),
+        match ran {
+            Ok(Some(Ok(end))) => end,
+            Ok(Some(Err(panic))) => resume_unwind(panic),
+            Ok(None) => panic!("worker `{}` waits for something that never happens", W::DEF.name),
+            Err(Stuck) => panic!("worker `{}` holds its thread and waits for nothing of workman's", W::DEF.name),
         }
     }
 

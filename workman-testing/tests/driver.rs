@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::stream::{self, Stream, StreamExt};
-use workman_core::plan::End;
+use workman_core::plan::{Advice, End};
 use workman_core::store::embedded::Dump;
 use workman_core::{
-    Completer, ConstraintKind, Constraints, Network, NetworkType, StopReason, Store, WorkContext, WorkError,
-    WorkSelector, WorkState, Worker, worker,
+    Completer, ConstraintKind, Constraints, Limits, Network, NetworkType, Payload, StopReason, Store, WorkContext,
+    WorkError, WorkSelector, WorkState, Worker, worker,
 };
 use workman_testing::{MemoryHome, Signal, StoreHome, TestDriver, TestWorker};
 
@@ -190,6 +190,61 @@ fn a_worker_alone_gets_what_the_test_chooses() {
     assert!(message.contains("worker `adds` can't be started"), "{message}");
     let message = message_of(|| drop(TestWorker::<waits_for_nobody>::new(waits_for_nobody::request()).run()));
     assert!(message.contains("waits for something that never happens"), "{message}");
+}
+
+fn every_quarter(_: u32) -> Duration {
+    Duration::from_secs(900)
+}
+
+fn is_missing(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
+}
+
+#[worker(timeout = Duration::from_secs(60), backoff_fn = every_quarter)]
+async fn naps(cx: &WorkContext, length: Duration, text: String) -> Result<String, WorkError> {
+    cx.sleep(length).await?;
+    if text == "fails" { Err("it failed".into()) } else { Ok(text) }
+}
+
+#[worker(permanent = is_missing)]
+fn opens(kind: String) -> Result<(), std::io::Error> {
+    Err(if kind == "missing" { std::io::ErrorKind::NotFound } else { std::io::ErrorKind::TimedOut }.into())
+}
+
+/// What a manager makes of the end of an attempt is what the worker's test sees.
+#[test]
+fn a_worker_alone_is_judged_as_by_a_manager() {
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+    let nap = |length, text: &str| TestWorker::<naps>::new(naps::request(length, text.into()).tag("a"));
+    let after = |delay| Advice::After(delay);
+    assert_eq!(nap(minute / 2, "done").run(), End::Succeeded { output: Payload::encode(&"done").unwrap() });
+    let timed_out = End::TimedOut { limit: minute, advice: after(15 * minute), error: None };
+    assert_eq!(nap(hour, "done").run(), timed_out);
+    let patient = TestWorker::<naps>::new(naps::request(hour, "done".into()).timeout(2 * hour));
+    assert_eq!(patient.output(), "done");
+    let End::Failed { error, advice } = nap(minute / 2, "fails").run() else { panic!("it failed") };
+    assert_eq!((error.to_string().as_str(), advice), ("it failed", after(15 * minute)));
+    // The first stop counts, and a test may say that the time is over.
+    let reason = StopReason::Shutdown;
+    assert_eq!(nap(hour, "").stop_after(minute / 2, reason).run(), End::Interrupted { reason });
+    assert_eq!(nap(hour, "").stop_after(2 * minute, reason).run(), timed_out);
+    let earlier = End::TimedOut { limit: minute / 4, advice: after(15 * minute), error: None };
+    assert_eq!(nap(hour, "").stop_after(minute / 4, StopReason::Timeout).run(), earlier);
+
+    let mut limits = Limits::default();
+    (limits.payload, limits.error_text) = (8, 4);
+    for (text, said) in [("fails", "i…"), ("too large", "the output of worker \"naps\" has 11 bytes, the limit is 8")]
+    {
+        let End::Failed { error, .. } = nap(minute / 2, text).limits(limits.clone()).run() else { panic!("it failed") };
+        assert!(error.to_string().starts_with(said), "{error}");
+    }
+
+    for (kind, wanted) in [("missing", Advice::Never), ("slow", Advice::ByPolicy)] {
+        let End::Failed { advice, .. } = TestWorker::<opens>::new(opens::request(kind.into())).run() else {
+            panic!("it failed")
+        };
+        assert_eq!(advice, wanted, "{kind}");
+    }
 }
 
 #[worker]

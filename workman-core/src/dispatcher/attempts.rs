@@ -1,24 +1,22 @@
-//! The attempts that run in this process: their start, their stop, and what their end is worth.
+//! [`Attempts`]: what runs in this process. It is started and stopped here, and given up when it does not stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::AbortHandle;
 
-use super::running::{Patience, Running};
-use super::slots::{Place, Places};
-use super::verdict::Judge;
-use super::{Core, ShutdownReport, TakenNotes};
-use crate::constraints::ConstraintKind;
+use super::core::Core;
+use super::exit::Parting;
+use super::inbox::Wake;
+use super::slots::{Beside, Place, Places};
+use crate::constraints::{ConstraintKind, Constraints};
 use crate::id::WorkId;
-use crate::plan::{Claimed, End, Settle, WorkerKind};
-use crate::record::Notes;
-use crate::sensor::Dwell;
+use crate::plan::{Claimed, End, Note, Settle, WorkerKind};
 use crate::state::StopReason;
-use crate::worker::{Attempt, Fate, FromWorker, RegisteredWorker, Run, Shared, WorkerDef};
+use crate::worker::{Attempt, Ending, FromWorker, RegisteredWorker, Run};
 
 /// An async worker that was dropped has this long to be gone before it is given up like a blocking one.
 const DROP_GRACE: Duration = Duration::from_secs(1);
@@ -41,12 +39,47 @@ pub(super) struct Attempts {
     constrained: BTreeSet<WorkId>,
     /// Whether one of those may have to stop, as far as is known.
     conditions_changed: bool,
-    /// Runs that may have said something that was not taken yet.
-    noted: BTreeSet<WorkId>,
-    /// What workers said right before their end.
-    last_words: Vec<TakenNotes>,
-    /// What has ended since the manager began to leave, and what had to be made to.
-    report: ShutdownReport,
+    /// When conditions may count by the passing of time alone, on the monotonic clock.
+    dwell_at: Option<Duration>,
+}
+
+/// A run, and what is to become of it.
+struct Running {
+    attempt: Arc<Attempt>,
+    abort: AbortHandle,
+    place: Place,
+    cohort: u64,
+    constraints: Constraints,
+    /// When the attempt has taken too long, on the monotonic clock.
+    times_out_at: Option<Duration>,
+    /// The store has moved on: the end of this run is of no interest.
+    fenced: bool,
+    /// When patience ends, and whether the worker's future was dropped already.
+    deadline: Option<(Duration, Patience)>,
+}
+
+/// How far it is on its way out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Asked,
+    Dropped,
+}
+
+/// A run that is over here.
+pub(super) struct Over {
+    pub(super) id: WorkId,
+    pub(super) parting: Parting,
+    /// What it said that was not taken yet.
+    pub(super) last_words: Option<Note>,
+    /// What is to be settled, unless the store has moved on.
+    pub(super) end: Option<Settle>,
+}
+
+/// Whether conditions count as they did.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conditions {
+    MayHaveChanged,
+    AsBefore,
 }
 
 impl Attempts {
@@ -63,9 +96,7 @@ impl Attempts {
             deadlines: BTreeSet::new(),
             constrained: BTreeSet::new(),
             conditions_changed: false,
-            noted: BTreeSet::new(),
-            last_words: Vec::new(),
-            report: ShutdownReport::default(),
+            dwell_at: None,
         };
         (attempts, from_workers)
     }
@@ -73,17 +104,15 @@ impl Attempts {
     /// Starts a run of this worker.
     pub(super) fn start(&mut self, claimed: Claimed, worker: RegisteredWorker) {
         let (id, fence) = (claimed.record.id, claimed.record.fence);
-        let attempt = Arc::new(self.attempt(&claimed, worker.def));
+        let attempt = Arc::new(self.core.attempt(&claimed, worker.def, self.to_dispatcher.clone()));
         let (abort, registration) = AbortHandle::new_pair();
-        let judge = Judge::new(&claimed, &self.core.limits);
         let running = Running {
+            times_out_at: attempt.times_out_at(self.core.clock.monotonic()),
             attempt: Arc::clone(&attempt),
             abort,
             place: Place::of(&claimed, worker.def.kind),
             cohort: self.cohort,
             constraints: claimed.spec.constraints,
-            times_out_at: judge.times_out_at(self.core.clock.monotonic()),
-            judge,
             fenced: false,
             deadline: None,
         };
@@ -93,7 +122,6 @@ impl Attempts {
             store: Arc::clone(&self.core.store),
             worker,
             states: Arc::clone(&self.core.states),
-            limits: Arc::clone(&self.core.limits),
             claimed,
             attempt,
             abort: registration,
@@ -128,7 +156,6 @@ impl Attempts {
         if !running.constraints.is_none() {
             self.constrained.remove(&id);
         }
-        self.noted.remove(&id);
         Some(running)
     }
 
@@ -149,30 +176,8 @@ impl Attempts {
         self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
     }
 
-    fn attempt(&self, claimed: &Claimed, def: &'static WorkerDef) -> Attempt {
-        Attempt {
-            id: claimed.record.id,
-            fence: claimed.record.fence,
-            worker: Arc::clone(&claimed.spec.worker),
-            def,
-            tags: claimed.spec.tags.clone(),
-            number: claimed.record.failures,
-            generation: claimed.record.generation,
-            trace_tag: Arc::clone(claimed.spec.trace_tag.as_ref().unwrap_or(&claimed.spec.worker)),
-            period: claimed.record.period.map(|period| period.count),
-            notes_limit: self.core.limits.progress,
-            read_back: self.core.read_back,
-            output: if claimed.record.terms.discards_output { Fate::Discarded } else { Fate::Kept },
-            time: Arc::clone(&self.core.time),
-            engine: self.to_dispatcher.clone(),
-            hub: Arc::clone(&self.core.hub),
-            live: Arc::clone(&self.core.live),
-            shared: Mutex::new(Shared::new(claimed.checkpoint.clone())),
-        }
-    }
-
-    /// A run is over. Answers what is to be settled, unless the store has moved on.
-    pub(super) fn on_ended(&mut self, id: WorkId, fence: u64, end: End) -> Option<Settle> {
+    /// A run is over; `None` if nobody knows of it any more.
+    pub(super) fn on_ended(&mut self, id: WorkId, fence: u64, end: End) -> Option<Over> {
         if let Some(place) = self.abandoned.remove(&(id, fence)) {
             self.places.remove(place);
         }
@@ -181,24 +186,15 @@ impl Attempts {
         }
         let running = self.remove(id)?;
         running.attempt.end();
-        match running.deadline {
-            Some((_, Patience::Dropped)) => self.report.given_up.push(id),
-            _ => self.report.ended += 1,
-        }
+        let dropped = matches!(running.deadline, Some((_, Patience::Dropped)));
+        let parting = if dropped { Parting::GivenUp } else { Parting::ByItself };
         if running.fenced {
-            self.forget(id, fence);
-            return None;
+            self.core.live.forget(id, fence);
+            return Some(Over { id, parting, last_words: None, end: None });
         }
-        let end = running.judge.judge(end, &running.attempt);
-        if !matches!(end, End::Succeeded { .. }) {
-            self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
-        }
-        Some(Settle { id, fence, end })
-    }
-
-    /// Observers see the last progress of a run until its end is on disk: what is stored is older, and progress never goes back.
-    pub(super) fn forget(&self, id: WorkId, fence: u64) {
-        self.core.live.forget(id, fence);
+        // What is over for good has no further run that could want its notes.
+        let last_words = if matches!(end, End::Succeeded { .. }) { None } else { unsaved(&running.attempt) };
+        Some(Over { id, parting, last_words, end: Some(Settle { id, fence, end }) })
     }
 
     /// The store has moved on without this run: it is told to stop, and its end is of no interest.
@@ -213,7 +209,6 @@ impl Attempts {
     }
 
     pub(super) fn stop_all(&mut self, reason: StopReason, grace: Duration) {
-        self.report = ShutdownReport::default();
         let deadline = self.core.clock.monotonic().saturating_add(grace);
         let all: Vec<WorkId> = self.running.keys().copied().collect();
         for id in all {
@@ -221,31 +216,57 @@ impl Attempts {
         }
     }
 
-    /// Conditions may count differently from now on.
-    pub(super) fn on_conditions(&mut self) {
+    /// What the sensor says counts from now on.
+    pub(super) fn on_sensed(&mut self, now: Duration) {
+        // A sensor is the program's code; if it panics, what it said before still counts.
+        match catch_unwind(AssertUnwindSafe(|| self.core.sensor.conditions())) {
+            Ok(conditions) => self.core.dwell().observe(conditions, now),
+            Err(_) => tracing::error!("the sensor panicked when it was asked"),
+        }
+        self.reckon(now);
+    }
+
+    /// What the sensor said may count by the passing of time alone.
+    pub(super) fn on_time(&mut self, now: Duration) -> Conditions {
+        if self.dwell_at.is_none_or(|at| at > now) {
+            return Conditions::AsBefore;
+        }
+        self.reckon(now);
+        Conditions::MayHaveChanged
+    }
+
+    fn reckon(&mut self, now: Duration) {
+        self.dwell_at = self.core.dwell().next_change(now);
         self.conditions_changed = true;
     }
 
-    /// What runs without a constraint that it needs, once that has been lost for the dwell time.
-    pub(super) fn lost_constraints(&mut self, dwell: &Dwell, now: Duration) -> Vec<(WorkId, ConstraintKind)> {
-        if !std::mem::take(&mut self.conditions_changed) {
-            return Vec::new();
-        }
-        let constrained = self.constrained.iter().filter_map(|id| self.running.get_key_value(id));
-        let running = constrained.filter(|(_, running)| running.deadline.is_none());
-        running.filter_map(|(id, running)| Some((*id, dwell.must_stop(&running.constraints, now)?))).collect()
+    /// Asks what lacks a constraint or has taken too long to stop, and gives up what was asked in vain. Answers the latter.
+    pub(super) fn stop_what_must(&mut self, now: Duration) -> Vec<Over> {
+        self.stop_for_constraints(now);
+        self.stop_for_timeouts(now);
+        self.give_up(now)
     }
 
-    pub(super) fn stop_for_constraints(&mut self, lost: &[(WorkId, ConstraintKind)], now: Duration) {
+    /// What runs without a constraint that it needs stops once that has been lost for the dwell time.
+    fn stop_for_constraints(&mut self, now: Duration) {
+        if !std::mem::take(&mut self.conditions_changed) {
+            return;
+        }
+        let lost: Vec<(WorkId, ConstraintKind)> = {
+            let dwell = self.core.dwell();
+            let constrained = self.constrained.iter().filter_map(|id| self.running.get_key_value(id));
+            let running = constrained.filter(|(_, running)| running.deadline.is_none());
+            running.filter_map(|(id, running)| Some((*id, dwell.must_stop(&running.constraints, now)?))).collect()
+        };
         let deadline = now.saturating_add(self.core.limits.grace);
         for (id, kind) in lost {
             tracing::info!(%id, constraint = %kind, "stops, since a constraint was lost");
-            self.with_deadline(*id, |running| running.ask_to_stop(kind.stop_reason(), deadline));
+            self.with_deadline(id, |running| running.ask_to_stop(kind.stop_reason(), deadline));
         }
     }
 
-    /// Asks what has taken too long to stop, unless it was asked to already.
-    pub(super) fn stop_for_timeouts(&mut self, now: Duration) {
+    /// What was asked to stop already stays asked for that reason.
+    fn stop_for_timeouts(&mut self, now: Duration) {
         let deadline = now.saturating_add(self.core.limits.grace);
         for id in self.overdue(now) {
             self.with_deadline(id, |running| {
@@ -257,8 +278,8 @@ impl Attempts {
         }
     }
 
-    /// Drops async workers whose grace is over, and gives up what can't be dropped. Answers what is to be settled.
-    pub(super) fn give_up(&mut self, now: Duration) -> Vec<Settle> {
+    /// Drops async workers whose grace is over, and gives up what can't be dropped.
+    fn give_up(&mut self, now: Duration) -> Vec<Over> {
         let mut over = Vec::new();
         for id in self.overdue(now) {
             self.with_deadline(id, |running| match running.deadline {
@@ -273,20 +294,19 @@ impl Attempts {
         over.into_iter().filter_map(|id| self.abandon(id)).collect()
     }
 
-    fn abandon(&mut self, id: WorkId) -> Option<Settle> {
+    fn abandon(&mut self, id: WorkId) -> Option<Over> {
         let running = self.remove(id)?;
-        let (fence, reason) = (running.attempt.fence, running.attempt.stop_reason().unwrap_or(StopReason::Shutdown));
+        let fence = running.attempt.fence;
         tracing::warn!(%id, worker = %running.attempt.worker, "does not stop; its work is given back, and waits here until the worker ends");
         running.attempt.end();
-        self.report.given_up.push(id);
         if running.fenced {
-            self.forget(id, fence);
+            self.core.live.forget(id, fence);
         }
-        self.last_words.extend(running.attempt.take_unsaved().map(|notes| (id, fence, notes)));
         self.places.add(running.place);
         self.abandoned.insert((id, fence), running.place);
-        let end = || running.judge.judge(End::Interrupted { reason }, &running.attempt);
-        (!running.fenced).then(|| Settle { id, fence, end: end() })
+        let end = Ending::Cut(running.attempt.given_up());
+        let end = (!running.fenced).then(|| Settle { id, fence, end: running.attempt.verdict(end) });
+        Some(Over { id, parting: Parting::GivenUp, last_words: unsaved(&running.attempt), end })
     }
 
     /// The manager ends: whatever still runs is told so, and nobody waits for it.
@@ -296,17 +316,12 @@ impl Attempts {
             running.attempt.stop(StopReason::Shutdown);
             running.abort.abort();
             running.attempt.end();
-            self.forget(running.attempt.id, running.attempt.fence);
+            self.core.live.forget(running.attempt.id, running.attempt.fence);
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty()
-    }
-
-    /// How the runs have ended since the manager began to leave.
-    pub(super) fn report(&self) -> ShutdownReport {
-        self.report.clone()
     }
 
     /// A commit is sent: what starts from now on begins a cohort of its own.
@@ -325,9 +340,9 @@ impl Attempts {
         self.places
     }
 
-    /// Work that must not start here: its abandoned worker still runs.
-    pub(super) fn barred(&self) -> Vec<WorkId> {
-        self.abandoned.keys().map(|(id, _)| *id).collect()
+    /// What matters to what may start beside them. Work whose abandoned worker still runs must not.
+    pub(super) fn beside(&self) -> Beside {
+        Beside { places: self.places, barred: self.abandoned.keys().map(|(id, _)| *id).collect() }
     }
 
     /// The runs that the store should know of.
@@ -336,35 +351,50 @@ impl Attempts {
         held.map(|running| (running.attempt.id, running.attempt.fence)).collect()
     }
 
-    /// When a run is to be asked to stop, or patience with one ends.
-    pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.first().map(|(at, _)| *at)
+    /// Whether a run of this work could say something.
+    pub(super) fn runs(&self, id: WorkId) -> bool {
+        self.running.contains_key(&id)
     }
 
-    /// A run has said something.
-    pub(super) fn on_noted(&mut self, id: WorkId) {
-        self.noted.insert(id);
+    /// What these runs have said since they were last asked.
+    pub(super) fn take_notes(&self, of: &BTreeSet<WorkId>) -> impl Iterator<Item = Note> {
+        let running = of.iter().filter_map(|id| self.running.get(id)).filter(|running| !running.fenced);
+        running.filter_map(|running| unsaved(&running.attempt))
     }
 
-    /// What workers said since it was last taken, with their last words first.
-    pub(super) fn take_notes(&mut self) -> Vec<TakenNotes> {
-        let mut notes = std::mem::take(&mut self.last_words);
-        let noted = std::mem::take(&mut self.noted);
-        for running in noted.iter().filter_map(|id| self.running.get(id)).filter(|running| !running.fenced) {
-            let attempt = &running.attempt;
-            notes.extend(attempt.take_unsaved().map(|notes| (attempt.id, attempt.fence, notes)));
-        }
-        notes
-    }
-
-    /// Keeps notes whose write failed.
-    pub(super) fn put_back(&mut self, id: WorkId, fence: u64, notes: Notes) {
-        match self.running.get(&id).filter(|running| running.attempt.fence == fence) {
+    /// Keeps notes whose write failed with their run; answers them if that is over.
+    pub(super) fn put_back(&self, note: Note) -> Option<Note> {
+        match self.running.get(&note.id).filter(|running| running.attempt.fence == note.fence) {
             Some(running) => {
-                running.attempt.put_back(notes);
-                self.noted.insert(id);
+                running.attempt.put_back(note.notes);
+                None
             }
-            None => self.last_words.push((id, fence, notes)),
+            None => Some(note),
         }
     }
+
+    /// When a run is to be asked to stop, or patience with one ends.
+    pub(super) fn next_wake(&self) -> Option<Wake> {
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        deadline.into_iter().chain(self.dwell_at).min().map(Wake::at)
+    }
+}
+
+impl Running {
+    /// When somebody has to look at it again.
+    fn next_deadline(&self) -> Option<Duration> {
+        self.deadline.map(|(at, _)| at).or(self.times_out_at)
+    }
+
+    /// Asks the worker to stop until then, or earlier if that was said before.
+    fn ask_to_stop(&mut self, reason: StopReason, deadline: Duration) {
+        self.attempt.stop(reason);
+        if self.deadline.is_none_or(|(at, patience)| patience == Patience::Asked && deadline < at) {
+            self.deadline = Some((deadline, Patience::Asked));
+        }
+    }
+}
+
+fn unsaved(attempt: &Attempt) -> Option<Note> {
+    attempt.take_unsaved().map(|notes| Note { id: attempt.id, fence: attempt.fence, notes })
 }

@@ -1,4 +1,4 @@
-//! What the handles of a manager and its dispatcher share, and what they say to each other.
+//! [`Core`]: what the handles of a manager and its dispatcher share. [`Control`]: what handles tell the dispatcher.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures::channel::mpsc::UnboundedSender;
 use futures::channel::oneshot;
 
-use super::Slots;
+use super::slots::Slots;
 use crate::constraints::{ConstraintKind, Constraints};
 use crate::health::{Asked, Health};
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::observe::Hub;
-use crate::plan::Command;
+use crate::plan::{Claimed, Command};
 use crate::query::{Page, PageRequest};
 use crate::record::LaneId;
 use crate::runtime::Runtime;
@@ -21,7 +21,7 @@ use crate::sensor::{ConstraintSensor, Dwell};
 use crate::store::embedded::Stamp;
 use crate::store::{ExpectedTime, HomeProcess, Store, StoreError, Unit, UnitResult};
 use crate::time::{Clock, Due, Timestamp};
-use crate::worker::{Live, ReadBack, Registry, States};
+use crate::worker::{Attempt, Fate, FromWorker, Live, ReadBack, Registry, Shared, States, WorkerDef};
 
 /// What the handles of a manager and its dispatcher share.
 pub(crate) struct Core {
@@ -166,6 +166,35 @@ impl Core {
         (self.role == Role::EnqueuesOnly).then_some(Wide(self))
     }
 
+    /// The attempt for which this was claimed.
+    pub(super) fn attempt(
+        &self,
+        claimed: &Claimed,
+        def: &'static WorkerDef,
+        engine: UnboundedSender<FromWorker>,
+    ) -> Attempt {
+        Attempt {
+            id: claimed.record.id,
+            fence: claimed.record.fence,
+            worker: Arc::clone(&claimed.spec.worker),
+            def,
+            tags: claimed.spec.tags.clone(),
+            number: claimed.record.failures,
+            generation: claimed.record.generation,
+            trace_tag: Arc::clone(claimed.spec.trace_tag.as_ref().unwrap_or(&claimed.spec.worker)),
+            period: claimed.record.period.map(|period| period.count),
+            timeout: claimed.record.terms.timeout,
+            limits: Arc::clone(&self.limits),
+            read_back: self.read_back,
+            output: if claimed.record.terms.discards_output { Fate::Discarded } else { Fate::Kept },
+            time: Arc::clone(&self.time),
+            engine,
+            hub: Arc::clone(&self.hub),
+            live: Arc::clone(&self.live),
+            shared: Mutex::new(Shared::new(claimed.checkpoint.clone())),
+        }
+    }
+
     pub(crate) fn dwell(&self) -> MutexGuard<'_, Dwell> {
         self.dwell.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,5 +215,71 @@ impl Core {
 
     pub(crate) fn strangers(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl Core {
+    /// One that nobody drives, on a store in memory and a clock that stands still at zero.
+    pub(super) fn still(registry: Registry, limits: Limits) -> Core {
+        use futures::channel::mpsc::unbounded;
+
+        use crate::plan::Applied;
+        use crate::runtime::block_on;
+        use crate::sensor::NoSensor;
+        use crate::store::MemoryStore;
+
+        /// Drops what it is given, and never moves.
+        struct Still;
+
+        impl Runtime for Still {
+            fn spawn(&self, _: futures::future::BoxFuture<'static, ()>) {}
+            fn spawn_blocking(&self, _: Box<dyn FnOnce() + Send>) {}
+        }
+
+        impl Clock for Still {
+            fn wall(&self) -> Timestamp {
+                Timestamp::default()
+            }
+
+            fn monotonic(&self) -> Duration {
+                Duration::ZERO
+            }
+
+            fn sleep(&self, _: Duration) -> futures::future::BoxFuture<'static, ()> {
+                Box::pin(futures::future::pending())
+            }
+        }
+
+        let dispatcher = unbounded().0;
+        let mut core = Core {
+            home: HomeProcess::current(),
+            store: Arc::new(MemoryStore::new()),
+            clock: Arc::new(Still),
+            time: Arc::new(ExpectedTime::new(Arc::new(Still))),
+            runtime: Arc::new(Still),
+            sensor: Arc::new(NoSensor),
+            registry,
+            states: Arc::default(),
+            missing_sensor: MissingSensor::default(),
+            role: Role::Runs,
+            read_back: ReadBack::default(),
+            epoch: 0,
+            hub: Arc::default(),
+            slots: Arc::new(Slots::new(&limits, dispatcher.clone())),
+            health: Health::default(),
+            dwell: Mutex::new(Dwell::new(limits.dwell, NoSensor.conditions())),
+            limits: Arc::new(limits),
+            rivals: Mutex::default(),
+            strangers: Mutex::default(),
+            live: Arc::default(),
+            dispatcher,
+        };
+        let attached = block_on(core.store.transact(vec![core.unit(Command::Attach)]));
+        match attached.expect("it is in memory").pop() {
+            Some(Ok(Applied::Attached { epoch, .. })) => core.epoch = epoch,
+            other => panic!("{other:?}"),
+        }
+        core
     }
 }

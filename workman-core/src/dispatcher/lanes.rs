@@ -1,10 +1,10 @@
-//! What the dispatcher knows of lanes: which exist, which may have something ready, which are open.
+//! [`Lanes`]: which lanes exist, which may have something ready, which are open.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Core, Rivals};
+use super::core::{Core, Rivals};
 use crate::constraints::Constraints;
 use crate::plan::{OpenLane, Room, WorkerKind};
 use crate::record::{Lane, LaneId, Urgency};

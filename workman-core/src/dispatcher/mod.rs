@@ -1,190 +1,118 @@
-//! The dispatcher: one loop that claims what may start, runs it, and settles what ended.
+//! [`Dispatcher`]: one loop that claims what may start, runs it, and settles what ended.
 //!
 //! It re-derives everything from the store, so every hint may be lost: a hint only makes it look sooner. It decides nothing
 //! about a work; it says which lanes are open and which slots are free, and sends ends as commands. It has no thread of its own: a
-//! program polls it on one, a test driver in place. What it does in each round lies in `events`, `write` and `wake`.
+//! program polls it on one, a test driver in place.
+//!
+//! Six owners have a file and fields of their own, and nobody else touches those: the [`Inbox`] yields one [`Event`] after the
+//! other; [`Claims`] has what is to start, [`Attempts`] what runs, the [`Outbox`] what is to be written, [`Pruning`] the deletion of
+//! what is finished, [`Exit`] the way out. Here is the loop, and who hears of what has happened; who hears of what the store
+//! answers is in `commit`.
 
 mod attempts;
+mod claims;
+mod commit;
 mod core;
-mod events;
+mod exit;
+mod inbox;
 mod lanes;
-mod leave;
-mod linger;
-mod queue;
-mod retention;
-mod running;
+mod outbox;
+mod prune;
 mod slots;
-mod undecodable;
-mod verdict;
-mod wake;
 mod walk;
-mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::channel::mpsc::UnboundedReceiver;
 use futures::channel::oneshot;
-use futures::stream::BoxStream;
 
-use crate::id::WorkId;
-use crate::observe::{Hub, NO_WORK, News};
-use crate::plan::{Command, Hint, Settle};
-use crate::record::{Lane, Notes};
+use crate::plan::{Applied, Claimed, Command, End, Hint};
+use crate::record::Lane;
 use crate::runtime;
-use crate::store::{Change, Store};
+use crate::state::StopReason;
+use crate::store::Change;
 use crate::time::NextDue;
 use crate::worker::FromWorker;
 
-use attempts::Attempts;
+use attempts::{Attempts, Conditions, Over};
+use claims::Claims;
 pub(crate) use core::{Control, Core, Rivals, Role};
 pub use core::{MissingSensor, ShutdownReport};
-use lanes::Lanes;
-pub(crate) use leave::Farewell;
-use linger::{CROWD, Linger};
-use queue::{Queue, Started};
-use retention::{Keeper, Moment};
+pub(crate) use exit::Farewell;
+use exit::{Exit, Leaving, Trying};
+pub(crate) use inbox::Pipes;
+use inbox::{Event, Inbox, Wake};
+use outbox::Outbox;
+use prune::{Moment, Pruning};
 pub(crate) use slots::{Reservation, Slots};
-pub(crate) use undecodable::retry as retry_undecodable;
-use wake::Timer;
 pub(crate) use walk::{Progress, Walk};
 
-/// How far the manager is on its way out.
-enum Phase {
-    Running,
-    Leaving { waiting: Vec<oneshot::Sender<ShutdownReport>>, until: Duration },
-}
+/// How many are started before somebody looks what has happened meanwhile.
+const AT_ONCE: usize = 32;
 
-/// Whether the sensor has news.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sensed {
-    Change,
-    Nothing,
-}
-
-/// What health and log say when the runtime is gone.
-const RUNTIME_GONE: &str = "the runtime of the workers has ended; nothing runs until a new manager is started";
-
-/// The loop and its state.
+/// The loop, and the six owners of its state.
 pub(crate) struct Dispatcher {
     core: Arc<Core>,
-    lanes: Lanes,
+    inbox: Inbox,
+    claims: Claims,
+    outbox: Outbox,
     attempts: Attempts,
-    /// Ends that are not settled yet.
-    ends: Vec<Settle>,
-    /// Work that was claimed and does not run yet.
-    queue: Queue,
-    linger: Linger,
-    /// Whether the store may think that this manager runs more than it does.
-    reclaim: bool,
-    /// Offers of earlier generations are void: what they claimed is given back by a reclaim.
-    generation: u64,
-    rescue: bool,
-    cascade: bool,
-    /// Whether something happened since the last claim that may let something start.
-    look: bool,
-    next_due: NextDue,
-    keeper: Keeper,
-    /// Whether something was written: until then everything else comes first.
-    warm: bool,
-    /// When progress is to be written, on the monotonic clock.
-    write_notes_at: Option<Duration>,
-    /// When conditions may count by the passing of time alone, on the monotonic clock.
-    dwell_at: Option<Duration>,
-    flushes: Vec<(WorkId, oneshot::Sender<()>)>,
-    idle_waiters: Vec<oneshot::Sender<()>>,
-    /// Failures of the store in a row.
-    failures: u32,
-    /// Runs in a row that could not read what they take.
-    unreadable: u32,
-    retry_at: Option<Duration>,
-    timer: Option<Timer>,
-    phase: Phase,
-    /// Whatever is spawned is dropped: there is no use in claiming anything.
-    runtime_gone: bool,
-    controls: UnboundedReceiver<Control>,
-    from_workers: UnboundedReceiver<FromWorker>,
-    changes: BoxStream<'static, Change>,
-    sensed: BoxStream<'static, ()>,
-    store_gone: bool,
-    /// Whether everything was given back.
-    detached: bool,
+    prune: Pruning,
+    exit: Exit,
 }
 
-/// The pipes that end at a dispatcher.
-pub(crate) struct Pipes {
-    pub(crate) controls: UnboundedReceiver<Control>,
-    pub(crate) changes: BoxStream<'static, Change>,
+/// Whether anything was started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Started {
+    Some,
+    None,
 }
 
 impl Dispatcher {
     /// A dispatcher for a manager that has just attached.
     pub(crate) fn new(core: Arc<Core>, lanes: &[Lane], next_due: NextDue, pipes: Pipes) -> Self {
         let (attempts, from_workers) = Attempts::new(Arc::clone(&core));
-        let sensed = core.sensor.changes().fuse().boxed();
-        let mut dispatcher = Dispatcher {
-            lanes: Lanes::default(),
+        Dispatcher {
+            inbox: Inbox::new(pipes, from_workers, core.sensor.changes()),
+            claims: Claims::new(lanes, next_due, &core),
+            outbox: Outbox::default(),
             attempts,
-            ends: Vec::new(),
-            queue: Queue::default(),
-            linger: Linger::default(),
-            reclaim: false,
-            generation: 0,
-            rescue: false,
-            cascade: true,
-            look: true,
-            next_due,
-            keeper: Keeper::new(&core.limits),
-            warm: false,
-            write_notes_at: None,
-            dwell_at: None,
-            flushes: Vec::new(),
-            idle_waiters: Vec::new(),
-            failures: 0,
-            unreadable: 0,
-            retry_at: None,
-            timer: None,
-            phase: Phase::Running,
-            runtime_gone: false,
-            controls: pipes.controls,
-            from_workers,
-            changes: pipes.changes.fuse().boxed(),
-            sensed,
-            store_gone: false,
-            detached: false,
+            prune: Pruning::new(&core.limits),
+            exit: Exit::new(core.role),
             core,
-        };
-        lanes.iter().for_each(|lane| dispatcher.add_lane(lane));
-        dispatcher
+        }
     }
 
     /// More was left to rescue than one commit may.
     pub(crate) fn rescue_more(&mut self) {
-        self.rescue = true;
+        self.claims.rescue_more();
     }
 
     /// Runs until the manager has left.
     pub(crate) async fn run(mut self) -> Farewell {
         // The sensor was asked before anybody listened to it.
-        self.observe_conditions(Sensed::Change);
+        self.on_event(Event::Sensed);
         loop {
-            self.take_events();
-            self.stop_what_must();
-            if self.is_over() {
+            while let Some(event) = self.inbox.take() {
+                self.on_event(event);
+            }
+            self.on_time();
+            if self.exit.store_is_gone() || (self.exit.is_leaving() && self.attempts.is_empty()) {
                 break;
             }
-            self.queue.try_again();
-            if self.ends.len() < CROWD && self.start_some() == Started::Some {
+            self.claims.try_again();
+            if !self.outbox.is_crowded() && self.start_some() == Started::Some {
                 continue;
             }
-            if self.lingers() {
+            if self.outbox.may_have_company(self.attempts.young()) && self.outbox.lingers(self.now()) {
                 runtime::yield_now().await;
                 continue;
             }
             let units = self.units();
             if units.is_empty() {
-                self.tell_idle();
+                if self.is_idle() {
+                    self.exit.tell_idle();
+                }
                 self.wait().await;
             } else {
                 self.transact(units).await;
@@ -193,15 +121,210 @@ impl Dispatcher {
         self.leave().await
     }
 
-    fn add_lane(&mut self, lane: &Lane) {
-        self.lanes.add(lane, &self.core);
+    fn now(&self) -> Duration {
+        self.core.clock.monotonic()
+    }
+
+    fn moment(core: &Core) -> Moment {
+        Moment { store: core.store_now(), monotonic: core.clock.monotonic() }
+    }
+
+    // ---- what has happened ----
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Worker(FromWorker::Noted(id)) if self.attempts.runs(id) => {
+                self.outbox.on_noted(id, self.now().saturating_add(self.core.limits.progress_delay));
+            }
+            Event::Worker(FromWorker::Noted(_)) | Event::Woken => {}
+            Event::Worker(FromWorker::Flush(id, done)) => self.outbox.on_flush(id, done),
+            Event::Worker(FromWorker::Ended { id, fence, end }) => {
+                self.claims.look();
+                self.heed(&end);
+                if let Some(over) = self.attempts.on_ended(id, fence, end) {
+                    self.on_over(over);
+                }
+            }
+            Event::Handle(Control::SlotsFree) => self.claims.look(),
+            Event::Handle(Control::Cascade) => self.claims.on_cascade(),
+            Event::Handle(Control::WhenIdle(waiter)) => self.exit.wait_until_idle(waiter),
+            Event::Handle(Control::Shutdown { grace, done }) => self.begin_leaving(grace, Some(done)),
+            Event::Handle(Control::HandlesGone) => self.begin_leaving(Duration::ZERO, None),
+            Event::Store(Change::Commit { hints, now, .. }) => {
+                if !hints.is_empty() {
+                    self.core.time.learn_past(now);
+                }
+                hints.iter().for_each(|hint| self.on_hint(hint));
+            }
+            Event::Store(Change::Lagged) => {
+                self.claims.look_at_everything(&self.core.slots);
+                self.prune.look_at_everything();
+            }
+            Event::Store(Change::Damaged(damage)) => self.core.health.damaged(damage),
+            Event::StoreClosed => self.exit.on_store_gone(),
+            Event::Sensed => {
+                self.attempts.on_sensed(self.now());
+                self.claims.look();
+            }
+        }
+    }
+
+    /// Some ends say more about this process than about their work, and the same would happen to the next.
+    fn heed(&mut self, end: &End) {
+        match end {
+            End::Interrupted { reason } | End::HeldBack { reason, .. } => match reason {
+                StopReason::RuntimeGone => self.exit.on_runtime_gone(&self.core),
+                StopReason::StoreUnavailable => self.outbox.on_unreadable(self.now()),
+                _ => {}
+            },
+            End::Succeeded { .. } => self.outbox.on_readable(),
+            _ => {}
+        }
+    }
+
+    fn on_over(&mut self, over: Over) {
+        self.exit.count(over.id, over.parting);
+        over.last_words.into_iter().for_each(|note| self.outbox.on_last_words(note));
+        over.end.into_iter().for_each(|end| self.outbox.on_end(end));
+    }
+
+    fn begin_leaving(&mut self, grace: Duration, done: Option<oneshot::Sender<ShutdownReport>>) {
+        self.core.slots.refuse_offers();
+        if self.exit.leave(grace, done, self.now()) == Leaving::Begins {
+            self.attempts.stop_all(StopReason::Shutdown, grace);
+        }
+    }
+
+    fn on_hint(&mut self, hint: &Hint) {
+        match hint {
+            Hint::Ready(lane) => self.claims.on_ready(*lane),
+            Hint::Due(due) => self.claims.on_due(*due),
+            Hint::Lane(lane) => self.claims.add_lanes(std::slice::from_ref(lane), &self.core),
+            Hint::Stop { id, fence, reason } => {
+                self.claims.withdraw(*id);
+                self.attempts.fence_off(*id, *fence, *reason);
+            }
+            Hint::Cascade => self.claims.on_cascade(),
+            Hint::Finished { stored, until } => self.prune.on_finished(*stored, *until),
+            Hint::Claimed { epoch, generation, works } if *epoch == self.core.epoch => {
+                // The offer was taken.
+                if self.claims.honours(*generation) && self.exit.runs() {
+                    works.iter().for_each(|claimed| self.line_up(claimed.clone()));
+                    self.count_running();
+                }
+                self.core.slots.heard_of(works.iter().map(|claimed| claimed.record.id));
+            }
+            Hint::CancelledAll | Hint::Claimed { .. } => {}
+        }
+    }
+
+    /// What comes by the passing of time alone, and what follows from what has happened.
+    fn on_time(&mut self) {
+        let now = self.now();
+        if self.attempts.on_time(now) == Conditions::MayHaveChanged {
+            self.claims.look();
+        }
+        for over in self.attempts.stop_what_must(now) {
+            self.on_over(over);
+        }
+    }
+
+    // ---- what starts ----
+
+    fn line_up(&mut self, claimed: Claimed) {
+        if let Some(end) = self.claims.line_up(claimed, &self.core) {
+            self.outbox.on_end(end);
+        }
+    }
+
+    /// Starts some of what was claimed.
+    fn start_some(&mut self) -> Started {
+        let mut started = Started::None;
+        if !self.exit.starts() {
+            return started;
+        }
+        for _ in 0..AT_ONCE {
+            let Some(next) = self.claims.next(&self.core.slots, self.attempts.places()) else { break };
+            self.attempts.start(next.claimed, next.worker);
+            started = Started::Some;
+        }
+        if started == Started::Some {
+            self.outbox.on_started(self.now());
+        }
+        started
+    }
+
+    fn count_running(&self) {
+        self.claims.count(&self.core.slots, self.attempts.places());
+    }
+
+    // ---- waiting, and the end ----
+
+    /// Waits until something happens or is due.
+    async fn wait(&mut self) {
+        let wake = self.next_wake(self.now());
+        let event = self.inbox.next(wake, &*self.core.clock).await;
+        self.on_event(event);
+    }
+
+    /// When the first of the owners has something to do. Nothing is claimed or deleted while the store is left alone, whatever is due.
+    fn next_wake(&self, now: Duration) -> Option<Wake> {
+        let writes = self.exit.runs() && self.outbox.held_until(now).is_none();
+        let wakes = [
+            self.attempts.next_wake(),
+            self.outbox.next_wake(now),
+            writes.then(|| self.claims.next_wake(&self.core, now)).flatten(),
+            writes.then(|| self.prune.next_wake(Self::moment(&self.core))).flatten(),
+            self.exit.next_wake(),
+        ];
+        wakes.into_iter().flatten().reduce(Wake::and)
+    }
+
+    /// Whether nothing runs and nothing can start.
+    fn is_idle(&self) -> bool {
+        self.attempts.is_empty() && self.outbox.is_quiet() && self.claims.is_empty()
+    }
+
+    /// Writes and gives back what is left. Who waits for the end is told by the answer, when nothing of the engine is left that
+    /// holds the store.
+    async fn leave(&mut self) -> Farewell {
+        self.attempts.abandon_all();
+        let error = if self.exit.store_is_gone() { None } else { self.give_back().await };
+        self.core.health.ended();
+        self.core.hub.close();
+        self.exit.farewell(error)
+    }
+
+    /// The ends that are not settled yet, and then all claims, tried again until it is time to go. Answers why that failed.
+    async fn give_back(&mut self) -> Option<String> {
+        let mut left = self.take_notes();
+        left.extend(self.outbox.take_ends().into_iter().map(Command::Settle));
+        loop {
+            let detach = Command::Detach { epoch: self.core.epoch };
+            let units = self.core.units(left.iter().cloned().chain([detach]));
+            match self.core.store.transact(units).await {
+                Ok(answers) if matches!(answers.last(), Some(Ok(Applied::Released { again: true, .. }))) => {
+                    left.clear()
+                }
+                Ok(_) => return None,
+                Err(error) if self.exit.tries_again(&error, self.now()) == Trying::InVain => {
+                    return Some(error.to_string());
+                }
+                Err(_) => {
+                    while self.exit.rests(self.now()) {
+                        self.wait().await;
+                        self.on_time();
+                    }
+                }
+            }
+        }
     }
 }
 
 /// A dispatcher that is dropped before it has left (its engine was dropped, or it panicked) leaves in a hurry.
 impl Drop for Dispatcher {
     fn drop(&mut self) {
-        if self.detached || self.store_gone {
+        if self.exit.has_left() {
             return;
         }
         self.attempts.abandon_all();
@@ -213,43 +336,3 @@ impl Drop for Dispatcher {
         self.core.hub.close();
     }
 }
-
-/// Wakes observers after each commit, in a loop of its own so that nobody waits for the dispatcher.
-pub(crate) async fn pump(hub: Arc<Hub>, mut changes: BoxStream<'static, Change>) {
-    while let Some(change) = changes.next().await {
-        pass_on(&hub, change);
-    }
-    hub.close();
-}
-
-/// As [`pump`], but listens to the store only while somebody observes: a manager that only enqueues is else woken by each of
-/// its own commits.
-pub(crate) async fn pump_while_observed(hub: Arc<Hub>, store: Arc<dyn Store>) {
-    loop {
-        hub.observed().await;
-        let mut changes = store.changes();
-        // What happened before is in no change; whoever watches already looks once more.
-        hub.touch_all();
-        while hub.is_observed() {
-            let Some(change) = changes.next().await else { return hub.close() };
-            pass_on(&hub, change);
-        }
-    }
-}
-
-fn pass_on(hub: &Hub, change: Change) {
-    match change {
-        // When that was is seen by those too who look at no work.
-        Change::Commit { commit, touched, hints, .. } if hints.contains(&Hint::CancelledAll) => {
-            let touched: Vec<WorkId> = touched.iter().copied().chain([NO_WORK]).collect();
-            hub.touch(News::Commit(commit), &touched);
-        }
-        Change::Commit { commit, touched, .. } => hub.touch(News::Commit(commit), &touched),
-        Change::Lagged => hub.touch_all(),
-        // That is for health, and no news of a work.
-        Change::Damaged(_) => {}
-    }
-}
-
-/// Notes that are waiting to be written, for one attempt.
-type TakenNotes = (WorkId, u64, Notes);

@@ -1,11 +1,11 @@
-//! The slots in which workers run. Only running work holds one; waiting work never does.
+//! [`Slots`]: where workers run, and how many of them at once. Only running work holds a slot; waiting work never does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::UnboundedSender;
 
-use super::Control;
+use super::core::Control;
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::{Claimed, Room, WorkerKind};
@@ -127,6 +127,13 @@ impl Places {
         self.taken.of(place.kind).remove(place.urgency);
         self.suspects = self.suspects.saturating_sub(usize::from(place.suspect));
     }
+}
+
+/// What runs, as far as it matters to what may start.
+pub(super) struct Beside {
+    pub(super) places: Places,
+    /// Work that must not start here.
+    pub(super) barred: Vec<WorkId>,
 }
 
 impl Count {

@@ -1,4 +1,4 @@
-//! A way through the finished works, around those that can't be read.
+//! [`Walk`]: goes through the finished works, around those that can't be read.
 //!
 //! A store says that something is damaged, and not where. So the steps get shorter until the next work is the one, and then
 //! it is left where it lies.

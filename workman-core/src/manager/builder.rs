@@ -11,13 +11,12 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use futures::channel::mpsc::unbounded;
-use futures::future::{BoxFuture, Either, join, pending, select};
-use futures::{FutureExt, StreamExt, stream};
+use futures::future::{BoxFuture, Either, select};
+use futures::{StreamExt, stream};
 
 use super::WorkManager;
-use crate::dispatcher::{
-    Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots, pump, pump_while_observed, retry_undecodable,
-};
+use super::beside::beside;
+use crate::dispatcher::{Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots};
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::observe::Hub;
@@ -196,7 +195,7 @@ impl Builder {
             None => runtime::default_runtime().map_err(StartError::NoRuntime)?,
         };
         // Those who run work look at every commit; those who only enqueue would be woken by their own for nothing.
-        let (changes, pump_changes) = match self.role {
+        let (changes, changes_for_observers) = match self.role {
             Role::Runs => (self.store.changes(), Some(self.store.changes())),
             Role::EnqueuesOnly => (stream::pending().boxed(), None),
         };
@@ -241,11 +240,7 @@ impl Builder {
         if attached.more_to_rescue {
             dispatcher.rescue_more();
         }
-        let pump = match pump_changes {
-            Some(changes) => pump(Arc::clone(&core.hub), changes).boxed(),
-            None => pump_while_observed(Arc::clone(&core.hub), Arc::clone(&core.store)).boxed(),
-        };
-        let beside = beside(pump, Arc::clone(&core));
+        let beside = beside(Arc::clone(&core), changes_for_observers);
         let engine = async move {
             let farewell = first_of(dispatcher, beside).await;
             farewell.say();
@@ -260,17 +255,6 @@ async fn first_of(dispatcher: Dispatcher, beside: impl Future<Output = Infallibl
         Either::Left((farewell, _)) => farewell,
         Either::Right((never, _)) => match never {},
     }
-}
-
-/// What goes on beside the dispatcher. It does not end the engine: a store that is closed still has to be left.
-async fn beside(pump: impl Future<Output = ()>, core: Arc<Core>) -> Infallible {
-    let second_look = async {
-        if core.role == Role::Runs {
-            retry_undecodable(core).await;
-        }
-    };
-    join(pump, second_look).await;
-    pending().await
 }
 
 fn check_states(registry: &Registry, states: &States) -> Result<(), StartError> {

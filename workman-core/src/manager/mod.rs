@@ -1,5 +1,6 @@
 //! [`WorkManager`]: what a program holds in its hands.
 
+mod beside;
 mod builder;
 mod culprit;
 mod enqueue;

@@ -4,94 +4,135 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::channel::mpsc::unbounded;
+use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::future::{BoxFuture, join};
 
 use crate::data::Payload;
-use crate::id::WorkId;
 use crate::limits::Limits;
-use crate::plan::End;
+use crate::plan::{End, NewWork};
 use crate::state::StopReason;
 use crate::store::ExpectedTime;
 use crate::time::Clock;
-use crate::worker::{Attempt, Fate, FromWorker, ReadBack, Shared, WorkContext, WorkerDef};
+use crate::worker::{Attempt, Ending, Fate, FromWorker, OwnWaits, ReadBack, RunTerms, Shared, WorkContext, Worker};
 
 /// The attempt that a worker is to see.
 pub struct Alone {
     /// The work.
-    pub id: WorkId,
-    /// The worker.
-    pub worker: &'static WorkerDef,
-    /// The stored arguments.
-    pub input: Payload,
+    pub work: NewWork,
     /// The number of the attempt.
     pub attempt: u32,
     /// What an earlier run saved.
     pub checkpoint: Option<Payload>,
     /// When it is told to stop, and why.
     pub stop: Option<(Duration, StopReason)>,
+    /// What its notes and its end are held to.
+    pub limits: Limits,
     /// The clock that its sleeps go by.
     pub clock: Arc<dyn Clock>,
 }
 
 /// What stands in for a manager.
 pub struct Stage {
+    /// The stored arguments.
+    pub input: Payload,
     /// The worker's side.
     pub context: WorkContext,
     /// Answers flushes and stops the attempt; polled beside the worker, it never ends before the context is gone.
     pub engine: BoxFuture<'static, ()>,
-    /// What a manager would make of the end of this attempt.
-    pub verdict: Box<dyn FnOnce(End) -> End + Send>,
+    /// Who judges the end.
+    pub judge: Judge,
+}
+
+/// What a manager would make of the end of this attempt.
+pub struct Judge(Arc<Attempt>);
+
+impl Judge {
+    /// Its worker has ended so by itself.
+    #[must_use]
+    pub fn answered(&self, end: End) -> End {
+        self.0.verdict(Ending::Answered(end))
+    }
+
+    /// Its worker does not end by itself. A manager waits for ever for one that was not told to stop.
+    #[must_use]
+    pub fn given_up(&self) -> Option<End> {
+        self.0.stop_reason().map(|_| self.0.verdict(Ending::Cut(self.0.given_up())))
+    }
 }
 
 impl Alone {
-    /// Sets the stage.
+    /// Sets the stage for this worker.
     #[must_use]
-    pub fn stage(self) -> Stage {
-        let (engine, mut said) = unbounded();
+    pub fn stage<W: Worker>(self) -> Stage {
+        let work = self.work;
+        let worker = &work.spec.worker;
+        let (engine, said) = unbounded();
+        let run = RunTerms { id: work.id, worker, terms: &work.terms, failures: self.attempt, interruptions: 0 };
+        let own_waits = OwnWaits::ask(W::DEF, &run, &self.limits);
         let attempt = Arc::new(Attempt {
-            id: self.id,
+            id: work.id,
             fence: 1,
-            worker: self.worker.name.into(),
-            def: self.worker,
-            tags: Vec::new(),
+            worker: Arc::clone(worker),
+            def: W::DEF,
+            tags: work.spec.tags.clone(),
             number: self.attempt,
             generation: 0,
-            trace_tag: self.worker.name.into(),
+            trace_tag: Arc::clone(work.spec.trace_tag.as_ref().unwrap_or(worker)),
             period: None,
-            notes_limit: Limits::default().progress,
+            timeout: stops_by_itself(work.terms.timeout, self.stop),
+            limits: Arc::new(self.limits),
             read_back: ReadBack::All,
-            output: Fate::Kept,
+            output: if work.terms.discards_output { Fate::Discarded } else { Fate::Kept },
             time: Arc::new(ExpectedTime::new(Arc::clone(&self.clock))),
             hub: Arc::default(),
             live: Arc::default(),
             engine,
             shared: Shared::new(self.checkpoint).into(),
         });
-        if let Some((Duration::ZERO, reason)) = self.stop {
+        attempt.set_own_waits(own_waits);
+        let input = work.spec.input.clone();
+        let stops = stop_in_time(Arc::clone(&attempt), self.stop);
+        Stage {
+            context: WorkContext::new(Arc::clone(&attempt), input.clone()),
+            input,
+            engine: Box::pin(async move {
+                join(stops, answer_flushes(said)).await;
+            }),
+            judge: Judge(attempt),
+        }
+    }
+}
+
+/// How long the attempt may take. A test that stops it for its timeout says by that when it is over.
+fn stops_by_itself(timeout: Option<Duration>, stop: Option<(Duration, StopReason)>) -> Option<Duration> {
+    match stop {
+        Some((after, StopReason::Timeout)) => Some(timeout.map_or(after, |timeout| timeout.min(after))),
+        _ => timeout,
+    }
+}
+
+/// Stops the attempt when the test says so, and when it has taken too long; the first reason stays.
+fn stop_in_time(attempt: Arc<Attempt>, stop: Option<(Duration, StopReason)>) -> impl Future<Output = ()> + Send {
+    if let Some((Duration::ZERO, reason)) = stop {
+        attempt.stop(reason);
+    }
+    let began = attempt.time.clock().monotonic();
+    let mut stops: Vec<_> = stop.into_iter().chain(attempt.timeout.map(|after| (after, StopReason::Timeout))).collect();
+    stops.sort_by_key(|(after, _)| *after);
+    async move {
+        for (after, reason) in stops {
+            let passed = attempt.time.clock().monotonic().saturating_sub(began);
+            attempt.time.clock().sleep(after.saturating_sub(passed)).await;
             attempt.stop(reason);
         }
-        let (to_stop, judged) = (Arc::clone(&attempt), Arc::clone(&attempt));
-        let stop = async move {
-            if let Some((after, reason)) = self.stop {
-                self.clock.sleep(after).await;
-                to_stop.stop(reason);
-            }
-        };
-        let answer = async move {
-            while let Some(said) = said.next().await {
-                if let FromWorker::Flush(_, done) = said {
-                    // A worker that does not wait any more does not want to know.
-                    let _ = done.send(());
-                }
-            }
-        };
-        Stage {
-            context: WorkContext::new(attempt, self.input),
-            engine: Box::pin(async move {
-                join(stop, answer).await;
-            }),
-            verdict: Box::new(move |end| judged.verdict(end)),
+    }
+}
+
+async fn answer_flushes(mut said: UnboundedReceiver<FromWorker>) {
+    while let Some(said) = said.next().await {
+        if let FromWorker::Flush(_, done) = said {
+            // A worker that does not wait any more does not want to know.
+            let _ = done.send(());
         }
     }
 }

@@ -17,14 +17,14 @@ use crate::constraints::Constraints;
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::limits::Limits;
-use crate::plan::End;
+use crate::plan::{End, NewWork};
 use crate::policy::{Backoff, DEFAULT_MAX_ATTEMPTS};
-use crate::request::{Input, read_back};
+use crate::request::{Input, RequestError, read_back};
 use crate::store::ExpectedTime;
 use crate::time::{SystemClock, Timestamp};
 use crate::worker::{self, Attempt, Body, Completer, Fate, Outcome, Shared, WorkContext, complete};
 
-pub use alone::{Alone, Stage};
+pub use alone::{Alone, Judge, Stage};
 pub use input::*;
 pub use output::*;
 
@@ -108,7 +108,8 @@ pub fn detached_context(worker: &'static WorkerDef, input: Payload) -> WorkConte
         generation: 0,
         trace_tag: worker.name.into(),
         period: None,
-        notes_limit: Limits::default().progress,
+        timeout: None,
+        limits: Arc::default(),
         read_back: ReadBack::All,
         output: Fate::Kept,
         time: Arc::new(ExpectedTime::new(Arc::new(SystemClock::new()))),
@@ -124,7 +125,15 @@ pub fn detached_context(worker: &'static WorkerDef, input: Payload) -> WorkConte
 ///
 /// # Errors
 /// The request is refused.
-pub fn stored_input<P, O>(request: Request<P, O>) -> Result<Payload, crate::request::RequestError> {
+pub fn stored_input<P, O>(request: Request<P, O>) -> Result<Payload, RequestError> {
+    Ok(stored(request)?.spec.input.clone())
+}
+
+/// The work that a request would store, whatever it is to wait for.
+///
+/// # Errors
+/// The request is refused.
+pub fn stored<P, O>(request: Request<P, O>) -> Result<NewWork, RequestError> {
     let draft = request.into_draft();
     let prerequisites = match &draft.input {
         Ok(Input { takes: InputShape::Nothing, .. }) | Err(_) => Vec::new(),
@@ -133,5 +142,5 @@ pub fn stored_input<P, O>(request: Request<P, O>) -> Result<Payload, crate::requ
     let def = draft.def;
     let work = draft.new_work(&Limits::default(), Timestamp::default(), prerequisites, None)?;
     read_back(ReadBack::All, def, &work)?;
-    Ok(work.spec.input.clone())
+    Ok(work)
 }

@@ -15,11 +15,13 @@ use futures::channel::oneshot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{OwnWaits, ReadBack, Role, Unstorable, WorkerDef};
+use super::verdict::Circumstances;
+use super::{OwnWaits, ReadBack, Role, WorkerDef};
 use crate::data::{DecodeError, EncodeError, Payload};
 use crate::id::WorkId;
+use crate::limits::Limits;
 use crate::observe::{Hub, News};
-use crate::plan::{Advice, End};
+use crate::plan::End;
 use crate::record::Notes;
 use crate::runtime;
 use crate::state::StopReason;
@@ -53,7 +55,9 @@ pub(crate) struct Attempt {
     pub(crate) generation: u32,
     pub(crate) trace_tag: Arc<str>,
     pub(crate) period: Option<u64>,
-    pub(crate) notes_limit: usize,
+    /// How long it may take.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) read_back: ReadBack,
     pub(crate) output: Fate,
     /// The manager's clock, and what the store makes of it.
@@ -154,54 +158,15 @@ impl Attempt {
         self.lock().stop
     }
 
-    /// What an end is worth: once a worker was told to stop, its error says no more than that it did. What ran too long has failed
-    /// by that, whether it looked or not, so there an error of its own stays what it is.
-    pub(crate) fn verdict(&self, end: End) -> End {
-        match self.in_view_of_a_stop(end) {
-            End::Succeeded { output } => match self.read_back(Role::Output, &output) {
-                Ok(()) => End::Succeeded { output },
-                Err(end) => end,
-            },
-            end => end,
-        }
-    }
-
-    fn in_view_of_a_stop(&self, end: End) -> End {
-        let shared = self.lock();
-        match (shared.stop, end) {
-            (Some(reason @ StopReason::Timeout), End::Failed { error, .. })
-                if error.message == Stopped { reason }.to_string() =>
-            {
-                End::Interrupted { reason }
-            }
-            (Some(StopReason::Timeout), end) => end,
-            // It has done what it was to do, and would do it twice.
-            (_, end @ End::Failed { advice: Advice::Unstorable, .. }) => end,
-            (Some(reason), End::Failed { error, .. }) if shared.told && !error.panicked => End::Interrupted { reason },
-            (_, end) => end,
-        }
-    }
-
-    /// Reads back what the worker gave, or would give if it ended now, if it is one of those values that are.
-    ///
-    /// # Errors
-    /// What the attempt ends with if nobody could read it.
-    pub(super) fn read_back(&self, role: Role, output: &Payload) -> Result<(), End> {
-        if role == Role::Output && self.output == Fate::Discarded {
-            return Ok(());
-        }
-        let read = self.read_back.check(self.def, role, || (self.def.reads_output)(output));
-        read.map_err(|error| Unstorable { worker: self.worker.to_string(), error }.into_end())
-    }
-
     /// The run knows how long its work waits after it.
-    pub(super) fn set_own_waits(&self, waits: OwnWaits) {
+    pub(crate) fn set_own_waits(&self, waits: OwnWaits) {
         self.lock().own_waits = waits;
     }
 
-    /// How long the work waits after this run, as far as its worker's own function was asked.
-    pub(crate) fn own_waits(&self) -> OwnWaits {
-        self.lock().own_waits
+    /// What its end is judged by, as it is now.
+    pub(super) fn circumstances(&self) -> Circumstances {
+        let Shared { stop, told, own_waits, .. } = *self.lock();
+        Circumstances { stop, told, own_waits }
     }
 
     /// The attempt is over: whatever still holds the context can say nothing any more.
@@ -458,7 +423,7 @@ impl WorkContext {
 
     fn encode<T: Serialize>(&self, what: &'static str, value: &T) -> Result<Payload, NoteError> {
         let payload = Payload::encode(value).map_err(|source| NoteError::Encode { what, source })?;
-        let (size, limit) = (payload.len(), self.attempt.notes_limit);
+        let (size, limit) = (payload.len(), self.attempt.limits.progress);
         if size > limit { Err(NoteError::TooLarge { what, size, limit }) } else { Ok(payload) }
     }
 
@@ -576,6 +541,17 @@ impl fmt::Display for Stopped {
 }
 
 impl Error for Stopped {}
+
+impl Stopped {
+    /// What this error passes on, if that is all that it does. One that has something of its own to say, or that lies in an error of
+    /// a worker, is an error of that worker.
+    pub(super) fn passed_on_by(error: &(dyn Error + Send + Sync + 'static)) -> Option<Stopped> {
+        match (error.downcast_ref(), error.downcast_ref()) {
+            (Some(stopped), _) | (_, Some(NoteError::Stopped(stopped))) => Some(*stopped),
+            _ => None,
+        }
+    }
+}
 
 /// Progress or a checkpoint was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,18 +6,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::channel::mpsc::UnboundedSender;
 use futures::future::{AbortRegistration, Abortable};
 use tracing::{Instrument, Span};
 
 use super::context::{Attempt, FromWorker};
-use super::{Body, Current, Invocation, OwnWaits, RegisteredWorker, States, Unstartable, WorkContext};
+use super::{
+    Body, Current, Ending, Invocation, OwnWaits, RegisteredWorker, RunTerms, States, Unstartable, WorkContext,
+};
 use crate::data::Payload;
 use crate::data::foreign::panic_message;
 use crate::data::merge::{self, MergeError};
 use crate::id::WorkId;
 use crate::limits::Limits;
-use crate::plan::{Advice, Claimed, End, WorkerKind};
+use crate::plan::{Claimed, End, WorkerKind};
 use crate::policy::InputMerger;
 use crate::query::{PageRequest, WorkQuery};
 use crate::record::{ErrorText, InputShape, ParkReason, Prerequisites};
@@ -33,7 +34,6 @@ pub(crate) struct Run {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) worker: RegisteredWorker,
     pub(crate) states: Arc<States>,
-    pub(crate) limits: Arc<Limits>,
     pub(crate) claimed: Claimed,
     pub(crate) attempt: Arc<Attempt>,
     pub(crate) abort: AbortRegistration,
@@ -43,21 +43,20 @@ impl Run {
     /// Starts the run; its end comes as [`FromWorker::Ended`], exactly once, whatever happens to the runtime. Everything that it
     /// logs, and that its worker logs, is in one span.
     pub(crate) fn start(self, runtime: &Arc<dyn Runtime>) {
-        let report = Report::new(&self.attempt);
+        let report = Report { attempt: Arc::clone(&self.attempt), sent: false };
         let span = self.span();
-        let attempt = Arc::clone(&self.attempt);
         match self.worker.def.kind {
             WorkerKind::Async => {
                 let run = async move {
-                    let end = AssertUnwindSafe(self.run_async()).catch_unwind().await;
-                    report.send(&attempt, end);
+                    let ending = AssertUnwindSafe(self.run_async()).catch_unwind().await;
+                    report.send(ending);
                 };
                 runtime.spawn(Box::pin(run.instrument(span)));
             }
             WorkerKind::Blocking => runtime.spawn_blocking(Box::new(move || {
                 span.in_scope(|| {
-                    let end = catch_unwind(AssertUnwindSafe(|| self.run_blocking()));
-                    report.send(&attempt, end);
+                    let ending = catch_unwind(AssertUnwindSafe(|| self.run_blocking()));
+                    report.send(ending);
                 });
             })),
         }
@@ -74,31 +73,30 @@ impl Run {
         Current { store: self.store.identity(), id: *id, worker: Arc::clone(worker) }
     }
 
-    async fn run_async(self) -> End {
+    async fn run_async(self) -> Ending {
         let (current, attempt) = (self.current(), Arc::clone(&self.attempt));
-        let prepared = prepare(self.store, &self.worker, self.states, &self.limits, self.claimed, self.attempt).await;
-        match prepared {
+        match prepare(self.store, &self.worker, self.states, self.claimed, self.attempt).await {
             Ok(Body::Async(future)) => match Abortable::new(current.beside(future), self.abort).await {
-                Ok(end) => end,
-                Err(_) => End::Interrupted { reason: attempt.stop_reason().unwrap_or(StopReason::Shutdown) },
+                Ok(end) => Ending::Answered(end),
+                Err(_) => Ending::Cut(attempt.given_up()),
             },
             Ok(Body::Blocking(job)) => {
                 let _entered = current.enter();
-                job()
+                Ending::Answered(job())
             }
-            Err(end) => end,
+            Err(end) => Ending::Cut(end),
         }
     }
 
-    fn run_blocking(self) -> End {
+    fn run_blocking(self) -> Ending {
         let current = self.current();
-        let prepared = prepare(self.store, &self.worker, self.states, &self.limits, self.claimed, self.attempt);
+        let prepared = prepare(self.store, &self.worker, self.states, self.claimed, self.attempt);
         let prepared = runtime::block_on(prepared);
         let _entered = current.enter();
         match prepared {
-            Ok(Body::Blocking(job)) => job(),
-            Ok(Body::Async(future)) => runtime::block_on(future),
-            Err(end) => end,
+            Ok(Body::Blocking(job)) => Ending::Answered(job()),
+            Ok(Body::Async(future)) => Ending::Answered(runtime::block_on(future)),
+            Err(end) => Ending::Cut(end),
         }
     }
 }
@@ -108,11 +106,11 @@ async fn prepare(
     store: Arc<dyn Store>,
     worker: &RegisteredWorker,
     states: Arc<States>,
-    limits: &Limits,
     claimed: Claimed,
     attempt: Arc<Attempt>,
 ) -> Result<Body, End> {
-    attempt.set_own_waits(OwnWaits::ask(worker.def, &claimed, limits));
+    let limits = &attempt.limits;
+    attempt.set_own_waits(OwnWaits::ask(worker.def, &RunTerms::from(&claimed), limits));
     let Prerequisites { shape, ids } = &claimed.spec.prerequisites;
     let given = Given::read(&*store, &claimed.spec.input, *shape, ids, limits).await;
     let given = given.inspect_err(|end| {
@@ -248,36 +246,28 @@ fn unreadable(error: &StoreError) -> End {
 
 /// Sends the end of a run. Dropped without one, the runtime must have gone away under the worker.
 struct Report {
-    to: UnboundedSender<FromWorker>,
-    id: WorkId,
-    fence: u64,
+    attempt: Arc<Attempt>,
     sent: bool,
 }
 
 impl Report {
-    fn new(attempt: &Attempt) -> Self {
-        Report { to: attempt.engine.clone(), id: attempt.id, fence: attempt.fence, sent: false }
+    fn send(mut self, ending: std::thread::Result<Ending>) {
+        self.tell(ending.unwrap_or_else(|panic| Ending::Panicked(panic_text(&*panic))));
     }
 
-    fn send(mut self, attempt: &Attempt, end: std::thread::Result<End>) {
-        let end = match end {
-            Ok(end) => end,
-            Err(panic) => End::Failed { error: panic_text(&*panic), advice: Advice::ByPolicy },
-        };
-        self.tell(attempt.verdict(end));
-    }
-
-    fn tell(&mut self, end: End) {
+    fn tell(&mut self, ending: Ending) {
         self.sent = true;
+        let Attempt { id, fence, engine, .. } = &*self.attempt;
+        let end = self.attempt.verdict(ending);
         // A dispatcher that is gone has given the work back already.
-        let _ = self.to.unbounded_send(FromWorker::Ended { id: self.id, fence: self.fence, end });
+        let _ = engine.unbounded_send(FromWorker::Ended { id: *id, fence: *fence, end });
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
         if !self.sent {
-            self.tell(End::Interrupted { reason: StopReason::RuntimeGone });
+            self.tell(Ending::Cut(End::Interrupted { reason: StopReason::RuntimeGone }));
         }
     }
 }

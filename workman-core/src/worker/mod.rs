@@ -61,6 +61,7 @@ mod outcome;
 mod registry;
 mod streaming;
 mod trial;
+mod verdict;
 mod waits;
 
 use std::any::{Any, TypeId};
@@ -96,7 +97,8 @@ pub(crate) use trial::Role;
 #[doc(hidden)]
 pub use trial::Unencodable;
 pub use trial::{ReadBack, Trials};
-pub(crate) use waits::OwnWaits;
+pub(crate) use verdict::Ending;
+pub(crate) use waits::{OwnWaits, RunTerms};
 
 /// A worker as a type: what `#[worker]` puts beside the function.
 pub trait Worker: 'static {

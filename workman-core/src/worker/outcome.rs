@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::context::Stopped;
 use crate::data::{EncodeError, Payload};
 use crate::plan::{Advice, End};
 use crate::record::ErrorText;
@@ -66,24 +67,27 @@ pub enum Outcome<T> {
 pub struct WorkError {
     error: BoxError,
     advice: Advice,
+    /// It only passes on that the run is to stop, and says nothing of its own.
+    stopped: Option<Stopped>,
 }
 
 impl WorkError {
     /// The work fails for good, whatever attempts are left.
     pub fn permanent(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        WorkError { error: error.into(), advice: Advice::Never }
+        WorkError { error: error.into(), advice: Advice::Never, stopped: None }
     }
 
     /// The next attempt comes after `delay` instead of the request's backoff, if attempts are left.
     #[must_use]
     pub fn retry_after(delay: Duration) -> Self {
-        WorkError { error: format!("asked to be tried again after {delay:?}").into(), advice: Advice::After(delay) }
+        let error = format!("asked to be tried again after {delay:?}").into();
+        WorkError { error, advice: Advice::After(delay), stopped: None }
     }
 
     /// The same advice for this reason.
     #[must_use]
     pub fn because(self, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        WorkError { error: error.into(), ..self }
+        WorkError { error: error.into(), stopped: None, ..self }
     }
 
     /// Whether the work fails for good.
@@ -107,15 +111,19 @@ impl WorkError {
         &*self.error
     }
 
-    /// The end of an attempt that failed with this.
+    /// The end of an attempt that failed with this. Whether the run was to stop at all is for the verdict to see.
     pub(crate) fn into_end(self) -> End {
-        End::Failed { error: ErrorText::of(self.error()), advice: self.advice }
+        match self.stopped {
+            Some(Stopped { reason }) => End::Interrupted { reason },
+            None => End::Failed { error: ErrorText::of(self.error()), advice: self.advice },
+        }
     }
 }
 
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for WorkError {
     fn from(error: E) -> Self {
-        WorkError { error: error.into(), advice: Advice::ByPolicy }
+        let error = error.into();
+        WorkError { stopped: Stopped::passed_on_by(&*error), error, advice: Advice::ByPolicy }
     }
 }
 
@@ -237,7 +245,7 @@ impl<T, E: IntoFailure<By>, By> Answer<T, by::ResultOfOutcome<By>> for Result<Ou
 fn failed<T, E: IntoFailure<By>, By>(error: E, is_permanent: impl FnOnce(&E) -> bool) -> Outcome<T> {
     let permanent = is_permanent(&error);
     let failure = error.into_failure();
-    Outcome::Failed(if permanent { WorkError { advice: Advice::Never, ..failure } } else { failure })
+    Outcome::Failed(if permanent { WorkError { advice: Advice::Never, stopped: None, ..failure } } else { failure })
 }
 
 impl<T> Outcome<T> {

@@ -58,7 +58,7 @@ struct Last {
 impl Last {
     /// There is a newer item: it is progress, unless it is too large for that.
     fn replace(&mut self, item: Payload, context: &WorkContext) -> Result<(), End> {
-        let limit = context.run().notes_limit;
+        let limit = context.run().limits.progress;
         if let Some(size) = self.item.as_ref().map(Payload::len).filter(|size| *size > limit) {
             return Err(failed(format!(
                 "item {} of the stream of worker `{}` has {size} bytes, and the limit of progress is {limit}: only the last item, which is the output, may be larger; see `Limits::progress`",

@@ -1,12 +1,14 @@
-//! What a worker's own backoff function says of the time after a run.
+//! [`OwnWaits`]: what a worker's own backoff function says of the time after a run.
 
 use std::panic::catch_unwind;
 use std::time::Duration;
 
 use super::WorkerDef;
+use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::Claimed;
 use crate::policy::{BackoffPolicy, OnInterruption};
+use crate::record::Terms;
 use crate::time::in_whole_millis;
 
 /// How long the work waits after this run, where that is for its worker's own function to say.
@@ -21,29 +23,46 @@ pub(crate) struct OwnWaits {
     pub(crate) interrupted: Option<Duration>,
 }
 
+/// The run that a worker's own function is asked about.
+pub(crate) struct RunTerms<'a> {
+    pub(crate) id: WorkId,
+    pub(crate) worker: &'a str,
+    pub(crate) terms: &'a Terms,
+    /// How many attempts failed before it, and how often the work was interrupted.
+    pub(crate) failures: u32,
+    pub(crate) interruptions: u32,
+}
+
+impl<'a> From<&'a Claimed> for RunTerms<'a> {
+    fn from(Claimed { record, spec, .. }: &'a Claimed) -> Self {
+        let (failures, interruptions) = (record.failures, record.interruptions);
+        RunTerms { id: record.id, worker: &spec.worker, terms: &record.terms, failures, interruptions }
+    }
+}
+
 impl OwnWaits {
     /// Asks for what this run may need.
-    pub(crate) fn ask(def: &WorkerDef, claimed: &Claimed, limits: &Limits) -> Self {
-        let (record, backoff) = (&claimed.record, claimed.record.terms.backoff);
+    pub(crate) fn ask(def: &WorkerDef, run: &RunTerms<'_>, limits: &Limits) -> Self {
+        let backoff = run.terms.backoff;
         let Some(backoff_fn) = def.defaults.backoff_fn.filter(|_| backoff.policy() == BackoffPolicy::Custom) else {
             return OwnWaits::default();
         };
         let wait_after = |failures: u32| match catch_unwind(|| backoff_fn(failures)) {
             Ok(said) => {
                 let said = in_whole_millis(said).max(limits.minimums.backoff);
-                Some(backoff.own_delay_of(record.id, failures, said))
+                Some(backoff.own_delay_of(run.id, failures, said))
             }
             Err(_) => {
-                let worker = &*claimed.spec.worker;
+                let worker = run.worker;
                 tracing::error!(worker, failures, "the worker's backoff function panicked; the wait doubles instead");
                 None
             }
         };
-        let failures = record.failures.saturating_add(1);
-        let is_last = record.terms.max_attempts.is_some_and(|max| failures >= max);
-        let backs_off = record.terms.on_interruption == OnInterruption::BackOff;
+        let failures = run.failures.saturating_add(1);
+        let is_last = run.terms.max_attempts.is_some_and(|max| failures >= max);
+        let backs_off = run.terms.on_interruption == OnInterruption::BackOff;
         let failed = if is_last { None } else { wait_after(failures) };
-        let interrupted = match record.interruptions {
+        let interrupted = match run.interruptions {
             _ if !backs_off => None,
             0 if !is_last => failed,
             before => wait_after(failures.saturating_add(before)),

@@ -1,4 +1,4 @@
-//! When finished work is deleted: what is old a while after it is, and what is too much, in bounded commits.
+//! [`Pruning`]: the deletion of finished works, of what is old a while after it is, and of what is too much, in bounded commits.
 //!
 //! Which work goes is the planner's business; this says when it is asked. A pass goes through all that may go, one command in each
 //! commit until it is through. It begins when something is due, or rides on a commit that happens anyway once that is worth it.
@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::inbox::Wake;
 use super::walk::{Progress, Walk};
 use crate::id::WorkId;
 use crate::limits::Limits;
@@ -21,8 +22,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// A pass for what is too much rides as soon as that is this part of what shall be kept.
 const WORTH_A_PASS: usize = 100;
 
-/// Says when to prune.
-pub(super) struct Keeper {
+/// When finished works are deleted, and how far that is.
+pub(super) struct Pruning {
     age: Duration,
     count: usize,
     pass: Option<Pass>,
@@ -38,6 +39,8 @@ pub(super) struct Keeper {
     rides_from: Duration,
     /// Damaged works that somebody was told of.
     reported: BTreeSet<WorkId>,
+    /// Whether something was written: until then everything else comes first.
+    warm: bool,
 }
 
 /// A pass under way.
@@ -77,10 +80,10 @@ pub(super) enum Company {
     Nothing,
 }
 
-impl Keeper {
+impl Pruning {
     /// Nobody knows yet what is stored, so the first pass is due at once.
     pub(super) fn new(limits: &Limits) -> Self {
-        Keeper {
+        Pruning {
             age: limits.retention.max(PRUNE_GRACE),
             count: limits.retained,
             pass: None,
@@ -90,11 +93,21 @@ impl Keeper {
             rests_until: Duration::ZERO,
             rides_from: Duration::ZERO,
             reported: BTreeSet::new(),
+            warm: false,
         }
     }
 
-    /// The next command, if there is something to do now.
-    pub(super) fn command(&mut self, now: Moment, company: Company) -> Option<Prune> {
+    /// Something was written, so whatever had to come first has come.
+    pub(super) fn on_written(&mut self) {
+        self.warm = true;
+    }
+
+    /// The next command, if there is something to do now. `now` is only asked for if it matters.
+    pub(super) fn command(&mut self, now: impl FnOnce() -> Moment, company: Company) -> Option<Prune> {
+        if !self.warm {
+            return None;
+        }
+        let now = now();
         if self.pass.is_none() && (self.is_due(now) || (company == Company::Ends && self.may_ride(now))) {
             let keep = Retention::Recent { age: self.age, count: self.count, grace: PRUNE_GRACE };
             // What finishes meanwhile comes later in the index, and is looked at by the same pass.
@@ -117,8 +130,13 @@ impl Keeper {
         usize::try_from(self.stored).unwrap_or(usize::MAX).saturating_sub(self.count)
     }
 
+    /// Nobody waits for that.
+    pub(super) fn next_wake(&self, now: Moment) -> Option<Wake> {
+        self.rests_for(now).map(|rest| Wake::at_leisure(now.monotonic.saturating_add(rest)))
+    }
+
     /// How long until there is something to do. With nothing stored there never is.
-    pub(super) fn next_wake(&self, now: Moment) -> Option<Duration> {
+    fn rests_for(&self, now: Moment) -> Option<Duration> {
         let due = self.due?.since(now.store);
         Some(due.max(self.rests_until.saturating_sub(now.monotonic)))
     }
@@ -152,6 +170,9 @@ impl Keeper {
         let progress = pass.walk.on_pruned(answer.count, answer.next);
         let news = pass.walk.damaged.get(known).copied().filter(|id| self.reported.insert(*id));
         let news = news.map(|id| Damaged { id, error: pass.walk.error.clone() });
+        news.iter().for_each(
+            |Damaged { id, error }| tracing::error!(%id, ?error, "finished work is damaged and stays; the others go"),
+        );
         match progress {
             Progress::GoesOn => self.pass = Some(pass),
             Progress::Over => self.end(&pass, now),
@@ -174,6 +195,7 @@ impl Keeper {
     pub(super) fn on_damage(&mut self, error: &StoreError, now: Moment) -> Progress {
         let progress = self.pass.as_mut().map_or(Progress::Over, |pass| pass.walk.on_damage(error));
         if progress == Progress::Over {
+            tracing::error!(%error, "finished work can't be deleted, since what lists it is damaged; it is tried again later");
             self.pass = None;
             self.rests_until = now.monotonic.saturating_add(LONGEST_REST);
             self.rides_from = self.rests_until;
@@ -201,10 +223,17 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3_600);
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn keeper(count: usize) -> Keeper {
+    fn pruning(count: usize) -> Pruning {
         let mut limits = Limits::default();
         (limits.retention, limits.retained) = (HOUR, count);
-        Keeper::new(&limits)
+        warm(&limits)
+    }
+
+    /// One that may begin.
+    fn warm(limits: &Limits) -> Pruning {
+        let mut pruning = Pruning::new(limits);
+        pruning.on_written();
+        pruning
     }
 
     fn at(passed: Duration) -> Moment {
@@ -212,13 +241,13 @@ mod tests {
     }
 
     /// What it does by itself.
-    fn next(keeper: &mut Keeper, passed: Duration) -> Option<Prune> {
-        keeper.command(at(passed), Company::Nothing)
+    fn next(pruning: &mut Pruning, passed: Duration) -> Option<Prune> {
+        pruning.command(|| at(passed), Company::Nothing)
     }
 
     /// What it does when ends are written anyway.
-    fn rides(keeper: &mut Keeper, passed: Duration) -> bool {
-        keeper.command(at(passed), Company::Ends).is_some()
+    fn rides(pruning: &mut Pruning, passed: Duration) -> bool {
+        pruning.command(|| at(passed), Company::Ends).is_some()
     }
 
     fn corrupted() -> StoreError {
@@ -229,163 +258,171 @@ mod tests {
         Pruned { count, stored, next: None, next_due }
     }
 
-    /// A keeper that has had its first pass, at the beginning of time.
-    fn rested(count: usize, stored: u64, next_due: Option<Timestamp>) -> Keeper {
-        let mut keeper = keeper(count);
-        assert!(next(&mut keeper, Duration::ZERO).is_some(), "nobody knows yet what is stored");
-        keeper.on_pruned(pruned(0, stored, next_due), at(Duration::ZERO));
-        keeper
+    /// One that has had its first pass, at the beginning of time.
+    fn rested(count: usize, stored: u64, next_due: Option<Timestamp>) -> Pruning {
+        let mut pruning = pruning(count);
+        assert!(next(&mut pruning, Duration::ZERO).is_some(), "nobody knows yet what is stored");
+        pruning.on_pruned(pruned(0, stored, next_due), at(Duration::ZERO));
+        pruning
+    }
+
+    #[test]
+    fn nothing_is_deleted_before_something_else_was_written() {
+        let mut pruning = Pruning::new(&Limits::default());
+        assert!(!rides(&mut pruning, HOUR) && next(&mut pruning, HOUR).is_none());
+        pruning.on_written();
+        assert!(next(&mut pruning, HOUR).is_some());
     }
 
     #[test]
     fn with_nothing_stored_there_is_nothing_to_wait_for() {
-        let mut keeper = rested(10, 0, None);
-        assert_eq!(keeper.next_wake(at(SECOND)), None);
-        assert!(next(&mut keeper, 1_000 * HOUR).is_none());
+        let mut pruning = rested(10, 0, None);
+        assert_eq!(pruning.rests_for(at(SECOND)), None);
+        assert!(next(&mut pruning, 1_000 * HOUR).is_none());
     }
 
     #[test]
     fn what_is_old_enough_is_pruned_then_and_not_before() {
-        let mut keeper = rested(10, 1, Some(at(2 * HOUR).store));
-        assert_eq!(keeper.next_wake(at(HOUR)), Some(HOUR));
-        assert!(next(&mut keeper, 2 * HOUR - SECOND).is_none());
-        assert!(next(&mut keeper, 2 * HOUR).is_some());
+        let mut pruning = rested(10, 1, Some(at(2 * HOUR).store));
+        assert_eq!(pruning.rests_for(at(HOUR)), Some(HOUR));
+        assert!(next(&mut pruning, 2 * HOUR - SECOND).is_none());
+        assert!(next(&mut pruning, 2 * HOUR).is_some());
     }
 
     #[test]
     fn what_has_just_finished_is_due_when_its_time_is_over() {
-        let mut keeper = rested(10, 0, None);
-        keeper.on_finished(1, at(HOUR).store);
-        keeper.on_finished(2, at(3 * HOUR).store);
-        assert_eq!(keeper.next_wake(at(HOUR)), Some(HOUR));
+        let mut pruning = rested(10, 0, None);
+        pruning.on_finished(1, at(HOUR).store);
+        pruning.on_finished(2, at(3 * HOUR).store);
+        assert_eq!(pruning.rests_for(at(HOUR)), Some(HOUR));
     }
 
     #[test]
     fn too_much_goes_with_the_next_end_or_after_its_grace() {
-        let mut keeper = rested(10, 0, None);
-        keeper.on_finished(10, at(SECOND).store);
-        assert!(!rides(&mut keeper, SECOND));
-        keeper.on_finished(11, at(HOUR / 2).store);
-        assert!(next(&mut keeper, HOUR / 2).is_none(), "that is no reason for a commit");
-        assert_eq!(keeper.next_wake(at(HOUR / 2)), Some(PRUNE_GRACE));
-        assert!(rides(&mut keeper, HOUR / 2));
-        keeper.on_pruned(pruned(1, 10, Some(at(4 * HOUR).store)), at(HOUR / 2));
-        assert!(next(&mut keeper, HOUR).is_some(), "what depended on the one that went may go too");
-        keeper.on_pruned(pruned(0, 10, Some(at(4 * HOUR).store)), at(HOUR));
-        keeper.on_finished(11, at(3 * HOUR).store);
-        assert!(next(&mut keeper, 3 * HOUR + PRUNE_GRACE).is_some());
+        let mut pruning = rested(10, 0, None);
+        pruning.on_finished(10, at(SECOND).store);
+        assert!(!rides(&mut pruning, SECOND));
+        pruning.on_finished(11, at(HOUR / 2).store);
+        assert!(next(&mut pruning, HOUR / 2).is_none(), "that is no reason for a commit");
+        assert_eq!(pruning.rests_for(at(HOUR / 2)), Some(PRUNE_GRACE));
+        assert!(rides(&mut pruning, HOUR / 2));
+        pruning.on_pruned(pruned(1, 10, Some(at(4 * HOUR).store)), at(HOUR / 2));
+        assert!(next(&mut pruning, HOUR).is_some(), "what depended on the one that went may go too");
+        pruning.on_pruned(pruned(0, 10, Some(at(4 * HOUR).store)), at(HOUR));
+        pruning.on_finished(11, at(3 * HOUR).store);
+        assert!(next(&mut pruning, 3 * HOUR + PRUNE_GRACE).is_some());
     }
 
     #[test]
     fn of_many_that_are_kept_a_hundredth_is_worth_a_ride() {
-        let mut keeper = rested(10_000, 10_000, None);
-        keeper.on_finished(10_099, at(HOUR).store);
-        assert!(!rides(&mut keeper, HOUR));
-        keeper.on_finished(10_100, at(HOUR).store);
-        assert!(rides(&mut keeper, HOUR));
+        let mut pruning = rested(10_000, 10_000, None);
+        pruning.on_finished(10_099, at(HOUR).store);
+        assert!(!rides(&mut pruning, HOUR));
+        pruning.on_finished(10_100, at(HOUR).store);
+        assert!(rides(&mut pruning, HOUR));
     }
 
     #[test]
     fn too_much_of_which_nothing_may_go_is_not_looked_at_again_and_again() {
-        let mut keeper = rested(10, 0, None);
-        keeper.on_finished(11, at(SECOND).store);
-        assert!(rides(&mut keeper, SECOND));
-        keeper.on_pruned(pruned(0, 11, None), at(SECOND));
-        assert!(!rides(&mut keeper, HOUR), "nothing has happened since");
-        assert_eq!(keeper.next_wake(at(HOUR)), None);
-        keeper.on_finished(12, at(2 * SECOND).store);
-        assert!(!rides(&mut keeper, 2 * SECOND));
-        assert_eq!(keeper.next_wake(at(2 * SECOND)), Some(PRUNE_GRACE));
-        assert!(next(&mut keeper, 2 * SECOND + PRUNE_GRACE).is_some());
-        keeper.on_pruned(pruned(9, 3, None), at(2 * SECOND + PRUNE_GRACE));
-        keeper.on_finished(11, at(HOUR).store);
-        assert!(rides(&mut keeper, HOUR), "now it may go again");
+        let mut pruning = rested(10, 0, None);
+        pruning.on_finished(11, at(SECOND).store);
+        assert!(rides(&mut pruning, SECOND));
+        pruning.on_pruned(pruned(0, 11, None), at(SECOND));
+        assert!(!rides(&mut pruning, HOUR), "nothing has happened since");
+        assert_eq!(pruning.rests_for(at(HOUR)), None);
+        pruning.on_finished(12, at(2 * SECOND).store);
+        assert!(!rides(&mut pruning, 2 * SECOND));
+        assert_eq!(pruning.rests_for(at(2 * SECOND)), Some(PRUNE_GRACE));
+        assert!(next(&mut pruning, 2 * SECOND + PRUNE_GRACE).is_some());
+        pruning.on_pruned(pruned(9, 3, None), at(2 * SECOND + PRUNE_GRACE));
+        pruning.on_finished(11, at(HOUR).store);
+        assert!(rides(&mut pruning, HOUR), "now it may go again");
     }
 
     #[test]
     fn a_pass_goes_on_where_it_was_until_it_is_through() {
-        let mut keeper = keeper(10);
+        let mut pruning = pruning(10);
         let key = Some(IndexKey::Blocked { seq: 1, id: WorkId::from_u128(1) });
-        assert_eq!(next(&mut keeper, SECOND).unwrap().after, None);
-        keeper.on_pruned(Pruned { next: key.clone(), ..pruned(256, 500, None) }, at(SECOND));
-        let second = next(&mut keeper, SECOND).unwrap();
+        assert_eq!(next(&mut pruning, SECOND).unwrap().after, None);
+        pruning.on_pruned(Pruned { next: key.clone(), ..pruned(256, 500, None) }, at(SECOND));
+        let second = next(&mut pruning, SECOND).unwrap();
         assert_eq!((second.before, second.after), (None, key));
-        keeper.on_finished(245, at(HOUR).store);
-        keeper.on_pruned(pruned(244, 1, None), at(SECOND));
-        assert!(next(&mut keeper, SECOND).is_none());
-        assert_eq!(keeper.next_wake(at(SECOND)), Some(PAUSE), "something may have been freed by what went");
-        assert!(next(&mut keeper, SECOND + PAUSE).is_some());
-        keeper.on_pruned(pruned(0, 1, Some(at(2 * HOUR).store)), at(SECOND + PAUSE));
-        assert_eq!(keeper.next_wake(at(HOUR)), Some(HOUR));
+        pruning.on_finished(245, at(HOUR).store);
+        pruning.on_pruned(pruned(244, 1, None), at(SECOND));
+        assert!(next(&mut pruning, SECOND).is_none());
+        assert_eq!(pruning.rests_for(at(SECOND)), Some(PAUSE), "something may have been freed by what went");
+        assert!(next(&mut pruning, SECOND + PAUSE).is_some());
+        pruning.on_pruned(pruned(0, 1, Some(at(2 * HOUR).store)), at(SECOND + PAUSE));
+        assert_eq!(pruning.rests_for(at(HOUR)), Some(HOUR));
     }
 
     #[test]
     fn what_any_command_of_a_pass_left_is_due_in_its_time() {
-        let mut keeper = keeper(10);
+        let mut pruning = pruning(10);
         let key = Some(IndexKey::Blocked { seq: 1, id: WorkId::from_u128(1) });
-        assert!(next(&mut keeper, SECOND).is_some());
-        keeper.on_pruned(Pruned { next: key, ..pruned(0, 500, Some(at(HOUR).store)) }, at(SECOND));
-        keeper.on_pruned(pruned(0, 500, Some(at(2 * HOUR).store)), at(SECOND));
-        assert_eq!(keeper.next_wake(at(SECOND)), Some(HOUR - SECOND));
+        assert!(next(&mut pruning, SECOND).is_some());
+        pruning.on_pruned(Pruned { next: key, ..pruned(0, 500, Some(at(HOUR).store)) }, at(SECOND));
+        pruning.on_pruned(pruned(0, 500, Some(at(2 * HOUR).store)), at(SECOND));
+        assert_eq!(pruning.rests_for(at(SECOND)), Some(HOUR - SECOND));
     }
 
     #[test]
     fn passes_for_what_is_old_are_a_minute_apart() {
-        let mut keeper = rested(10, 1, Some(at(SECOND).store));
-        assert!(next(&mut keeper, SECOND).is_none());
-        assert_eq!(keeper.next_wake(at(SECOND)), Some(PAUSE - SECOND));
-        assert!(next(&mut keeper, PAUSE).is_some());
+        let mut pruning = rested(10, 1, Some(at(SECOND).store));
+        assert!(next(&mut pruning, SECOND).is_none());
+        assert_eq!(pruning.rests_for(at(SECOND)), Some(PAUSE - SECOND));
+        assert!(next(&mut pruning, PAUSE).is_some());
     }
 
     #[test]
     fn what_is_kept_for_good_is_never_waited_for() {
         let limits = Limits { retention: Duration::MAX, ..Limits::default() };
-        let mut keeper = Keeper::new(&limits);
-        assert!(next(&mut keeper, SECOND).is_some());
-        keeper.on_finished(1, at(SECOND).store);
-        keeper.on_pruned(pruned(0, 1, Some(Timestamp::MAX)), at(SECOND));
-        assert_eq!(keeper.next_wake(at(SECOND)), None);
+        let mut pruning = warm(&limits);
+        assert!(next(&mut pruning, SECOND).is_some());
+        pruning.on_finished(1, at(SECOND).store);
+        pruning.on_pruned(pruned(0, 1, Some(Timestamp::MAX)), at(SECOND));
+        assert_eq!(pruning.rests_for(at(SECOND)), None);
     }
 
     #[test]
     fn a_pass_goes_around_damage_and_says_so_once() {
-        let mut keeper = keeper(0);
+        let mut pruning = pruning(0);
         let key = IndexKey::Finished { until: Timestamp::MIN, seq: 1, id: WorkId::from_u128(1) };
         for said in [true, false] {
-            let now = at(keeper.rests_until);
-            assert!(next(&mut keeper, now.monotonic).is_some());
-            while next(&mut keeper, now.monotonic).unwrap().stride != Stride::PastOne {
-                assert_eq!(keeper.on_damage(&corrupted(), now), Progress::GoesOn);
+            let now = at(pruning.rests_until);
+            assert!(next(&mut pruning, now.monotonic).is_some());
+            while next(&mut pruning, now.monotonic).unwrap().stride != Stride::PastOne {
+                assert_eq!(pruning.on_damage(&corrupted(), now), Progress::GoesOn);
             }
-            let news = keeper.on_pruned(Pruned { next: Some(key.clone()), ..pruned(0, 9, None) }, now);
+            let news = pruning.on_pruned(Pruned { next: Some(key.clone()), ..pruned(0, 9, None) }, now);
             assert_eq!(news.map(|news| news.id), said.then(|| WorkId::from_u128(1)));
-            assert_eq!(next(&mut keeper, now.monotonic).unwrap().after, Some(key.clone()), "it goes on behind it");
-            keeper.on_pruned(pruned(9, 1, None), now);
-            assert!(!rides(&mut keeper, now.monotonic + SECOND), "to go around it takes time");
+            assert_eq!(next(&mut pruning, now.monotonic).unwrap().after, Some(key.clone()), "it goes on behind it");
+            pruning.on_pruned(pruned(9, 1, None), now);
+            assert!(!rides(&mut pruning, now.monotonic + SECOND), "to go around it takes time");
         }
     }
 
     #[test]
     fn a_list_that_can_not_be_read_is_left_alone_for_an_hour() {
-        let mut keeper = keeper(0);
-        assert!(next(&mut keeper, SECOND).is_some());
-        while keeper.on_damage(&corrupted(), at(SECOND)) == Progress::GoesOn {}
-        assert!(next(&mut keeper, SECOND).is_none());
-        assert_eq!(keeper.next_wake(at(SECOND)), Some(LONGEST_REST));
-        assert!(next(&mut keeper, SECOND + LONGEST_REST).is_some());
+        let mut pruning = pruning(0);
+        assert!(next(&mut pruning, SECOND).is_some());
+        while pruning.on_damage(&corrupted(), at(SECOND)) == Progress::GoesOn {}
+        assert!(next(&mut pruning, SECOND).is_none());
+        assert_eq!(pruning.rests_for(at(SECOND)), Some(LONGEST_REST));
+        assert!(next(&mut pruning, SECOND + LONGEST_REST).is_some());
     }
 
     #[test]
     fn nothing_is_kept_for_less_than_the_grace() {
-        let mut keeper = Keeper::new(&Limits { retention: Duration::ZERO, ..Limits::default() });
-        let keep = next(&mut keeper, SECOND).unwrap().keep;
+        let mut pruning = warm(&Limits { retention: Duration::ZERO, ..Limits::default() });
+        let keep = next(&mut pruning, SECOND).unwrap().keep;
         assert_eq!(keep, Retention::Recent { age: PRUNE_GRACE, count: 10_000, grace: PRUNE_GRACE });
     }
 
     #[test]
     fn lost_hints_are_made_up_for_by_a_pass() {
-        let mut keeper = rested(10, 0, None);
-        keeper.look_at_everything();
-        assert!(next(&mut keeper, PAUSE).is_some());
+        let mut pruning = rested(10, 0, None);
+        pruning.look_at_everything();
+        assert!(next(&mut pruning, PAUSE).is_some());
     }
 }

@@ -1,0 +1,194 @@
+//! The store's side of the [`Dispatcher`]: which commands its owners give to one transaction, and who of them hears of which answer.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::claims::Again;
+use super::outbox::{Recovery, log_settled};
+use super::prune::{Company, Pruned};
+use super::{Dispatcher, Progress, Started};
+use crate::plan::{Applied, Command, Refusal};
+use crate::state::StopReason;
+use crate::store::{StoreError, StoreErrorKind, Unit, UnitResult};
+
+impl Dispatcher {
+    /// The commands of the next transaction, or none if there is nothing to do now.
+    pub(super) fn units(&mut self) -> Vec<Unit> {
+        let now = self.now();
+        if !self.outbox.opens(now) {
+            return Vec::new();
+        }
+        // What is deleted comes first, so that the hints of this very commit say what is left.
+        let company = self.outbox.company();
+        let mut commands = Vec::new();
+        if self.exit.runs() {
+            commands.extend(self.prune.command(|| Self::moment(&self.core), company).map(Command::Prune));
+        }
+        // What was said rides on any commit.
+        if self.outbox.writes_notes(now) || company == Company::Ends || self.claims.looks() {
+            commands.extend(self.take_notes());
+        }
+        commands.extend(self.outbox.take_ends().into_iter().map(Command::Settle));
+        commands.extend(self.claims.errands(self.core.epoch, || self.attempts.held()));
+        if self.exit.runs() {
+            let claim = self.claims.claim(&self.core, company, || self.attempts.beside(), now);
+            commands.extend(claim.map(Command::Claim));
+        }
+        if commands.is_empty() {
+            self.outbox.answer_flushes();
+        }
+        self.core.units(commands)
+    }
+
+    pub(super) fn take_notes(&mut self) -> Vec<Command> {
+        let (mut notes, noted) = self.outbox.take_notes();
+        notes.extend(self.attempts.take_notes(&noted));
+        notes.into_iter().map(Command::Note).collect()
+    }
+
+    /// Writes these, and starts what was claimed before while the store is busy with them.
+    pub(super) async fn transact(&mut self, units: Vec<Unit>) {
+        self.outbox.on_sent();
+        self.attempts.begin_cohort();
+        let store = Arc::clone(&self.core.store);
+        let mut answers = store.transact(units.clone());
+        let answers = loop {
+            let polled = poll_fn(|cx| Poll::Ready(answers.as_mut().poll(cx))).await;
+            match polled {
+                Poll::Ready(answers) => break answers,
+                Poll::Pending if self.start_some() == Started::Some => {}
+                Poll::Pending => break answers.await,
+            }
+        };
+        match answers {
+            Ok(answers) => {
+                self.prune.on_written();
+                if self.outbox.on_written() == Recovery::Recovered && !self.exit.runtime_is_gone() {
+                    self.core.health.recovered();
+                }
+                self.on_answers(units, answers);
+                self.outbox.answer_flushes();
+            }
+            // One row that can't be read must not hold up everything else.
+            Err(error) if error.kind() == StoreErrorKind::Corrupted && may_be_split(&units) => {
+                self.one_by_one(units).await;
+            }
+            Err(error) => self.on_failed(units, &error),
+        }
+        self.count_running();
+    }
+
+    async fn one_by_one(&mut self, units: Vec<Unit>) {
+        for unit in units {
+            match self.core.store.transact(vec![unit.clone()]).await {
+                Ok(answers) => self.on_answers(vec![unit], answers),
+                Err(error) if error.kind() == StoreErrorKind::Corrupted => self.on_damaged(unit, &error),
+                Err(error) => self.on_failed(vec![unit], &error),
+            }
+        }
+    }
+
+    // ---- what the store answers ----
+
+    fn on_answers(&mut self, units: Vec<Unit>, answers: Vec<UnitResult>) {
+        for (unit, answer) in units.into_iter().zip(answers) {
+            self.on_answer(unit, answer);
+        }
+    }
+
+    fn on_answer(&mut self, unit: Unit, answer: UnitResult) {
+        match (unit.command, answer) {
+            (Command::Settle(settle), answer) => {
+                // Observers saw the last progress of the run until now: what was stored is older, and progress never goes back.
+                self.core.live.forget(settle.id, settle.fence);
+                log_settled(&settle, &answer, &self.core);
+            }
+            (Command::Claim(_), Ok(Applied::Claimed { works, drained, next_due, now, again })) => {
+                self.core.time.learn(unit.at, now);
+                self.claims.on_claimed(drained, next_due, again.into());
+                works.into_iter().for_each(|claimed| self.line_up(claimed));
+            }
+            (Command::Rescue, Ok(Applied::Released { count, again })) => {
+                tracing::info!(count, "works of a dead process were given back");
+                self.claims.on_rescued(again.into());
+            }
+            (Command::Reclaim { .. }, Ok(Applied::Reclaimed { stale, lanes, .. })) => {
+                // What was named and is held no more is told to stop.
+                for (id, fence) in stale {
+                    self.attempts.fence_off(id, fence, StopReason::CancelledByApp);
+                }
+                self.claims.on_reclaimed(&lanes, &self.core);
+            }
+            (Command::Drain, Ok(Applied::Drained { again })) => self.claims.on_drained(again.into()),
+            (Command::Prune(_), Ok(Applied::Pruned { count, stored, next, next_due, .. })) => {
+                let pruned = Pruned { count, stored, next, next_due };
+                if let Some(error) = self.prune.on_pruned(pruned, Self::moment(&self.core)).and_then(|met| met.error) {
+                    self.core.health.failed(&error);
+                }
+            }
+            (Command::Note(_), Ok(_)) => {}
+            (Command::Note(note), Err(_)) => {
+                self.outbox.forget_flushes(note.id);
+                self.attempts.fence_off(note.id, note.fence, StopReason::CancelledByApp);
+            }
+            (_, Err(Refusal::EpochClosed(epoch))) => {
+                tracing::error!(epoch, "the store does not know this manager any more; it ends");
+                self.exit.on_store_gone();
+            }
+            (command, Err(refusal)) => tracing::debug!(?command, %refusal, "refused"),
+            (command, Ok(answer)) => tracing::error!(?command, ?answer, "a command got the answer to another"),
+        }
+    }
+
+    /// G14: an error of the store never ends the loop. What was to be written is kept and tried again, later and later.
+    fn on_failed(&mut self, units: Vec<Unit>, error: &StoreError) {
+        if error.is_closed() {
+            if error.is_lost() {
+                tracing::error!(%error, "the store is lost to this process; its manager ends");
+                self.core.health.lost(error);
+            }
+            return self.exit.on_store_gone();
+        }
+        let now = self.now();
+        let wait = self.outbox.on_failed(now);
+        tracing::warn!(%error, ?wait, "the store failed; the same is tried again");
+        self.core.health.failed(error);
+        let mut ends = Vec::new();
+        for unit in units {
+            match unit.command {
+                Command::Settle(settle) => ends.push(settle),
+                Command::Note(note) => {
+                    self.outbox.on_noted(note.id, now.saturating_add(wait));
+                    self.attempts.put_back(note).into_iter().for_each(|note| self.outbox.on_last_words(note));
+                }
+                Command::Claim(_) => self.claims.on_claim_failed(error, &self.core.slots),
+                _ => {}
+            }
+        }
+        self.outbox.put_back(ends);
+    }
+
+    /// This can't be written, since a row that it needs is damaged.
+    fn on_damaged(&mut self, unit: Unit, error: &StoreError) {
+        // A pass finds a way around what is damaged, step by step, and only the end of that is news.
+        if matches!(unit.command, Command::Prune(_)) {
+            if self.prune.on_damage(error, Self::moment(&self.core)) == Progress::Over {
+                self.core.health.failed(error);
+            }
+            return;
+        }
+        tracing::error!(command = ?unit.command, %error, "can't be written, since a row that it needs is damaged");
+        self.core.health.failed(error);
+        match unit.command {
+            Command::Rescue => self.claims.on_rescued(Again::Done),
+            Command::Claim(_) => self.on_failed(vec![unit], error),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a damaged row that one of these units met may be left alone, so that the others get on.
+fn may_be_split(units: &[Unit]) -> bool {
+    units.len() > 1 || matches!(units, [Unit { command: Command::Prune(_), .. }])
+}
