@@ -367,7 +367,7 @@ impl WorkContext {
     ///
     /// # Errors
     /// [`NoteError`] when the run is to stop, or the value can't be encoded, would not decode again (as far as it is
-    /// [read back](Payload::encode#what-does-not-show-while-it-is-written)), or is too large. What was saved before stays.
+    /// [read back](Payload::encode)), or is too large. What was saved before stays.
     pub fn save_checkpoint<T: Serialize + DeserializeOwned>(&self, checkpoint: &T) -> Result<(), NoteError> {
         let what = "checkpoint";
         let payload = self.encode(what, checkpoint)?;

@@ -146,7 +146,7 @@ pub enum Origin {
 pub enum IfMissing {
     /// The store is damaged: the unit must not happen (`Corrupted`).
     Refuse,
-    /// The store is damaged, and the unit happens all the same: it is told as [`Damage::missing`].
+    /// The store is damaged, and the unit happens all the same: it is told as a missing entry of [`Damage`](crate::store::Damage).
     Tell,
     /// Nothing.
     Ignore,
