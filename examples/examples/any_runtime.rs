@@ -75,11 +75,13 @@ async fn example() -> Result<(), Failure> {
 /// What only works on tokio.
 #[cfg(feature = "tokio")]
 mod on_tokio {
-    use std::net::SocketAddr;
+    use std::io::Write;
+    use std::net::{SocketAddr, TcpListener};
+    use std::thread;
     use std::time::Duration;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
     use workman_core::{WorkError, WorkManager, worker};
     use workman_examples::cli::Failure;
 
@@ -92,13 +94,14 @@ mod on_tokio {
         Ok(greeting)
     }
 
+    /// The host is a plain socket on a thread: tokio's reactor runs where the workers do, and not here.
     pub(super) async fn run(manager: &WorkManager) -> Result<(), Failure> {
-        let server = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let greeting = manager.enqueue(greet::request(server.local_addr()?)).await?;
-        let (mut guest, _) = server.accept().await?;
-        guest.write_all(b"good morning over a tokio socket").await?;
-        drop(guest);
+        let server = TcpListener::bind(("127.0.0.1", 0))?;
+        let address = server.local_addr()?;
+        let host = thread::spawn(move || server.accept()?.0.write_all(b"good morning over a tokio socket"));
+        let greeting = manager.enqueue(greet::request(address)).await?;
         println!("  {}", greeting.output().await?);
+        host.join().map_err(|_| "the host panicked")??;
         Ok(())
     }
 }
