@@ -16,8 +16,8 @@ use std::time::Duration;
 use clap::Parser;
 use futures::StreamExt;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
-use workman_core::constraints::Network;
-use workman_core::record::AttemptEnd;
+use workman_core::AttemptEnd;
+use workman_core::Network;
 use workman_core::{
     Backoff, ConstraintKind, Constraints, ExistingPeriodicWorkPolicy, Limits, ManualSensor, NetworkType, StopReason,
     ThreadRuntime, WorkContext, WorkHandle, WorkInfo, WorkManager, WorkState, worker,

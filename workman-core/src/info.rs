@@ -15,7 +15,7 @@ use crate::time::{Due, Timestamp};
 /// A snapshot of one work. Equal snapshots mean that nothing visible has changed.
 ///
 /// Its times are by the wall clock as it stands when the snapshot is taken, so they move with a clock that is set: what happened
-/// an hour ago is shown as an hour ago. A [`Store`](crate::Store) that is asked itself answers with its own times.
+/// an hour ago is shown as an hour ago. A [`Store`](crate::store::Store) that is asked itself answers with its own times.
 ///
 /// Input, progress and output can be left out by the query ([`WorkQuery::without_payloads`](crate::WorkQuery::without_payloads)).
 /// Then they are payloads that say so ([`Payload::is_left_out`]), where there are any.

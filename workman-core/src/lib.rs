@@ -133,10 +133,10 @@
 //! - [`docs::guarantees`] says what is promised and what is not, [`docs::lifecycle`] what can happen to a work.
 //! - [`docs::when`] says when to use something else and how to come from there, [`docs::compare`] what each feature of
 //!   WorkManager is here.
-//! - [`WorkManager`] is what a program holds in its hands, [`WorkContext`] what a worker is given; [`mod@worker`] shows which
+//! - [`WorkManager`] is what a program holds in its hands, [`WorkContext`] what a worker is given; [`Worker`] shows which
 //!   kinds of workers there are.
 //! - [`docs::architecture`] is the way into the sources, [`docs::design`] says why they are like this.
-//! - [`Store`] is for those who keep works somewhere else, [`Runtime`] for those who run workers somewhere else.
+//! - [`store`] is for those who keep works somewhere else, [`Runtime`] for those who run workers somewhere else.
 //!
 //! # Features
 //!
@@ -145,63 +145,90 @@
 
 #![forbid(unsafe_code)]
 
-pub mod chain;
-pub mod constraints;
-pub mod data;
+mod chain;
+mod constraints;
+mod data;
 mod dispatcher;
 pub mod docs;
 mod health;
-pub mod id;
-pub mod info;
-pub mod limits;
+mod id;
+mod index;
+mod info;
+mod limits;
 mod manager;
 mod observe;
-pub mod plan;
-pub mod policy;
-pub mod query;
-pub mod record;
-pub mod request;
-pub mod runtime;
-pub mod sensor;
-pub mod state;
+mod plan;
+mod policy;
+pub mod prelude;
+mod query;
+mod record;
+mod request;
+mod runtime;
+mod sensor;
+mod state;
+pub mod steps;
 pub mod store;
-pub mod time;
-pub mod worker;
+mod time;
+mod worker;
 
 #[doc(hidden)]
 #[path = "private/mod.rs"]
 pub mod __private;
+#[doc(hidden)]
+pub mod seams;
 
+pub use workman_macros::worker;
+
+// What a program holds in its hands.
+pub use manager::{Builder, Engine, UniqueWork, WorkHandle, WorkManager};
+
+// What it asks for.
 pub use chain::{Chain, EnqueuedChain, EnqueuedGraph, GraphNode, WorkGraph};
 pub use constraints::{Conditions, ConstraintKind, Constraints, Network, NetworkType};
+pub use limits::{Limits, WorkManagerLimits};
+pub use manager::Updatable;
+pub use plan::{Enqueued, UpdateResult};
+pub use policy::{
+    Backoff, BackoffPolicy, DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS, EXPEDITED_WINDOW,
+    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, OnDeath, OnInterruption, OutOfQuotaPolicy,
+};
+pub use record::{InputShape, Schedule};
+pub use request::{ErasedRequest, Nothing, PeriodicRequest, Request, Taken, Takes, TakesAll};
+
+// What a worker is given, and what it says.
+pub use worker::{Completer, Outcome, Stopped, WorkContext, WorkError, Worker, WorkerType};
+
+// What is known about a work.
 pub use data::Payload;
-pub use dispatcher::{MissingSensor, ShutdownReport};
+pub use dispatcher::ShutdownReport;
 pub use health::HealthStatus;
 pub use id::WorkId;
 pub use info::{Expedited, ExpeditedState, WorkInfo};
-pub use limits::{Limits, WorkManagerLimits};
-pub use manager::{
-    ActionError, Builder, DrainReport, Engine, EnqueueError, Explanation, FailedPrerequisite, Findings, HandleError,
-    OutputError, QueryError, StartError, UniqueWork, Updatable, UpdateError, Wait, WorkHandle, WorkManager,
-};
-pub use plan::{Enqueued, Refusal, UpdateResult};
-pub use policy::{
-    Backoff, BackoffPolicy, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, OnDeath, OutOfQuotaPolicy,
-};
+pub use manager::{DrainReport, Explanation, FailedPrerequisite, Findings, Wait};
 pub use query::{WorkQuery, WorkSelector};
-pub use record::Schedule;
-pub use request::{ErasedRequest, Nothing, PeriodicRequest, Request, RequestError, Takes, TakesAll};
+pub use record::{AttemptEnd, AttemptRecord, ErrorText, ParkReason};
+pub use state::{StopReason, WorkState};
+
+// What a program may bring of its own.
+pub use dispatcher::MissingSensor;
 #[cfg(feature = "smol")]
 pub use runtime::SmolRuntime;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioRuntime;
-pub use runtime::{NoRuntime, Runtime, ThreadRuntime};
+pub use runtime::{Runtime, ThreadRuntime};
 pub use sensor::{ConstraintSensor, ManualSensor, NoSensor};
-pub use state::{StopReason, WorkState};
-pub use store::{MemoryStore, Store, StoreError, StoreErrorKind};
+pub use store::memory::MemoryStore;
 pub use time::{Clock, SystemClock, Timestamp};
-pub use worker::{Completer, NoteError, Outcome, Stopped, WorkContext, WorkError, Worker};
-pub use workman_macros::worker;
+
+// What may go wrong.
+pub use data::{DecodeError, EncodeError};
+pub use id::ParseWorkIdError;
+pub use manager::{ActionError, EnqueueError, HandleError, OutputError, QueryError, StartError, UpdateError};
+pub use plan::Refusal;
+pub use request::{NameProblem, RequestError};
+pub use runtime::NoRuntime;
+pub use store::error::{StoreError, StoreErrorKind};
+pub use worker::{DuplicateWorker, NoteError};
 
 /// The programs of the README compile.
 #[cfg(doctest)]

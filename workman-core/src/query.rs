@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::id::WorkId;
+use crate::index::{IndexKey, standing_key};
 use crate::info::WorkInfo;
 use crate::record::{Standing, WorkRecord, WorkSpec};
 use crate::state::WorkState;
-use crate::store::index::{IndexKey, standing_key};
 use crate::time::Timestamp;
 
 /// Which works to look at, and how much of them: OR inside a list, AND across lists (WorkManager's rule). What was never asked

@@ -87,6 +87,12 @@ impl Terms {
     pub const fn counts_when_finished(&self) -> bool {
         self.retention.is_zero()
     }
+
+    /// The urgency of new work: expedited if it asks for it. Whether there is time left for such work is seen when it could run.
+    #[must_use]
+    pub const fn urgency(&self) -> Urgency {
+        if self.expedited.is_some() { Urgency::Expedited } else { Urgency::Ordinary }
+    }
 }
 
 impl Default for Terms {
@@ -606,6 +612,14 @@ pub struct Meta {
     pub last_cancel_all: Option<Timestamp>,
     /// The run time that expedited work has used.
     pub expedited: RunTime,
+}
+
+impl Meta {
+    /// Whether the manager of this number may claim.
+    #[must_use]
+    pub fn is_attached(&self, epoch: u64) -> bool {
+        self.epochs_of == self.incarnation && self.open_epochs.contains_key(&epoch)
+    }
 }
 
 /// Run time in the window of [`EXPEDITED_WINDOW`], kept in steps of a quarter of an hour.

@@ -7,12 +7,13 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
-use workman_core::plan::{
+use workman_core::seams::LONGEST_REST;
+use workman_core::store::LONGEST_SLEEP;
+use workman_core::store::{
     CASCADE_LIMIT, HISTORY_LIMIT, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT,
 };
-use workman_core::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS};
-use workman_core::time::{LONGEST_REST, LONGEST_SLEEP};
 use workman_core::{Backoff, Limits, MissingSensor, OnDeath, WorkManagerLimits, WorkState};
+use workman_core::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS};
 
 use sources::{read, rust_files};
 
@@ -91,7 +92,7 @@ fn the_table_of_defaults_is_the_one_of_the_code() {
         rows.iter().map(|row| (row[0].trim_matches('`').to_owned(), row[1].clone())).collect();
     let coded: Vec<(String, String)> = defaults().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     assert_eq!(written, coded, "docs/defaults.md against the code");
-    let limits = read("workman-core/src/limits.rs");
+    let limits = read("workman-core/src/limits/mod.rs");
     for field in limits.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": ")) {
         let name = format!("Limits::{}", field.0);
         assert!(coded.iter().any(|(other, _)| *other == name), "docs/defaults.md lacks `{name}`");

@@ -6,7 +6,7 @@
 mod support;
 
 use support::{Bystanders, DAY, HOUR, RedbHome, secs};
-use workman_core::record::ParkReason;
+use workman_core::ParkReason;
 use workman_core::{
     EnqueueError, ExistingWorkPolicy, Request, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkState, worker,
 };

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::stream::{self, Stream};
 use support::{Bystanders, MINUTE};
-use workman_core::runtime::block_on;
+use workman_core::seams::block_on;
 use workman_core::{
     Completer, Enqueued, ExistingWorkPolicy, Explanation, MemoryStore, OutputError, ThreadRuntime, WorkContext,
     WorkError, WorkId, WorkManager, WorkQuery, WorkState, worker,

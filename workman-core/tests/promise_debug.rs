@@ -10,13 +10,14 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use workman_core::data::Payload;
-use workman_core::plan::{Snapshot, plan};
-use workman_core::query::{Page, PageRequest};
+use workman_core::NoteError;
+use workman_core::Payload;
+use workman_core::store::Store;
 use workman_core::store::{Change, Ownership, Unit, UnitResult};
-use workman_core::worker::NoteError;
+use workman_core::store::{Page, PageRequest};
+use workman_core::store::{Snapshot, plan};
 use workman_core::{
-    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, MemoryStore, Nothing, Request, Store, StoreError,
+    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, MemoryStore, Nothing, Request, StoreError,
     WorkContext, WorkError, WorkGraph, WorkId, WorkQuery, WorkState, worker,
 };
 use workman_testing::{StoreHome, TestDriver, TestWorker};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use support::{Bystanders, HOUR, secs};
-use workman_core::runtime::block_on;
+use workman_core::seams::block_on;
 use workman_core::{
     EnqueueError, Limits, MemoryStore, OutputError, ThreadRuntime, WorkContext, WorkError, WorkManager, WorkQuery,
     WorkSelector, WorkState, worker,

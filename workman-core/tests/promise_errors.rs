@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::{Bystanders, HOUR};
-use workman_core::worker::Registry;
+use workman_core::seams::Registry;
 use workman_core::{
     Conditions, ConstraintKind, Constraints, EnqueueError, ExistingWorkPolicy, Explanation, ManualSensor,
     MissingSensor, Nothing, OutOfQuotaPolicy, PeriodicRequest, Request, StartError, Timestamp, WorkState, worker,

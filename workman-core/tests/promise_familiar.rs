@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::StreamExt;
 use support::{Bystanders, HOUR, MINUTE, secs};
-use workman_core::record::{AttemptEnd, Schedule};
+use workman_core::{AttemptEnd, Schedule};
 use workman_core::{
     Backoff, ConstraintKind, Constraints, Enqueued, ExistingWorkPolicy, HandleError, Network, NetworkType, Payload,
     StopReason, WorkContext, WorkError, WorkQuery, WorkState, worker,

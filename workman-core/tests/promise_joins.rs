@@ -11,7 +11,7 @@ use std::thread;
 
 use letters::{letter, number, slow_letter};
 use support::{Bystanders, HOUR, MINUTE, RedbHome, secs};
-use workman_core::chain::{Many, One};
+use workman_core::steps::{Many, One};
 use workman_core::{
     Chain, EnqueueError, Enqueued, ExistingWorkPolicy, Limits, Nothing, Refusal, Request, RequestError, TakesAll,
     WorkId, WorkManager, WorkQuery, WorkSelector, WorkState, worker,

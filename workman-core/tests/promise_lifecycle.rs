@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::{Bystanders, HOUR, MINUTE, ends, secs};
-use workman_core::record::AttemptEnd;
+use workman_core::AttemptEnd;
 use workman_core::{
     Backoff, ConstraintKind, Constraints, NoteError, Outcome, StopReason, Stopped, WorkContext, WorkError,
     WorkSelector, WorkState, worker,

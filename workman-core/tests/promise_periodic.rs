@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome};
-use workman_core::record::Schedule;
+use workman_core::Schedule;
 use workman_core::{
     Backoff, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, PeriodicRequest, Timestamp, UpdateResult, Wait,
     WorkContext, WorkError, WorkId, WorkManager, WorkState, worker,

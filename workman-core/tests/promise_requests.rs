@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use support::{Bystanders, DAY, HOUR, MINUTE, secs};
-use workman_core::worker::Registry;
+use workman_core::seams::Registry;
 use workman_core::{
     Backoff, BackoffPolicy, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, Limits,
     MissingSensor, NetworkType, Nothing, OutOfQuotaPolicy, PeriodicRequest, Request, RequestError, Schedule, Timestamp,

@@ -14,14 +14,16 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
-use workman_core::plan::Command;
-use workman_core::query::{Page, PageRequest};
-use workman_core::store::embedded::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
-use workman_core::store::index::{IndexKey, IndexRange};
-use workman_core::store::{Change, ChangeFeed, Ownership, StoreErrorKind, Unit, UnitResult};
+use workman_core::StoreErrorKind;
+use workman_core::store::Command;
+use workman_core::store::Store;
+use workman_core::store::{Change, ChangeFeed, Ownership, Unit, UnitResult};
+use workman_core::store::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
+use workman_core::store::{IndexKey, IndexRange};
+use workman_core::store::{Page, PageRequest};
 use workman_core::{
-    ActionError, Builder, Clock, HealthStatus, Limits, MemoryStore, OutputError, Store, StoreError, Timestamp,
-    WorkGraph, WorkId, WorkQuery, WorkState, worker,
+    ActionError, Builder, Clock, HealthStatus, Limits, MemoryStore, OutputError, StoreError, Timestamp, WorkGraph,
+    WorkId, WorkQuery, WorkState, worker,
 };
 use workman_testing::{StoreHome, TestDriver, VirtualClock};
 

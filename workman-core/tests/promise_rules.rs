@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use support::{Bystanders, DAY, HOUR, MINUTE, ends, secs};
-use workman_core::record::AttemptEnd;
+use workman_core::AttemptEnd;
 use workman_core::{
     ActionError, Backoff, Clock, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingWorkPolicy, NoteError,
     Nothing, Request, StopReason, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector,

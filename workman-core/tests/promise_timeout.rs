@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use support::{Bystanders, HOUR, MINUTE, secs};
-use workman_core::record::AttemptEnd;
+use workman_core::AttemptEnd;
 use workman_core::{
     Backoff, ConstraintKind, Constraints, NetworkType, StopReason, WorkContext, WorkError, WorkId, WorkSelector,
     WorkState, worker,

@@ -14,13 +14,15 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use support::{DAY, HOUR, MINUTE, RedbHome, secs};
-use workman_core::query::{Page, PageRequest};
-use workman_core::store::embedded::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
-use workman_core::store::index::{IndexKey, IndexRange};
-use workman_core::store::{Change, ChangeFeed, Ownership, StoreError, Unit, UnitResult};
+use workman_core::StoreError;
+use workman_core::store::Store;
+use workman_core::store::{Change, ChangeFeed, Ownership, Unit, UnitResult};
+use workman_core::store::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
+use workman_core::store::{IndexKey, IndexRange};
+use workman_core::store::{Page, PageRequest};
 use workman_core::{
-    Limits, QueryError, Store, UpdateResult, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector,
-    WorkState, worker,
+    Limits, QueryError, UpdateResult, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState,
+    worker,
 };
 use workman_testing::{StoreHome, TestDriver};
 

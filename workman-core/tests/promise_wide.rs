@@ -13,18 +13,20 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use futures::executor::block_on;
 use futures::stream::BoxStream;
-use workman_core::data::Codec;
-use workman_core::plan::{
-    Applied, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, OpenLane, Settle, Snapshot, Step,
-    SuspectsAllowed, Unique, UniquePolicy, WorkerKind, Write, invariants, plan,
+use workman_core::Backoff;
+use workman_core::StoreError;
+use workman_core::store::Codec;
+use workman_core::store::Reading;
+use workman_core::store::{
+    Applied, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, Decision, End, Enqueue, NewWork, OpenLane, Settle,
+    Snapshot, SuspectsAllowed, Unique, UniquePolicy, WorkerKind, Write, plan,
 };
-use workman_core::policy::Backoff;
-use workman_core::query::{Page, PageRequest};
-use workman_core::record::{AttemptEnd, ErrorText, Prerequisites, Terms, WorkSpec};
-use workman_core::store::embedded::{Dump, Noticed, Row, RowKey, Rows, load};
-use workman_core::store::index::{IndexKey, IndexRange};
-use workman_core::store::{Change, Ownership, Store, StoreError, Unit, UnitResult};
-use workman_core::time::Reading;
+use workman_core::store::{Change, Ownership, Store, Unit, UnitResult};
+use workman_core::store::{Dump, Noticed, Row, RowKey, Rows, load};
+use workman_core::store::{IndexKey, IndexRange};
+use workman_core::store::{Page, PageRequest};
+use workman_core::store::{Prerequisites, Terms, WorkSpec};
+use workman_core::{AttemptEnd, ErrorText};
 use workman_core::{
     ExistingPeriodicWorkPolicy, ExistingWorkPolicy, MemoryStore, Outcome, Payload, Refusal, StopReason, ThreadRuntime,
     Timestamp, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
@@ -79,8 +81,8 @@ impl Bare {
 
     /// Claims one work, and says whether there was something else to do first.
     fn claim(&self, epoch: u64) -> (Option<Claimed>, bool) {
-        let urgency = workman_core::record::Urgency::Ordinary;
-        let lanes = vec![OpenLane { lane: workman_core::record::LaneId(0), kind: WorkerKind::Async, urgency }];
+        let urgency = workman_core::store::Urgency::Ordinary;
+        let lanes = vec![OpenLane { lane: workman_core::store::LaneId(0), kind: WorkerKind::Async, urgency }];
         let suspects = SuspectsAllowed::One;
         let claim = Claim {
             epoch,
@@ -150,7 +152,7 @@ impl Bare {
 
     #[track_caller]
     fn check(&self) {
-        assert_eq!(invariants::check(&self.store.dump()), Vec::<String>::new());
+        assert_eq!(self.store.dump().broken_invariants(), Vec::<String>::new());
     }
 }
 
@@ -207,8 +209,8 @@ impl Bare {
             let (step, again) = (plan(&view, command, now).unwrap(), plan(&view, command, now).unwrap());
             assert_eq!(format!("{step:?}"), format!("{again:?}"), "a planner answers the same again");
             match step {
-                Step::Load(scope) => load(&rows, &scope, &mut view, &mut Noticed::default()).unwrap(),
-                Step::Done(plan) => {
+                Decision::Load(scope) => load(&rows, &scope, &mut view, &mut Noticed::default()).unwrap(),
+                Decision::Done(plan) => {
                     let (scanned, read) = (rows.scanned.get(), rows.read.get());
                     return Cost { rounds, scanned, read, writes: plan.writes };
                 }
@@ -223,7 +225,7 @@ fn success() -> End {
 }
 
 fn failure() -> End {
-    End::Failed { error: ErrorText::new("gone"), advice: workman_core::plan::Advice::Never }
+    End::Failed { error: ErrorText::new("gone"), advice: workman_core::store::Advice::Never }
 }
 
 const LIMIT: u128 = CASCADE_LIMIT as u128;

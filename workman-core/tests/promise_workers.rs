@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use support::{Bystanders, MINUTE, secs};
-use workman_core::record::AttemptEnd;
+use workman_core::AttemptEnd;
 use workman_core::{
     Completer, ConstraintKind, Constraints, Outcome, Payload, StopReason, WorkContext, WorkError, WorkId, WorkInfo,
     WorkQuery, WorkState, worker,
@@ -333,7 +333,7 @@ fn always_ready() -> impl Stream<Item = u64> {
 /// A stream that never waits gives way after each item, so it hears of its stop.
 #[test]
 fn a_stream_that_is_always_ready_does_not_keep_the_runtime_to_itself() {
-    use workman_core::runtime::block_on;
+    use workman_core::seams::block_on;
     use workman_core::{MemoryStore, ThreadRuntime, WorkManager, WorkSelector};
 
     let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start().unwrap();

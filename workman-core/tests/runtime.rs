@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use workman_core::runtime::{Runtime, ThreadRuntime, block_on};
+use workman_core::seams::block_on;
+use workman_core::{Runtime, ThreadRuntime};
 
 /// Longer than anything here takes; a test that would hang fails instead.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -131,7 +132,7 @@ fn built_in_threads_drop_what_has_not_ended_when_they_are_dropped() {
 #[cfg(not(feature = "tokio"))]
 #[test]
 fn a_manager_without_a_runtime_gets_built_in_threads() {
-    let runtime = workman_core::runtime::default_runtime().unwrap();
+    let runtime = workman_core::seams::default_runtime().unwrap();
     assert_eq!(runtime.name(), "built-in threads");
     runs_what_is_spawned(runtime.as_ref());
 }
@@ -139,13 +140,14 @@ fn a_manager_without_a_runtime_gets_built_in_threads() {
 #[cfg(feature = "smol")]
 #[test]
 fn smol_keeps_the_contract() {
-    keeps_the_contract(&workman_core::runtime::SmolRuntime::new());
+    keeps_the_contract(&workman_core::SmolRuntime::new());
 }
 
 #[cfg(feature = "tokio")]
 mod on_tokio {
     use tokio::runtime::{Builder, Runtime as Tokio};
-    use workman_core::runtime::{TokioRuntime, default_runtime};
+    use workman_core::TokioRuntime;
+    use workman_core::seams::default_runtime;
 
     use super::*;
 

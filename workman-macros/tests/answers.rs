@@ -6,11 +6,12 @@ use std::fmt;
 use std::time::Duration;
 
 use support::run_of;
-use workman_core::constraints::Constraints;
-use workman_core::plan::{Advice, End};
-use workman_core::policy::{Backoff, OnDeath};
+use workman_core::Constraints;
+use workman_core::seams::Registry;
+use workman_core::store::{Advice, End};
 use workman_core::worker;
-use workman_core::worker::{Outcome, Registry, WorkContext, WorkError, Worker};
+use workman_core::{Backoff, OnDeath};
+use workman_core::{Outcome, WorkContext, WorkError, Worker};
 
 #[derive(Debug)]
 enum UploadError {

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use support::{run_of, run_with};
-use workman_core::plan::WorkerKind;
-use workman_core::record::InputShape;
-use workman_core::request::{PeriodicRequest, Request, Takes, TakesAll};
+use workman_core::InputShape;
+use workman_core::seams::{StateKey, Unstartable};
+use workman_core::store::WorkerKind;
 use workman_core::worker;
-use workman_core::worker::{StateKey, Unstartable, WorkContext, Worker};
+use workman_core::{PeriodicRequest, Request, Takes, TakesAll};
+use workman_core::{WorkContext, Worker};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Image {
@@ -170,7 +171,7 @@ fn requests_and_periodic_requests_carry_the_inputs() {
 #[test]
 fn an_input_that_would_not_decode_again_is_refused_with_worker_and_argument() {
     let request = blur::with(Image { name: String::new(), scale: f64::NAN }, 1);
-    let refusal = workman_core::__private::stored_input(request).unwrap_err().to_string();
+    let refusal = workman_core::seams::stored_input(request).unwrap_err().to_string();
     assert_eq!(
         refusal,
         "the argument `image` of worker `blur` can't be encoded: at .scale: NaN is no JSON number; an `Option` has `None` for it"

@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use support::run_of;
-use workman_core::__private::detached_context;
-use workman_core::plan::{Advice, WorkerKind};
-use workman_core::policy::Backoff;
-use workman_core::worker::{Body, Completer, Invocation, Outcome, States, WorkContext, WorkError, Worker};
+use workman_core::Backoff;
+use workman_core::seams::detached_context;
+use workman_core::seams::{Body, Invocation, States};
+use workman_core::store::{Advice, WorkerKind};
+use workman_core::{Completer, Outcome, WorkContext, WorkError, Worker};
 use workman_core::{Payload, StopReason, worker};
 
 const MINUTE: Duration = Duration::from_secs(60);

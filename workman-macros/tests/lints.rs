@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
-use workman_core::policy::Backoff;
+use workman_core::Backoff;
 use workman_core::worker;
-use workman_core::worker::{Completer, Outcome, WorkContext, WorkError};
+use workman_core::{Completer, Outcome, WorkContext, WorkError};
 
 /// Nothing to see.
 #[worker]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use workman_core::store::{StoreError, StoreErrorKind};
+use workman_core::{StoreError, StoreErrorKind};
 
 use crate::tenure::Astray;
 use crate::verify::VerifyReport;

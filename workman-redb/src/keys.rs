@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use workman_core::id::WorkId;
-use workman_core::record::LaneId;
-use workman_core::store::index::IndexKey;
-use workman_core::time::{Due, Timestamp};
+use workman_core::Timestamp;
+use workman_core::WorkId;
+use workman_core::store::Due;
+use workman_core::store::IndexKey;
+use workman_core::store::LaneId;
 
 /// The bytes of every entry that has no text in it: its kind, its fields, and zeros behind the shorter ones.
 pub(crate) const ENTRY: usize = 33;

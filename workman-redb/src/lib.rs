@@ -5,9 +5,9 @@
 //!
 //! ```
 //! use futures::executor::block_on;
-//! use workman_core::plan::{Applied, Command};
+//! use workman_core::store::{Applied, Command};
 //! use workman_core::store::{Store, Unit};
-//! use workman_core::time::{Clock, SystemClock};
+//! use workman_core::{Clock, SystemClock};
 //! use workman_redb::RedbStore;
 //!
 //! # let folder = std::env::temp_dir().join(format!("workman-doc-lib-{}", std::process::id()));
@@ -37,7 +37,7 @@
 //!   is full, so that running work can finish; new work is refused until there is room for it again.
 //! - **One process has the store**, from opening to close, by a lock on a file beside it (`<file>.lock`), also while a failing disk makes
 //!   the store open its file again. Each opening is written down before it is used. A store that was somebody else's meanwhile
-//!   nevertheless is lost to this process, and says so ([`StoreErrorKind::Lost`](workman_core::store::StoreErrorKind::Lost)).
+//!   nevertheless is lost to this process, and says so ([`StoreErrorKind::Lost`](workman_core::StoreErrorKind::Lost)).
 //! - **The file is where it was.** Before each commit and each look the path must lead to the file that was opened, and the file be as long
 //!   as it was. If it was deleted, renamed, replaced or cut short, or its folder, a link on the way or its lock was, calls are
 //!   `Rejected`, and nothing is made anew; if it comes back, the store goes on. A relative path is that of the opening, whatever the

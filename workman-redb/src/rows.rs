@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use workman_core::data::{Codec, Payload};
-use workman_core::id::WorkId;
-use workman_core::record::{LaneId, WorkRecord, WorkSpec};
+use workman_core::Payload;
+use workman_core::WorkId;
+use workman_core::store::Codec;
+use workman_core::store::{LaneId, WorkRecord, WorkSpec};
 
 use crate::codec::{self, Birth, CodecError, Reader};
 use crate::envelope::{self, Damage, Kind};
@@ -196,7 +197,7 @@ impl WorkRows<'_> {
 
 #[cfg(test)]
 mod tests {
-    use workman_core::record::{Meta, Notes};
+    use workman_core::store::{Meta, Notes};
 
     use super::*;
     use crate::codec::{Body, Writer, read_cascade, read_lane, write_cascade, write_lane};

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use workman_core::constraints::{Constraints, NetworkType};
-use workman_core::data::{Codec, Payload};
-use workman_core::id::WorkId;
-use workman_core::policy::{Backoff, BackoffPolicy, InputMerger, OnDeath, OnInterruption, OutOfQuotaPolicy};
-use workman_core::record::{
-    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, ErrorText, Finish, InputShape, Lane, LaneId, Meta, Notes,
-    ParkReason, Period, Prerequisites, RowsPresent, RunTime, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec,
+use workman_core::Payload;
+use workman_core::StopReason;
+use workman_core::Timestamp;
+use workman_core::WorkId;
+use workman_core::store::Codec;
+use workman_core::store::Due;
+use workman_core::store::IndexKey;
+use workman_core::store::{
+    Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, Notes, Period, Prerequisites, RowsPresent, RunTime, Standing,
+    Terms, Urgency, WorkRecord, WorkSpec,
 };
-use workman_core::state::StopReason;
-use workman_core::store::index::IndexKey;
-use workman_core::time::{Due, Timestamp};
+use workman_core::{AttemptEnd, AttemptRecord, ErrorText, InputShape, ParkReason, Schedule};
+use workman_core::{Backoff, BackoffPolicy, InputMerger, OnDeath, OnInterruption, OutOfQuotaPolicy};
+use workman_core::{Constraints, NetworkType};
 
 /// A folder that goes with its guard.
 pub(crate) struct Folder(std::path::PathBuf);

@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use redb::StorageBackend;
-use workman_core::query::{Page, PageRequest};
-use workman_core::store::embedded::Dump;
-use workman_core::store::{Change, ChangeFeed, HomeProcess, Ownership, Store, StoreError, Unit, UnitResult};
-use workman_core::time::{Clock, SystemClock};
+use workman_core::StoreError;
+use workman_core::store::Dump;
+use workman_core::store::{Change, ChangeFeed, HomeProcess, Ownership, Store, Unit, UnitResult};
+use workman_core::store::{Page, PageRequest};
+use workman_core::{Clock, SystemClock};
 
 use crate::durability::Durability;
 use crate::error::{OpenError, kills_the_handle};
@@ -139,7 +140,7 @@ impl RedbStore {
         repair_file(path.as_ref(), RedbBuilder::DEFAULT_CACHE_BYTES)
     }
 
-    /// Everything that is stored, for [`invariants::check`](workman_core::plan::invariants::check). It reads the whole
+    /// Everything that is stored, for [`Dump::broken_invariants`]. It reads the whole
     /// file: for tests and for doctors.
     ///
     /// # Errors

@@ -11,9 +11,10 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
-use workman_core::id::WorkId;
-use workman_core::record::{Lane, LaneId, WorkRecord};
-use workman_core::store::{self, StoreError, StoreErrorKind};
+use workman_core::WorkId;
+use workman_core::store;
+use workman_core::store::{Lane, LaneId, WorkRecord};
+use workman_core::{StoreError, StoreErrorKind};
 
 use crate::envelope::Damage;
 use crate::error::failed;

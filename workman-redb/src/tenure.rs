@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use workman_core::store::{HomeProcess, StoreError, StoreErrorKind};
+use workman_core::store::HomeProcess;
+use workman_core::{StoreError, StoreErrorKind};
 
 use crate::ballast::private;
 use crate::error::OpenError;

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase};
-use workman_core::store::embedded::Audit;
-use workman_core::store::{StoreError, StoreErrorKind};
+use workman_core::store::Audit;
+use workman_core::{StoreError, StoreErrorKind};
 
 use crate::ballast::private;
 use crate::error::{OpenError, failed, panicked};

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redb::{Database, WriteTransaction};
-use workman_core::plan::Command;
-use workman_core::store::embedded::{Opening, RowKey, Rows, Transaction};
-use workman_core::store::{Change, ChangeFeed, StoreError, StoreErrorKind, Unit, UnitResult};
-use workman_core::time::Clock;
+use workman_core::Clock;
+use workman_core::store::Command;
+use workman_core::store::{Change, ChangeFeed, Unit, UnitResult};
+use workman_core::store::{Opening, RowKey, Rows, Transaction};
+use workman_core::{StoreError, StoreErrorKind};
 
 use crate::ballast::Ballast;
 use crate::durability::Durability;

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 
 use support::disk::{Disk, Fault};
 use support::{Folder, block_on};
-use workman_core::store::embedded::Dump;
+use workman_core::store::Dump;
 use workman_redb::RedbStore;
 use workman_testing::conformance::{FaultInjected, StoreFactory};
 

@@ -13,12 +13,14 @@ use support::disk::{Disk, Fault, Survivors};
 use support::workload::{Workload, plain};
 use support::{Hands, Random, block_on, dump, run};
 use workman_core::MemoryStore;
-use workman_core::id::WorkId;
-use workman_core::plan::{Applied, Claim, Command, OpenLane, SuspectsAllowed, WorkerKind, invariants};
-use workman_core::query::{PageRequest, WorkQuery};
-use workman_core::record::Lane;
-use workman_core::store::embedded::Dump;
-use workman_core::store::{Change, Store, StoreErrorKind, Unit};
+use workman_core::StoreErrorKind;
+use workman_core::WorkId;
+use workman_core::WorkQuery;
+use workman_core::store::Dump;
+use workman_core::store::Lane;
+use workman_core::store::PageRequest;
+use workman_core::store::{Applied, Claim, Command, OpenLane, SuspectsAllowed, WorkerKind};
+use workman_core::store::{Change, Store, Unit};
 use workman_redb::{Durability, RedbBuilder, RedbStore};
 
 /// A closed store, calls to make, and what must be stored after each of them.
@@ -282,7 +284,7 @@ fn flip(original: &Dump, bytes: &[u8], random: &mut Random) -> &'static str {
     if found == *original {
         return "no harm";
     }
-    assert!(!invariants::check(&found).is_empty(), "{context}: works are missing, and nobody can tell");
+    assert!(!found.broken_invariants().is_empty(), "{context}: works are missing, and nobody can tell");
     "missing"
 }
 

@@ -15,13 +15,15 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use support::disk::Disk;
 use support::workload::Workload;
 use support::{Folder, Random, at, block_on, dump, run};
-use workman_core::id::WorkId;
-use workman_core::plan::{Applied, Claim, Command, End, OpenLane, Settle, SuspectsAllowed, WorkerKind, invariants};
-use workman_core::query::{Page, PageRequest, WorkQuery, WorkSelector};
-use workman_core::record::{Lane, WorkRecord};
-use workman_core::store::embedded::Dump;
-use workman_core::store::{Store, StoreError, StoreErrorKind, Unit};
+use workman_core::WorkId;
+use workman_core::store::Dump;
+use workman_core::store::{Applied, Claim, Command, End, OpenLane, Settle, SuspectsAllowed, WorkerKind};
+use workman_core::store::{Lane, WorkRecord};
+use workman_core::store::{Page, PageRequest};
+use workman_core::store::{Store, Unit};
 use workman_core::{Builder, HealthStatus, Payload, ThreadRuntime, WorkManager, WorkState, worker};
+use workman_core::{StoreError, StoreErrorKind};
+use workman_core::{WorkQuery, WorkSelector};
 use workman_redb::{OpenError, RedbBuilder, RedbStore};
 
 const PAGE: usize = 4_096;
@@ -171,7 +173,7 @@ fn run_all(store: &RedbStore, now: i64) -> Vec<WorkRecord> {
         };
         let Ok(Ok(Applied::Claimed { works, .. })) = run(store, Command::Claim(claim), now) else { break };
         for claimed in &works {
-            let output = Payload::new(workman_core::data::Codec::JSON, *b"1");
+            let output = Payload::new(workman_core::store::Codec::JSON, *b"1");
             let settle = Settle { id: claimed.record.id, fence: claimed.record.fence, end: End::Succeeded { output } };
             let _ = run(store, Command::Settle(settle), now);
         }
@@ -363,7 +365,7 @@ fn a_file_whose_index_is_wrong_is_found_refused_and_repaired_and_no_record_is_lo
     let after = dump(&store);
     assert_eq!((&after.records, &after.specs, &after.index), (&before.records, &before.specs, &before.index));
     run_all(&store, now + 100_000);
-    assert_eq!(invariants::check(&block_on(store.dump()).unwrap()), Vec::<String>::new());
+    assert_eq!(block_on(store.dump()).unwrap().broken_invariants(), Vec::<String>::new());
     drop(store);
     let again = RedbStore::repair(folder.store()).unwrap();
     assert_ne!(again.before(), repaired.before(), "no kept file is overwritten");

@@ -7,12 +7,13 @@ mod support;
 use support::workload::Workload;
 use support::{Folder, block_on, dump};
 use workman_core::MemoryStore;
-use workman_core::query::{PageRequest, WorkQuery};
-use workman_core::state::WorkState;
+use workman_core::WorkQuery;
+use workman_core::WorkState;
+use workman_core::store::PageRequest;
 use workman_core::store::Store;
 use workman_redb::RedbStore;
 
-fn pages(store: &dyn Store, query: &WorkQuery, limit: usize) -> Vec<workman_core::info::WorkInfo> {
+fn pages(store: &dyn Store, query: &WorkQuery, limit: usize) -> Vec<workman_core::WorkInfo> {
     let (mut works, mut after) = (Vec::new(), None);
     loop {
         let page = block_on(store.query(PageRequest { query: query.clone(), after, limit })).unwrap();

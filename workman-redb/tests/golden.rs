@@ -14,14 +14,15 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use support::workload::Workload;
 use support::{Folder, block_on, dump, run};
-use workman_core::id::WorkId;
-use workman_core::info::WorkInfo;
-use workman_core::plan::Command;
-use workman_core::policy::OnInterruption;
-use workman_core::query::{PageRequest, WorkQuery};
-use workman_core::record::{Urgency, WorkRecord};
+use workman_core::OnInterruption;
+use workman_core::WorkId;
+use workman_core::WorkInfo;
+use workman_core::WorkQuery;
+use workman_core::store::Command;
+use workman_core::store::Dump;
+use workman_core::store::PageRequest;
 use workman_core::store::Store;
-use workman_core::store::embedded::Dump;
+use workman_core::store::{Urgency, WorkRecord};
 use workman_redb::RedbStore;
 
 fn golden(name: &str) -> PathBuf {
@@ -30,7 +31,7 @@ fn golden(name: &str) -> PathBuf {
 
 fn line(work: &WorkInfo) -> String {
     let mut line = format!("{} {} {}", work.id, work.worker, work.state);
-    let payload = |payload: &Option<workman_core::data::Payload>| payload.as_ref().map(|p| (p.codec().code(), p.len()));
+    let payload = |payload: &Option<workman_core::Payload>| payload.as_ref().map(|p| (p.codec().code(), p.len()));
     let times = (work.created.as_millis(), work.finished.map(|at| at.as_millis()));
     let counts = (work.failures, work.interruptions, work.deaths, work.runs, work.open_prerequisites, work.periods);
     let ends: Vec<String> =

@@ -14,11 +14,13 @@ use redb::{Database, ReadableTable, TableDefinition};
 use support::disk::{Disk, Survivors};
 use support::workload::plain;
 use support::{Folder, Hands, Random, at, block_on, dump, run};
-use workman_core::id::WorkId;
-use workman_core::plan::{Cancel, Command};
-use workman_core::query::{PageRequest, WorkQuery, WorkSelector};
-use workman_core::state::WorkState;
-use workman_core::store::{Change, Store, StoreErrorKind};
+use workman_core::StoreErrorKind;
+use workman_core::WorkId;
+use workman_core::WorkState;
+use workman_core::store::PageRequest;
+use workman_core::store::{Cancel, Command};
+use workman_core::store::{Change, Store};
+use workman_core::{WorkQuery, WorkSelector};
 use workman_redb::{Durability, RedbStore};
 
 #[test]

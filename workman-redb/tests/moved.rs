@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 
 use support::workload::plain;
 use support::{Folder, block_on, dump, run};
-use workman_core::id::WorkId;
-use workman_core::plan::Command;
-use workman_core::query::{PageRequest, WorkQuery};
-use workman_core::store::{Store, StoreErrorKind};
+use workman_core::StoreErrorKind;
+use workman_core::WorkId;
+use workman_core::WorkQuery;
+use workman_core::store::Command;
+use workman_core::store::PageRequest;
+use workman_core::store::Store;
 use workman_core::{HealthStatus, ThreadRuntime, WorkManager, worker};
 use workman_redb::{Durability, RedbStore};
 

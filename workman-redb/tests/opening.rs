@@ -13,9 +13,10 @@ use std::time::Duration;
 use redb::{Database, TableDefinition};
 use support::workload::plain;
 use support::{Folder, Random, block_on, dump, run};
-use workman_core::id::WorkId;
-use workman_core::plan::Command;
-use workman_core::store::{Store, StoreErrorKind};
+use workman_core::StoreErrorKind;
+use workman_core::WorkId;
+use workman_core::store::Command;
+use workman_core::store::Store;
 use workman_redb::{OpenError, RedbStore};
 
 fn refused(path: &Path) -> OpenError {

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use workman_core::runtime::note_own_wait;
-use workman_core::time::Reading;
+use workman_core::seams::note_own_wait;
+use workman_core::store::Reading;
 use workman_core::{Clock, Timestamp};
 
 const NANOS_A_MILLI: i128 = 1_000_000;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use workman_core::plan::invariants;
-use workman_core::query::{Page, PageRequest};
-use workman_core::store::{Change, Ownership, Store, StoreError, StoreErrorKind, Unit, UnitResult};
+use workman_core::store::{Change, Ownership, Store, Unit, UnitResult};
+use workman_core::store::{Page, PageRequest};
+use workman_core::{StoreError, StoreErrorKind};
 
 use crate::home::StoreHome;
 
@@ -227,7 +227,7 @@ impl Ledger {
         book.checked = last;
         drop(book);
         let Some(dump) = self.home.dump() else { return };
-        let wrong = invariants::check(&dump);
+        let wrong = dump.broken_invariants();
         let mut book = self.lock();
         (book.works, book.told) = (dump.records.len(), !wrong.is_empty());
         drop(book);

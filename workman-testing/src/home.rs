@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use workman_core::store::embedded::Dump;
-use workman_core::{MemoryStore, Store};
+use workman_core::MemoryStore;
+use workman_core::store::Dump;
+use workman_core::store::Store;
 
 /// Opens the store of a test, once for each process.
 ///
@@ -12,7 +13,7 @@ use workman_core::{MemoryStore, Store};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use workman_core::Store;
+/// use workman_core::store::Store;
 /// use workman_testing::{MemoryHome, StoreHome, TestDriver};
 ///
 /// struct Counted(MemoryHome);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
-use workman_core::runtime::{block_on, note_own_wait};
+use workman_core::seams::{block_on, note_own_wait};
 
 /// Something that a test sets and workers wait for. Clones are the same signal.
 ///

@@ -10,10 +10,10 @@ use futures::FutureExt;
 use futures::future::abortable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use workman_core::__private::{Alone, stored};
-use workman_core::id::IdSource;
-use workman_core::plan::{End, NewWork};
-use workman_core::worker::{Body, Invocation, States};
+use workman_core::seams::IdSource;
+use workman_core::seams::{Alone, stored};
+use workman_core::seams::{Body, Invocation, States};
+use workman_core::store::{End, NewWork};
 use workman_core::{Limits, Payload, Request, Runtime, StopReason, Worker};
 
 use crate::baton::{Stuck, ThreadSetup};
@@ -33,7 +33,7 @@ const FOR_EVER: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 ///
 /// ```
 /// use std::time::Duration;
-/// use workman_core::plan::End;
+/// use workman_core::store::End;
 /// use workman_core::{StopReason, WorkContext, WorkError, worker};
 /// use workman_testing::TestWorker;
 ///
@@ -64,7 +64,7 @@ const FOR_EVER: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use workman_core::plan::End;
+/// # use workman_core::store::End;
 /// # use workman_core::{WorkContext, WorkError, worker};
 /// # use workman_testing::TestWorker;
 /// #[worker(timeout = Duration::from_secs(60))]
@@ -159,7 +159,7 @@ impl<W: Worker> TestWorker<W> {
     /// ```
     /// use std::sync::{Arc, Mutex};
     /// use std::time::Duration;
-    /// use workman_core::plan::End;
+    /// use workman_core::store::End;
     /// use workman_core::{Completer, StopReason, worker};
     /// use workman_testing::TestWorker;
     ///

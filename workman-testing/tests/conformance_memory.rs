@@ -1,7 +1,7 @@
 //! The reference store keeps the contract.
 
 use workman_core::MemoryStore;
-use workman_core::store::embedded::Dump;
+use workman_core::store::Dump;
 use workman_testing::conformance::StoreFactory;
 
 /// A piece of memory, kept by an opening that is closed as soon as another is made.

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::stream::{self, Stream, StreamExt};
-use workman_core::plan::{Advice, End};
-use workman_core::store::embedded::Dump;
+use workman_core::store::Dump;
+use workman_core::store::Store;
+use workman_core::store::{Advice, End};
 use workman_core::{
-    Completer, ConstraintKind, Constraints, Limits, Network, NetworkType, Payload, StopReason, Store, WorkContext,
-    WorkError, WorkSelector, WorkState, Worker, worker,
+    Completer, ConstraintKind, Constraints, Limits, Network, NetworkType, Payload, StopReason, WorkContext, WorkError,
+    WorkSelector, WorkState, Worker, worker,
 };
 use workman_testing::{MemoryHome, Signal, StoreHome, TestDriver, TestWorker};
 

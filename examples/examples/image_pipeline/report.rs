@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use workman_core::record::AttemptEnd;
+use workman_core::AttemptEnd;
 use workman_core::{WorkInfo, WorkState};
 use workman_examples::cli::Failure;
 

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use workman_core::query::{Page, PageRequest};
-use workman_core::store::embedded::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
-use workman_core::store::index::{IndexKey, IndexRange};
-use workman_core::store::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
+use workman_core::StoreError;
+use workman_core::store::{Change, ChangeFeed, Ownership, Store, Unit, UnitResult};
+use workman_core::store::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
+use workman_core::store::{IndexKey, IndexRange};
+use workman_core::store::{Page, PageRequest};
 
 /// Keeps works in memory, one immutable version after the other.
 pub(crate) struct SnapshotStore {

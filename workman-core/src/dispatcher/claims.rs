@@ -14,8 +14,8 @@ use crate::id::WorkId;
 use crate::plan::{Claim, Claimed, Command, End, Room, Settle, SuspectsAllowed};
 use crate::record::{Lane, LaneId};
 use crate::state::StopReason;
+use crate::store::Stamp;
 use crate::store::StoreError;
-use crate::store::embedded::Stamp;
 use crate::time::{Due, NextDue};
 use crate::worker::RegisteredWorker;
 

@@ -18,7 +18,7 @@ use crate::query::{Page, PageRequest};
 use crate::record::LaneId;
 use crate::runtime::Runtime;
 use crate::sensor::{ConstraintSensor, Dwell};
-use crate::store::embedded::Stamp;
+use crate::store::Stamp;
 use crate::store::{ExpectedTime, HomeProcess, Store, StoreError, Unit, UnitResult};
 use crate::time::{Clock, Due, Timestamp};
 use crate::worker::{Attempt, Fate, FromWorker, Live, ReadBack, Registry, Shared, States, WorkerDef};
@@ -224,10 +224,10 @@ impl Core {
     pub(super) fn still(registry: Registry, limits: Limits) -> Core {
         use futures::channel::mpsc::unbounded;
 
+        use crate::MemoryStore;
         use crate::plan::Applied;
         use crate::runtime::block_on;
         use crate::sensor::NoSensor;
-        use crate::store::MemoryStore;
 
         /// Drops what it is given, and never moves.
         struct Still;

@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::inbox::Wake;
 use super::walk::{Progress, Walk};
 use crate::id::WorkId;
+use crate::index::IndexKey;
 use crate::limits::Limits;
 use crate::plan::{PRUNE_GRACE, Prune, Retention};
 use crate::store::StoreError;
-use crate::store::index::IndexKey;
 use crate::time::{LONGEST_REST, Timestamp};
 
 /// The least time from the end of a pass to the next one, unless that rides: what is old may wait a little. It also keeps

@@ -4,9 +4,9 @@
 //! it is left where it lies.
 
 use crate::id::WorkId;
+use crate::index::IndexKey;
 use crate::plan::{PRUNE_LIMIT, Prune, Retention, Stride};
 use crate::store::StoreError;
-use crate::store::index::IndexKey;
 
 /// How many damaged works one walk goes around. With more than that something else is wrong.
 const DAMAGED_LIMIT: usize = 64;

@@ -23,7 +23,6 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 use futures::{FutureExt, StreamExt};
 
-use crate::chain::{Chain, Start, Step};
 use crate::dispatcher::{Control, Core, Role, ShutdownReport};
 use crate::health::HealthStatus;
 use crate::id::WorkId;
@@ -239,22 +238,6 @@ impl WorkManager {
             // A worker that this manager does not run still has its own names.
             None => def.name == name || def.aliases.contains(&name),
         }
-    }
-
-    /// Begins a chain with one request, a list of requests side by side, or a tuple of different ones.
-    pub fn begin_with<N: Step<Start>>(&self, step: N) -> Chain<N::Shape> {
-        Chain::new(self.clone()).then(step)
-    }
-
-    /// Begins a chain under a unique name. All its works belong to the name; the policy is asked once, for the whole of it, as
-    /// [`enqueue_unique`](Self::enqueue_unique) says. Appended, its first step waits for what was last under the name.
-    pub fn begin_unique<N: Step<Start>>(
-        &self,
-        name: impl Into<Arc<str>>,
-        policy: ExistingWorkPolicy,
-        step: N,
-    ) -> Chain<N::Shape> {
-        Chain::new(self.clone()).unique(name.into(), policy).then(step)
     }
 
     // ---- look ----

@@ -1,16 +1,58 @@
-//! What happens to the works that wait for one that finished: release, failure, cancellation.
+//! Cancel, and what any end does to the works that wait for it: release, failure, cancellation.
 //!
 //! One commit looks at [`CASCADE_LIMIT`] dependents at the most, whatever it ends; the rest is written down as cascades.
 
 use std::collections::VecDeque;
 
-use super::draft::Draft;
-use super::view::{Halt, Snapshot, Want};
-use super::{Applied, CASCADE_LIMIT, Plan, Write};
+use super::draft::{Draft, Front};
+use super::view::{Halt, SelectorWanted, Snapshot, Want};
+use super::{Applied, CASCADE_LIMIT, Cancel, Hint, Plan, SELECT_LIMIT, Write};
 use crate::id::WorkId;
 use crate::record::{Cascade, CascadeVerb, Finish, WorkRecord};
 use crate::state::{StopReason, WorkState};
 use crate::time::{Due, Timestamp};
+
+/// Ends one work, or a selection in bounded commits.
+pub(super) fn cancel(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<Plan, Halt> {
+    let mut draft = Draft::new(view, now);
+    let before = cancel.before.unwrap_or(view.meta.next_seq);
+    let selector = match SelectorWanted::of(&cancel.selector) {
+        Ok(selector) => selector,
+        Err(id) => {
+            let count = cancel_one(&mut draft, id, width(1))?;
+            return Ok(draft.done(Applied::Cancelled { count, before, next: None }));
+        }
+    };
+    if selector == SelectorWanted::All && cancel.before.is_none() {
+        draft.meta.last_cancel_all = Some(Due::Store(now).on_the_wall(view.meta.clock_offset_ms));
+        draft.hint(Hint::CancelledAll);
+    }
+    let list = view.list(Want::Selected { selector, before, after: cancel.after.clone(), limit: SELECT_LIMIT })?;
+    let width = width(list.ids.len());
+    let records = list.ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));
+    let dependents = records.filter_map(|record| wants(CascadeVerb::Cancel, record, width));
+    view.require(dependents)?;
+    let mut count = 0;
+    for id in &list.ids {
+        count += cancel_one(&mut draft, *id, width)?;
+    }
+    Ok(draft.done(Applied::Cancelled { count, before, next: list.next.clone() }))
+}
+
+/// CAN-1, CAN-4: the work and all that depends on it; nothing if it is unknown. One that has succeeded stays as it is, and what
+/// depends on it ends. What depends on one that failed or was cancelled has ended with it, or is about to, the same way.
+fn cancel_one(draft: &mut Draft<'_>, id: WorkId, width: usize) -> Result<usize, Halt> {
+    let Some(record) = draft.work(id)?.cloned() else { return Ok(0) };
+    let ended = match record.state() {
+        WorkState::Failed | WorkState::Cancelled => return Ok(0),
+        WorkState::Succeeded => 0,
+        WorkState::Blocked | WorkState::Enqueued | WorkState::Running => {
+            draft.cancel(record, StopReason::CancelledByApp);
+            1
+        }
+    };
+    Ok(ended + spread(draft, CascadeVerb::Cancel, id, StopReason::CancelledByApp, width)?)
+}
 
 /// One bounded chunk of what is left over. Needs no manager that could claim, since a process may do nothing but enqueue, or
 /// have no slot free for a long time.
@@ -47,16 +89,6 @@ fn want(verb: CascadeVerb, of: WorkId, after: Option<WorkId>, limit: usize) -> W
         CascadeVerb::Release => Want::Dependents { of, after, limit },
         CascadeVerb::Fail | CascadeVerb::Cancel => Want::Descendants { of, after, limit },
     }
-}
-
-/// Where the end of a work has got to: the dependents of `of` behind `after` come next.
-#[derive(Clone, Copy)]
-pub(super) struct Front {
-    pub(super) of: WorkId,
-    pub(super) after: Option<WorkId>,
-    /// If `of` has succeeded and a cancellation goes on behind it: only works born before this number are meant, as in a
-    /// selection. What is enqueued behind it later has nothing to do with it.
-    pub(super) born_before: Option<u64>,
 }
 
 /// Passes the end of `of` on to its dependents, as far as one commit may; the rest is left for later. Answers how many ended.

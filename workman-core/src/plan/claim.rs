@@ -2,19 +2,22 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::draft::Draft;
-use super::enqueue::is_attached;
 use super::quota::{self, Budget, Fallen};
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, Claim, Hint, OpenLane, PROMOTE_LIMIT, Plan, Refusal, Room, SuspectsAllowed, WorkerKind, cascade};
+use super::{
+    Applied, Claim, Claimed, Hint, OpenLane, PROMOTE_LIMIT, Plan, Refusal, Room, SuspectsAllowed, WorkerKind, cascade,
+    periodic,
+};
 use crate::id::WorkId;
-use crate::record::{LaneId, Standing, Urgency, WorkRecord};
-use crate::store::index::{Suspects, rank};
+use crate::index::{Suspects, rank};
+use crate::record::{LaneId, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::time::{NextDue, Timestamp};
 
 pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Plan, Halt> {
-    if !is_attached(&view.meta, claim.epoch) {
+    if !view.meta.is_attached(claim.epoch) {
         return Err(Refusal::EpochClosed(claim.epoch).into());
     }
     let mut draft = Draft::new(view, now);
@@ -32,7 +35,7 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     let mut works = Vec::with_capacity(chosen.len());
     for Candidate { id, .. } in &chosen {
         if let Some(record) = draft.work(*id)?.cloned() {
-            works.push(draft.claim(record, view.spec(*id)?, claim.epoch)?);
+            works.push(begin(&mut draft, record, view.spec(*id)?, claim.epoch)?);
         }
     }
     done.filled.extend(waiting.iter().filter_map(|candidate| candidate.fallen_into));
@@ -43,6 +46,31 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     let drained = drained(view, &reading, &done)?;
     let again = due.ids.len() >= PROMOTE_LIMIT || (done.fell && is_any_expedited_left(view, &reading, &done)?);
     Ok(draft.done(Applied::Claimed { works, drained, next_due: due.next_due, now, again }))
+}
+
+/// Hands the work to a manager: the fence goes up before any user code runs. Whatever comes of this run, the next one is an
+/// ordinary one, and an override of the next run is spent.
+pub(super) fn begin(
+    draft: &mut Draft<'_>,
+    record: WorkRecord,
+    spec: &Arc<WorkSpec>,
+    epoch: u64,
+) -> Result<Claimed, Halt> {
+    let checkpoint = draft.view.notes_of(&record)?.checkpoint;
+    let lane = match record.urgency {
+        Urgency::Ordinary => record.lane,
+        Urgency::Expedited => draft.lane(&spec.worker, spec.constraints, Urgency::Ordinary)?,
+    };
+    let record = WorkRecord {
+        lane,
+        period: record.period.map(|period| periodic::claimed(draft, &record, period)),
+        fence: record.fence + 1,
+        run_generation: record.generation,
+        started: Some(draft.now),
+        ..record.standing_at(Standing::Running { epoch })
+    };
+    draft.put(record.clone());
+    Ok(Claimed { record, spec: Arc::clone(spec), checkpoint })
 }
 
 /// Nothing is claimed while a cascade is on its way: released work must not run before its siblings fail.

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cascade::Front;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, ById, CASCADE_LIMIT, Claimed, HISTORY_LIMIT, Hint, Plan, Write, periodic};
+use super::{Applied, ById, CASCADE_LIMIT, HISTORY_LIMIT, Hint, Plan, Write};
 use crate::constraints::Constraints;
 use crate::data::Payload;
 use crate::id::WorkId;
@@ -50,6 +49,16 @@ pub(super) struct Draft<'a> {
 
 /// A work as a plan leaves it, with what its request said if it is new or another.
 type Left = (WorkRecord, Option<Arc<WorkSpec>>);
+
+/// Where the end of a work has got to: the dependents of `of` behind `after` come next.
+#[derive(Clone, Copy)]
+pub(super) struct Front {
+    pub(super) of: WorkId,
+    pub(super) after: Option<WorkId>,
+    /// If `of` has succeeded and a cancellation goes on behind it: only works born before this number are meant, as in a
+    /// selection. What is enqueued behind it later has nothing to do with it.
+    pub(super) born_before: Option<u64>,
+}
 
 impl<'a> Draft<'a> {
     pub(super) fn new(view: &'a Snapshot, now: Timestamp) -> Self {
@@ -262,26 +271,6 @@ impl<'a> Draft<'a> {
         record.rows.history = true;
         record.ended = Some(self.now);
         self.write(Write::Attempt { id: record.id, attempt, keep });
-    }
-
-    /// Hands the work to a manager: the fence goes up before any user code runs. Whatever comes of this run, the next one is an
-    /// ordinary one, and an override of the next run is spent.
-    pub(super) fn claim(&mut self, record: WorkRecord, spec: &Arc<WorkSpec>, epoch: u64) -> Result<Claimed, Halt> {
-        let checkpoint = self.view.notes_of(&record)?.checkpoint;
-        let lane = match record.urgency {
-            Urgency::Ordinary => record.lane,
-            Urgency::Expedited => self.lane(&spec.worker, spec.constraints, Urgency::Ordinary)?,
-        };
-        let record = WorkRecord {
-            lane,
-            period: record.period.map(|period| periodic::claimed(self, &record, period)),
-            fence: record.fence + 1,
-            run_generation: record.generation,
-            started: Some(self.now),
-            ..record.standing_at(Standing::Running { epoch })
-        };
-        self.put(record.clone());
-        Ok(Claimed { record, spec: Arc::clone(spec), checkpoint })
     }
 
     /// Leaves the rest of something wide for later commits.

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::draft::Draft;
-use super::followers::{Among, Edges};
+use super::followers::{Among, Edges, Own};
 use super::view::{Halt, Snapshot, Want};
 use super::{
-    Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, NextScheduleTime, Offer, Plan, Refusal, periodic, unique,
+    Applied, Claimed, Enqueue, Enqueued, Hint, NewWork, NextScheduleTime, Offer, Plan, Refusal, claim, periodic, unique,
 };
 use crate::id::WorkId;
-use crate::record::{CascadeVerb, Finish, LaneId, Meta, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec};
+use crate::index::{Suspects, rank};
+use crate::record::{CascadeVerb, Finish, LaneId, Meta, RowsPresent, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::state::WorkState;
-use crate::store::index::{Suspects, rank};
 use crate::time::{Due, Timestamp};
 
 pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result<Plan, Halt> {
@@ -41,40 +41,6 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
     Ok(draft.done(Applied::Enqueued { how, claimed }))
 }
 
-/// The ids of an enqueue in order, each once, with the place of the first work that has it.
-pub(super) struct Own {
-    ids: Vec<(WorkId, usize)>,
-}
-
-impl Own {
-    /// One id is one work: a request that comes twice is meant once, and two requests of one id are a mistake.
-    fn of(enqueue: &Enqueue) -> Result<Self, Refusal> {
-        let places = enqueue.works.iter().enumerate();
-        let mut ids: Vec<(WorkId, usize)> = places.map(|(place, work)| (work.id, place)).collect();
-        ids.sort_unstable();
-        for pair in ids.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
-            let (first, again) = (&enqueue.works[pair[0].1], &enqueue.works[pair[1].1]);
-            if first.spec != again.spec || first.terms != again.terms {
-                return Err(Refusal::IdReused(first.id));
-            }
-        }
-        ids.dedup_by_key(|(id, _)| *id);
-        Ok(Own { ids })
-    }
-
-    fn contains(&self, id: WorkId) -> bool {
-        self.place(id).is_some()
-    }
-
-    pub(super) fn work<'a>(&self, enqueue: &'a Enqueue, id: WorkId) -> Option<&'a NewWork> {
-        self.place(id).map(|place| &enqueue.works[place])
-    }
-
-    fn place(&self, id: WorkId) -> Option<usize> {
-        self.ids.binary_search_by_key(&id, |(own, _)| *own).ok().map(|at| self.ids[at].1)
-    }
-}
-
 /// A work of an enqueue, and what is stored under its id.
 struct Found<'a> {
     place: usize,
@@ -101,7 +67,7 @@ fn look_up<'a>(view: &'a Snapshot, enqueue: &'a Enqueue, own: &Own) -> Result<Ve
 fn beside<'a>(enqueue: &'a Enqueue, own: &'a Own) -> impl Iterator<Item = Want> + 'a {
     let prerequisites = enqueue.works.iter().flat_map(|work| &work.spec.prerequisites.ids);
     let outside = prerequisites.filter(|id| !own.contains(**id)).copied().map(Want::Work);
-    let lane = |work: &'a NewWork| (&work.spec.worker, work.spec.constraints, urgency_at_birth(&work.terms));
+    let lane = |work: &'a NewWork| (&work.spec.worker, work.spec.constraints, work.terms.urgency());
     let mut before = None;
     // Most works of an enqueue are of the same lane as the one before.
     let lanes = enqueue.works.iter().filter(move |work| before.replace(lane(work)) != Some(lane(work)));
@@ -124,7 +90,7 @@ fn under_name(halt: Halt, enqueue: &Enqueue, how: &Enqueued) -> Halt {
 
 fn lane_wanted(work: &NewWork) -> Want {
     let (worker, constraints) = (work.spec.worker.clone(), work.spec.constraints);
-    Want::Lane { worker, constraints, urgency: urgency_at_birth(&work.terms) }
+    Want::Lane { worker, constraints, urgency: work.terms.urgency() }
 }
 
 /// The works that are not stored yet. A stored one must be the same request: enqueue is idempotent on the id.
@@ -187,7 +153,7 @@ fn insert_all(draft: &mut Draft<'_>, new: &[&NewWork], edges: &Edges, own: &Own)
 fn insert(draft: &mut Draft<'_>, work: &NewWork, edges: &Edges, own: &Own) -> Result<(), Halt> {
     let followers = edges.followers(work.id);
     let born = birth_state(draft, work, own)?;
-    let urgency = urgency_at_birth(&work.terms);
+    let urgency = work.terms.urgency();
     let lane = draft.lane(&work.spec.worker, work.spec.constraints, urgency)?;
     let seq = draft.next_seq();
     let now = draft.now;
@@ -225,11 +191,6 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, edges: &Edges, own: &Own) -> Re
     };
     draft.put_work(record, work.spec.clone());
     Ok(())
-}
-
-/// New work is expedited if it asks for it; whether there is time left for such work is seen when it could run.
-pub(super) fn urgency_at_birth(terms: &Terms) -> Urgency {
-    if terms.expedited.is_some() { Urgency::Expedited } else { Urgency::Ordinary }
 }
 
 /// What its prerequisites make of a work at its birth.
@@ -284,7 +245,7 @@ const NEWER_LANES: u32 = 16;
 
 /// The offer, if its manager may still claim.
 fn offer_of<'a>(enqueue: &'a Enqueue, meta: &Meta) -> Option<&'a Offer> {
-    enqueue.offer.as_ref().filter(|offer| is_attached(meta, offer.epoch))
+    enqueue.offer.as_ref().filter(|offer| meta.is_attached(offer.epoch))
 }
 
 /// The lanes that the offer names, and those that its manager does not know yet; none if those are too many.
@@ -331,7 +292,7 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
     let mut works: Vec<Claimed> = Vec::with_capacity(candidates.len());
     for (_, _, work) in candidates {
         if let Some(record) = draft.work(work.id)?.cloned() {
-            works.push(draft.claim(record, &work.spec, offer.epoch)?);
+            works.push(claim::begin(draft, record, &work.spec, offer.epoch)?);
         }
     }
     let claimed = works.iter().map(|work| work.record.id).collect();
@@ -361,9 +322,4 @@ fn best_rival(draft: &Draft<'_>, offer: &Offer, candidates: &[(u8, u64, &NewWork
         }
     }
     Ok(best)
-}
-
-/// Whether the manager of this number may claim.
-pub(super) fn is_attached(meta: &Meta, epoch: u64) -> bool {
-    meta.epochs_of == meta.incarnation && meta.open_epochs.contains_key(&epoch)
 }

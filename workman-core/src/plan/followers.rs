@@ -7,11 +7,44 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::enqueue::Own;
 use super::view::{Halt, Snapshot, Want};
-use super::{Enqueue, Enqueued, NewWork};
+use super::{Enqueue, Enqueued, NewWork, Refusal};
 use crate::id::WorkId;
 use crate::record::{WorkRecord, WorkSpec};
+
+/// The ids of an enqueue in order, each once, with the place of the first work that has it.
+pub(super) struct Own {
+    pub(super) ids: Vec<(WorkId, usize)>,
+}
+
+impl Own {
+    /// One id is one work: a request that comes twice is meant once, and two requests of one id are a mistake.
+    pub(super) fn of(enqueue: &Enqueue) -> Result<Self, Refusal> {
+        let places = enqueue.works.iter().enumerate();
+        let mut ids: Vec<(WorkId, usize)> = places.map(|(place, work)| (work.id, place)).collect();
+        ids.sort_unstable();
+        for pair in ids.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            let (first, again) = (&enqueue.works[pair[0].1], &enqueue.works[pair[1].1]);
+            if first.spec != again.spec || first.terms != again.terms {
+                return Err(Refusal::IdReused(first.id));
+            }
+        }
+        ids.dedup_by_key(|(id, _)| *id);
+        Ok(Own { ids })
+    }
+
+    pub(super) fn contains(&self, id: WorkId) -> bool {
+        self.place(id).is_some()
+    }
+
+    pub(super) fn work<'a>(&self, enqueue: &'a Enqueue, id: WorkId) -> Option<&'a NewWork> {
+        self.place(id).map(|place| &enqueue.works[place])
+    }
+
+    fn place(&self, id: WorkId) -> Option<usize> {
+        self.ids.binary_search_by_key(&id, |(own, _)| *own).ok().map(|at| self.ids[at].1)
+    }
+}
 
 /// What new works wait for.
 pub(super) struct Edges {

@@ -7,8 +7,8 @@ use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, PRUNE_LIMIT, Plan, Prune, Retention, Stride, followers};
 use crate::id::WorkId;
+use crate::index::standing_key;
 use crate::record::{Standing, WorkRecord};
-use crate::store::index::standing_key;
 use crate::time::Timestamp;
 
 /// How many finished works one commit looks at, at the least.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::draft::Draft;
-use super::enqueue::is_attached;
 use super::settle::{fail_for_good, interrupt, settled};
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, cascade, periodic};
@@ -57,7 +56,7 @@ fn runs_for(record: &WorkRecord, epoch: u64) -> bool {
 
 /// What a manager was given by a claim whose answer was lost never ran: it goes back as it was.
 pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: Timestamp) -> Result<Plan, Halt> {
-    if !is_attached(&view.meta, epoch) {
+    if !view.meta.is_attached(epoch) {
         return Err(Refusal::EpochClosed(epoch).into());
     }
     let works = held.iter().map(|(id, _)| Want::Work(*id));
@@ -106,7 +105,7 @@ pub(super) fn rescue(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
 
 /// Whether a manager runs the work that is not attached.
 fn has_died(view: &Snapshot, record: &WorkRecord) -> bool {
-    matches!(record.standing, Standing::Running { epoch } if !is_attached(&view.meta, epoch))
+    matches!(record.standing, Standing::Running { epoch } if !view.meta.is_attached(epoch))
 }
 
 /// What a run that died has used of the budget of expedited work, at the most: nobody knows when it died.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::enqueue::urgency_at_birth;
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, NewWork, Plan, Refusal, UpdateResult, Write, periodic};
 use crate::record::{Notes, ParkReason, Period, Prerequisites, RowsPresent, Standing, Urgency, WorkRecord, WorkSpec};
@@ -61,7 +60,7 @@ fn spec(before: &WorkRecord, stored: &WorkSpec, new: &WorkSpec) -> Result<WorkSp
 /// Work that has run is never expedited again; a run that is goes on as it is, since its time is counted.
 fn urgency(before: &WorkRecord, work: &NewWork) -> Urgency {
     let has_run = before.fence > 0;
-    if has_run { before.urgency } else { urgency_at_birth(&work.terms) }
+    if has_run { before.urgency } else { work.terms.urgency() }
 }
 
 /// UPD-3: the progress of an earlier run is gone. Its checkpoint is kept where it still means the same: the same worker with the

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::{ById, Refusal};
 use crate::constraints::Constraints;
 use crate::id::WorkId;
+use crate::index::{IndexKey, Suspects};
 use crate::query::WorkSelector;
 use crate::record::{Cascade, Lane, LaneId, Meta, Notes, Urgency, WorkRecord, WorkSpec};
-use crate::store::index::{IndexKey, Suspects};
 use crate::time::{NextDue, Timestamp};
 
 /// What a store is to load, all at once if it can: each thing once, in order.

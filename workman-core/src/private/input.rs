@@ -11,7 +11,7 @@ use crate::record::{InputShape, Schedule};
 use crate::request::{Input, PeriodicRequest, Request, RequestDraft};
 use crate::worker::{Invocation, StateKey, States, Unencodable, Unstartable, Worker, by};
 
-/// Implemented by nothing: see [`by`].
+/// Implemented by nothing: see `by`.
 pub trait InputOfNobody: Serialize + DeserializeOwned + Send + 'static {}
 
 /// What a worker can be given.
@@ -175,7 +175,7 @@ fn output_at<T: DeserializeOwned>(outputs: &[Option<Payload>], at: usize, wanted
     }
 }
 
-/// Implemented by nothing: see [`by`].
+/// Implemented by nothing: see `by`.
 pub trait StateOfNobody: Clone + Send + Sync + 'static {}
 
 /// What the application gives to its workers.

@@ -4,27 +4,17 @@
 //! ([`Output`]). Making such a constant is the only place where a type must satisfy something, so a type that does not
 //! gives one error, at the argument. Everything else goes through the functions that the constant carries.
 
-mod alone;
 mod input;
 mod output;
-
-use std::sync::Arc;
 
 use futures::Stream;
 use futures::future::BoxFuture;
 
 use crate::constraints::Constraints;
-use crate::data::Payload;
-use crate::id::WorkId;
-use crate::limits::Limits;
-use crate::plan::{End, NewWork};
+use crate::plan::End;
 use crate::policy::{Backoff, DEFAULT_MAX_ATTEMPTS};
-use crate::request::{Input, RequestError, read_back};
-use crate::store::ExpectedTime;
-use crate::time::{SystemClock, Timestamp};
-use crate::worker::{self, Attempt, Body, Completer, Fate, Outcome, Shared, WorkContext, complete};
+use crate::worker::{self, Body, Completer, Outcome, WorkContext, complete};
 
-pub use alone::{Alone, Judge, Stage};
 pub use input::*;
 pub use output::*;
 
@@ -92,55 +82,4 @@ pub fn own(context: &WorkContext) -> WorkContext {
 /// Stands for a value in code that does not compile anyway.
 pub fn never() -> ! {
     unreachable!("code beside a compile error")
-}
-
-/// A context without an engine, for tests of a worker alone: its notes go nowhere, and nobody stops it.
-#[must_use]
-pub fn detached_context(worker: &'static WorkerDef, input: Payload) -> WorkContext {
-    let (engine, _nobody) = futures::channel::mpsc::unbounded();
-    let attempt = Attempt {
-        id: WorkId::generate(),
-        fence: 1,
-        worker: worker.name.into(),
-        def: worker,
-        tags: Vec::new(),
-        number: 0,
-        generation: 0,
-        trace_tag: worker.name.into(),
-        period: None,
-        timeout: None,
-        limits: Arc::default(),
-        read_back: ReadBack::All,
-        output: Fate::Kept,
-        time: Arc::new(ExpectedTime::new(Arc::new(SystemClock::new()))),
-        hub: Arc::default(),
-        live: Arc::default(),
-        engine,
-        shared: Shared::new(None).into(),
-    };
-    WorkContext::new(Arc::new(attempt), input)
-}
-
-/// What a request would store, for tests without a store.
-///
-/// # Errors
-/// The request is refused.
-pub fn stored_input<P, O>(request: Request<P, O>) -> Result<Payload, RequestError> {
-    Ok(stored(request)?.spec.input.clone())
-}
-
-/// The work that a request would store, whatever it is to wait for.
-///
-/// # Errors
-/// The request is refused.
-pub fn stored<P, O>(request: Request<P, O>) -> Result<NewWork, RequestError> {
-    let draft = request.into_draft();
-    let prerequisites = match &draft.input {
-        Ok(Input { takes: InputShape::Nothing, .. }) | Err(_) => Vec::new(),
-        Ok(_) => vec![WorkId::from_u128(1)],
-    };
-    let def = draft.def;
-    let work = draft.new_work(&Limits::default(), Timestamp::default(), prerequisites, None)?;
-    read_back(ReadBack::All, def, &work)?;
-    Ok(work)
 }

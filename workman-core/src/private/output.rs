@@ -59,7 +59,7 @@ pub const fn refuse_hidden_answer(hides_answer: bool, hides_stream: bool) {
     );
 }
 
-/// Implemented by nothing: see [`by`].
+/// Implemented by nothing: see `by`.
 pub trait OutputOfNobody: Serialize + DeserializeOwned {}
 
 /// What a worker can give. A type that hides an answer is refused elsewhere, and passes here so that there is one error.

@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 
 pub(crate) use draft::{Input, RequestDraft, check_name, read_back};
 #[doc(hidden)]
-pub use erased::TakenTypes;
+pub(crate) use erased::TakenTypes;
 pub use erased::{ErasedRequest, Taken};
 pub use error::{NameProblem, RequestError};
 

@@ -17,7 +17,7 @@ use std::thread::{self, Thread};
 /// With a [`scoped_blocking_hook`] on this thread, the hook does the waiting.
 ///
 /// ```
-/// assert_eq!(workman_core::runtime::block_on(async { 40 + 2 }), 42);
+/// assert_eq!(workman_core::seams::block_on(async { 40 + 2 }), 42);
 /// ```
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let Some(hook) = current_hook() else { return park_on(pin!(future)) };

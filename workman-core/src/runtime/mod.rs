@@ -41,7 +41,8 @@ pub use self::tokio::TokioRuntime;
 /// A runtime of one's own is a few lines:
 /// ```
 /// use futures::future::BoxFuture;
-/// use workman_core::runtime::{Runtime, block_on};
+/// use workman_core::Runtime;
+/// use workman_core::seams::block_on;
 ///
 /// /// A thread for everything.
 /// struct Extravagant;

@@ -9,7 +9,7 @@ use super::Runtime;
 /// The executor is global and never ends. It has one thread unless the environment variable `SMOL_THREADS` says more.
 ///
 /// ```
-/// use workman_core::runtime::{Runtime, SmolRuntime};
+/// use workman_core::{Runtime, SmolRuntime};
 ///
 /// let (answer, question) = futures::channel::oneshot::channel();
 /// SmolRuntime::new().spawn(Box::pin(async { answer.send(42).unwrap() }));

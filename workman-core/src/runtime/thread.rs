@@ -27,7 +27,7 @@ use super::Runtime;
 /// future that holds the runtime keeps it alive.
 ///
 /// ```
-/// use workman_core::runtime::{Runtime, ThreadRuntime};
+/// use workman_core::{Runtime, ThreadRuntime};
 ///
 /// let (answer, question) = std::sync::mpsc::channel();
 /// let runtime = ThreadRuntime::new();

@@ -11,7 +11,7 @@ use super::{NoRuntime, Runtime};
 /// what is spawned later is dropped. A *current-thread* runtime polls only while somebody is inside its `block_on`.
 ///
 /// ```
-/// use workman_core::runtime::{Runtime, TokioRuntime};
+/// use workman_core::{Runtime, TokioRuntime};
 ///
 /// let tokio = tokio::runtime::Builder::new_current_thread().build()?;
 /// let runtime = TokioRuntime::new(tokio.handle().clone());

@@ -34,8 +34,8 @@ const QUESTIONS: [(ConstraintKind, Constraints); 9] = [
 ///
 /// ```
 /// use std::time::Duration;
-/// use workman_core::constraints::{Conditions, ConstraintKind, Constraints};
-/// use workman_core::sensor::Dwell;
+/// use workman_core::{Conditions, ConstraintKind, Constraints};
+/// use workman_core::Dwell;
 ///
 /// let second = Duration::from_secs(1);
 /// let charging = Constraints::new().requires_charging();
@@ -49,7 +49,7 @@ const QUESTIONS: [(ConstraintKind, Constraints); 9] = [
 /// assert_eq!(dwell.must_stop(&charging, 15 * second), Some(ConstraintKind::Charging));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Dwell {
+pub(crate) struct Dwell {
     length: Duration,
     conditions: Conditions,
     /// One for each of [`QUESTIONS`].
@@ -112,13 +112,13 @@ impl Standing {
 impl Dwell {
     /// Starts with these conditions: what is met counts at once.
     #[must_use]
-    pub fn new(length: Duration, conditions: Conditions) -> Self {
+    pub(crate) fn new(length: Duration, conditions: Conditions) -> Self {
         let standings = QUESTIONS.map(|(kind, question)| Standing::first(question.is_met(kind, &conditions)));
         Dwell { length, conditions, standings }
     }
 
     /// Takes in what the sensor says now.
-    pub fn observe(&mut self, conditions: Conditions, now: Duration) {
+    pub(crate) fn observe(&mut self, conditions: Conditions, now: Duration) {
         for (standing, (kind, question)) in self.standings.iter_mut().zip(QUESTIONS) {
             *standing = standing.at(now, self.length).answered(question.is_met(kind, &conditions), now);
         }
@@ -129,7 +129,7 @@ impl Dwell {
     ///
     /// # Errors
     /// The first kind that is unmet, in the order of [`ConstraintKind::ALL`].
-    pub fn may_start(&self, constraints: &Constraints, now: Duration) -> Result<(), Unmet> {
+    pub(crate) fn may_start(&self, constraints: &Constraints, now: Duration) -> Result<(), Unmet> {
         constraints.kinds().try_for_each(|kind| {
             let standing = self.standing(kind, constraints, now);
             let met = constraints.is_met(kind, &self.conditions) == Some(true);
@@ -143,7 +143,7 @@ impl Dwell {
 
     /// The first kind, in the order of [`ConstraintKind::ALL`], for which running work with these constraints must stop.
     #[must_use]
-    pub fn must_stop(&self, constraints: &Constraints, now: Duration) -> Option<ConstraintKind> {
+    pub(crate) fn must_stop(&self, constraints: &Constraints, now: Duration) -> Option<ConstraintKind> {
         constraints.kinds().find(|kind| {
             constraints.is_met(*kind, &self.conditions) == Some(false)
                 && matches!(self.standing(*kind, constraints, now), Standing::Lost | Standing::Absent)
@@ -153,7 +153,7 @@ impl Dwell {
     /// The monotonic time, later than `now`, at which an answer may change though nothing is observed; `None` when only
     /// an observation can change one.
     #[must_use]
-    pub fn next_change(&self, now: Duration) -> Option<Duration> {
+    pub(crate) fn next_change(&self, now: Duration) -> Option<Duration> {
         self.standings.iter().filter_map(|standing| standing.at(now, self.length).settles_at(self.length)).min()
     }
 

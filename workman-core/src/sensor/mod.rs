@@ -14,7 +14,7 @@ use futures::stream::{self, BoxStream};
 
 use crate::constraints::{Conditions, ConstraintKind, Network};
 
-pub use dwell::{Dwell, Unmet};
+pub(crate) use dwell::{Dwell, Unmet};
 
 /// Observes what the machine is like.
 ///
@@ -34,8 +34,8 @@ pub trait ConstraintSensor: Send + Sync + 'static {
 /// Observes nothing. Work without constraints needs no more.
 ///
 /// ```
-/// use workman_core::constraints::Conditions;
-/// use workman_core::sensor::{ConstraintSensor, NoSensor};
+/// use workman_core::Conditions;
+/// use workman_core::{ConstraintSensor, NoSensor};
 ///
 /// assert_eq!(NoSensor.conditions(), Conditions::UNKNOWN);
 /// ```
@@ -57,8 +57,8 @@ impl ConstraintSensor for NoSensor {
 /// For tests, and for programs that know better than any sensor (a switch "on mobile data" in their settings).
 ///
 /// ```
-/// use workman_core::constraints::{ConstraintKind, Network};
-/// use workman_core::sensor::{ConstraintSensor, ManualSensor};
+/// use workman_core::{ConstraintKind, Network};
+/// use workman_core::{ConstraintSensor, ManualSensor};
 ///
 /// let sensor = ManualSensor::new();
 /// let given_to_the_builder = sensor.clone();

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::StoreError;
-use super::index::IndexKey;
 use crate::id::WorkId;
+use crate::index::IndexKey;
 
 /// Something in a store that can't be as it was written. It was passed over, and the rest goes on.
 ///

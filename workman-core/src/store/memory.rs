@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use super::embedded::{Dump, IfMissing, Opening, Origin, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
-use super::index::{IndexKey, IndexRange};
 use super::{Change, ChangeFeed, Ownership, Store, StoreError, Unit, UnitResult};
 use crate::data::Payload;
 use crate::id::WorkId;
+use crate::index::{IndexKey, IndexRange};
 use crate::query::{Page, PageRequest};
 use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
 
@@ -107,7 +107,7 @@ impl MemoryStore {
         Self::open(Arc::clone(&self.data))
     }
 
-    /// Everything that is stored, for [`invariants::check`](crate::plan::invariants::check).
+    /// Everything that is stored, for [`Dump::broken_invariants`].
     #[must_use]
     pub fn dump(&self) -> Dump {
         lock(&self.data).dump()

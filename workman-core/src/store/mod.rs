@@ -1,15 +1,15 @@
 //! The boundary to storage: the [`Store`] trait and its contract, clause by clause.
 //!
-//! A store loads what a plan asks for, commits what it decided, and knows no policy. Everything that an embedded store
-//! (one file, one process) has in common with every other lies in [`embedded`]; [`MemoryStore`] is the reference.
+//! This is the door of those who keep works somewhere else: all nouns that a store needs are here, and programs need none of
+//! them. A store loads what a plan asks for, commits what it decided, and knows no policy. What embedded stores (one file, one
+//! process) have in common is here too, from [`Rows`] on; [`MemoryStore`](crate::MemoryStore) is the reference.
 
 mod damage;
-pub mod embedded;
-mod error;
+mod embedded;
+pub(crate) mod error;
 mod expected;
 mod feed;
-pub mod index;
-mod memory;
+pub(crate) mod memory;
 mod process;
 
 use async_trait::async_trait;
@@ -18,16 +18,40 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::id::WorkId;
-use crate::plan::{Applied, Command, Hint, Refusal};
-use crate::query::{Page, PageRequest};
-use crate::time::{Reading, Timestamp};
+use crate::plan::Refusal;
+use crate::time::Timestamp;
 
 pub use damage::Damage;
-pub use error::{StoreError, StoreErrorKind};
+pub(crate) use error::{StoreError, StoreErrorKind};
 pub(crate) use expected::ExpectedTime;
 pub use feed::ChangeFeed;
-pub use memory::MemoryStore;
 pub use process::HomeProcess;
+
+// What the contract speaks of: commands and answers, ...
+pub use crate::plan::{
+    Advice, Applied, ById, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, Decision, End, Enqueue, HISTORY_LIMIT, Hint,
+    List, NUMBERS_A_PLAN, NewWork, NextScheduleTime, Note, Offer, OpenLane, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT,
+    Plan, Prune, RESCUE_LIMIT, Retention, Room, SELECT_LIMIT, Scope, SelectorWanted, Settle, Snapshot, Stride,
+    SuspectsAllowed, Unique, UniquePolicy, Want, WorkerKind, Write, plan,
+};
+
+// ... rows, ...
+pub use crate::data::Codec;
+pub use crate::record::{
+    Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, Notes, Period, Prerequisites, RowsPresent, RunTime, Standing,
+    Terms, Urgency, WorkRecord, WorkSpec,
+};
+pub use crate::time::{Due, LONGEST_SLEEP, NextDue, Reading};
+
+// ... the order in which they are found, ...
+pub use crate::index::{IndexKey, IndexRange, Suspects, keys_of, standing_key};
+pub use crate::query::{Cursor, Page, PageRequest};
+
+// ... and what embedded stores have in common.
+pub use embedded::{
+    Audit, Dump, IfMissing, Noticed, Opening, Origin, Row, RowKey, Rows, RowsMut, Stamp, StoreClock, Transaction,
+    Unlinked, dump, load, page, stored_meta,
+};
 
 /// A command and the time of whoever sends it.
 #[derive(Clone, Debug)]
@@ -41,7 +65,7 @@ pub struct Unit {
 /// What a unit did, or why it did nothing.
 pub type UnitResult = Result<Applied, Refusal>;
 
-/// Keeps works, and moves them only as [`plan`](crate::plan::plan) decides.
+/// Keeps works, and moves them only as [`plan`] decides.
 ///
 /// # The contract
 /// `workman_testing::store_conformance!` has tests for each clause. Where a clause tells them apart, an *exclusive* store is a
@@ -77,10 +101,10 @@ pub type UnitResult = Result<Applied, Refusal>;
 /// **Loading**
 /// - **C11** A plan is called again with more until it is done. What it sees is the state inside the commit, or was loaded
 ///   before and is checked by the commit; if that has changed, the unit is planned again.
-/// - **C12** Lists come in the order of [`IndexKey`](index::IndexKey), hold no more than their limit, and say where to go on.
+/// - **C12** Lists come in the order of [`IndexKey`], hold no more than their limit, and say where to go on.
 ///   `Ready` and `Due` may leave out works that another transaction holds; such a list is never said to be complete.
 ///   What a list would hold and its record contradicts is left out, told by [`Change::Damaged`], and holds up nothing behind it.
-/// - **C13** Every index follows from the records by [`index::keys_of`] and from nothing else. So no entry is believed: what it
+/// - **C13** Every index follows from the records by [`keys_of`] and from nothing else. So no entry is believed: what it
 ///   says is compared with its record, and the record is right. A unit that takes away an entry that is not there is an error
 ///   (`Corrupted`), unless it settles a run under its current fence.
 /// - **C14** A deleted work leaves no row and no index entry behind.

@@ -30,7 +30,7 @@ use crate::state::StopReason;
 ///
 /// ```
 /// use std::thread;
-/// use workman_core::plan::End;
+/// use workman_core::store::End;
 /// use workman_core::{Completer, worker};
 /// use workman_testing::TestWorker;
 ///
@@ -98,7 +98,7 @@ impl<T> Completer<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use workman_core::plan::End;
+    /// use workman_core::store::End;
     /// use workman_core::{Completer, StopReason, WorkContext, worker};
     /// use workman_testing::TestWorker;
     ///

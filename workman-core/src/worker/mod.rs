@@ -3,55 +3,6 @@
 //! The `#[worker]` macro turns a function into a [`WorkerDef`]; a [`Registry`] finds it by name; the dispatcher calls
 //! [`WorkerDef::start`] with an [`Invocation`] and gets a [`Body`] to run. Generics end here: everything behind this room
 //! deals with names and payloads.
-//!
-//! # Four kinds of workers
-//!
-//! A plain `fn` runs on a thread for blocking code, and may block it as long as it likes:
-//! ```
-//! use workman_core::worker;
-//! use workman_testing::TestWorker;
-//!
-//! #[worker]
-//! fn count_lines(text: String) -> usize {
-//!     text.lines().count()
-//! }
-//! # assert_eq!(TestWorker::<count_lines>::new(count_lines::request("a\nb".into())).output(), 2);
-//! ```
-//! An `async fn` is polled on the runtime:
-//! ```
-//! use std::time::Duration;
-//! use workman_core::{WorkContext, WorkError, worker};
-//! use workman_testing::TestWorker;
-//!
-//! #[worker]
-//! async fn echo_later(cx: &WorkContext, text: String) -> Result<String, WorkError> {
-//!     cx.sleep(Duration::from_secs(60)).await?;
-//!     Ok(text)
-//! }
-//! # assert_eq!(TestWorker::<echo_later>::new(echo_later::request("tea".into())).output(), "tea");
-//! ```
-//! One with a [`Completer`] starts something that calls back; see there.
-//!
-//! One that returns a stream gives its last item, and each item is its progress at once. It can't borrow the context, so it
-//! asks for one of its own:
-//! ```
-//! use futures::stream::{self, Stream, StreamExt};
-//! use workman_core::{WorkContext, WorkError, worker};
-//! use workman_testing::TestWorker;
-//!
-//! /// Adds up numbers, and says each sum on the way.
-//! #[worker]
-//! fn running_total(numbers: Vec<u64>, cx: WorkContext) -> impl Stream<Item = Result<u64, WorkError>> {
-//!     let mut sum = 0_u64;
-//!     stream::iter(numbers).map(move |number| {
-//!         sum = sum.checked_add(number).ok_or("too much")?;
-//!         cx.save_checkpoint(&sum)?;
-//!         Ok(sum)
-//!     })
-//! }
-//!
-//! assert_eq!(TestWorker::<running_total>::new(running_total::request(vec![1, 2, 39])).output(), 42);
-//! ```
 
 mod completer;
 mod context;
@@ -87,7 +38,7 @@ pub(crate) use current::Current;
 pub(crate) use execute::{Given, Run};
 use outcome::Unstorable;
 #[doc(hidden)]
-pub use outcome::{Answer, IntoFailure, by};
+pub(crate) use outcome::{Answer, by};
 pub use outcome::{Outcome, WorkError};
 #[doc(hidden)]
 pub use registry::Linked;
@@ -95,12 +46,61 @@ pub use registry::{DuplicateWorker, RegisteredWorker, Registry, Stub};
 pub(crate) use streaming::stream;
 pub(crate) use trial::Role;
 #[doc(hidden)]
-pub use trial::Unencodable;
+pub(crate) use trial::Unencodable;
 pub use trial::{ReadBack, Trials};
 pub(crate) use verdict::Ending;
 pub(crate) use waits::{OwnWaits, RunTerms};
 
 /// A worker as a type: what `#[worker]` puts beside the function.
+///
+/// # Four kinds of workers
+///
+/// A plain `fn` runs on a thread for blocking code, and may block it as long as it likes:
+/// ```
+/// use workman_core::worker;
+/// use workman_testing::TestWorker;
+///
+/// #[worker]
+/// fn count_lines(text: String) -> usize {
+///     text.lines().count()
+/// }
+/// # assert_eq!(TestWorker::<count_lines>::new(count_lines::request("a\nb".into())).output(), 2);
+/// ```
+/// An `async fn` is polled on the runtime:
+/// ```
+/// use std::time::Duration;
+/// use workman_core::{WorkContext, WorkError, worker};
+/// use workman_testing::TestWorker;
+///
+/// #[worker]
+/// async fn echo_later(cx: &WorkContext, text: String) -> Result<String, WorkError> {
+///     cx.sleep(Duration::from_secs(60)).await?;
+///     Ok(text)
+/// }
+/// # assert_eq!(TestWorker::<echo_later>::new(echo_later::request("tea".into())).output(), "tea");
+/// ```
+/// One with a [`Completer`] starts something that calls back; see there.
+///
+/// One that returns a stream gives its last item, and each item is its progress at once. It can't borrow the context, so it
+/// asks for one of its own:
+/// ```
+/// use futures::stream::{self, Stream, StreamExt};
+/// use workman_core::{WorkContext, WorkError, worker};
+/// use workman_testing::TestWorker;
+///
+/// /// Adds up numbers, and says each sum on the way.
+/// #[worker]
+/// fn running_total(numbers: Vec<u64>, cx: WorkContext) -> impl Stream<Item = Result<u64, WorkError>> {
+///     let mut sum = 0_u64;
+///     stream::iter(numbers).map(move |number| {
+///         sum = sum.checked_add(number).ok_or("too much")?;
+///         cx.save_checkpoint(&sum)?;
+///         Ok(sum)
+///     })
+/// }
+///
+/// assert_eq!(TestWorker::<running_total>::new(running_total::request(vec![1, 2, 39])).output(), 42);
+/// ```
 pub trait Worker: 'static {
     /// What the worker gives.
     type Output;

@@ -21,7 +21,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// ```
 /// use std::time::Duration;
-/// use workman_core::worker::{Outcome, WorkError};
+/// use workman_core::{Outcome, WorkError};
 ///
 /// fn poll_parcel(arrived: Option<u32>) -> Result<Outcome<u32>, WorkError> {
 ///     match arrived {
@@ -51,7 +51,7 @@ pub enum Outcome<T> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use workman_core::worker::WorkError;
+/// use workman_core::WorkError;
 ///
 /// fn fetch(status: u16) -> Result<(), WorkError> {
 ///     match status {
@@ -144,7 +144,7 @@ impl fmt::Debug for WorkError {
 /// A second implementation that never applies makes rustc report the seam trait, with its message, instead of one error
 /// for each bound of the only implementation.
 #[doc(hidden)]
-pub mod by {
+pub(crate) mod by {
     /// A value that is what it says.
     pub enum Value {}
     /// An error that goes into a box.
@@ -170,7 +170,7 @@ pub trait ErrorOfNobody: Into<Box<dyn Error + Send + Sync>> {}
 #[diagnostic::on_unimplemented(
     message = "a worker can't fail with `{Self}`",
     label = "this error type can't be stored",
-    note = "implement `std::error::Error` for it (and `Send + Sync + 'static`), or return `String`, `anyhow::Error` or `workman_core::worker::WorkError`"
+    note = "implement `std::error::Error` for it (and `Send + Sync + 'static`), or return `String`, `anyhow::Error` or `workman_core::WorkError`"
 )]
 pub trait IntoFailure<By> {
     /// The error and what is to be done.

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use workman_core::worker::Registry;
-use workman_core::{Constraints, NetworkType, Store, Timestamp, WorkInfo, WorkState, worker};
+use workman_core::seams::Registry;
+use workman_core::store::Store;
+use workman_core::{Constraints, NetworkType, Timestamp, WorkInfo, WorkState, worker};
 use workman_redb::RedbStore;
 use workman_testing::{StoreHome, TestDriver};
 

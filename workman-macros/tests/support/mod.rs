@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use workman_core::__private as private;
-use workman_core::data::{Codec, Payload};
-use workman_core::plan::{Advice, End};
-use workman_core::request::Request;
-use workman_core::worker::{Body, Invocation, States, Unstartable, Worker};
+use workman_core::Payload;
+use workman_core::Request;
+use workman_core::Worker;
+use workman_core::seams::{Body, Invocation, States, Unstartable};
+use workman_core::store::Codec;
+use workman_core::store::{Advice, End};
 
 /// A run that is put together piece by piece.
 pub(crate) struct Run {
@@ -19,7 +20,7 @@ pub(crate) struct Run {
 
 /// A run with the input that this request stores.
 pub(crate) fn run_of<P, O>(request: Request<P, O>) -> Run {
-    Run::new(private::stored_input(request).expect("the request is in order"))
+    Run::new(workman_core::seams::stored_input(request).expect("the request is in order"))
 }
 
 /// A run with this stored input.
@@ -53,7 +54,7 @@ impl Run {
 
     pub(crate) fn end<W: Worker>(self) -> Result<End, Unstartable> {
         let invocation = Invocation {
-            context: private::detached_context(W::DEF, self.input.clone()),
+            context: workman_core::seams::detached_context(W::DEF, self.input.clone()),
             input: self.input,
             prerequisites: self.prerequisites,
             states: Arc::new(self.states),

@@ -5,21 +5,25 @@ use std::hint::black_box;
 use std::ops::Bound;
 use std::time::Duration;
 
-use workman_core::data::{Codec, Payload};
-use workman_core::id::WorkId;
-use workman_core::plan::{
-    Applied, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, Offer, OpenLane, Settle, Snapshot, Step,
+use workman_core::ExistingWorkPolicy;
+use workman_core::Payload;
+use workman_core::Schedule;
+use workman_core::StoreError;
+use workman_core::Timestamp;
+use workman_core::WorkId;
+use workman_core::WorkSelector;
+use workman_core::store::Codec;
+use workman_core::store::Reading;
+use workman_core::store::Unit;
+use workman_core::store::{
+    Applied, Cancel, Claim, Claimed, Command, Decision, End, Enqueue, NewWork, Offer, OpenLane, Settle, Snapshot,
     SuspectsAllowed, Unique, UniquePolicy, WorkerKind, plan,
 };
-use workman_core::policy::ExistingWorkPolicy;
-use workman_core::query::WorkSelector;
-use workman_core::record::{LaneId, Meta, Schedule, Terms, Urgency, WorkSpec};
-use workman_core::store::embedded::{
+use workman_core::store::{
     IfMissing, Noticed, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, load, stored_meta,
 };
-use workman_core::store::index::{IndexKey, IndexRange};
-use workman_core::store::{StoreError, Unit};
-use workman_core::time::{Reading, Timestamp};
+use workman_core::store::{IndexKey, IndexRange};
+use workman_core::store::{LaneId, Meta, Terms, Urgency, WorkSpec};
 
 use super::Case;
 use super::callgrind::measured;
@@ -109,8 +113,8 @@ fn settle_period() -> usize {
 fn settle_failure() -> usize {
     let mut house = House::new();
     house.enqueue(works(1));
-    let error = workman_core::record::ErrorText::new("no");
-    house.settle_all(&End::Failed { error, advice: workman_core::plan::Advice::ByPolicy });
+    let error = workman_core::ErrorText::new("no");
+    house.settle_all(&End::Failed { error, advice: workman_core::store::Advice::ByPolicy });
     1
 }
 
@@ -218,8 +222,8 @@ impl House {
         loop {
             let view = views.last_mut().unwrap();
             match plan(view, command, NOW).unwrap() {
-                Step::Done(_) => break,
-                Step::Load(scope) => {
+                Decision::Done(_) => break,
+                Decision::Load(scope) => {
                     let mut more = view.clone();
                     load(&self.shelf, &scope, &mut more, &mut Noticed::default()).unwrap();
                     views.push(more);

@@ -3,11 +3,13 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use workman_core::data::{Codec, Payload};
-use workman_core::id::WorkId;
-use workman_core::record::{LaneId, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec};
-use workman_core::store::index::standing_key;
-use workman_core::time::{Due, Timestamp};
+use workman_core::Payload;
+use workman_core::Timestamp;
+use workman_core::WorkId;
+use workman_core::store::Codec;
+use workman_core::store::Due;
+use workman_core::store::standing_key;
+use workman_core::store::{LaneId, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 
 use super::Case;
 use super::callgrind::measured;

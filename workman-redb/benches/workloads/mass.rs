@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use futures::executor::block_on;
-use workman_core::query::PageRequest;
+use workman_core::store::PageRequest;
 use workman_core::{WorkManager, WorkQuery, WorkSelector};
 
 use crate::backlog::{own_copy, setting};

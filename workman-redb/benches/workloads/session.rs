@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::executor::block_on;
-use workman_core::query::PageRequest;
-use workman_core::{Store, WorkInfo, WorkQuery, WorkState};
+use workman_core::store::PageRequest;
+use workman_core::store::Store;
+use workman_core::{WorkInfo, WorkQuery, WorkState};
 use workman_redb::RedbStore;
 
 use crate::Outcome;

@@ -1,12 +1,12 @@
 //! The bodies of the rows that lie beside the records: notes, attempts, lanes, cascades, and the store's own rows.
 
-use workman_core::constraints::Constraints;
-use workman_core::data::{Codec, Payload};
-use workman_core::id::WorkId;
-use workman_core::record::{
-    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, ErrorText, Lane, LaneId, Meta, Notes, RunTime, Urgency,
-};
-use workman_core::state::StopReason;
+use workman_core::Constraints;
+use workman_core::Payload;
+use workman_core::StopReason;
+use workman_core::WorkId;
+use workman_core::store::Codec;
+use workman_core::store::{Cascade, CascadeVerb, Lane, LaneId, Meta, Notes, RunTime, Urgency};
+use workman_core::{AttemptEnd, AttemptRecord, ErrorText};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use workman_core::id::WorkId;
-use workman_core::time::Timestamp;
+use workman_core::Timestamp;
+use workman_core::WorkId;
 
 use super::{CodecError, Decoded, Encoded};
 

@@ -1,9 +1,11 @@
 //! The body of a [`WorkRecord`], in two parts: what it was born with, and what changes.
 
-use workman_core::id::WorkId;
-use workman_core::record::{Finish, LaneId, ParkReason, Period, RowsPresent, Standing, Terms, Urgency, WorkRecord};
-use workman_core::state::StopReason;
-use workman_core::time::{Due, Timestamp};
+use workman_core::ParkReason;
+use workman_core::StopReason;
+use workman_core::Timestamp;
+use workman_core::WorkId;
+use workman_core::store::Due;
+use workman_core::store::{Finish, LaneId, Period, RowsPresent, Standing, Terms, Urgency, WorkRecord};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use workman_core::constraints::{ConstraintKind, Constraints, NetworkType};
-use workman_core::data::{Codec, Payload};
-use workman_core::policy::InputMerger;
-use workman_core::record::{InputShape, Prerequisites, WorkSpec};
+use workman_core::InputMerger;
+use workman_core::InputShape;
+use workman_core::Payload;
+use workman_core::store::Codec;
+use workman_core::store::{Prerequisites, WorkSpec};
+use workman_core::{ConstraintKind, Constraints, NetworkType};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 

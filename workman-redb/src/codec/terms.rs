@@ -1,7 +1,8 @@
 //! The body of [`Terms`], the part of a request by which the planner decides.
 
-use workman_core::policy::{Backoff, BackoffPolicy, OnDeath, OnInterruption, OutOfQuotaPolicy};
-use workman_core::record::{Schedule, Terms};
+use workman_core::Schedule;
+use workman_core::store::Terms;
+use workman_core::{Backoff, BackoffPolicy, OnDeath, OnInterruption, OutOfQuotaPolicy};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 

@@ -5,12 +5,12 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use redb::{AccessGuard, Key, ReadableTable, Value};
-use workman_core::data::Payload;
-use workman_core::id::WorkId;
-use workman_core::record::{Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
-use workman_core::store::StoreError;
-use workman_core::store::embedded::{Row, RowKey, Rows};
-use workman_core::store::index::{IndexKey, IndexRange, standing_key};
+use workman_core::Payload;
+use workman_core::StoreError;
+use workman_core::WorkId;
+use workman_core::store::{IndexKey, IndexRange, standing_key};
+use workman_core::store::{Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
+use workman_core::store::{Row, RowKey, Rows};
 
 use super::{Access, Bytes, Tables, damaged};
 use crate::codec::{Body, CodecError, Reader, read_cascade, read_lane};

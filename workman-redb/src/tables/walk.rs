@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use redb::{Key, ReadableTable, Table, Value};
-use workman_core::constraints::Constraints;
-use workman_core::id::WorkId;
-use workman_core::record::{Cascade, CascadeVerb, Lane, LaneId, Meta, Standing, Urgency, WorkRecord, WorkSpec};
-use workman_core::store::StoreError;
-use workman_core::store::embedded::{Audit, Row, RowKey, Rows, RowsMut};
-use workman_core::store::index::{IndexKey, IndexRange, keys_of};
-use workman_core::time::Timestamp;
+use workman_core::Constraints;
+use workman_core::StoreError;
+use workman_core::Timestamp;
+use workman_core::WorkId;
+use workman_core::store::{Audit, Row, RowKey, Rows, RowsMut};
+use workman_core::store::{Cascade, CascadeVerb, Lane, LaneId, Meta, Standing, Urgency, WorkRecord, WorkSpec};
+use workman_core::store::{IndexKey, IndexRange, keys_of};
 
 use super::{SnapshotTables, WriteTables};
 use crate::envelope::entry_sum;

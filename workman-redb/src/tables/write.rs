@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use workman_core::id::WorkId;
-use workman_core::record::{Standing, WorkRecord, WorkSpec};
-use workman_core::store::embedded::{IfMissing, Origin, Row, RowKey, RowsMut, Unlinked};
-use workman_core::store::index::IndexKey;
-use workman_core::store::{StoreError, StoreErrorKind};
+use workman_core::WorkId;
+use workman_core::store::IndexKey;
+use workman_core::store::{IfMissing, Origin, Row, RowKey, RowsMut, Unlinked};
+use workman_core::store::{Standing, WorkRecord, WorkSpec};
+use workman_core::{StoreError, StoreErrorKind};
 
 use super::WriteTables;
 use crate::codec::{Body, CodecError, Format, Opening, Writer, write_cascade, write_lane};

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use workman_core::store::{Change, StoreError, StoreErrorKind};
+use workman_core::store::Change;
+use workman_core::{StoreError, StoreErrorKind};
 
 use super::{Doubt, Down, Writer};
 use crate::error::{is_disk_full, kills_the_handle};

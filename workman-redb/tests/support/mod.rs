@@ -14,10 +14,12 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 pub use futures::executor::block_on;
 use futures::future::BoxFuture;
-use workman_core::plan::{Command, invariants};
-use workman_core::store::embedded::Dump;
-use workman_core::store::{Store, StoreError, Unit, UnitResult};
-use workman_core::time::{Clock, Reading, Timestamp};
+use workman_core::StoreError;
+use workman_core::store::Command;
+use workman_core::store::Dump;
+use workman_core::store::Reading;
+use workman_core::store::{Store, Unit, UnitResult};
+use workman_core::{Clock, Timestamp};
 use workman_redb::RedbStore;
 
 /// SplitMix64.
@@ -90,7 +92,7 @@ pub fn run(store: &dyn Store, command: Command, ms: i64) -> Result<UnitResult, S
 /// Everything that is stored, after a look at the invariants.
 pub fn dump(store: &RedbStore) -> Dump {
     let dump = block_on(store.dump()).unwrap();
-    assert_eq!(invariants::check(&dump), Vec::<String>::new());
+    assert_eq!(dump.broken_invariants(), Vec::<String>::new());
     dump
 }
 

@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use workman_core::constraints::{Constraints, NetworkType};
-use workman_core::data::{Codec, Payload};
-use workman_core::id::WorkId;
-use workman_core::plan::{
+use workman_core::Payload;
+use workman_core::StopReason;
+use workman_core::Timestamp;
+use workman_core::WorkId;
+use workman_core::WorkSelector;
+use workman_core::store::Codec;
+use workman_core::store::Reading;
+use workman_core::store::{
     Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, NextScheduleTime, Note, OpenLane, Prune,
     Retention, Room, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
 };
-use workman_core::policy::{
+use workman_core::store::{LaneId, Notes, Prerequisites, Terms, Urgency, WorkSpec};
+use workman_core::store::{Unit, UnitResult};
+use workman_core::{
     Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OnInterruption, OutOfQuotaPolicy,
 };
-use workman_core::query::WorkSelector;
-use workman_core::record::{
-    ErrorText, InputShape, LaneId, Notes, ParkReason, Prerequisites, Schedule, Terms, Urgency, WorkSpec,
-};
-use workman_core::state::StopReason;
-use workman_core::store::{Unit, UnitResult};
-use workman_core::time::{Reading, Timestamp};
+use workman_core::{Constraints, NetworkType};
+use workman_core::{ErrorText, InputShape, ParkReason, Schedule};
 
 use super::Random;
 

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use workman_core::query::WorkQuery;
-use workman_core::{Chain, Constraints, Store, Timestamp, WorkContext, WorkError, WorkId, WorkState, chain, worker};
+use workman_core::WorkQuery;
+use workman_core::store::Store;
+use workman_core::{Chain, Constraints, Timestamp, WorkContext, WorkError, WorkId, WorkState, steps, worker};
 use workman_redb::RedbStore;
 use workman_testing::{MemoryHome, Signal, StoreHome, TestDriver};
 
@@ -100,7 +101,7 @@ impl Bench {
 
     /// Stores a chain; answers the ids in the order of declaration.
     #[track_caller]
-    pub(crate) fn chain<S: chain::Shape>(&self, chain: Chain<S>) -> Vec<WorkId> {
+    pub(crate) fn chain<S: steps::Shape>(&self, chain: Chain<S>) -> Vec<WorkId> {
         self.wait(chain.enqueue()).ids
     }
 

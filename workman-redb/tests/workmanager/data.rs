@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use workman_core::record::ParkReason;
-use workman_core::request::RequestError;
+use workman_core::ParkReason;
+use workman_core::RequestError;
 use workman_core::{
     EnqueueError, InputMerger, Nothing, Request, WorkContext, WorkError, WorkId, WorkQuery, WorkState, worker,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use workman_core::record::Schedule;
+use workman_core::Schedule;
 use workman_core::{
     Backoff, EnqueueError, ExistingPeriodicWorkPolicy, RequestError, StopReason, UpdateResult, WorkContext, WorkError,
     WorkManager, WorkSelector, WorkState, worker,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use workman_core::record::Schedule;
-use workman_core::request::{NameProblem, RequestError};
+use workman_core::Schedule;
+use workman_core::steps::Many;
 use workman_core::{
     Backoff, Chain, ConstraintKind, Constraints, EnqueueError, ExistingWorkPolicy, NetworkType, OutOfQuotaPolicy,
-    Timestamp, WorkContext, WorkGraph, WorkId, WorkInfo, WorkManagerLimits, WorkQuery, WorkState, chain::Many, worker,
+    Timestamp, WorkContext, WorkGraph, WorkId, WorkInfo, WorkManagerLimits, WorkQuery, WorkState, worker,
 };
+use workman_core::{NameProblem, RequestError};
 use workman_testing::TestDriver;
 
 use crate::bench::{Bench, CHARGING, DAY, Diary, HOUR, MINUTE, flaky, join, millis, on_both_stores, say, secs, tell};

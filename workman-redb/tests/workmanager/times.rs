@@ -1,6 +1,6 @@
 //! When work is due: `calculateNextRunTime` and the times in `WorkInfo`.
 
-use workman_core::record::Schedule;
+use workman_core::Schedule;
 use workman_core::{Backoff, Builder, Clock, WorkContext, WorkSelector, WorkState, worker};
 use workman_testing::VirtualClock;
 

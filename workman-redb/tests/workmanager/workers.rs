@@ -2,9 +2,9 @@
 
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
-use workman_core::plan::End;
-use workman_core::record::{AttemptEnd, ParkReason};
-use workman_core::worker::Registry;
+use workman_core::seams::Registry;
+use workman_core::store::End;
+use workman_core::{AttemptEnd, ParkReason};
 use workman_core::{
     ConstraintKind, Explanation, OutputError, StopReason, WorkContext, WorkError, WorkQuery, WorkSelector, WorkState,
     worker,

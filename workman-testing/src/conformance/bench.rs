@@ -10,16 +10,20 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::stream::BoxStream;
-use workman_core::plan::{
-    Applied, Cancel, Claim, Claimed, Command, End, Enqueue, Enqueued, NewWork, OpenLane, Refusal, Settle,
-    SuspectsAllowed, Unique, UniquePolicy, WorkerKind, invariants,
+use workman_core::WorkSelector;
+use workman_core::seams::block_on;
+use workman_core::store::PageRequest;
+use workman_core::store::Reading;
+use workman_core::store::Store;
+use workman_core::store::{
+    Applied, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, OpenLane, Settle, SuspectsAllowed, Unique,
+    UniquePolicy, WorkerKind,
 };
-use workman_core::query::{PageRequest, WorkSelector};
-use workman_core::record::{ErrorText, Lane, Schedule, Terms, WorkSpec};
-use workman_core::runtime::block_on;
 use workman_core::store::{Change, Ownership, Unit, UnitResult};
-use workman_core::time::Reading;
-use workman_core::{Payload, Store, StoreError, Timestamp, WorkId, WorkInfo, WorkQuery, WorkState};
+use workman_core::store::{Lane, Terms, WorkSpec};
+use workman_core::{Enqueued, Refusal};
+use workman_core::{ErrorText, Schedule};
+use workman_core::{Payload, StoreError, Timestamp, WorkId, WorkInfo, WorkQuery, WorkState};
 
 use super::StoreFactory;
 
@@ -178,7 +182,7 @@ impl<'a, F: StoreFactory> Bench<'a, F> {
         }
     }
 
-    pub(super) fn page(&self, request: PageRequest) -> workman_core::query::Page {
+    pub(super) fn page(&self, request: PageRequest) -> workman_core::store::Page {
         block_on(self.store.query(request)).unwrap_or_else(|error| panic!("a sound query failed: {error}"))
     }
 
@@ -225,7 +229,7 @@ impl<'a, F: StoreFactory> Bench<'a, F> {
     /// Holds the invariants against everything that is stored, if the factory can show it.
     pub(super) fn check(&self) {
         if let Some(dump) = self.factory.dump(&self.store) {
-            let wrong = invariants::check(&dump);
+            let wrong = dump.broken_invariants();
             assert!(wrong.is_empty(), "the invariants are broken:\n{}", wrong.join("\n"));
         }
     }
@@ -247,7 +251,7 @@ pub(super) struct Announced {
     pub(super) commit: u64,
     pub(super) now: Timestamp,
     pub(super) touched: Vec<WorkId>,
-    pub(super) hints: Vec<workman_core::plan::Hint>,
+    pub(super) hints: Vec<workman_core::store::Hint>,
 }
 
 impl Watch {
@@ -385,11 +389,11 @@ pub(super) fn success(output: &str) -> End {
 }
 
 pub(super) fn failure(message: &str) -> End {
-    End::Failed { error: ErrorText::new(message), advice: workman_core::plan::Advice::ByPolicy }
+    End::Failed { error: ErrorText::new(message), advice: workman_core::store::Advice::ByPolicy }
 }
 
 pub(super) fn payload(text: &str) -> Payload {
-    Payload::new(workman_core::data::Codec::JSON, text.as_bytes())
+    Payload::new(workman_core::store::Codec::JSON, text.as_bytes())
 }
 
 /// A settle that no store can know, so that it is refused.

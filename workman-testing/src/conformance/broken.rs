@@ -9,11 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, future};
-use workman_core::plan::{Applied, Claimed, Command, Enqueued, Retention, UpdateResult};
-use workman_core::query::{Page, PageRequest};
-use workman_core::record::AttemptEnd;
+use workman_core::AttemptEnd;
+use workman_core::store::Store;
+use workman_core::store::{Applied, Claimed, Command, Retention};
 use workman_core::store::{Change, ChangeFeed, Ownership, Unit, UnitResult};
-use workman_core::{MemoryStore, Payload, Store, StoreError, StoreErrorKind, Timestamp, WorkId, WorkInfo, WorkQuery};
+use workman_core::store::{Page, PageRequest};
+use workman_core::{Enqueued, UpdateResult};
+use workman_core::{MemoryStore, Payload, StoreError, StoreErrorKind, Timestamp, WorkId, WorkInfo, WorkQuery};
 
 use super::{FaultInjected, StoreFactory, clauses};
 

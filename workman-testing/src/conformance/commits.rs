@@ -4,10 +4,12 @@ use std::sync::Barrier;
 use std::task::{Context, Waker};
 use std::thread;
 
-use workman_core::plan::{Applied, Enqueued, UniquePolicy};
-use workman_core::query::WorkSelector;
+use workman_core::Enqueued;
+use workman_core::WorkSelector;
 use workman_core::store::Ownership;
-use workman_core::{ExistingWorkPolicy, Store, StoreErrorKind, WorkQuery, WorkState};
+use workman_core::store::Store;
+use workman_core::store::{Applied, UniquePolicy};
+use workman_core::{ExistingWorkPolicy, StoreErrorKind, WorkQuery, WorkState};
 
 use super::bench::{
     Bench, Wishes, assert_stale, cancel, claim, enqueue, enqueue_unique, enqueued, failure, id, settle, stale, success,

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use workman_core::plan::{Advice, Applied, Cancel, Command, End, NewWork, NextScheduleTime, Prune, Retention, Stride};
-use workman_core::policy::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
-use workman_core::query::{PageRequest, WorkSelector};
-use workman_core::record::{ErrorText, InputShape, Lane, Schedule, Urgency};
+use workman_core::WorkSelector;
+use workman_core::store::PageRequest;
+use workman_core::store::{Advice, Applied, Cancel, Command, End, NewWork, NextScheduleTime, Prune, Retention, Stride};
+use workman_core::store::{Lane, Urgency};
+use workman_core::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
 use workman_core::{Constraints, ExpeditedState, Timestamp, UpdateResult, WorkId, WorkInfo, WorkQuery, WorkState};
+use workman_core::{ErrorText, InputShape, Schedule};
 
 use super::StoreFactory;
 use super::bench::{Bench, Wishes, cancel, id, settle, success, work, works};

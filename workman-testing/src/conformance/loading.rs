@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use workman_core::data::Codec;
-use workman_core::plan::{
-    Advice, Applied, CASCADE_LIMIT, Cancel, Command, End, Enqueued, NewWork, Note, Prune, Retention, SELECT_LIMIT,
-    Stride, UniquePolicy,
+use workman_core::Enqueued;
+use workman_core::WorkSelector;
+use workman_core::store::Codec;
+use workman_core::store::Notes;
+use workman_core::store::{
+    Advice, Applied, CASCADE_LIMIT, Cancel, Command, End, NewWork, Note, Prune, Retention, SELECT_LIMIT, Stride,
+    UniquePolicy,
 };
-use workman_core::query::WorkSelector;
-use workman_core::record::{AttemptEnd, ErrorText, Notes, ParkReason};
+use workman_core::{AttemptEnd, ErrorText, ParkReason};
 use workman_core::{
     Constraints, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, NetworkType, Payload, StopReason, WorkId, WorkQuery,
     WorkState,
@@ -409,7 +411,7 @@ pub fn c15_what_was_written_comes_back<F: StoreFactory>(factory: &F) {
     let rich = rich();
     let empty = work(2).spec(|spec| spec.input = Payload::new(Codec::JSON, Vec::new()));
     let chained = work(3).after([2, 1]).every(Duration::ZERO).terms(|terms| {
-        terms.schedule = workman_core::record::Schedule::Once;
+        terms.schedule = workman_core::Schedule::Once;
         terms.retention = Duration::MAX;
         terms.initial_delay = Duration::from_millis(1);
     });

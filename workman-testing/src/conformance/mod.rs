@@ -1,4 +1,4 @@
-//! The contract of [`Store`](workman_core::Store) as tests: one function a sentence, cited by clause number.
+//! The contract of [`Store`](workman_core::store::Store) as tests: one function a sentence, cited by clause number.
 //!
 //! Whoever writes a store writes a [`StoreFactory`] and one line,
 //! [`store_conformance!`](crate::store_conformance), and gets a `#[test]` for each sentence of the contract:
@@ -37,8 +37,8 @@ mod numbers;
 mod ownership;
 mod reading;
 
-use workman_core::Store;
-use workman_core::store::embedded::Dump;
+use workman_core::store::Dump;
+use workman_core::store::Store;
 
 pub use commits::*;
 pub use finished::*;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use workman_core::plan::{Applied, Command, NewWork, NextScheduleTime};
-use workman_core::query::WorkSelector;
+use workman_core::WorkSelector;
+use workman_core::store::Reading;
 use workman_core::store::Unit;
-use workman_core::time::Reading;
+use workman_core::store::{Applied, Command, NewWork, NextScheduleTime};
 use workman_core::{Constraints, Timestamp};
 
 use super::StoreFactory;
@@ -32,8 +32,11 @@ pub fn c09_store_time_is_the_wall_time_of_the_unit<F: StoreFactory>(factory: &F)
     let early = bench.unit(enqueue([work(10)]));
     bench.advance(HOUR);
     let late = bench.unit(enqueue([work(11)]));
-    workman_core::runtime::block_on(workman_core::Store::transact(&bench.store, vec![early.clone(), late.clone()]))
-        .expect("a sound call");
+    workman_core::seams::block_on(workman_core::store::Store::transact(
+        &bench.store,
+        vec![early.clone(), late.clone()],
+    ))
+    .expect("a sound call");
     assert_eq!(bench.stored(id(10)).created, early.at.wall, "C9: each unit is stamped for itself");
     assert_eq!(bench.stored(id(11)).created, late.at.wall, "C9: each unit is stamped for itself");
 }
@@ -166,7 +169,7 @@ pub fn c09_a_reading_that_can_not_be_true_leaves_nothing_behind<F: StoreFactory>
     for (number, at) in walls.into_iter().chain([monotonic]).enumerate() {
         let number = 10 + number as u128;
         let unit = Unit { command: enqueue([work(number)]), at };
-        let done = workman_core::runtime::block_on(workman_core::Store::transact(&bench.store, vec![unit]));
+        let done = workman_core::seams::block_on(workman_core::store::Store::transact(&bench.store, vec![unit]));
         assert!(done.is_ok_and(|results| results[0].is_ok()), "C9: {at:?} is no reason to fail");
         assert_eq!(bench.stored(id(number)).created, begin, "C9: {at:?} was believed");
     }
@@ -227,7 +230,7 @@ pub fn c10_sequence_numbers_are_handed_out_once_and_grow<F: StoreFactory>(factor
 }
 
 /// Lets the backoff of all failed works pass, claims them and ends them well.
-fn retried<F: StoreFactory>(bench: &Bench<'_, F>, epoch: u64) -> Vec<workman_core::record::WorkRecord> {
+fn retried<F: StoreFactory>(bench: &Bench<'_, F>, epoch: u64) -> Vec<workman_core::store::WorkRecord> {
     if !bench.is_exclusive() {
         return Vec::new();
     }

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use workman_core::data::Payload;
-use workman_core::plan::{Applied, Command, Hint, Note, Offer};
-use workman_core::query::{Cursor, Page, PageRequest, WorkSelector};
-use workman_core::record::Notes;
+use workman_core::Payload;
+use workman_core::WorkSelector;
 use workman_core::store::Change;
-use workman_core::time::Due;
-use workman_core::{ExistingWorkPolicy, Store, WorkId, WorkInfo, WorkQuery, WorkState};
+use workman_core::store::Due;
+use workman_core::store::Notes;
+use workman_core::store::Store;
+use workman_core::store::{Applied, Command, Hint, Note, Offer};
+use workman_core::store::{Cursor, Page, PageRequest};
+use workman_core::{ExistingWorkPolicy, WorkId, WorkInfo, WorkQuery, WorkState};
 
 use super::StoreFactory;
 use super::bench::{Bench, Watch, Wishes, cancel, enqueue, enqueue_unique, failure, id, payload, success, work, works};
@@ -212,7 +214,7 @@ pub fn c17_every_commit_is_announced_once_in_order<F: StoreFactory>(factory: &F)
     bench.enqueue(works(1..=3));
     bench.enqueue([work(4).after([3])]);
     bench.done(cancel(WorkSelector::Id(id(3))));
-    let replace = workman_core::plan::UniquePolicy::OneTime(ExistingWorkPolicy::Replace);
+    let replace = workman_core::store::UniquePolicy::OneTime(ExistingWorkPolicy::Replace);
     bench.done(enqueue_unique(work(5).name("n"), replace));
     bench.done(enqueue_unique(work(6).name("n"), replace));
     // The prerequisite of a new work learns that it has a dependent, which is no visible change; it may be announced.

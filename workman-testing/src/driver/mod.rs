@@ -27,8 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use workman_core::id::{IdSource, ScopedIds, scoped_ids};
-use workman_core::worker::Registry;
+use workman_core::seams::Registry;
+use workman_core::seams::{IdSource, ScopedIds, scoped_ids};
 use workman_core::{Builder, ConstraintSensor, Limits, ManualSensor, Worker};
 
 use crate::clock::VirtualClock;
@@ -103,8 +103,8 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
 /// [`with_seed`](Self::with_seed), or the environment variable `WORKMAN_SEED`, which wins. A failing test prints it.
 ///
 /// # What is checked
-/// Everything that must hold in every store ([`invariants`](workman_core::plan::invariants)) is held against all that is stored,
-/// and the test fails when something does not hold, whoever broke it:
+/// Everything that must hold in every store ([`Dump::broken_invariants`](workman_core::store::Dump::broken_invariants)) is held
+/// against all that is stored, and the test fails when something does not hold, whoever broke it:
 /// - after each commit, as long as no more than eight works are stored; with more works after every so manyth commit, an eighth of
 ///   the number of works apart, since a check looks at all of them;
 /// - in a verb that makes more than 1,024 commits, say an [`advance`](Self::advance) by a year, less and less often the longer it

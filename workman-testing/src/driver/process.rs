@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use workman_core::worker::{ReadBack, Registry};
+use workman_core::seams::{ReadBack, Registry};
 use workman_core::{ShutdownReport, StartError, Timestamp, WorkManager, WorkQuery, WorkState};
 
 use super::TestDriver;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use workman_core::plan::{End, WorkerKind};
-use workman_core::worker::{Body, Invocation, Unstartable};
+use workman_core::seams::{Body, Invocation, Unstartable};
+use workman_core::store::{End, WorkerKind};
 use workman_core::{
     ConstraintKind, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Explanation, Network,
     Nothing, Outcome, PeriodicRequest, Request, UniqueWork, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector,
@@ -234,7 +234,7 @@ impl TestDriver {
                 WorkerKind::Blocking => Body::Blocking(Box::new(next)),
             })
         };
-        let stub: workman_core::worker::Stub = Arc::new(stub);
+        let stub: workman_core::seams::Stub = Arc::new(stub);
         self.setup.borrow_mut().stubs.push(Box::new(move |registry| {
             registry.stub::<W>(Arc::clone(&stub));
         }));

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use workman_core::runtime::{completer_waits, own_waits};
+use workman_core::seams::{completer_waits, own_waits};
 
 use super::{Executor, Kind, MAIN, State, Task, TaskWaker};
 

@@ -49,7 +49,7 @@ fn sch_5_closed_lanes_are_never_read() {
     let mut scope = Vec::new();
     let mut view = Snapshot { meta: stored_meta(&house.shelf).unwrap(), ..Snapshot::default() };
     view.meta.incarnation = house.opening.incarnation();
-    while let Ok(Step::Load(wanted)) = plan(&view, &Command::Claim(claim.clone()), house.now) {
+    while let Ok(Decision::Load(wanted)) = plan(&view, &Command::Claim(claim.clone()), house.now) {
         load(&house.shelf, &wanted, &mut view, &mut Noticed::default()).unwrap();
         scope.extend(wanted.iter().cloned());
     }

@@ -1,11 +1,11 @@
 //! A store that contradicts itself: no entry is believed, no missing row is an answer, and the rest goes on.
 
 use super::*;
+use crate::index::standing_key;
 use crate::plan::{Prune, Retention, Stride};
 use crate::query::{PageRequest, WorkQuery};
 use crate::record::{Cascade, CascadeVerb};
-use crate::store::embedded::{Audit, page};
-use crate::store::index::standing_key;
+use crate::store::{Audit, page};
 use crate::store::{Damage, StoreErrorKind};
 
 /// Sends a command without a look at the invariants, which do not hold here. Nothing of a failed unit stays.
@@ -98,7 +98,7 @@ fn an_entry_that_outlived_its_work_runs_nothing_settles_nothing_and_goes() {
             // A pruning deletes what has finished, and nothing else.
             assert!(now.as_ref() == Some(record) || (now.is_none() && record.state().is_finished()), "{stale:?}");
         }
-        assert_eq!(super::super::invariants::check(&house.dump()), Vec::<String>::new(), "{stale:?}");
+        assert_eq!(house.dump().broken_invariants(), Vec::<String>::new(), "{stale:?}");
     }
 }
 
@@ -120,7 +120,7 @@ fn stale_entries_at_the_head_of_a_lane_starve_nobody_and_go_a_bounded_number_at_
     let claim = Command::Claim(house.claim_all(epoch, 1));
     assert_eq!(ids(done(&mut house, &claim).0), [0; 0]);
     assert_eq!(count(&house), 0);
-    assert_eq!(super::super::invariants::check(&house.dump()), Vec::<String>::new());
+    assert_eq!(house.dump().broken_invariants(), Vec::<String>::new());
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_run_is_settled_though_the_index_lacks_its_entry_and_nothing_else_is_done_to
     assert!(damage.iter().all(|damage| damage.what.contains("the index lacks Running")), "{damage:?}");
     assert!(!damage.is_empty());
     assert_eq!(house.states([1, 2]), [WorkState::Succeeded, WorkState::Enqueued]);
-    assert_eq!(super::super::invariants::check(&house.dump()), Vec::<String>::new());
+    assert_eq!(house.dump().broken_invariants(), Vec::<String>::new());
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn labels_and_edges_that_contradict_their_spec_are_passed_over() {
     done(&mut house, &unique(work(9).name("n"), KEEP));
     assert_eq!(house.state(9), WorkState::Enqueued, "6 does not hold the name");
     assert!(stale.iter().all(|stale| !house.shelf.index.contains(stale)));
-    assert_eq!(super::super::invariants::check(&house.dump()), Vec::<String>::new());
+    assert_eq!(house.dump().broken_invariants(), Vec::<String>::new());
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn a_cascade_that_is_missing_is_an_error_and_holds_back_what_it_would_tell() {
 #[test]
 fn the_planner_moves_nothing_that_does_not_stand_where_a_list_says() {
     use super::super::{List, Want};
-    use crate::store::index::Suspects;
+    use crate::index::Suspects;
     let (house, epoch, _) = succeeded();
     let record = house.record(1);
     let lane = record.lane;
@@ -332,7 +332,7 @@ fn the_planner_moves_nothing_that_does_not_stand_where_a_list_says() {
     view.lanes.insert(Want::Lanes, Vec::new());
     let reclaim = Command::Reclaim { epoch, held: Vec::new() };
     for command in [Command::Claim(claim), Command::Detach { epoch }, reclaim, Command::Rescue] {
-        let Ok(Step::Done(plan)) = plan(&view, &command, house.now) else { panic!("{command:?}") };
+        let Ok(Decision::Done(plan)) = plan(&view, &command, house.now) else { panic!("{command:?}") };
         assert_eq!(plan.writes, [], "{command:?}");
         if let Applied::Claimed { works, drained, .. } = plan.applied {
             assert_eq!((works.len(), drained.len()), (0, 1), "the lane holds nothing that could start");

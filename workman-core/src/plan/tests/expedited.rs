@@ -2,8 +2,8 @@
 
 use super::super::{Offer, PROMOTE_LIMIT, Room, Want};
 use super::*;
+use crate::index::Suspects;
 use crate::policy::EXPEDITED_WINDOW;
-use crate::store::index::Suspects;
 use OutOfQuotaPolicy::{DropWorkRequest as DROP, RunAsNonExpeditedWorkRequest as FALL_BACK};
 
 const BUDGET: Duration = Duration::from_secs(600);
@@ -325,7 +325,7 @@ fn nothing_is_loaded_for_expedited_work_that_has_no_slot() {
         meta: crate::record::Meta { incarnation: house.opening.incarnation(), ..meta },
         ..Snapshot::default()
     };
-    let Ok(Step::Load(scope)) = plan(&view, &command, house.now) else { panic!("a claim looks at what is due") };
+    let Ok(Decision::Load(scope)) = plan(&view, &command, house.now) else { panic!("a claim looks at what is due") };
     assert!(scope.iter().all(|want| matches!(want, Want::Due { .. })), "{scope:?}");
 }
 

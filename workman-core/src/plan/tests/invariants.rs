@@ -19,9 +19,9 @@ fn sound() -> Dump {
 
 fn change(dump: &mut Dump, number: u128, change: impl FnOnce(&mut WorkRecord)) {
     let record = dump.records.get_mut(&id(number)).unwrap();
-    dump.index.remove(&crate::store::index::standing_key(record));
+    dump.index.remove(&crate::index::standing_key(record));
     change(record);
-    dump.index.insert(crate::store::index::standing_key(record));
+    dump.index.insert(crate::index::standing_key(record));
 }
 
 fn key(dump: &Dump, is_it: impl Fn(&IndexKey) -> bool) -> IndexKey {
@@ -30,7 +30,7 @@ fn key(dump: &Dump, is_it: impl Fn(&IndexKey) -> bool) -> IndexKey {
 
 #[test]
 fn a_sound_store_breaks_none() {
-    assert_eq!(super::super::invariants::check(&sound()), Vec::<String>::new());
+    assert_eq!(sound().broken_invariants(), Vec::<String>::new());
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn every_fault_is_noticed() {
     for (message, fault) in faults {
         let mut dump = sound();
         fault(&mut dump);
-        let wrong = super::super::invariants::check(&dump);
+        let wrong = dump.broken_invariants();
         assert!(wrong.iter().any(|wrong| wrong.contains(message)), "{message}: {wrong:?}");
     }
 }

@@ -27,21 +27,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, Enqueued, Hint, NewWork, NextScheduleTime, Note,
-    OpenLane, Plan, Refusal, Scope, Settle, Snapshot, Step, SuspectsAllowed, Unique, UniquePolicy, UpdateResult,
-    WorkerKind, plan,
+    Advice, Applied, Cancel, Claim, Claimed, Command, Decision, End, Enqueue, Enqueued, Hint, NewWork,
+    NextScheduleTime, Note, OpenLane, Plan, Refusal, Scope, Settle, Snapshot, SuspectsAllowed, Unique, UniquePolicy,
+    UpdateResult, WorkerKind, plan,
 };
 use crate::data::{Codec, Payload};
 use crate::id::WorkId;
+use crate::index::{IndexKey, IndexRange};
 use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OutOfQuotaPolicy};
-use crate::query::WorkSelector;
+use crate::query::{PageRequest, WorkQuery, WorkSelector};
 use crate::record::{ErrorText, LaneId, Notes, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
-use crate::store::embedded::{
-    Dump, IfMissing, Noticed, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, dump, info, load, stored_meta,
-};
-use crate::store::index::{IndexKey, IndexRange};
 use crate::store::{Change, StoreError, Unit, UnitResult};
+use crate::store::{
+    Dump, IfMissing, Noticed, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, dump, load, page, stored_meta,
+};
 use crate::time::{Due, NextDue, Reading, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -160,9 +160,9 @@ impl House {
         let mut scopes = Vec::new();
         loop {
             match plan(&view, command, latest) {
-                Ok(Step::Done(plan)) => return (Ok(plan), scopes, view),
+                Ok(Decision::Done(plan)) => return (Ok(plan), scopes, view),
                 Err(refusal) => return (Err(refusal), scopes, view),
-                Ok(Step::Load(scope)) => {
+                Ok(Decision::Load(scope)) => {
                     load(&self.shelf, &scope, &mut view, &mut Noticed::default()).unwrap();
                     assert!(scopes.len() < MOST_ROUNDS, "{}: a plan still asks for {scope:?}", self.label);
                     scopes.push(scope);
@@ -201,7 +201,7 @@ impl House {
     fn look(&mut self, command: &Command) {
         let now = self.dump();
         let before = std::mem::replace(&mut self.seen, now.clone());
-        let wrong = super::invariants::check(&now);
+        let wrong = now.broken_invariants();
         assert!(wrong.is_empty(), "{}: after {command:?}:\n{}", self.label, wrong.join("\n"));
         let finished = now.records.values().filter(|record| record.counts_as_finished()).count() as u64;
         assert_eq!(now.meta.finished, finished, "{}: finished works are miscounted after {command:?}", self.label);
@@ -271,8 +271,8 @@ impl House {
 
     /// Why the last run of the work was stopped, as everybody sees it.
     fn stop_reason(&self, number: u128) -> Option<StopReason> {
-        let (record, spec) = self.shelf.get_work(id(number)).unwrap().unwrap();
-        info(&self.shelf, &record, &spec).unwrap().stop_reason
+        let request = PageRequest { query: WorkQuery::ids([id(number)]), after: None, limit: 1 };
+        page(&self.shelf, &request, 1, &mut Vec::new()).unwrap().works[0].stop_reason
     }
 
     /// When the work may run; how long from now, in seconds.

@@ -2,8 +2,8 @@
 
 use super::super::{Prune, Retention, Stride, Want};
 use super::*;
+use crate::index::standing_key;
 use crate::record::Meta;
-use crate::store::index::standing_key;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3_600);

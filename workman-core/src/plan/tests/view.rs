@@ -3,7 +3,7 @@
 use super::super::{SelectorWanted, Want};
 use super::*;
 use crate::constraints::Constraints;
-use crate::store::index::Suspects;
+use crate::index::Suspects;
 
 #[test]
 fn a_snapshot_has_what_was_loaded_and_nothing_else() {

@@ -6,13 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::index::{IndexKey, IndexRange, asks_for, keys_of};
 use super::super::{Damage, StoreError};
-use super::read::Dump;
-use super::trust::vouched;
-use super::{Row, RowKey, Rows, get_record, stored_meta};
+use super::invariants::{Dump, check_record};
+use super::rows::{Row, RowKey, Rows, get_record, stored_meta, vouched};
 use crate::id::WorkId;
-use crate::plan::invariants::check_record;
+use crate::index::{IndexKey, IndexRange, asks_for, keys_of};
 use crate::record::{Lane, LaneId, Meta, WorkRecord, WorkSpec};
 
 /// So many findings are listed; all are counted.

@@ -69,8 +69,9 @@ impl Default for Opening {
 ///
 /// ```
 /// use std::time::Duration;
-/// use workman_core::store::embedded::StoreClock;
-/// use workman_core::time::{Reading, Timestamp};
+/// use workman_core::store::StoreClock;
+/// use workman_core::Timestamp;
+/// use workman_core::store::Reading;
 ///
 /// let day = Duration::from_secs(86_400);
 /// let stored = Timestamp::from_millis(1_800_000_000_000);

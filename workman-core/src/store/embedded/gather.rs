@@ -1,9 +1,9 @@
 //! Going through a stretch of the index, a bounded number of entries at a time.
 
 use super::super::StoreError;
-use super::super::index::{IndexKey, IndexRange};
 use super::Rows;
 use crate::id::WorkId;
+use crate::index::{IndexKey, IndexRange};
 use crate::plan::List;
 
 /// How many entries are read at a time while looking for those that fit.

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::super::index::{IndexKey, IndexRange, Suspects};
 use super::super::{Damage, StoreError};
 use super::gather::{Gathered, Looks, Peek, gather, walk};
-use super::trust::{Listed, Noticed, held_record, listed_record, listed_work, record_by_id, vouched};
-use super::{Row, RowKey, Rows, get_spec, incomplete};
+use super::rows::{Row, RowKey, Rows, get_spec, incomplete, vouched};
+use super::trust::{Listed, Noticed, held_record, listed_record, listed_work, record_by_id};
 use crate::id::WorkId;
+use crate::index::{IndexKey, IndexRange, Suspects};
 use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
 use crate::record::{Lane, LaneId, WorkRecord};
 use crate::state::WorkState;

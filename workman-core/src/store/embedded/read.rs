@@ -1,20 +1,21 @@
 //! Reading: query pages, what everybody may know about a work, and the dump for the invariants.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::super::index::{IndexKey, IndexRange};
 use super::super::{Damage, StoreError};
 use super::gather::{Looks, walk};
+use super::invariants::Dump;
 use super::load::{first_lanes, unfinished_ranges};
-use super::trust::{Noticed, listed_work, record_by_id, vouched, work_by_id};
-use super::{Row, RowKey, Rows, get_spec, stored_meta};
+use super::rows::{Row, RowKey, Rows, get_spec, stored_meta, vouched};
+use super::trust::{Noticed, listed_work, record_by_id, work_by_id};
 use crate::data::Payload;
 use crate::id::WorkId;
+use crate::index::{IndexKey, IndexRange};
 use crate::info::{Expedited, ExpeditedState, WorkInfo};
 use crate::query::{Cursor, Page, PageRequest, Payloads, Reach, WorkQuery};
-use crate::record::{AttemptEnd, AttemptRecord, Finish, Lane, Meta, Standing, Urgency, WorkRecord, WorkSpec};
+use crate::record::{AttemptEnd, AttemptRecord, Finish, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 use crate::time::Due;
 
@@ -193,14 +194,6 @@ impl Carried {
     }
 }
 
-/// Puts together what everybody may know about a work.
-///
-/// # Errors
-/// When rows can't be read.
-pub fn info(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec) -> Result<WorkInfo, StoreError> {
-    outline(rows, record, spec, Carried::read(rows, record, spec)?)
-}
-
 /// What everybody may know about a work that carries this.
 fn outline(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec, carried: Carried) -> Result<WorkInfo, StoreError> {
     let id = record.id;
@@ -292,21 +285,6 @@ fn last_success(record: &WorkRecord) -> Option<AttemptRecord> {
         }),
         _ => None,
     }
-}
-
-/// Everything that a store holds, for the invariants.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Dump {
-    /// The store's own row.
-    pub meta: Meta,
-    /// Records by id.
-    pub records: BTreeMap<WorkId, WorkRecord>,
-    /// What requests said.
-    pub specs: BTreeMap<WorkId, Arc<WorkSpec>>,
-    /// All lanes.
-    pub lanes: Vec<Lane>,
-    /// All index entries.
-    pub index: BTreeSet<IndexKey>,
 }
 
 /// Reads everything that hangs on an index entry.

@@ -3,17 +3,17 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::super::index::{IndexKey, Membership, standing_key};
 use super::super::{Change, Damage, StoreError, Unit, UnitResult};
-use super::labels::{delete, move_membership, relabel};
+use super::clock::{Opening, StoreClock};
 use super::load::{Loading, load_for};
-use super::trust::{Noticed, is_stale, not_there, record_by_id};
-use super::{
-    IfMissing, Opening, Origin, Row, RowKey, Rows, RowsMut, StoreClock, Unlinked, get_spec, incomplete, stored_meta,
+use super::rows::{
+    IfMissing, Origin, Row, RowKey, Rows, RowsMut, Unlinked, get_record, get_spec, incomplete, stored_meta,
 };
+use super::trust::{Noticed, is_stale, not_there, record_by_id};
 use crate::id::WorkId;
-use crate::plan::{Command, Hint, Plan, Scope, Snapshot, Step, Want, Write, plan};
-use crate::record::{Meta, WorkRecord};
+use crate::index::{IndexKey, IndexRange, Membership, label_keys, member_keys, standing_key};
+use crate::plan::{Command, Decision, Hint, Plan, Scope, Snapshot, Want, Write, plan};
+use crate::record::{Meta, RowsPresent, WorkRecord, WorkSpec};
 
 /// What one transaction has gathered so far: the store's own row, and what its commit will announce.
 #[derive(Debug)]
@@ -76,8 +76,8 @@ impl<'o> Transaction<'o> {
         let decided = loop {
             match plan(&view, &unit.command, now) {
                 // The same inputs give the same answer, so loading it again would never end.
-                Ok(Step::Load(scope)) if scope == asked => return Err(incomplete(&scope)),
-                Ok(Step::Load(scope)) => {
+                Ok(Decision::Load(scope)) if scope == asked => return Err(incomplete(&scope)),
+                Ok(Decision::Load(scope)) => {
                     if scope.iter().any(Want::is_found_by_scan) {
                         rows.catch_up()?;
                     }
@@ -85,7 +85,7 @@ impl<'o> Transaction<'o> {
                     load_for(rows, &scope, &mut Loading { view: &mut view, noticed, settles })?;
                     asked = scope;
                 }
-                Ok(Step::Done(plan)) => break plan,
+                Ok(Decision::Done(plan)) => break plan,
                 Err(refusal) => {
                     self.meta = view.meta;
                     return Ok(Err(refusal));
@@ -121,12 +121,7 @@ impl<'o> Transaction<'o> {
     }
 
     /// Takes an entry away that must be there.
-    pub(super) fn unlink(
-        &mut self,
-        rows: &mut impl RowsMut,
-        key: &IndexKey,
-        if_missing: IfMissing,
-    ) -> Result<(), StoreError> {
+    fn unlink(&mut self, rows: &mut impl RowsMut, key: &IndexKey, if_missing: IfMissing) -> Result<(), StoreError> {
         match (rows.unlink(key, if_missing)?, if_missing) {
             (Unlinked::Missing, IfMissing::Refuse) => return Err(not_there(key)),
             (Unlinked::Missing, IfMissing::Tell) => self.noticed.damage.push(Damage::missing(key)),
@@ -246,4 +241,73 @@ impl<'o> Transaction<'o> {
         touched.dedup();
         Ok(Some(Change::Commit { commit, now, touched: touched.into(), hints: self.hints.into() }))
     }
+}
+
+/// A work as it is stored, or as it is to be.
+type Work<'a> = (&'a WorkRecord, &'a WorkSpec);
+
+/// The labels of a work become those that it has afterwards, or go.
+fn relabel(
+    transaction: &mut Transaction,
+    rows: &mut impl RowsMut,
+    before: Option<Work<'_>>,
+    after: Option<Work<'_>>,
+) -> Result<(), StoreError> {
+    let seq = before.or(after).map_or(0, |(record, _)| record.seq);
+    let (before, after) = (before.map(labels).unwrap_or_default(), after.map(labels).unwrap_or_default());
+    let is_in = |labels: &[IndexKey], key: &IndexKey| labels.binary_search(key).is_ok();
+    for gone in before.iter().filter(|gone| !is_in(&after, gone)) {
+        let if_missing = if_missing(rows, seq, gone)?;
+        transaction.unlink(rows, gone, if_missing)?;
+    }
+    after.iter().filter(|new| !is_in(&before, new)).try_for_each(|new| rows.link(new))
+}
+
+/// What is waited for twice is one edge.
+fn labels((record, spec): Work<'_>) -> Vec<IndexKey> {
+    let members = spec.name.iter().flat_map(|name| member_keys(record, name));
+    let mut labels: Vec<IndexKey> = label_keys(record.id, record.seq, spec).chain(members).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    labels
+}
+
+/// The entries of a member of this name follow its record.
+fn move_membership(
+    transaction: &mut Transaction,
+    rows: &mut impl RowsMut,
+    name: &Arc<str>,
+    (before, after): (&WorkRecord, &WorkRecord),
+    if_missing: IfMissing,
+) -> Result<(), StoreError> {
+    let (before, after): (Vec<IndexKey>, Vec<IndexKey>) =
+        (member_keys(before, name).collect(), member_keys(after, name).collect());
+    for gone in before.iter().filter(|gone| !after.contains(gone)) {
+        transaction.unlink(rows, gone, if_missing)?;
+    }
+    after.iter().filter(|new| !before.contains(new)).try_for_each(|new| rows.link(new))
+}
+
+/// An edge goes with the prerequisite too, so it is missed only where that is still there: the one that was waited for, since
+/// every work is born after its prerequisites.
+fn if_missing(rows: &impl RowsMut, seq: u64, label: &IndexKey) -> Result<IfMissing, StoreError> {
+    let IndexKey::Dependent { of, .. } = label else { return Ok(IfMissing::Refuse) };
+    let prerequisite = get_record(rows, *of)?.filter(|prerequisite| prerequisite.seq < seq);
+    Ok(if prerequisite.is_some() { IfMissing::Refuse } else { IfMissing::Ignore })
+}
+
+/// C14: whatever its record vouches for goes with a work.
+fn delete(transaction: &mut Transaction, rows: &mut impl RowsMut, id: WorkId) -> Result<(), StoreError> {
+    let Some((record, spec)) = rows.get_work(id)? else { return Ok(()) };
+    transaction.unlink(rows, &standing_key(&record), IfMissing::Refuse)?;
+    relabel(transaction, rows, Some((&record, &spec)), None)?;
+    let RowsPresent { output, notes, history, dependents } = record.rows;
+    if dependents {
+        rows.catch_up()?;
+        let edges = rows.scan(&IndexRange::dependents(id), usize::MAX)?;
+        edges.iter().try_for_each(|edge| rows.unlink(edge, IfMissing::Ignore).map(drop))?;
+    }
+    let beside = [(output, RowKey::Output(id)), (notes, RowKey::Notes(id)), (history, RowKey::History(id))];
+    let beside = beside.into_iter().filter(|(is_there, _)| *is_there).map(|(_, key)| key);
+    beside.chain([RowKey::Record(id), RowKey::Spec(id)]).try_for_each(|key| rows.remove(key))
 }

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::super::index::{IndexKey, asks_for, standing_key};
 use super::super::{Damage, StoreError, StoreErrorKind};
-use super::{Rows, astray, get_record, get_spec};
+use super::rows::{Rows, astray, get_record, get_spec};
 use crate::id::WorkId;
+use crate::index::{IndexKey, asks_for, standing_key};
 use crate::record::{Standing, WorkRecord, WorkSpec};
 
 /// What was noticed while a unit was loaded and applied.
@@ -179,9 +179,4 @@ fn specless(id: WorkId) -> StoreError {
 /// An entry that is taken away was not there.
 pub(super) fn not_there(key: &IndexKey) -> StoreError {
     corrupted(Damage::missing(key).what)
-}
-
-/// A row beside a record that the record vouches for.
-pub(super) fn vouched<T>(row: Option<T>, id: WorkId, what: &str) -> Result<T, StoreError> {
-    row.ok_or_else(|| corrupted(format!("the {what} of work {id} is missing, and its record vouches for it")))
 }

@@ -153,7 +153,7 @@ pub fn standing_key(record: &WorkRecord) -> IndexKey {
 
 /// Where a record stands among the members of its unique name. Records that stand alike there have the same [`member_keys`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Membership {
+pub(crate) struct Membership {
     leaf: bool,
     /// Whether it is unblocked; `None` once it has finished.
     unfinished: Option<bool>,
@@ -162,7 +162,7 @@ pub struct Membership {
 impl Membership {
     /// That of this record; none if it has no unique name.
     #[must_use]
-    pub fn of(record: &WorkRecord) -> Option<Self> {
+    pub(crate) fn of(record: &WorkRecord) -> Option<Self> {
         let unfinished = match record.standing {
             Standing::Finished { .. } => None,
             Standing::Blocked => Some(false),
@@ -173,7 +173,7 @@ impl Membership {
 }
 
 /// The entries that say where a record stands among the members of this name, which is its own.
-pub fn member_keys<'a>(record: &WorkRecord, name: &'a Arc<str>) -> impl Iterator<Item = IndexKey> + use<'a> {
+pub(crate) fn member_keys<'a>(record: &WorkRecord, name: &'a Arc<str>) -> impl Iterator<Item = IndexKey> + use<'a> {
     let (id, seq, membership) = (record.id, record.seq, Membership::of(record));
     let leaf = membership.filter(|membership| membership.leaf);
     let leaf = leaf.map(|_| IndexKey::Leaf { name: Arc::clone(name), seq, id });
@@ -190,12 +190,12 @@ pub fn keys_of<'a>(record: &'a WorkRecord, spec: &'a WorkSpec) -> impl Iterator<
 
 /// Whether a record and its spec ask for this entry.
 #[must_use]
-pub fn asks_for(record: &WorkRecord, spec: &WorkSpec, key: &IndexKey) -> bool {
+pub(crate) fn asks_for(record: &WorkRecord, spec: &WorkSpec, key: &IndexKey) -> bool {
     keys_of(record, spec).any(|asked| asked == *key)
 }
 
 /// The entries that a work has from its birth to its end: name, tags, and one at each of its prerequisites.
-pub fn label_keys(id: WorkId, seq: u64, spec: &WorkSpec) -> impl Iterator<Item = IndexKey> + '_ {
+pub(crate) fn label_keys(id: WorkId, seq: u64, spec: &WorkSpec) -> impl Iterator<Item = IndexKey> + '_ {
     let name = spec.name.iter().map(move |name| IndexKey::Name { name: Arc::clone(name), seq, id });
     let tags = std::iter::once(&spec.worker).chain(&spec.tags);
     let tags = tags.map(move |tag| IndexKey::Tag { tag: Arc::clone(tag), id, seq });
@@ -205,7 +205,7 @@ pub fn label_keys(id: WorkId, seq: u64, spec: &WorkSpec) -> impl Iterator<Item =
 
 /// Greater priorities sort first.
 #[must_use]
-pub fn rank(priority: i8) -> u8 {
+pub(crate) fn rank(priority: i8) -> u8 {
     (i16::from(i8::MAX) - i16::from(priority)).unsigned_abs().try_into().unwrap_or(u8::MAX)
 }
 

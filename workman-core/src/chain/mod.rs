@@ -21,7 +21,7 @@ use crate::query::WorkQuery;
 pub use graph::{EnqueuedGraph, GraphNode, WorkGraph};
 pub use shape::{Alike, Branches, Fits, Many, One, Several, Shape, Start, Step};
 #[doc(hidden)]
-pub use shape::{Bodies, Drafts};
+pub(crate) use shape::{Bodies, Drafts};
 
 use link::Link;
 
@@ -68,11 +68,11 @@ impl<S> fmt::Debug for Chain<S> {
 }
 
 impl Chain<Start> {
-    pub(crate) fn new(manager: WorkManager) -> Self {
+    fn new(manager: WorkManager) -> Self {
         Chain { manager, body: Body { naming: Naming::None, tip: None, steps: 0, problem: None }, shape: PhantomData }
     }
 
-    pub(crate) fn unique(mut self, name: Arc<str>, policy: ExistingWorkPolicy) -> Self {
+    fn unique(mut self, name: Arc<str>, policy: ExistingWorkPolicy) -> Self {
         self.body.naming = Naming::New(Unique { name, policy: UniquePolicy::OneTime(policy) });
         self
     }
@@ -120,6 +120,22 @@ impl<S: Shape> Chain<S> {
 }
 
 impl WorkManager {
+    /// Begins a chain with one request, a list of requests side by side, or a tuple of different ones.
+    pub fn begin_with<N: Step<Start>>(&self, step: N) -> Chain<N::Shape> {
+        Chain::new(self.clone()).then(step)
+    }
+
+    /// Begins a chain under a unique name. All its works belong to the name; the policy is asked once, for the whole of it, as
+    /// [`enqueue_unique`](Self::enqueue_unique) says. Appended, its first step waits for what was last under the name.
+    pub fn begin_unique<N: Step<Start>>(
+        &self,
+        name: impl Into<Arc<str>>,
+        policy: ExistingWorkPolicy,
+        step: N,
+    ) -> Chain<N::Shape> {
+        Chain::new(self.clone()).unique(name.into(), policy).then(step)
+    }
+
     /// Joins chains: what comes next waits for the last works of all of them and takes their outputs in the order in which the
     /// chains are given. A tuple of chains that each end in one work gives a tuple; a list of chains that end alike gives a list.
     ///

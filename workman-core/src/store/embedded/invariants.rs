@@ -1,24 +1,41 @@
-//! What must hold in every store at every commit, whatever happened before.
+//! [`Dump`]: everything that a store holds, and what must hold in it at every commit, whatever happened before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::id::WorkId;
-use crate::record::{Finish, Standing, WorkRecord};
+use crate::index::{IndexKey, label_keys, member_keys, standing_key};
+use crate::record::{Finish, Lane, Meta, Standing, WorkRecord, WorkSpec};
 use crate::state::WorkState;
-use crate::store::embedded::Dump;
-use crate::store::index::{IndexKey, label_keys, member_keys, standing_key};
 
-/// Checks everything that a store holds, and answers one sentence for each thing that is wrong.
-#[must_use]
-pub fn check(dump: &Dump) -> Vec<String> {
-    let mut wrong = Vec::new();
-    check_indexes(dump, &mut wrong);
-    check_numbers(dump, &mut wrong);
-    check_followers(dump, &mut wrong);
-    for record in dump.records.values() {
-        check_record(dump, record, &mut wrong);
+/// Everything that a store holds, for the invariants.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dump {
+    /// The store's own row.
+    pub meta: Meta,
+    /// Records by id.
+    pub records: BTreeMap<WorkId, WorkRecord>,
+    /// What requests said.
+    pub specs: BTreeMap<WorkId, Arc<WorkSpec>>,
+    /// All lanes.
+    pub lanes: Vec<Lane>,
+    /// All index entries.
+    pub index: BTreeSet<IndexKey>,
+}
+
+impl Dump {
+    /// Holds everything against everything else, and answers one sentence for each thing that is wrong.
+    #[must_use]
+    pub fn broken_invariants(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        check_indexes(self, &mut wrong);
+        check_numbers(self, &mut wrong);
+        check_followers(self, &mut wrong);
+        for record in self.records.values() {
+            check_record(self, record, &mut wrong);
+        }
+        wrong
     }
-    wrong
 }
 
 /// Every index follows from the records, and holds nothing else.
@@ -100,7 +117,7 @@ fn check_followers(dump: &Dump, wrong: &mut Vec<String>) {
 }
 
 /// Checks one record, given its prerequisites.
-pub(crate) fn check_record(dump: &Dump, record: &WorkRecord, wrong: &mut Vec<String>) {
+pub(super) fn check_record(dump: &Dump, record: &WorkRecord, wrong: &mut Vec<String>) {
     let id = record.id;
     let Some(spec) = dump.specs.get(&id) else {
         wrong.push(format!("{id} has a record and no spec"));

@@ -1,0 +1,261 @@
+//! [`Decision`]: what the planner answers to a command, and how much one answer may be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::view::Scope;
+use crate::data::Payload;
+use crate::id::WorkId;
+use crate::index::IndexKey;
+use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
+use crate::state::{StopReason, WorkState};
+use crate::time::{Due, NextDue, Timestamp};
+
+/// The most records that one commit releases, fails or cancels along edges; the rest becomes a [`Cascade`].
+pub const CASCADE_LIMIT: usize = 10_000;
+
+/// The most delayed works that one claim moves to their lanes.
+pub const PROMOTE_LIMIT: usize = 256;
+
+/// The most claims of dead managers that one commit gives back.
+pub const RESCUE_LIMIT: usize = 1_000;
+
+/// The most works of a selection that one commit ends.
+pub const SELECT_LIMIT: usize = 1_000;
+
+/// The most finished works that one commit of a pruning looks at.
+pub const PRUNE_LIMIT: usize = 1_000;
+
+/// How long finished work is kept at the least, however little is to be kept: whoever waits for it gets to read its output.
+pub const PRUNE_GRACE: Duration = Duration::from_secs(60);
+
+/// The most numbers of one kind that one plan uses.
+pub const NUMBERS_A_PLAN: u64 = 65_536;
+
+/// Attempts that are kept of each work.
+pub const HISTORY_LIMIT: usize = 10;
+
+/// "I must see this too", or "this is what happens".
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most steps are plans, and a box for each would cost more than it saves")]
+pub enum Decision {
+    /// Call again with this loaded as well.
+    Load(Scope),
+    /// Write this.
+    Done(Plan),
+}
+
+/// What happens: writes for the store, hints for the living, an answer for the caller.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What is written, in order.
+    pub writes: Vec<Write>,
+    /// The store's own row, as it shall be.
+    pub meta: Meta,
+    /// What is worth knowing after the commit. The store is the truth: losing them delays work, nothing else.
+    pub hints: Vec<Hint>,
+    /// The answer.
+    pub applied: Applied,
+}
+
+/// One row that changes. Indexes follow from the rows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// A work that is new, or that is another than it was: its record and what its request said.
+    Work(WorkRecord, Arc<WorkSpec>),
+    /// A stored work's record anew. Its birth and its terms are what they were.
+    Record(WorkRecord),
+    /// As [`Record`](Self::Record), with what the work gave.
+    Finished(WorkRecord, Payload),
+    /// What its worker said on the way; `None` forgets it.
+    Notes(WorkId, Option<Notes>),
+    /// An attempt is over. It goes behind those before it, of which only the last ones stay. So nobody has to load them first.
+    Attempt {
+        /// The work.
+        id: WorkId,
+        /// The attempt.
+        attempt: AttemptRecord,
+        /// How many of those before it stay; 0 if there are none.
+        keep: usize,
+    },
+    /// A lane that is new.
+    Lane(Lane),
+    /// The rest of a wide release, failure or cancellation.
+    Cascade(Cascade),
+    /// That rest is done.
+    CascadeDone(u64),
+    /// A work goes, with all its rows.
+    Delete(WorkId),
+}
+
+/// Something worth knowing after a commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Hint {
+    /// Something may be ready in this lane.
+    Ready(LaneId),
+    /// Something is due then.
+    Due(Due),
+    /// A lane is new.
+    Lane(Lane),
+    /// A run is over for the store, and its worker should hear of it.
+    Stop {
+        /// The work.
+        id: WorkId,
+        /// The fence of the run.
+        fence: u64,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Offered slots were taken.
+    Claimed {
+        /// By work of this manager.
+        epoch: u64,
+        /// Which of its offers were taken.
+        generation: u64,
+        /// The work.
+        works: Vec<Claimed>,
+    },
+    /// A cascade waits to be drained.
+    Cascade,
+    /// Everything was cancelled at once.
+    CancelledAll,
+    /// Works have finished.
+    Finished {
+        /// How many finished works are stored now.
+        stored: u64,
+        /// Until when the first of them asked to be kept.
+        until: Timestamp,
+    },
+}
+
+/// A work that was claimed, with all that its run needs but the outputs of its prerequisites.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claimed {
+    /// Its record, running.
+    pub record: WorkRecord,
+    /// What its request said.
+    pub spec: Arc<WorkSpec>,
+    /// Where an earlier run stopped.
+    pub checkpoint: Option<Payload>,
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Applied {
+    /// To [`Command::Enqueue`](super::Command::Enqueue).
+    Enqueued {
+        /// What happened.
+        how: Enqueued,
+        /// Works that the offer claimed; their manager is told by a hint.
+        claimed: Vec<WorkId>,
+    },
+    /// To [`Command::Claim`](super::Command::Claim).
+    Claimed {
+        /// The works.
+        works: Vec<Claimed>,
+        /// Lanes in which nothing is left.
+        drained: Vec<LaneId>,
+        /// When the next delayed work is due.
+        next_due: NextDue,
+        /// The store time of the claim.
+        now: Timestamp,
+        /// Whether there was more to do than one commit may.
+        again: bool,
+    },
+    /// To [`Command::Settle`](super::Command::Settle), [`Command::Retry`](super::Command::Retry).
+    Settled {
+        /// The state now.
+        state: WorkState,
+        /// When it may run next.
+        next_run: Option<Due>,
+        /// Failed attempts so far, of the period that the attempt belonged to.
+        failures: u32,
+    },
+    /// To [`Command::Note`](super::Command::Note).
+    Noted,
+    /// To [`Command::Cancel`](super::Command::Cancel).
+    Cancelled {
+        /// How many works were ended, dependents included.
+        count: usize,
+        /// Only works born before this number are meant.
+        before: u64,
+        /// Where to go on; `None` when the selection is done.
+        next: Option<IndexKey>,
+    },
+    /// To [`Command::Update`](super::Command::Update).
+    Updated(UpdateResult),
+    /// To [`Command::Prune`](super::Command::Prune).
+    Pruned {
+        /// How many works were deleted.
+        count: usize,
+        /// How many finished works are stored now.
+        stored: u64,
+        /// Only works born before this number are meant.
+        before: u64,
+        /// Where to go on; `None` when all has been looked at. After [`Stride::PastOne`](super::Stride::PastOne) it is the entry of
+        /// the work that was left.
+        next: Option<IndexKey>,
+        /// When the first of the finished works that were looked at and stay has been kept long enough, or the first behind all.
+        next_due: Option<Timestamp>,
+    },
+    /// To [`Command::Attach`](super::Command::Attach).
+    Attached {
+        /// The manager's number.
+        epoch: u64,
+        /// All lanes there are.
+        lanes: Vec<Lane>,
+        /// When the next delayed work is due.
+        next_due: NextDue,
+        /// The store time of the attachment.
+        now: Timestamp,
+    },
+    /// To [`Command::Reclaim`](super::Command::Reclaim).
+    Reclaimed {
+        /// How many works were given back.
+        count: usize,
+        /// Of what the manager holds: what the store has given to others, or ended.
+        stale: Vec<(WorkId, u64)>,
+        /// All lanes there are.
+        lanes: Vec<Lane>,
+    },
+    /// To [`Command::Detach`](super::Command::Detach) and [`Command::Rescue`](super::Command::Rescue).
+    Released {
+        /// How many works were given back.
+        count: usize,
+        /// Whether there is more to give back than one commit may.
+        again: bool,
+    },
+    /// To [`Command::Drain`](super::Command::Drain).
+    Drained {
+        /// Whether something wide is still unfinished.
+        again: bool,
+    },
+}
+
+/// What an enqueue did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Enqueued {
+    /// The works are stored. Also the answer when an earlier call of the same ids stored them.
+    Inserted,
+    /// The name was taken and its holder stays: the request was dropped.
+    Kept(WorkId),
+    /// The works are stored, and these went.
+    Replaced(Vec<WorkId>),
+    /// The works are stored behind these, which held the name. What had failed or was cancelled among these ended the new works
+    /// at once, so whether they wait, run or have failed is in their own states: see `WorkManager::info`.
+    Appended(Vec<WorkId>),
+    /// The holder of the name keeps its id and takes the rest from the request.
+    Updated(WorkId),
+}
+
+/// What an update did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UpdateResult {
+    /// Nothing: the work has finished.
+    NotApplied,
+    /// The work is what the request says from now on.
+    AppliedImmediately,
+    /// The work runs; it is what the request says from its next run on.
+    AppliedForNextRun,
+}

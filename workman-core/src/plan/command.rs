@@ -1,0 +1,332 @@
+//! [`Command`]: what somebody wants to happen, the only way to change anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::data::Payload;
+use crate::id::WorkId;
+use crate::index::IndexKey;
+use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
+use crate::query::WorkSelector;
+use crate::record::{ErrorText, LaneId, Notes, ParkReason, Terms, Urgency, WorkSpec};
+use crate::state::StopReason;
+use crate::time::Timestamp;
+
+/// What somebody wants to happen. The only way to change anything.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Store new work.
+    Enqueue(Enqueue),
+    /// Start what may start.
+    Claim(Claim),
+    /// An attempt is over.
+    Settle(Settle),
+    /// A running worker said how far it is.
+    Note(Note),
+    /// End work.
+    Cancel(Cancel),
+    /// Change stored work in place.
+    Update(Box<NewWork>),
+    /// Delete finished work.
+    Prune(Prune),
+    /// Free parked work, with its counters set back.
+    Retry(WorkId),
+    /// A manager starts.
+    Attach,
+    /// A manager ends; what it still holds is given back.
+    Detach {
+        /// The manager.
+        epoch: u64,
+    },
+    /// A manager doesn't know whether an earlier claim was written: all that it doesn't hold is given back.
+    Reclaim {
+        /// The manager.
+        epoch: u64,
+        /// What it holds, with fences.
+        held: Vec<(WorkId, u64)>,
+    },
+    /// Give back what dead managers held.
+    Rescue,
+    /// Go on with wide releases, failures and cancellations that one commit could not finish.
+    Drain,
+}
+
+/// New work, in an order in which every work comes after its prerequisites.
+#[derive(Clone, Debug)]
+pub struct Enqueue {
+    /// The works.
+    pub works: Vec<NewWork>,
+    /// The name that they take together, and what to do if it is taken.
+    pub unique: Option<Unique>,
+    /// Slots that the caller has reserved for works of this enqueue.
+    pub offer: Option<Offer>,
+}
+
+/// One new work.
+#[derive(Clone, Debug)]
+pub struct NewWork {
+    /// Who it is.
+    pub id: WorkId,
+    /// What its request said.
+    pub spec: Arc<WorkSpec>,
+    /// What the planner decides by.
+    pub terms: Terms,
+    /// What the request said about the next run of periodic work.
+    pub next_schedule_time: NextScheduleTime,
+}
+
+impl NewWork {
+    /// A work of this id.
+    #[must_use]
+    pub fn new(id: WorkId, spec: WorkSpec, terms: Terms) -> Self {
+        NewWork { id, spec: Arc::new(spec), terms, next_schedule_time: NextScheduleTime::Unchanged }
+    }
+}
+
+/// What a request says about the next run of periodic work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NextScheduleTime {
+    /// Nothing: an override that is stored stays.
+    #[default]
+    Unchanged,
+    /// It is due then, by the wall clock, whatever the period and the backoff say.
+    At(Timestamp),
+    /// It is due when the period and the backoff say.
+    Cleared,
+}
+
+/// A unique name and what to do if it is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unique {
+    /// The name.
+    pub name: Arc<str>,
+    /// What to do.
+    pub policy: UniquePolicy,
+}
+
+/// What to do if a unique name is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UniquePolicy {
+    /// By one-time work.
+    OneTime(ExistingWorkPolicy),
+    /// By periodic work.
+    Periodic(ExistingPeriodicWorkPolicy),
+}
+
+/// Slots that are reserved, so that work can be claimed by the commit that enqueues it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The manager.
+    pub epoch: u64,
+    /// Which of the manager's offers these are; it comes back with what they claimed.
+    pub generation: u64,
+    /// How many slots.
+    pub room: usize,
+    /// The works of the enqueue that fit the slots. Those that are expedited are left to a claim, which knows their budget.
+    pub ids: Vec<WorkId>,
+    /// Open lanes in which something may be ready; it goes first if it ranks higher.
+    pub rivals: Vec<LaneId>,
+    /// How many lanes the manager knows. Those that are newer count as rivals, whether they are open or not.
+    pub lanes: u32,
+}
+
+/// A wish to start work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The manager.
+    pub epoch: u64,
+    /// The open lanes in which something may be ready. Closed lanes are never read.
+    pub lanes: Vec<OpenLane>,
+    /// Free slots for async workers.
+    pub async_room: Room,
+    /// Free slots for blocking workers.
+    pub blocking_room: Room,
+    /// How long expedited work may run in all within [`EXPEDITED_WINDOW`](crate::policy::EXPEDITED_WINDOW).
+    pub expedited_budget: Duration,
+    /// Work that must not start in this process now: its abandoned worker still runs.
+    pub barred: Vec<WorkId>,
+    /// Whether a suspect may start: none runs in this process.
+    pub suspects: SuspectsAllowed,
+}
+
+/// Free slots of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// For any work.
+    pub ordinary: usize,
+    /// For expedited work only.
+    pub reserved: usize,
+}
+
+impl From<usize> for Room {
+    /// So many slots for any work, and none beside.
+    fn from(ordinary: usize) -> Self {
+        Room { ordinary, reserved: 0 }
+    }
+}
+
+/// Whether a claim may take a suspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuspectsAllowed {
+    /// No: one runs already.
+    None,
+    /// One.
+    One,
+}
+
+/// A lane that may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OpenLane {
+    /// The lane.
+    pub lane: LaneId,
+    /// Which slots its worker takes.
+    pub kind: WorkerKind,
+    /// Whether its work goes first.
+    pub urgency: Urgency,
+}
+
+/// Which slots a worker takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkerKind {
+    /// An `async fn`, polled on the runtime.
+    Async,
+    /// A plain `fn`, on a thread for blocking code.
+    Blocking,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settle {
+    /// The work.
+    pub id: WorkId,
+    /// The fence under which it ran; an old one is refused.
+    pub fence: u64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How an attempt ended, as the planner is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Well.
+    Succeeded {
+        /// What it gave.
+        output: Payload,
+    },
+    /// With an error or a panic.
+    Failed {
+        /// What it said.
+        error: ErrorText,
+        /// What is to be done.
+        advice: Advice,
+    },
+    /// It took longer than an attempt may; a failed attempt.
+    TimedOut {
+        /// How long it might have taken.
+        limit: Duration,
+        /// What is to be done.
+        advice: Advice,
+        /// What it said of its own when it was told to stop.
+        error: Option<ErrorText>,
+    },
+    /// It asks to be run again later; no failed attempt.
+    Snoozed {
+        /// How much later.
+        delay: Duration,
+    },
+    /// It was stopped; no failed attempt.
+    Interrupted {
+        /// Why.
+        reason: StopReason,
+    },
+    /// It was stopped, and its worker's own backoff function has said how long the work waits if it has to wait for that; no
+    /// failed attempt.
+    HeldBack {
+        /// Why.
+        reason: StopReason,
+        /// How long.
+        delay: Duration,
+    },
+    /// It could not even begin; no attempt at all.
+    Unrunnable {
+        /// What is wrong.
+        why: ParkReason,
+    },
+}
+
+/// What is to be done after a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// What the request's policy says.
+    ByPolicy,
+    /// Never again.
+    Never,
+    /// Never again: it has done what it was to do, and only what it gave can't be stored. A stop changes nothing about that.
+    Unstorable,
+    /// Again after this long, if attempts are left.
+    After(Duration),
+}
+
+/// What a running worker said on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The work.
+    pub id: WorkId,
+    /// The fence under which it runs; an old one is refused.
+    pub fence: u64,
+    /// What it said; what is `None` stays as it was.
+    pub notes: Notes,
+}
+
+/// A wish to end work. A selection goes on until `Applied::Cancelled::next` is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancel {
+    /// Which works.
+    pub selector: WorkSelector,
+    /// Only works born before this number; `None` in the first command of a selection.
+    pub before: Option<u64>,
+    /// Where the command before ended.
+    pub after: Option<IndexKey>,
+}
+
+/// A wish to delete finished work that nothing unfinished depends on. Goes on until `Applied::Pruned::next` is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prune {
+    /// What is to stay.
+    pub keep: Retention,
+    /// Only works born before this number; `None` in the first command.
+    pub before: Option<u64>,
+    /// Where the command before ended.
+    pub after: Option<IndexKey>,
+    /// How far this command goes.
+    pub stride: Stride,
+}
+
+/// How many finished works one command of a pruning looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stride {
+    /// As many as a commit may.
+    #[default]
+    Full,
+    /// So many at the most, and one at the least: something behind `after` can't be read.
+    AtMost(usize),
+    /// None: it goes past the next one, of which nothing is loaded, since that is what can't be read.
+    PastOne,
+}
+
+/// Which finished work stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// None.
+    Nothing,
+    /// What asked for it, and of the rest what finished less than `age` ago, `count` works at the most beside those that finished
+    /// less than `grace` ago.
+    Recent {
+        /// How long.
+        age: Duration,
+        /// How many.
+        count: usize,
+        /// How long each is spared, however many there are.
+        grace: Duration,
+    },
+}

@@ -1,0 +1,164 @@
+//! [`Refusal`]: the planner said no, and nothing was changed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::id::WorkId;
+use crate::record::InputShape;
+use crate::state::WorkState;
+
+/// The planner said no. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No work has this id.
+    NotFound(WorkId),
+    /// The run that asks was fenced off: its work was cancelled, replaced, rescued or settled.
+    Stale(WorkId),
+    /// The id was used before, for another request.
+    IdReused(WorkId),
+    /// A prerequisite is not stored.
+    MissingPrerequisite {
+        /// The work.
+        work: WorkId,
+        /// What it waits for.
+        prerequisite: WorkId,
+    },
+    /// A prerequisite is periodic, which never finishes.
+    PeriodicPrerequisite {
+        /// The work.
+        work: WorkId,
+        /// Its worker.
+        worker: Arc<str>,
+        /// What it waits for.
+        prerequisite: WorkId,
+        /// The unique name that `prerequisite` holds, if the work was to be appended to it.
+        name: Option<Arc<str>>,
+    },
+    /// A work waits for itself, or for one that comes later.
+    Cycle(WorkId),
+    /// The unique name belongs to work that can't be updated: a chain, or one-time work.
+    NotPeriodic {
+        /// The name.
+        name: Arc<str>,
+        /// One of its works.
+        id: WorkId,
+    },
+    /// So many works hold a name that it can't be taken from all of them in one commit.
+    TooManyMembers {
+        /// The name.
+        name: Arc<str>,
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Work that takes the outputs of its prerequisites one by one can't wait for others that its request did not name.
+    TypedHead {
+        /// The name.
+        name: Arc<str>,
+        /// The work.
+        work: WorkId,
+    },
+    /// New work would have to wait for too many works of its name at once.
+    TooManyLeaves {
+        /// The name.
+        name: Arc<str>,
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// One-time work can't become periodic, nor periodic work one-time.
+    OtherSchedule(WorkId),
+    /// The new worker takes from its prerequisites in a way that does not fit as many as the work has. Only their number and the
+    /// way of taking are compared; a type that does not fit parks the work when it is to start.
+    OtherShape {
+        /// The work.
+        id: WorkId,
+        /// How the new worker takes.
+        takes: InputShape,
+        /// How many prerequisites the work has.
+        given: usize,
+    },
+    /// Only parked work can be freed.
+    NotParked {
+        /// The work.
+        id: WorkId,
+        /// Where it stands.
+        state: WorkState,
+    },
+    /// The manager has ended, or the store was opened anew since.
+    EpochClosed(u64),
+}
+
+impl Refusal {
+    /// What may have become of work that is not stored, the likeliest first.
+    pub(crate) const WHY_GONE: &str = "it has finished and was pruned or kept long enough (`keep_results_for_at_least` keeps it longer), was replaced by other work of its unique name, was never enqueued, or belongs to another store";
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NotFound(id) => {
+                write!(f, "no work has the id {id}; {}", Refusal::WHY_GONE)
+            }
+            Refusal::Stale(id) => write!(
+                f,
+                "the run of work {id} was fenced off: the work was cancelled, replaced, rescued or settled meanwhile"
+            ),
+            Refusal::IdReused(id) => {
+                write!(f, "the id {id} was used before for another request; make a new request for new work")
+            }
+            Refusal::MissingPrerequisite { work, prerequisite } => {
+                write!(
+                    f,
+                    "work {work} waits for {prerequisite}, which is not stored; enqueue it first, or in the same call. If it was enqueued, it has finished and was pruned or kept long enough (`keep_results_for_at_least` keeps it longer); or the holder of its unique name was kept, and nothing of its chain was stored (`how` is `Kept`; go on behind the holder)"
+                )
+            }
+            Refusal::PeriodicPrerequisite { work, worker, prerequisite, name: None } => write!(
+                f,
+                "work {work} of worker \"{worker}\" waits for {prerequisite}, which is periodic and never finishes; let the periodic worker enqueue what comes after each of its runs"
+            ),
+            Refusal::PeriodicPrerequisite { work, worker, prerequisite, name: Some(name) } => write!(
+                f,
+                "work {work} of worker \"{worker}\" can't be appended to the unique name \"{name}\": periodic work holds it ({prerequisite}) and never finishes; use `Replace`, or another name"
+            ),
+            Refusal::Cycle(id) => write!(
+                f,
+                "work {id} waits for itself or for work that comes after it; list each work after its prerequisites"
+            ),
+            Refusal::NotPeriodic { name, id } => {
+                write!(
+                    f,
+                    "the unique name \"{name}\" belongs to work that is not periodic ({id}); use `Replace`, or another name"
+                )
+            }
+            Refusal::TooManyMembers { name, count, limit } => write!(
+                f,
+                "{count} works hold the unique name \"{name}\", and it can be taken from {limit} at the most in one commit; cancel them by their name, prune what has finished, and enqueue again"
+            ),
+            Refusal::TypedHead { name, work } => write!(
+                f,
+                "work {work} takes the outputs of its prerequisites one by one, so it can't be appended to the works of the unique name \"{name}\" as well; begin with a work that takes nothing, or merges its inputs"
+            ),
+            Refusal::TooManyLeaves { name, count, limit } => write!(
+                f,
+                "{count} works of the unique name \"{name}\" have nothing behind them, and new work can be appended to {limit} at the most; put a joining work behind them"
+            ),
+            Refusal::OtherSchedule(id) => {
+                write!(f, "work {id} can't be updated: one-time work can't become periodic, nor periodic work one-time")
+            }
+            Refusal::OtherShape { id, takes, given } => write!(
+                f,
+                "work {id} can't be updated: the new worker takes {takes}, and the work has {given}; an update keeps the prerequisites, so cancel the work and enqueue another for other ones"
+            ),
+            Refusal::NotParked { id, state } => write!(f, "work {id} is {state}, not parked; there is nothing to free"),
+            Refusal::EpochClosed(epoch) => {
+                write!(f, "manager {epoch} has ended, or the store was opened anew since; start a new manager")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
