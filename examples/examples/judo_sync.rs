@@ -16,11 +16,9 @@ use std::time::Duration;
 use clap::Parser;
 use futures::StreamExt;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableDefinition};
-use workman_core::AttemptEnd;
-use workman_core::Network;
 use workman_core::{
-    Backoff, ConstraintKind, Constraints, ExistingPeriodicWorkPolicy, Limits, ManualSensor, NetworkType, StopReason,
-    ThreadRuntime, WorkContext, WorkHandle, WorkInfo, WorkManager, WorkState, worker,
+    AttemptEnd, Backoff, ConstraintKind, Constraints, ExistingPeriodicWorkPolicy, Limits, ManualSensor, Network,
+    NetworkType, StopReason, ThreadRuntime, WorkContext, WorkHandle, WorkInfo, WorkManager, WorkState, worker,
 };
 use workman_examples::cli::{self, Failure, milliseconds};
 use workman_examples::loopback::{self, Server};

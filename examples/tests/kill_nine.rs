@@ -16,10 +16,8 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::executor::block_on;
-use workman_core::AttemptEnd;
-use workman_core::store::PageRequest;
-use workman_core::store::Store;
-use workman_core::{WorkId, WorkInfo, WorkQuery, WorkState};
+use workman_core::store::{PageRequest, Store};
+use workman_core::{AttemptEnd, WorkId, WorkInfo, WorkQuery, WorkState};
 use workman_examples::gallery;
 use workman_examples::journal::{Entry, Journal, Moment};
 use workman_examples::process::{empty_folder, example};

@@ -8,8 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use workman_core::store::PageRequest;
-use workman_core::store::Store;
+use workman_core::store::{PageRequest, Store};
 use workman_core::{Limits, ThreadRuntime, WorkManager, WorkQuery, WorkState, worker};
 use workman_examples::process::empty_folder;
 use workman_redb::RedbStore;

@@ -5,8 +5,7 @@
 use std::fs;
 
 use futures::executor::block_on;
-use workman_core::store::PageRequest;
-use workman_core::store::Store;
+use workman_core::store::{PageRequest, Store};
 use workman_core::{WorkQuery, WorkState};
 use workman_examples::process::{Running, empty_folder, example};
 use workman_redb::RedbStore;

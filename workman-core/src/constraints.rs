@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::state::StopReason;
 
 /// The network that a work asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NetworkType {
     /// No network is needed.
     #[default]
@@ -73,7 +76,8 @@ impl fmt::Display for ConstraintKind {
 }
 
 /// The conditions that must all hold for a work to start and to go on. The default asks for nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[must_use = "constraints do nothing until a request carries them"]
 pub struct Constraints {
     network: NetworkType,

@@ -1,10 +1,14 @@
 //! [`WorkId`]: who a work is, made by the caller before anything is written.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::time::{Clock, SystemClock, Timestamp};
 
@@ -57,6 +61,19 @@ impl fmt::Display for WorkId {
 impl fmt::Debug for WorkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WorkId({self})")
+    }
+}
+
+impl Serialize for WorkId {
+    /// Its text, as `Display` writes it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -141,7 +141,7 @@ pub fn standing_key(record: &WorkRecord) -> IndexKey {
     let (id, seq, turn, lane) = (record.id, record.seq, record.turn, record.lane);
     match record.standing {
         Standing::Blocked => IndexKey::Blocked { seq, id },
-        Standing::Waiting { due } => IndexKey::Waiting { due, turn, id },
+        Standing::Waiting { due, .. } => IndexKey::Waiting { due, turn, id },
         Standing::Ready { .. } => {
             IndexKey::Ready { lane, suspect: record.is_suspect(), rank: rank(record.terms.priority), turn, id }
         }

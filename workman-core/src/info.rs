@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::constraints::Constraints;
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::policy::{Backoff, OnInterruption, OutOfQuotaPolicy};
-use crate::record::{AttemptEnd, AttemptRecord, ErrorText, InputShape, ParkReason, Schedule};
+use crate::record::{AttemptEnd, AttemptRecord, ErrorText, InputShape, ParkReason, Schedule, Wait};
 use crate::state::{StopReason, WorkState};
 use crate::time::{Due, Timestamp};
 
@@ -19,7 +21,11 @@ use crate::time::{Due, Timestamp};
 ///
 /// Input, progress and output can be left out by the query ([`WorkQuery::without_payloads`](crate::WorkQuery::without_payloads)).
 /// Then they are payloads that say so ([`Payload::is_left_out`]), where there are any.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It can be serialized, to show it to others, with all that it holds, and by formats that describe themselves (JSON, say) read
+/// again: an id is its text, a moment the milliseconds since 1970, a name of a state or a reason in `snake_case`, a payload the
+/// text of its JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WorkInfo {
     /// Who it is.
@@ -43,6 +49,8 @@ pub struct WorkInfo {
     /// When it may run next, by the wall clock: delay, backoff, period and override, never constraints. Only while it is enqueued;
     /// it may lie in the past.
     pub next_run: Option<Timestamp>,
+    /// What it waits for until then.
+    pub waits_for: Option<Wait>,
     /// The override of the next run, if periodic work has one, by the wall clock: what counts in place of period and backoff, once.
     /// While the work runs, an override that was given during the run.
     pub next_run_override: Option<Timestamp>,
@@ -54,6 +62,8 @@ pub struct WorkInfo {
     pub schedule: Schedule,
     /// How long it waits after it was enqueued or unblocked.
     pub initial_delay: Duration,
+    /// The moment by the wall clock before which one-time work does not run.
+    pub run_at: Option<Timestamp>,
     /// How long it waits after a failed attempt.
     pub backoff: Backoff,
     /// After how many failed attempts it fails for good, or the period of periodic work; `None` is never.
@@ -100,7 +110,7 @@ pub struct WorkInfo {
 }
 
 /// How far the wish to be expedited is granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Expedited {
     /// What it asked for, should the budget be spent.
     pub policy: OutOfQuotaPolicy,
@@ -109,7 +119,8 @@ pub struct Expedited {
 }
 
 /// What came of the wish to be expedited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExpeditedState {
     /// It goes first, or runs as expedited work now.
     Granted,

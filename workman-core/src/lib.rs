@@ -204,9 +204,9 @@ pub use dispatcher::ShutdownReport;
 pub use health::HealthStatus;
 pub use id::WorkId;
 pub use info::{Expedited, ExpeditedState, WorkInfo};
-pub use manager::{DrainReport, Explanation, FailedPrerequisite, Findings, Wait};
+pub use manager::{DrainReport, Explanation, FailedPrerequisite, Findings};
 pub use query::{WorkQuery, WorkSelector};
-pub use record::{AttemptEnd, AttemptRecord, ErrorText, ParkReason};
+pub use record::{AttemptEnd, AttemptRecord, ErrorText, ParkReason, Wait};
 pub use state::{StopReason, WorkState};
 
 // What a program may bring of its own.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::WorkId;
 
 /// How the delay grows from one failed attempt to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BackoffPolicy {
     /// The delay times the number of failed attempts.
     Linear,
@@ -21,7 +24,7 @@ pub enum BackoffPolicy {
 /// With `n` failed attempts so far, linear is `delay × n` and exponential is `delay × 2^(n-1)`, neither above the ceiling
 /// (WorkManager's rule BO-2, computed exactly instead of in 32-bit floats). The default is exponential from 30 s, which gives
 /// 30 s, 60 s, 2 min, 4 min … up to 5 h, without jitter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Backoff {
     policy: BackoffPolicy,
     delay: Duration,
@@ -196,7 +199,8 @@ impl ExistingPeriodicWorkPolicy {
 }
 
 /// What happens to expedited work when the budget of run time for such work is spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OutOfQuotaPolicy {
     /// It runs as ordinary work.
     RunAsNonExpeditedWorkRequest,
@@ -207,7 +211,8 @@ pub enum OutOfQuotaPolicy {
 /// How the outputs of prerequisites, each a JSON object, are merged with the input of a work.
 ///
 /// The work's own input comes first, then the outputs of its direct prerequisites in the order of their declaration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum InputMerger {
     /// Of one key, the last value counts.
     Overwriting,
@@ -217,7 +222,8 @@ pub enum InputMerger {
 }
 
 /// What happens to work that was interrupted by the system: a constraint was lost, or more important work came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnInterruption {
     /// It runs again as soon as it may.
     #[default]

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::WorkId;
 use crate::index::{IndexKey, standing_key};
 use crate::info::WorkInfo;
@@ -12,7 +14,8 @@ use crate::time::Timestamp;
 
 /// Which works to look at, and how much of them: OR inside a list, AND across lists (WorkManager's rule). What was never asked
 /// for restricts nothing, so the empty query means all works. A list of ids that is asked for and empty means none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[must_use = "a query does nothing until a manager gets it"]
 pub struct WorkQuery {
     /// None is any; an empty list is none.
@@ -22,11 +25,13 @@ pub struct WorkQuery {
     pub(crate) states: BTreeSet<WorkState>,
     pub(crate) parked: bool,
     pub(crate) payloads: Payloads,
+    #[serde(skip)]
     pub(crate) reach: Reach,
 }
 
 /// Whether a snapshot has the payloads of its works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Payloads {
     #[default]
     Shown,
@@ -224,6 +229,12 @@ impl WorkSelector {
     /// All under this unique name.
     pub fn unique(name: impl Into<Arc<str>>) -> Self {
         WorkSelector::Unique(name.into())
+    }
+}
+
+impl From<WorkId> for WorkSelector {
+    fn from(id: WorkId) -> Self {
+        WorkSelector::Id(id)
     }
 }
 

@@ -8,12 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use workman_core::seams::LONGEST_REST;
-use workman_core::store::LONGEST_SLEEP;
 use workman_core::store::{
-    CASCADE_LIMIT, HISTORY_LIMIT, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT,
+    CASCADE_LIMIT, HISTORY_LIMIT, LONGEST_SLEEP, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT,
 };
-use workman_core::{Backoff, Limits, MissingSensor, OnDeath, WorkManagerLimits, WorkState};
-use workman_core::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS};
+use workman_core::{
+    Backoff, DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS, Limits, MissingSensor, OnDeath,
+    WorkManagerLimits, WorkState,
+};
 
 use sources::{read, rust_files};
 

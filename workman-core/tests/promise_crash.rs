@@ -6,9 +6,9 @@
 mod support;
 
 use support::{Bystanders, DAY, HOUR, RedbHome, secs};
-use workman_core::ParkReason;
 use workman_core::{
-    EnqueueError, ExistingWorkPolicy, Request, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkState, worker,
+    EnqueueError, ExistingWorkPolicy, ParkReason, Request, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery,
+    WorkState, worker,
 };
 use workman_testing::{CrashPoint, Fault, MemoryHome, StoreHome, TestDriver};
 

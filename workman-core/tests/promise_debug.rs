@@ -10,15 +10,10 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use workman_core::NoteError;
-use workman_core::Payload;
-use workman_core::store::Store;
-use workman_core::store::{Change, Ownership, Unit, UnitResult};
-use workman_core::store::{Page, PageRequest};
-use workman_core::store::{Snapshot, plan};
+use workman_core::store::{Change, Ownership, Page, PageRequest, Snapshot, Store, Unit, UnitResult, plan};
 use workman_core::{
-    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, MemoryStore, Nothing, Request, StoreError,
-    WorkContext, WorkError, WorkGraph, WorkId, WorkQuery, WorkState, worker,
+    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, MemoryStore, NoteError, Nothing, Payload, Request,
+    StoreError, WorkContext, WorkError, WorkGraph, WorkId, WorkQuery, WorkState, worker,
 };
 use workman_testing::{StoreHome, TestDriver, TestWorker};
 

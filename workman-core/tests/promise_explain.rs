@@ -55,11 +55,11 @@ fn work_that_is_not_due_says_what_it_waits_for() {
     let failed = test.enqueue(fails::request().backoff(Backoff::linear(MINUTE)));
     let periodic = test.enqueue_periodic(fails::periodic(HOUR).max_attempts(1));
     test.run_until_idle();
-    assert_eq!(test.explain(delayed), Explanation::NotDue { left: HOUR, wait: Wait::Delay });
-    let wait = Wait::Backoff { failures: 1, interruptions: 0 };
-    assert_eq!(test.explain(failed), Explanation::NotDue { left: MINUTE, wait });
+    assert_eq!(test.explain(delayed), Explanation::NotDue { left: HOUR, wait: Wait::Delay, times: 0 });
+    let (wait, times) = (Wait::Backoff, 1);
+    assert_eq!(test.explain(failed), Explanation::NotDue { left: MINUTE, wait, times });
     assert_eq!(test.explain(failed).to_string(), "due in 60s: it waits for its backoff after 1 failed attempt");
-    assert_eq!(test.explain(periodic), Explanation::NotDue { left: HOUR, wait: Wait::Period });
+    assert_eq!(test.explain(periodic), Explanation::NotDue { left: HOUR, wait: Wait::Period, times: 0 });
 }
 
 #[worker]
@@ -78,16 +78,16 @@ fn a_wait_is_named_for_what_asked_for_it() {
     let dies = test.enqueue(sleeps::request(3_600).backoff(Backoff::linear(MINUTE)));
     test.run_until_idle();
     for id in ids {
-        assert_eq!(test.explain(id), Explanation::NotDue { left: MINUTE, wait: Wait::Asked });
+        assert_eq!(test.explain(id), Explanation::NotDue { left: MINUTE, wait: Wait::Asked, times: 0 });
     }
     assert_eq!(test.explain(ids[0]).to_string(), "due in 60s: it waits for what its last attempt asked for");
-    assert_eq!(test.explain(flexed), Explanation::NotDue { left: 59 * MINUTE, wait: Wait::FirstRun });
+    assert_eq!(test.explain(flexed), Explanation::NotDue { left: 59 * MINUTE, wait: Wait::FirstRun, times: 0 });
     assert!(test.explain(flexed).to_string().ends_with("it waits for the first run of its period"));
     test.crash_and_restart();
     test.run_until_idle();
     test.crash_and_restart();
     test.run_until_idle();
-    assert_eq!(test.explain(dies), Explanation::NotDue { left: MINUTE, wait: Wait::Deaths(2) });
+    assert_eq!(test.explain(dies), Explanation::NotDue { left: MINUTE, wait: Wait::Deaths, times: 2 });
     assert!(test.explain(dies).to_string().ends_with("its backoff after 2 deaths of its process"));
 }
 
@@ -170,7 +170,7 @@ fn without_slots_of_a_kind_its_work_waits_and_says_so() {
 fn obs_1_a_new_generation_and_a_stop_reason_are_changes_that_watchers_see() {
     let test = TestDriver::new();
     let charging = Constraints::new().requires_charging();
-    let id = test.enqueue(sleeps::request(1_000).constraints(charging));
+    let id = test.enqueue(sleeps::request(1_000).constraints(charging.clone()));
     let manager = test.manager();
     let mut watched = manager.watch(WorkQuery::id(id));
     let mut next = |test: &TestDriver| -> WorkInfo { test.block_on(watched.next()).unwrap().remove(0) };

@@ -9,10 +9,9 @@ use std::task::{Context, Poll, Waker};
 
 use futures::StreamExt;
 use support::{Bystanders, HOUR, MINUTE, secs};
-use workman_core::{AttemptEnd, Schedule};
 use workman_core::{
-    Backoff, ConstraintKind, Constraints, Enqueued, ExistingWorkPolicy, HandleError, Network, NetworkType, Payload,
-    StopReason, WorkContext, WorkError, WorkQuery, WorkState, worker,
+    AttemptEnd, Backoff, ConstraintKind, Constraints, Enqueued, ExistingWorkPolicy, HandleError, Network, NetworkType,
+    Payload, Schedule, StopReason, WorkContext, WorkError, WorkQuery, WorkState, worker,
 };
 use workman_testing::{TestDriver, TestWorker, VirtualClock};
 
@@ -219,7 +218,8 @@ fn an_info_says_what_was_asked_for_and_what_became_of_it() {
     let test = TestDriver::new();
     let constraints = Constraints::new().requires_charging();
     let backoff = Backoff::linear(secs(7));
-    let request = slowly::request(60).tag("mine").constraints(constraints).initial_delay(secs(10)).backoff(backoff);
+    let request =
+        slowly::request(60).tag("mine").constraints(constraints.clone()).initial_delay(secs(10)).backoff(backoff);
     let id = test.enqueue_unique("name", ExistingWorkPolicy::Keep, request).id;
     let after = test.block_on(test.manager().begin_with(add::request(1, 2)).then(add::request(3, 4)).enqueue());
     let after = after.unwrap().ids;

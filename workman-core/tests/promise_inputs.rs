@@ -12,15 +12,11 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde_json::{Value, json};
 use support::{Bystanders, MINUTE, RedbHome, secs};
-use workman_core::InputMerger;
-use workman_core::ParkReason;
-use workman_core::Payload;
 use workman_core::seams::Registry;
-use workman_core::store::Store;
-use workman_core::store::{Change, Ownership, Unit, UnitResult};
-use workman_core::store::{Page, PageRequest};
+use workman_core::store::{Change, Ownership, Page, PageRequest, Store, Unit, UnitResult};
 use workman_core::{
-    Limits, MemoryStore, Nothing, Request, StoreError, WorkContext, WorkError, WorkId, WorkInfo, WorkState, worker,
+    InputMerger, Limits, MemoryStore, Nothing, ParkReason, Payload, Request, StoreError, WorkContext, WorkError,
+    WorkId, WorkInfo, WorkState, worker,
 };
 use workman_testing::{StoreHome, TestDriver};
 

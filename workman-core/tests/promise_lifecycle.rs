@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::{Bystanders, HOUR, MINUTE, ends, secs};
-use workman_core::AttemptEnd;
 use workman_core::{
-    Backoff, ConstraintKind, Constraints, NoteError, Outcome, StopReason, Stopped, WorkContext, WorkError,
+    AttemptEnd, Backoff, ConstraintKind, Constraints, NoteError, Outcome, StopReason, Stopped, WorkContext, WorkError,
     WorkSelector, WorkState, worker,
 };
 use workman_testing::{Signal, TestDriver, VirtualClock};
@@ -291,12 +290,13 @@ fn con_1_and_con_3_each_constraint_stops_with_its_own_reason_and_no_other_work()
         (ConstraintKind::Network, Constraints::new().network(workman_core::NetworkType::Connected)),
         (ConstraintKind::DeviceIdle, Constraints::new().requires_device_idle()),
     ];
-    for (lost, _) in constraints {
+    for (lost, _) in constraints.clone() {
         let mut limits = TestDriver::default_limits();
         limits.async_slots = 5;
         let test = TestDriver::new().limits(limits);
         let bystanders = Bystanders::of(&test);
-        let works = constraints.map(|(kind, asked)| (kind, test.enqueue(obedient::request().constraints(asked))));
+        let works =
+            constraints.clone().map(|(kind, asked)| (kind, test.enqueue(obedient::request().constraints(asked))));
         test.run_until_idle();
         test.lose(lost);
         test.advance(secs(5));

@@ -115,7 +115,7 @@ fn a_flex_of_zero_or_longer_than_its_interval_is_refused_and_any_other_is_kept()
     }
     for flex in [Duration::from_millis(1), 10 * MINUTE, HOUR] {
         let schedule = Schedule::every(HOUR).flex(flex);
-        let id = test.enqueue_periodic(tick::periodic(schedule));
+        let id = test.enqueue_periodic(tick::periodic(schedule.clone()));
         assert_eq!(test.info(id).schedule, schedule);
     }
 }
@@ -125,13 +125,13 @@ fn expedited_work_waits_for_network_and_storage_only_and_is_not_delayed() {
     let test = TestDriver::new();
     let expedited = || once().expedited(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest);
     let fine = Constraints::new().network(NetworkType::Metered).requires_storage_not_low();
-    for constraints in [Constraints::NONE, Constraints::new().network(NetworkType::Metered), fine] {
-        let id = test.enqueue(expedited().constraints(constraints));
+    for constraints in [Constraints::NONE, Constraints::new().network(NetworkType::Metered), fine.clone()] {
+        let id = test.enqueue(expedited().constraints(constraints.clone()));
         assert_eq!(test.info(id).constraints, constraints);
     }
     for (constraints, kind) in [
-        (fine.requires_charging(), ConstraintKind::Charging),
-        (fine.requires_battery_not_low(), ConstraintKind::BatteryNotLow),
+        (fine.clone().requires_charging(), ConstraintKind::Charging),
+        (fine.clone().requires_battery_not_low(), ConstraintKind::BatteryNotLow),
         (fine.requires_device_idle(), ConstraintKind::DeviceIdle),
     ] {
         let error = refused(&test, expedited().constraints(constraints));
@@ -147,10 +147,10 @@ fn expedited_work_waits_for_network_and_storage_only_and_is_not_delayed() {
 fn a_backoff_of_its_own_and_an_idle_machine_do_not_go_together() {
     let test = TestDriver::new();
     let idle = Constraints::new().requires_device_idle();
-    let error = refused(&test, once().constraints(idle).backoff(Backoff::exponential(secs(20))));
+    let error = refused(&test, once().constraints(idle.clone()).backoff(Backoff::exponential(secs(20))));
     assert_eq!(error, RequestError::BackoffWhenIdle { worker: "greet".into() });
     assert!(error.to_string().contains("`backoff`"), "{error}");
-    let periodic = tick::periodic(15 * MINUTE).constraints(idle).backoff(Backoff::exponential(secs(20)));
+    let periodic = tick::periodic(15 * MINUTE).constraints(idle.clone()).backoff(Backoff::exponential(secs(20)));
     assert!(matches!(refused_periodic(&test, periodic), RequestError::BackoffWhenIdle { .. }));
     test.enqueue(once().constraints(idle));
 }
@@ -208,10 +208,10 @@ fn per_1_androids_minimums_raise_what_is_less_and_only_if_they_are_asked_for() {
         (every(HOUR, 2 * HOUR), Schedule::every(HOUR)),
         (Schedule::every(Duration::ZERO), Schedule::every(15 * MINUTE)),
     ] {
-        assert_eq!(schedule(&android, asked), raised, "{asked:?}");
+        assert_eq!(schedule(&android, asked.clone()), raised, "{asked:?}");
     }
     let short = every(secs(1), ms(1));
-    assert_eq!(schedule(&plain, short), short);
+    assert_eq!(schedule(&plain, short.clone()), short);
 
     let wait = |test: &TestDriver, backoff| {
         let id = test.enqueue(fails::request().backoff(backoff));

@@ -14,16 +14,13 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
-use workman_core::StoreErrorKind;
-use workman_core::store::Command;
-use workman_core::store::Store;
-use workman_core::store::{Change, ChangeFeed, Ownership, Unit, UnitResult};
-use workman_core::store::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
-use workman_core::store::{IndexKey, IndexRange};
-use workman_core::store::{Page, PageRequest};
+use workman_core::store::{
+    Change, ChangeFeed, Command, IfMissing, IndexKey, IndexRange, Opening, Ownership, Page, PageRequest, Row, RowKey,
+    Rows, RowsMut, Store, Transaction, Unit, UnitResult, Unlinked, page,
+};
 use workman_core::{
-    ActionError, Builder, Clock, HealthStatus, Limits, MemoryStore, OutputError, StoreError, Timestamp, WorkGraph,
-    WorkId, WorkQuery, WorkState, worker,
+    ActionError, Builder, Clock, HealthStatus, Limits, MemoryStore, OutputError, StoreError, StoreErrorKind, Timestamp,
+    WorkGraph, WorkId, WorkQuery, WorkState, worker,
 };
 use workman_testing::{StoreHome, TestDriver, VirtualClock};
 

@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use support::{Bystanders, DAY, HOUR, MINUTE, ends, secs};
-use workman_core::AttemptEnd;
 use workman_core::{
-    ActionError, Backoff, Clock, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingWorkPolicy, NoteError,
-    Nothing, Request, StopReason, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector,
-    WorkState, worker,
+    ActionError, AttemptEnd, Backoff, Clock, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingWorkPolicy,
+    NoteError, Nothing, Request, StopReason, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery,
+    WorkSelector, WorkState, worker,
 };
 use workman_testing::{Fault, Signal, TestDriver, VirtualClock};
 

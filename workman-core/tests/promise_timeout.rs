@@ -10,10 +10,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use support::{Bystanders, HOUR, MINUTE, secs};
-use workman_core::AttemptEnd;
 use workman_core::{
-    Backoff, ConstraintKind, Constraints, NetworkType, StopReason, WorkContext, WorkError, WorkId, WorkSelector,
-    WorkState, worker,
+    AttemptEnd, Backoff, ConstraintKind, Constraints, NetworkType, StopReason, WorkContext, WorkError, WorkId,
+    WorkSelector, WorkState, worker,
 };
 use workman_testing::{Signal, TestDriver};
 
@@ -326,7 +325,7 @@ fn bo_6_an_interruption_by_the_system_waits_as_the_backoff_function_says_where_t
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
     let charging = Constraints::new().requires_charging();
-    let asks = runs_in_quarters::request(1).constraints(charging).backoff_for_system_interruptions();
+    let asks = runs_in_quarters::request(1).constraints(charging.clone()).backoff_for_system_interruptions();
     let (asks, does_not) = (test.enqueue(asks), test.enqueue(runs_in_quarters::request(1).constraints(charging)));
     test.advance(MINUTE);
     for interruptions in 1..3 {

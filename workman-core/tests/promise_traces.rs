@@ -10,8 +10,7 @@ use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
-use workman_core::InputMerger;
-use workman_core::{WorkContext, worker};
+use workman_core::{InputMerger, WorkContext, worker};
 use workman_testing::TestDriver;
 
 const fn secs(seconds: u64) -> Duration {

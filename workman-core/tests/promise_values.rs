@@ -17,15 +17,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use support::{Bystanders, HOUR, MINUTE, RedbHome};
-use workman_core::NoteError;
-use workman_core::ParkReason;
-use workman_core::Payload;
 use workman_core::seams::ReadBack;
-use workman_core::store::Codec;
-use workman_core::store::{Advice, End};
+use workman_core::store::{Advice, Codec, End};
 use workman_core::{
-    Completer, EnqueueError, ExistingWorkPolicy, InputMerger, MemoryStore, Nothing, Request, RequestError,
-    ThreadRuntime, WorkContext, WorkError, WorkManager, WorkSelector, WorkState, worker,
+    Completer, EnqueueError, ExistingWorkPolicy, InputMerger, MemoryStore, NoteError, Nothing, ParkReason, Payload,
+    Request, RequestError, ThreadRuntime, WorkContext, WorkError, WorkManager, WorkSelector, WorkState, worker,
 };
 use workman_testing::{TestDriver, TestWorker};
 

@@ -14,15 +14,13 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use support::{DAY, HOUR, MINUTE, RedbHome, secs};
-use workman_core::StoreError;
-use workman_core::store::Store;
-use workman_core::store::{Change, ChangeFeed, Ownership, Unit, UnitResult};
-use workman_core::store::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
-use workman_core::store::{IndexKey, IndexRange};
-use workman_core::store::{Page, PageRequest};
+use workman_core::store::{
+    Change, ChangeFeed, IfMissing, IndexKey, IndexRange, Opening, Ownership, Page, PageRequest, Row, RowKey, Rows,
+    RowsMut, Store, Transaction, Unit, UnitResult, Unlinked, page,
+};
 use workman_core::{
-    Limits, QueryError, UpdateResult, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState,
-    worker,
+    Limits, QueryError, StoreError, UpdateResult, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector,
+    WorkState, worker,
 };
 use workman_testing::{StoreHome, TestDriver};
 

@@ -13,23 +13,16 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use futures::executor::block_on;
 use futures::stream::BoxStream;
-use workman_core::Backoff;
-use workman_core::StoreError;
-use workman_core::store::Codec;
-use workman_core::store::Reading;
 use workman_core::store::{
-    Applied, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, Decision, End, Enqueue, NewWork, OpenLane, Settle,
-    Snapshot, SuspectsAllowed, Unique, UniquePolicy, WorkerKind, Write, plan,
+    Applied, CASCADE_LIMIT, Cancel, Change, Claim, Claimed, Codec, Command, Decision, Dump, End, Enqueue, IndexKey,
+    IndexRange, NewWork, Noticed, OpenLane, Ownership, Page, PageRequest, Prerequisites, Reading, Row, RowKey, Rows,
+    Settle, Snapshot, Store, SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, UnitResult, WorkSpec, WorkerKind,
+    Write, load, plan,
 };
-use workman_core::store::{Change, Ownership, Store, Unit, UnitResult};
-use workman_core::store::{Dump, Noticed, Row, RowKey, Rows, load};
-use workman_core::store::{IndexKey, IndexRange};
-use workman_core::store::{Page, PageRequest};
-use workman_core::store::{Prerequisites, Terms, WorkSpec};
-use workman_core::{AttemptEnd, ErrorText};
 use workman_core::{
-    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, MemoryStore, Outcome, Payload, Refusal, StopReason, ThreadRuntime,
-    Timestamp, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
+    AttemptEnd, Backoff, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, MemoryStore, Outcome, Payload,
+    Refusal, StopReason, StoreError, ThreadRuntime, Timestamp, WorkContext, WorkError, WorkId, WorkInfo, WorkManager,
+    WorkQuery, WorkSelector, WorkState, worker,
 };
 use workman_testing::TestDriver;
 

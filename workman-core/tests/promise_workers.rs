@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use support::{Bystanders, MINUTE, secs};
-use workman_core::AttemptEnd;
 use workman_core::{
-    Completer, ConstraintKind, Constraints, Outcome, Payload, StopReason, WorkContext, WorkError, WorkId, WorkInfo,
-    WorkQuery, WorkState, worker,
+    AttemptEnd, Completer, ConstraintKind, Constraints, Outcome, Payload, StopReason, WorkContext, WorkError, WorkId,
+    WorkInfo, WorkQuery, WorkState, worker,
 };
 use workman_testing::{Signal, TestDriver};
 

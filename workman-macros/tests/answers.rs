@@ -6,12 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use support::run_of;
-use workman_core::Constraints;
 use workman_core::seams::Registry;
 use workman_core::store::{Advice, End};
-use workman_core::worker;
-use workman_core::{Backoff, OnDeath};
-use workman_core::{Outcome, WorkContext, WorkError, Worker};
+use workman_core::{Backoff, Constraints, OnDeath, Outcome, WorkContext, WorkError, Worker, worker};
 
 #[derive(Debug)]
 enum UploadError {
@@ -151,7 +148,7 @@ fn options_set_what_requests_start_from() {
     assert_eq!((def.defaults.on_death, def.defaults.backoff), (OnDeath::Fail, Backoff::linear(Duration::from_secs(2))));
     assert_eq!(def.defaults.constraints, Constraints::new().requires_charging());
     assert_eq!((tireless::DEF.defaults.max_attempts, once::DEF.defaults.max_attempts), (None, Some(1)));
-    let defaults = plain::DEF.defaults;
+    let defaults = plain::DEF.defaults.clone();
     assert_eq!((defaults.max_attempts, defaults.backoff), (Some(20), Backoff::default()));
     assert_eq!((defaults.on_death, defaults.priority), (OnDeath::Park, 0));
     move_files();

@@ -9,12 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use support::{run_of, run_with};
-use workman_core::InputShape;
 use workman_core::seams::{StateKey, Unstartable};
 use workman_core::store::WorkerKind;
-use workman_core::worker;
-use workman_core::{PeriodicRequest, Request, Takes, TakesAll};
-use workman_core::{WorkContext, Worker};
+use workman_core::{InputShape, PeriodicRequest, Request, Takes, TakesAll, WorkContext, Worker, worker};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Image {

@@ -13,12 +13,9 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use support::run_of;
-use workman_core::Backoff;
-use workman_core::seams::detached_context;
-use workman_core::seams::{Body, Invocation, States};
+use workman_core::seams::{Body, Invocation, States, detached_context};
 use workman_core::store::{Advice, WorkerKind};
-use workman_core::{Completer, Outcome, WorkContext, WorkError, Worker};
-use workman_core::{Payload, StopReason, worker};
+use workman_core::{Backoff, Completer, Outcome, Payload, StopReason, WorkContext, WorkError, Worker, worker};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -176,10 +173,10 @@ fn capped() {}
 
 #[test]
 fn timeout_and_backoff_function_are_where_requests_start_from() {
-    let defaults = hurried::DEF.defaults;
+    let defaults = hurried::DEF.defaults.clone();
     assert_eq!(defaults.timeout, Some(Duration::from_secs(5)));
     assert_eq!(defaults.backoff_fn.map(|function| function(3)), Some(3 * MINUTE));
-    let defaults = capped::DEF.defaults;
+    let defaults = capped::DEF.defaults.clone();
     assert_eq!((defaults.timeout, defaults.backoff_fn.map(|function| function(1))), (None, Some(MINUTE)));
     assert_eq!(defaults.backoff.max_delay(), Duration::from_secs(90));
     let delays = capped::request().backoff_delays(2);

@@ -18,9 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
-use workman_core::Backoff;
-use workman_core::worker;
-use workman_core::{Completer, Outcome, WorkContext, WorkError};
+use workman_core::{Backoff, Completer, Outcome, WorkContext, WorkError, worker};
 
 /// Nothing to see.
 #[worker]

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{Database, ReadableDatabase};
-use workman_core::WorkId;
-use workman_core::{StoreError, StoreErrorKind};
+use workman_core::{StoreError, StoreErrorKind, WorkId};
 
 use crate::codec::Opening;
 use crate::error::{OpenError, failed, panicked};

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf, is_separator};
 use std::sync::Arc;
 
 use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
-use workman_core::StoreError;
-use workman_core::WorkId;
+use workman_core::{StoreError, WorkId};
 
 use crate::ballast::private;
 use crate::codec::{Body, Format, Opening};

@@ -5,11 +5,8 @@
 
 use std::sync::Arc;
 
-use workman_core::Timestamp;
-use workman_core::WorkId;
-use workman_core::store::Due;
-use workman_core::store::IndexKey;
-use workman_core::store::LaneId;
+use workman_core::store::{Due, IndexKey, LaneId};
+use workman_core::{Timestamp, WorkId};
 
 /// The bytes of every entry that has no text in it: its kind, its fields, and zeros behind the shorter ones.
 pub(crate) const ENTRY: usize = 33;

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use workman_core::Payload;
-use workman_core::WorkId;
-use workman_core::store::Codec;
-use workman_core::store::{LaneId, WorkRecord, WorkSpec};
+use workman_core::store::{Codec, LaneId, WorkRecord, WorkSpec};
+use workman_core::{Payload, WorkId};
 
 use crate::codec::{self, Birth, CodecError, Reader};
 use crate::envelope::{self, Damage, Kind};

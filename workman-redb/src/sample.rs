@@ -3,20 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use workman_core::Payload;
-use workman_core::StopReason;
-use workman_core::Timestamp;
-use workman_core::WorkId;
-use workman_core::store::Codec;
-use workman_core::store::Due;
-use workman_core::store::IndexKey;
 use workman_core::store::{
-    Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, Notes, Period, Prerequisites, RowsPresent, RunTime, Standing,
-    Terms, Urgency, WorkRecord, WorkSpec,
+    Cascade, CascadeVerb, Codec, Due, Finish, GateId, IndexKey, Lane, LaneId, Meta, Notes, Period, Prerequisites,
+    RowsPresent, RunTime, Standing, Terms, Urgency, WorkRecord, WorkSpec,
 };
-use workman_core::{AttemptEnd, AttemptRecord, ErrorText, InputShape, ParkReason, Schedule};
-use workman_core::{Backoff, BackoffPolicy, InputMerger, OnDeath, OnInterruption, OutOfQuotaPolicy};
-use workman_core::{Constraints, NetworkType};
+use workman_core::{
+    AttemptEnd, AttemptRecord, Backoff, BackoffPolicy, Constraints, ErrorText, InputMerger, InputShape, NetworkType,
+    OnDeath, OnInterruption, OutOfQuotaPolicy, ParkReason, Payload, Schedule, StopReason, Timestamp, Wait, WorkId,
+};
 
 /// A folder that goes with its guard.
 pub(crate) struct Folder(std::path::PathBuf);
@@ -145,6 +139,7 @@ impl Random {
         Terms {
             priority: self.next() as i8,
             initial_delay: self.duration(),
+            run_at: self.option(Self::time),
             backoff: Backoff::new(policy, self.duration()).ceiling(self.duration()).jitter(self.below(101) as u8),
             max_attempts: self.option(Self::small),
             timeout: self.option(Self::duration),
@@ -156,6 +151,7 @@ impl Random {
             on_death: self.pick(&[OnDeath::Park, OnDeath::Fail]),
             discards_output: self.flip(),
             schedule: if self.flip() { Schedule::Once } else { Schedule::every(self.duration()).flex(self.duration()) },
+            expires_at: self.option(Self::time),
         }
     }
 
@@ -170,17 +166,22 @@ impl Random {
             _ => ParkReason::TooLarge { size: self.number(), limit: self.number() },
         };
         let how = self.pick(&[Finish::Succeeded, Finish::Failed, Finish::Cancelled]);
-        let (at, epoch) = (self.time(), self.number());
+        let (at, epoch, why) = (self.time(), self.number(), self.wait());
         self.pick(&[
             Standing::Blocked,
-            Standing::Waiting { due: Due::Store(at) },
-            Standing::Waiting { due: Due::Wall(at) },
-            Standing::Ready { since: Due::Store(at) },
-            Standing::Ready { since: Due::Wall(at) },
+            Standing::Waiting { due: Due::Store(at), why },
+            Standing::Waiting { due: Due::Wall(at), why },
+            Standing::Ready { since: Due::Store(at), why },
+            Standing::Ready { since: Due::Wall(at), why },
             Standing::Parked { why: park },
             Standing::Running { epoch },
             Standing::Finished { how, at },
         ])
+    }
+
+    fn wait(&mut self) -> Wait {
+        let codes = (0..u8::MAX).map_while(Wait::from_code).collect::<Vec<_>>();
+        self.pick(&codes)
     }
 
     fn stop(&mut self) -> StopReason {
@@ -221,6 +222,8 @@ impl Random {
                 history: self.flip(),
                 dependents: self.flip(),
             },
+            gates: (0..self.below(3)).map(|_| GateId(self.number())).collect(),
+            scheduled_for: self.option(Self::time),
         }
     }
 
@@ -238,6 +241,8 @@ impl Random {
                 ids: (0..self.below(4)).map(|_| self.id()).collect(),
             },
             trace_tag: self.option(Self::text),
+            traceparent: self.option(Self::text),
+            worker_version: self.small(),
         }
     }
 

@@ -10,11 +10,10 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use redb::StorageBackend;
-use workman_core::StoreError;
-use workman_core::store::Dump;
-use workman_core::store::{Change, ChangeFeed, HomeProcess, Ownership, Store, Unit, UnitResult};
-use workman_core::store::{Page, PageRequest};
-use workman_core::{Clock, SystemClock};
+use workman_core::store::{
+    Change, ChangeFeed, Dump, HomeProcess, Ownership, Page, PageRequest, Store, Unit, UnitResult,
+};
+use workman_core::{Clock, StoreError, SystemClock};
 
 use crate::durability::Durability;
 use crate::error::{OpenError, kills_the_handle};

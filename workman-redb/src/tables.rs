@@ -11,10 +11,8 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
-use workman_core::WorkId;
-use workman_core::store;
 use workman_core::store::{Lane, LaneId, WorkRecord};
-use workman_core::{StoreError, StoreErrorKind};
+use workman_core::{StoreError, StoreErrorKind, WorkId, store};
 
 use crate::envelope::Damage;
 use crate::error::failed;

@@ -11,12 +11,8 @@ use std::time::Duration;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{BoxFuture, Either, Shared, select};
 use futures::{FutureExt, StreamExt};
-use workman_core::Clock;
-use workman_core::store::LONGEST_SLEEP;
-use workman_core::store::{ChangeFeed, HomeProcess};
-use workman_core::store::{Dump, dump, page};
-use workman_core::store::{Page, PageRequest};
-use workman_core::{StoreError, StoreErrorKind};
+use workman_core::store::{ChangeFeed, Dump, HomeProcess, LONGEST_SLEEP, Page, PageRequest, dump, page};
+use workman_core::{Clock, StoreError, StoreErrorKind};
 
 use crate::error::kills_the_handle;
 use crate::handle::Handle;

@@ -11,11 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redb::{Database, WriteTransaction};
-use workman_core::Clock;
-use workman_core::store::Command;
-use workman_core::store::{Change, ChangeFeed, Unit, UnitResult};
-use workman_core::store::{Opening, RowKey, Rows, Transaction};
-use workman_core::{StoreError, StoreErrorKind};
+use workman_core::store::{Change, ChangeFeed, Command, Opening, RowKey, Rows, Transaction, Unit, UnitResult};
+use workman_core::{Clock, StoreError, StoreErrorKind};
 
 use crate::ballast::Ballast;
 use crate::durability::Durability;

@@ -12,15 +12,10 @@ use futures::{FutureExt, StreamExt};
 use support::disk::{Disk, Fault, Survivors};
 use support::workload::{Workload, plain};
 use support::{Hands, Random, block_on, dump, run};
-use workman_core::MemoryStore;
-use workman_core::StoreErrorKind;
-use workman_core::WorkId;
-use workman_core::WorkQuery;
-use workman_core::store::Dump;
-use workman_core::store::Lane;
-use workman_core::store::PageRequest;
-use workman_core::store::{Applied, Claim, Command, OpenLane, SuspectsAllowed, WorkerKind};
-use workman_core::store::{Change, Store, Unit};
+use workman_core::store::{
+    Applied, Change, Claim, Command, Dump, Lane, OpenLane, PageRequest, Store, SuspectsAllowed, Unit, WorkerKind,
+};
+use workman_core::{MemoryStore, StoreErrorKind, WorkId, WorkQuery};
 use workman_redb::{Durability, RedbBuilder, RedbStore};
 
 /// A closed store, calls to make, and what must be stored after each of them.

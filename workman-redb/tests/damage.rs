@@ -15,15 +15,14 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use support::disk::Disk;
 use support::workload::Workload;
 use support::{Folder, Random, at, block_on, dump, run};
-use workman_core::WorkId;
-use workman_core::store::Dump;
-use workman_core::store::{Applied, Claim, Command, End, OpenLane, Settle, SuspectsAllowed, WorkerKind};
-use workman_core::store::{Lane, WorkRecord};
-use workman_core::store::{Page, PageRequest};
-use workman_core::store::{Store, Unit};
-use workman_core::{Builder, HealthStatus, Payload, ThreadRuntime, WorkManager, WorkState, worker};
-use workman_core::{StoreError, StoreErrorKind};
-use workman_core::{WorkQuery, WorkSelector};
+use workman_core::store::{
+    Applied, Claim, Command, Dump, End, Lane, OpenLane, Page, PageRequest, Settle, Store, SuspectsAllowed, Unit,
+    WorkRecord, WorkerKind,
+};
+use workman_core::{
+    Builder, HealthStatus, Payload, StoreError, StoreErrorKind, ThreadRuntime, WorkId, WorkManager, WorkQuery,
+    WorkSelector, WorkState, worker,
+};
 use workman_redb::{OpenError, RedbBuilder, RedbStore};
 
 const PAGE: usize = 4_096;

@@ -6,11 +6,8 @@ mod support;
 
 use support::workload::Workload;
 use support::{Folder, block_on, dump};
-use workman_core::MemoryStore;
-use workman_core::WorkQuery;
-use workman_core::WorkState;
-use workman_core::store::PageRequest;
-use workman_core::store::Store;
+use workman_core::store::{PageRequest, Store};
+use workman_core::{MemoryStore, WorkQuery, WorkState};
 use workman_redb::RedbStore;
 
 fn pages(store: &dyn Store, query: &WorkQuery, limit: usize) -> Vec<workman_core::WorkInfo> {

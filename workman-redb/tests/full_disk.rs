@@ -12,10 +12,8 @@ use std::time::Duration;
 
 use support::workload::{plain, sized};
 use support::{Folder, Hands, dump, run};
-use workman_core::StoreErrorKind;
-use workman_core::WorkId;
-use workman_core::WorkSelector;
 use workman_core::store::{Cancel, Command, Prune, Retention, Stride};
+use workman_core::{StoreErrorKind, WorkId, WorkSelector};
 use workman_redb::{OpenError, RedbStore};
 
 /// A mounted file system of a few mebibytes; unmounted when the guard goes.

@@ -14,15 +14,8 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use support::workload::Workload;
 use support::{Folder, block_on, dump, run};
-use workman_core::OnInterruption;
-use workman_core::WorkId;
-use workman_core::WorkInfo;
-use workman_core::WorkQuery;
-use workman_core::store::Command;
-use workman_core::store::Dump;
-use workman_core::store::PageRequest;
-use workman_core::store::Store;
-use workman_core::store::{Urgency, WorkRecord};
+use workman_core::store::{Command, Dump, PageRequest, Store, Urgency, WorkRecord};
+use workman_core::{OnInterruption, WorkId, WorkInfo, WorkQuery};
 use workman_redb::RedbStore;
 
 fn golden(name: &str) -> PathBuf {

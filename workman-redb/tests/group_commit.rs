@@ -14,13 +14,8 @@ use redb::{Database, ReadableTable, TableDefinition};
 use support::disk::{Disk, Survivors};
 use support::workload::plain;
 use support::{Folder, Hands, Random, at, block_on, dump, run};
-use workman_core::StoreErrorKind;
-use workman_core::WorkId;
-use workman_core::WorkState;
-use workman_core::store::PageRequest;
-use workman_core::store::{Cancel, Command};
-use workman_core::store::{Change, Store};
-use workman_core::{WorkQuery, WorkSelector};
+use workman_core::store::{Cancel, Change, Command, PageRequest, Store};
+use workman_core::{StoreErrorKind, WorkId, WorkQuery, WorkSelector, WorkState};
 use workman_redb::{Durability, RedbStore};
 
 #[test]

@@ -12,13 +12,8 @@ use std::path::{Path, PathBuf};
 
 use support::workload::plain;
 use support::{Folder, block_on, dump, run};
-use workman_core::StoreErrorKind;
-use workman_core::WorkId;
-use workman_core::WorkQuery;
-use workman_core::store::Command;
-use workman_core::store::PageRequest;
-use workman_core::store::Store;
-use workman_core::{HealthStatus, ThreadRuntime, WorkManager, worker};
+use workman_core::store::{Command, PageRequest, Store};
+use workman_core::{HealthStatus, StoreErrorKind, ThreadRuntime, WorkId, WorkManager, WorkQuery, worker};
 use workman_redb::{Durability, RedbStore};
 
 /// A store below a link, and what else is there.

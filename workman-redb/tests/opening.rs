@@ -13,10 +13,8 @@ use std::time::Duration;
 use redb::{Database, TableDefinition};
 use support::workload::plain;
 use support::{Folder, Random, block_on, dump, run};
-use workman_core::StoreErrorKind;
-use workman_core::WorkId;
-use workman_core::store::Command;
-use workman_core::store::Store;
+use workman_core::store::{Command, Store};
+use workman_core::{StoreErrorKind, WorkId};
 use workman_redb::{OpenError, RedbStore};
 
 fn refused(path: &Path) -> OpenError {

@@ -16,13 +16,8 @@ use futures::{FutureExt, StreamExt};
 use support::disk::{Disk, Fault};
 use support::workload::{plain, sized};
 use support::{Folder, Hands, block_on, dump, run};
-use workman_core::StoreErrorKind;
-use workman_core::WorkId;
-use workman_core::WorkQuery;
-use workman_core::store::Command;
-use workman_core::store::PageRequest;
-use workman_core::store::Store;
-use workman_core::{HealthStatus, QueryError, ThreadRuntime, WorkManager};
+use workman_core::store::{Command, PageRequest, Store};
+use workman_core::{HealthStatus, QueryError, StoreErrorKind, ThreadRuntime, WorkId, WorkManager, WorkQuery};
 use workman_redb::{OpenError, RedbBuilder, RedbStore};
 
 #[test]

@@ -14,16 +14,13 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use support::workload::{Workload, plain};
 use support::{Folder, at, block_on, run};
-use workman_core::Payload;
-use workman_core::StoreError;
-use workman_core::store::Codec;
-use workman_core::store::Store;
-use workman_core::store::{Change, Ownership, Unit, UnitResult};
-use workman_core::store::{Command, Enqueue, NewWork, Unique, UniquePolicy};
-use workman_core::store::{Page, PageRequest};
-use workman_core::store::{Terms, WorkSpec};
+use workman_core::store::{
+    Change, Codec, Command, Enqueue, NewWork, Ownership, Page, PageRequest, Store, Terms, Unique, UniquePolicy, Unit,
+    UnitResult, WorkSpec,
+};
 use workman_core::{
-    Builder, ExistingWorkPolicy, MemoryStore, ThreadRuntime, WorkId, WorkInfo, WorkManager, WorkQuery, WorkState,
+    Builder, ExistingWorkPolicy, MemoryStore, Payload, StoreError, ThreadRuntime, WorkId, WorkInfo, WorkManager,
+    WorkQuery, WorkState,
 };
 use workman_redb::RedbStore;
 use workman_testing::{StoreHome, TestDriver};

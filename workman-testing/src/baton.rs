@@ -12,8 +12,7 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use workman_core::seams::{BlockingHook, own_waits, scoped_blocking_hook};
-use workman_core::seams::{IdSource, scoped_ids};
+use workman_core::seams::{BlockingHook, IdSource, own_waits, scoped_blocking_hook, scoped_ids};
 
 use crate::executor::TaskWaker;
 

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use workman_core::store::{Change, Ownership, Store, Unit, UnitResult};
-use workman_core::store::{Page, PageRequest};
+use workman_core::store::{Change, Ownership, Page, PageRequest, Store, Unit, UnitResult};
 use workman_core::{StoreError, StoreErrorKind};
 
 use crate::home::StoreHome;

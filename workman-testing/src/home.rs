@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use workman_core::MemoryStore;
-use workman_core::store::Dump;
-use workman_core::store::Store;
+use workman_core::store::{Dump, Store};
 
 /// Opens the store of a test, once for each process.
 ///

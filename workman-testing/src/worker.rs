@@ -10,9 +10,7 @@ use futures::FutureExt;
 use futures::future::abortable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use workman_core::seams::IdSource;
-use workman_core::seams::{Alone, stored};
-use workman_core::seams::{Body, Invocation, States};
+use workman_core::seams::{Alone, Body, IdSource, Invocation, States, stored};
 use workman_core::store::{End, NewWork};
 use workman_core::{Limits, Payload, Request, Runtime, StopReason, Worker};
 

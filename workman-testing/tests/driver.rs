@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::stream::{self, Stream, StreamExt};
-use workman_core::store::Dump;
-use workman_core::store::Store;
-use workman_core::store::{Advice, End};
+use workman_core::store::{Advice, Dump, End, Store};
 use workman_core::{
     Completer, ConstraintKind, Constraints, Limits, Network, NetworkType, Payload, StopReason, WorkContext, WorkError,
     WorkSelector, WorkState, Worker, worker,
@@ -491,13 +489,13 @@ fn what_the_machine_is_said_to_be_like_counts_for_the_next_verb() {
     let charging = Constraints::new().requires_charging();
     type Verb = fn(&TestDriver);
     let says: [(Constraints, Verb, Verb); 3] = [
-        (charging, |test| test.lose(ConstraintKind::Charging), |test| test.meet(ConstraintKind::Charging)),
+        (charging.clone(), |test| test.lose(ConstraintKind::Charging), |test| test.meet(ConstraintKind::Charging)),
         (unmetered, |test| test.set_network(Network::METERED), |test| test.set_network(Network::UNMETERED)),
         (charging, |test| test.sensor().set_charging(false), |test| test.sensor().set_charging(true)),
     ];
     for (constraints, worse, better) in says {
         let test = TestDriver::new();
-        let before = test.enqueue(gives_five::request().constraints(constraints));
+        let before = test.enqueue(gives_five::request().constraints(constraints.clone()));
         test.run_until_idle();
         assert_eq!(test.state_of(before), WorkState::Succeeded);
         worse(&test);

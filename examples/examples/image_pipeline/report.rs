@@ -4,8 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use workman_core::AttemptEnd;
-use workman_core::{WorkInfo, WorkState};
+use workman_core::{AttemptEnd, WorkInfo, WorkState};
 use workman_examples::cli::Failure;
 
 /// A bar on a terminal; nothing elsewhere.

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use workman_core::StoreError;
-use workman_core::store::{Change, ChangeFeed, Ownership, Store, Unit, UnitResult};
-use workman_core::store::{IfMissing, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, page};
-use workman_core::store::{IndexKey, IndexRange};
-use workman_core::store::{Page, PageRequest};
+use workman_core::store::{
+    Change, ChangeFeed, IfMissing, IndexKey, IndexRange, Opening, Ownership, Page, PageRequest, Row, RowKey, Rows,
+    RowsMut, Store, Transaction, Unit, UnitResult, Unlinked, page,
+};
 
 /// Keeps works in memory, one immutable version after the other.
 pub(crate) struct SnapshotStore {

@@ -1,12 +1,13 @@
 //! [`Payload`]: encoded inputs, outputs, progress and checkpoints, behind a codec seam.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, LazyLock};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) mod foreign;
 pub(crate) mod merge;
@@ -44,6 +45,34 @@ impl Codec {
 pub struct Payload {
     codec: Codec,
     bytes: Arc<[u8]>,
+}
+
+/// How a payload is written by other serializers.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Form<'a> {
+    /// JSON, as text.
+    Json(Cow<'a, str>),
+    /// Anything else, and what was left out.
+    Bytes { codec: u8, bytes: Cow<'a, [u8]> },
+}
+
+impl Serialize for Payload {
+    /// The text of the JSON, or `codec` and `bytes` if it is another codec's.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = std::str::from_utf8(&self.bytes).ok().filter(|_| self.codec == Codec::JSON);
+        let bytes = || Form::Bytes { codec: self.codec.code(), bytes: Cow::Borrowed(&self.bytes) };
+        text.map_or_else(bytes, |text| Form::Json(Cow::Borrowed(text))).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Form::deserialize(deserializer)? {
+            Form::Json(text) => Payload::new(Codec::JSON, text.as_bytes()),
+            Form::Bytes { codec, bytes } => Payload::new(Codec::from_code(codec), &*bytes),
+        })
+    }
 }
 
 impl Payload {
@@ -294,7 +323,7 @@ mod tests {
     struct Nested;
 
     impl Serialize for Nested {
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let inner = Payload::encode("inner").map_err(serde::ser::Error::custom)?;
             serializer.collect_str(&String::from_utf8_lossy(inner.bytes()))
         }

@@ -112,7 +112,7 @@ impl Attempts {
             abort,
             place: Place::of(&claimed, worker.def.kind),
             cohort: self.cohort,
-            constraints: claimed.spec.constraints,
+            constraints: claimed.spec.constraints.clone(),
             fenced: false,
             deadline: None,
         };

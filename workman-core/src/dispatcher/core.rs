@@ -204,13 +204,13 @@ impl Core {
     }
 
     /// The constraints that count: without those that nobody observes, if the builder said so.
-    pub(crate) fn effective(&self, constraints: Constraints) -> Constraints {
+    pub(crate) fn effective(&self, constraints: &Constraints) -> Constraints {
         if self.missing_sensor != MissingSensor::AssumeMet || constraints.is_none() {
-            return constraints;
+            return constraints.clone();
         }
         let conditions = self.sensor.conditions();
         let unobserved = ConstraintKind::ALL.into_iter().filter(|kind| !conditions.observes(*kind));
-        unobserved.fold(constraints, Constraints::without)
+        unobserved.fold(constraints.clone(), Constraints::without)
     }
 
     pub(crate) fn strangers(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {

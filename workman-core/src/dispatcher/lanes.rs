@@ -46,7 +46,7 @@ impl Lanes {
         if kind.is_none() && core.strangers().insert(Arc::clone(&lane.worker)) {
             tracing::info!(worker = %lane.worker, "can't run in this build; work of this worker waits");
         }
-        let constraints = core.effective(lane.constraints);
+        let constraints = core.effective(&lane.constraints);
         let conditions = core.sensor.conditions();
         let unobserved = constraints.kinds().find(|kind| !conditions.observes(*kind));
         if let Some(unobserved) = unobserved.filter(|_| !self.known.contains_key(&lane.id)) {

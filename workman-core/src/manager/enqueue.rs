@@ -231,11 +231,11 @@ fn startable(core: &Core, work: &NewWork) -> Option<WorkerKind> {
     if work.terms.expedited.is_some() {
         return None;
     }
-    if !work.spec.prerequisites.ids.is_empty() || !work.terms.initial_delay.is_zero() {
+    if !work.spec.prerequisites.ids.is_empty() || !work.terms.initial_delay.is_zero() || work.terms.run_at.is_some() {
         return None;
     }
     let worker = core.registry.get(&work.spec.worker)?;
-    let constraints = core.effective(work.spec.constraints);
+    let constraints = core.effective(&work.spec.constraints);
     let open = core.dwell().may_start(&constraints, core.clock.monotonic()).is_ok();
     open.then_some(worker.def.kind)
 }

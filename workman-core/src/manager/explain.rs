@@ -12,13 +12,11 @@ use crate::health::HealthStatus;
 use crate::id::WorkId;
 use crate::info::{ExpeditedState, WorkInfo};
 use crate::plan::Refusal;
-use crate::policy::BackoffPolicy;
 use crate::query::{PageRequest, WorkQuery};
-use crate::record::{AttemptEnd, ParkReason};
+use crate::record::{ParkReason, Wait};
 use crate::sensor::Unmet;
 use crate::state::WorkState;
 use crate::store::StoreError;
-use crate::time::{Due, Timestamp};
 use crate::worker::StateKey;
 
 /// How many open prerequisites an explanation names.
@@ -56,6 +54,8 @@ pub enum Explanation {
         left: Duration,
         /// What it waits for.
         wait: Wait,
+        /// How often that has happened, if it is something that happens: failed attempts, interruptions or deaths.
+        times: u32,
     },
     /// This manager only enqueues.
     EnqueuesOnly,
@@ -85,92 +85,6 @@ pub enum Explanation {
     Starting,
 }
 
-/// What work waits for whose time has not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Wait {
-    /// The end of its initial delay.
-    Delay,
-    /// The part of its first period in which its run may be: what its flex leaves, after its initial delay.
-    FirstRun,
-    /// The next period.
-    Period,
-    /// The time that an override names, in place of everything else.
-    Override,
-    /// The time that its last attempt asked for: `Outcome::Snooze` or `WorkError::retry_after`.
-    Asked,
-    /// Its backoff, since its process died while it ran.
-    Deaths(u32),
-    /// Its backoff.
-    Backoff {
-        /// How many attempts have failed.
-        failures: u32,
-        /// How often it was interrupted.
-        interruptions: u32,
-    },
-}
-
-impl Wait {
-    /// What `info` waits for until `next_run`.
-    fn of(info: &WorkInfo) -> Self {
-        let (failures, interruptions) = (info.failures, info.interruptions);
-        if matches!(info.due, Some(Due::Wall(_))) {
-            return Wait::Override;
-        }
-        let Some(last) = info.attempts.last() else { return Wait::before_the_first(info) };
-        match &last.end {
-            AttemptEnd::Snoozed => Wait::Asked,
-            AttemptEnd::Died if info.deaths > 0 => Wait::Deaths(info.deaths),
-            AttemptEnd::Failed { .. } if failures > 0 && asked_for(info, last.ended) => Wait::Asked,
-            _ if failures > 0 || interruptions > 0 || info.deaths > 0 => Wait::Backoff { failures, interruptions },
-            _ if info.periods > 0 => Wait::Period,
-            _ => Wait::before_the_first(info),
-        }
-    }
-
-    /// What work waits for that has not run.
-    fn before_the_first(info: &WorkInfo) -> Self {
-        if info.periods > 0 {
-            Wait::Period
-        } else if info.schedule.first_offset().is_zero() {
-            Wait::Delay
-        } else {
-            Wait::FirstRun
-        }
-    }
-}
-
-/// Whether the failed attempt that ended then asked for a time of its own: the policy asks for another. A backoff function gives
-/// its delays in the same way, so of those nothing is known.
-fn asked_for(info: &WorkInfo, ended: Timestamp) -> bool {
-    let by_policy = ended + info.backoff.delay_of(info.id, info.failures);
-    info.backoff.policy() != BackoffPolicy::Custom && info.next_run != Some(by_policy)
-}
-
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Wait::Delay => f.write_str("its initial delay"),
-            Wait::FirstRun => f.write_str("the first run of its period"),
-            Wait::Period => f.write_str("its next period"),
-            Wait::Asked => f.write_str("what its last attempt asked for"),
-            Wait::Deaths(deaths) => write!(f, "its backoff after {} of its process", counted(deaths, "death")),
-            Wait::Override => f.write_str("the time that an override names"),
-            Wait::Backoff { failures, interruptions: 0 } => {
-                write!(f, "its backoff after {}", counted(failures, "failed attempt"))
-            }
-            Wait::Backoff { failures: 0, interruptions } => {
-                write!(f, "its backoff after {}", counted(interruptions, "interruption"))
-            }
-            Wait::Backoff { failures, interruptions } => {
-                let (failures, interruptions) =
-                    (counted(failures, "failed attempt"), counted(interruptions, "interruption"));
-                write!(f, "its backoff after {failures} and {interruptions}")
-            }
-        }
-    }
-}
-
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -187,7 +101,9 @@ impl fmt::Display for Explanation {
             Explanation::Parked { worker, why } => {
                 write!(f, "work of worker \"{worker}\" is parked: {why}; {}", way_out(why))
             }
-            Explanation::NotDue { left, wait } => write!(f, "due in {left:?}: it waits for {wait}"),
+            Explanation::NotDue { left, wait, times } => {
+                write!(f, "due in {left:?}: it waits for {}", waits_for(*wait, *times))
+            }
             Explanation::EnqueuesOnly => {
                 f.write_str("this manager only enqueues; it runs where one without `enqueue_only()` is started")
             }
@@ -213,6 +129,25 @@ impl fmt::Display for Explanation {
             ),
             Explanation::Starting => f.write_str("starting"),
         }
+    }
+}
+
+/// What work waits for, and how often that has happened.
+fn waits_for(wait: Wait, times: u32) -> String {
+    match wait {
+        Wait::Backoff => format!("its backoff after {}", counted(&times, "failed attempt")),
+        Wait::Interruption => format!("its backoff after {}", counted(&times, "interruption")),
+        Wait::Deaths => format!("its backoff after {} of its process", counted(&times, "death")),
+        other => other.to_string(),
+    }
+}
+
+fn times(info: &WorkInfo, wait: Wait) -> u32 {
+    match wait {
+        Wait::Backoff => info.failures,
+        Wait::Interruption => info.interruptions,
+        Wait::Deaths => info.deaths,
+        _ => 0,
     }
 }
 
@@ -270,7 +205,8 @@ impl WorkManager {
         }
         let left = info.due.map(|due| core.until(due)).unwrap_or_default();
         if !left.is_zero() {
-            return Explanation::NotDue { left, wait: Wait::of(info) };
+            let wait = info.waits_for.unwrap_or(Wait::Nothing);
+            return Explanation::NotDue { left, wait, times: times(info, wait) };
         }
         if core.role == Role::EnqueuesOnly {
             return Explanation::EnqueuesOnly;
@@ -279,7 +215,7 @@ impl WorkManager {
         if let Some(state) = worker.missing_states(&core.states).first() {
             return Explanation::MissingState { worker: info.worker.clone(), state: *state };
         }
-        let constraints = core.effective(info.constraints);
+        let constraints = core.effective(&info.constraints);
         if let Err(unmet) = core.dwell().may_start(&constraints, core.clock.monotonic()) {
             return Explanation::Constraint(unmet);
         }

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::WorkManager;
 use super::culprit::FailedPrerequisite;
 use super::refused::counted;
+use super::steer::ActionError;
 use crate::data::{Codec, DecodeError, Payload};
 use crate::id::WorkId;
 use crate::info::WorkInfo;
@@ -63,6 +64,15 @@ impl<O> WorkHandle<O> {
     /// When the store can't be read.
     pub async fn info(&self) -> Result<Option<WorkInfo>, StoreError> {
         self.manager.info(self.id).await
+    }
+
+    /// Ends it, and all that depends on it: [`WorkManager::cancel`]. Answers how many works were ended.
+    ///
+    /// # Errors
+    /// [`ActionError`]: whether it was ended is not known, or it was not.
+    #[doc(alias = "abort")]
+    pub async fn cancel(&self) -> Result<usize, ActionError> {
+        self.manager.cancel(self.id).await
     }
 
     /// What is known of it, now and after every change; may skip states in between, never the last. Ends when the work

@@ -40,7 +40,7 @@ use crate::worker::{Worker, WorkerDef, WorkerType};
 pub use builder::{Builder, Engine, StartError};
 pub use culprit::FailedPrerequisite;
 pub(crate) use enqueue::Naming;
-pub use explain::{Explanation, Wait};
+pub use explain::Explanation;
 pub use handle::{OutputError, WorkHandle};
 pub use look::{Findings, QueryError};
 pub(crate) use order::Declared;

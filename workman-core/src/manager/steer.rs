@@ -24,7 +24,8 @@ impl WorkManager {
     ///
     /// # Errors
     /// [`ActionError`], which says how many were ended before it.
-    pub async fn cancel(&self, selector: WorkSelector) -> Result<usize, ActionError> {
+    pub async fn cancel(&self, selector: impl Into<WorkSelector>) -> Result<usize, ActionError> {
+        let selector = selector.into();
         let (mut total, mut before) = (0, None);
         loop {
             let (ended, bound) = self.cancel_pass(&selector, before, total).await?;

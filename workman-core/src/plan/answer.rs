@@ -90,6 +90,7 @@ pub enum Write {
 
 /// Something worth knowing after a commit.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Hint {
     /// Something may be ready in this lane.
     Ready(LaneId),

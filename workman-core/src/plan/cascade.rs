@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 
 use super::draft::{Draft, Front};
 use super::view::{Halt, SelectorWanted, Snapshot, Want};
-use super::{Applied, CASCADE_LIMIT, Cancel, Hint, Plan, SELECT_LIMIT, Write};
+use super::{Applied, CASCADE_LIMIT, Cancel, Hint, Plan, SELECT_LIMIT, Write, periodic};
 use crate::id::WorkId;
-use crate::record::{Cascade, CascadeVerb, Finish, WorkRecord};
+use crate::record::{Cascade, CascadeVerb, Finish, Wait, WorkRecord};
 use crate::state::{StopReason, WorkState};
 use crate::time::{Due, Timestamp};
 
@@ -161,8 +161,8 @@ fn release(draft: &mut Draft<'_>, from: Front, width: usize) -> Result<(), Halt>
         if open > 0 {
             draft.put(dependent);
         } else {
-            let due = draft.now + dependent.terms.initial_delay;
-            draft.line_up(WorkRecord { enqueued: draft.now, ..dependent }, Due::Store(due));
+            let due = periodic::after_delay(draft, &dependent.terms, draft.now);
+            draft.line_up(WorkRecord { enqueued: draft.now, ..dependent }, due, Wait::Delay);
         }
     }
     Ok(())

@@ -59,7 +59,7 @@ pub(super) fn begin(
     let checkpoint = draft.view.notes_of(&record)?.checkpoint;
     let lane = match record.urgency {
         Urgency::Ordinary => record.lane,
-        Urgency::Expedited => draft.lane(&spec.worker, spec.constraints, Urgency::Ordinary)?,
+        Urgency::Expedited => draft.lane(&spec.worker, &spec.constraints, Urgency::Ordinary)?,
     };
     let record = WorkRecord {
         lane,
@@ -199,7 +199,8 @@ fn candidates(
         }
     }
     for id in due {
-        let is_due = |record: &&WorkRecord| matches!(record.standing, Standing::Waiting { due } if draft.has_come(due));
+        let is_due =
+            |record: &&WorkRecord| matches!(record.standing, Standing::Waiting { due, .. } if draft.has_come(due));
         draft.work(*id)?.filter(is_due).into_iter().for_each(&mut consider);
     }
     sort(&mut found);
@@ -271,11 +272,11 @@ fn choose(claim: &Claim, candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Can
 fn promote(draft: &mut Draft<'_>, due: &[WorkId], done: &mut Done) -> Result<(), Halt> {
     for id in due {
         let Some(record) = draft.work(*id)?.cloned() else { continue };
-        if let Standing::Waiting { due } = record.standing
+        if let Standing::Waiting { due, why } = record.standing
             && draft.has_come(due)
         {
             done.filled.insert(record.lane);
-            draft.put(record.standing_at(Standing::Ready { since: due }));
+            draft.put(record.standing_at(Standing::Ready { since: due, why }));
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ use crate::time::Timestamp;
 
 /// What somebody wants to happen. The only way to change anything.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Command {
     /// Store new work.
     Enqueue(Enqueue),
@@ -263,7 +264,9 @@ pub enum Advice {
     Never,
     /// Never again: it has done what it was to do, and only what it gave can't be stored. A stop changes nothing about that.
     Unstorable,
-    /// Again after this long, if attempts are left.
+    /// Again after this long, as the worker's own backoff function says, if attempts are left.
+    ByFunction(Duration),
+    /// Again after this long, since the attempt asked for it, if attempts are left.
     After(Duration),
 }
 

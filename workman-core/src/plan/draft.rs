@@ -10,8 +10,8 @@ use crate::constraints::Constraints;
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::record::{
-    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, Standing, Terms, Urgency, WorkRecord,
-    WorkSpec,
+    AttemptEnd, AttemptRecord, Cascade, CascadeVerb, Finish, Lane, LaneId, Meta, Standing, Terms, Urgency, Wait,
+    WorkRecord, WorkSpec,
 };
 use crate::state::{StopReason, WorkState};
 use crate::time::{Due, NextDue, Timestamp};
@@ -145,17 +145,18 @@ impl<'a> Draft<'a> {
     pub(super) fn lane(
         &mut self,
         worker: &Arc<str>,
-        constraints: Constraints,
+        constraints: &Constraints,
         urgency: Urgency,
     ) -> Result<LaneId, Halt> {
-        let is_it = |lane: &&Lane| lane.worker == *worker && lane.constraints == constraints && lane.urgency == urgency;
+        let is_it =
+            |lane: &&Lane| lane.worker == *worker && lane.constraints == *constraints && lane.urgency == urgency;
         if let Some(lane) = self.lane.as_ref().filter(is_it) {
             return Ok(lane.id);
         }
         let lane = match self.new_lanes.iter().find(is_it) {
             Some(lane) => lane.clone(),
             None => {
-                let want = Want::Lane { worker: Arc::clone(worker), constraints, urgency };
+                let want = Want::Lane { worker: Arc::clone(worker), constraints: constraints.clone(), urgency };
                 let stored = self.view.lanes.get(&want).ok_or(want)?.iter().find(is_it);
                 stored.cloned().unwrap_or_else(|| self.new_lane(worker, constraints, urgency))
             }
@@ -165,8 +166,9 @@ impl<'a> Draft<'a> {
         Ok(id)
     }
 
-    fn new_lane(&mut self, worker: &Arc<str>, constraints: Constraints, urgency: Urgency) -> Lane {
-        let lane = Lane { id: LaneId(self.meta.next_lane), worker: Arc::clone(worker), constraints, urgency };
+    fn new_lane(&mut self, worker: &Arc<str>, constraints: &Constraints, urgency: Urgency) -> Lane {
+        let (id, constraints) = (LaneId(self.meta.next_lane), constraints.clone());
+        let lane = Lane { id, worker: Arc::clone(worker), constraints, urgency };
         self.meta.next_lane += 1;
         self.new_lanes.push(lane.clone());
         self.write(Write::Lane(lane.clone()));
@@ -190,25 +192,25 @@ impl<'a> Draft<'a> {
     }
 
     /// Lines the work up: to wait until `due`, or in its lane when that has come. It goes to the end of the line.
-    pub(super) fn line_up(&mut self, mut record: WorkRecord, due: Due) {
+    pub(super) fn line_up(&mut self, mut record: WorkRecord, due: Due, why: Wait) {
         record.turn = self.next_seq();
-        self.line_up_in_turn(record, due);
+        self.line_up_in_turn(record, due, why);
     }
 
     /// As [`line_up`](Self::line_up), at the place in line that it had.
-    pub(super) fn line_up_in_turn(&mut self, mut record: WorkRecord, due: Due) {
-        record.standing = self.in_line(record.lane, due);
+    pub(super) fn line_up_in_turn(&mut self, mut record: WorkRecord, due: Due, why: Wait) {
+        record.standing = self.in_line(record.lane, due, why);
         self.put(record);
     }
 
     /// Where work stands that is due then.
-    pub(super) fn in_line(&mut self, lane: LaneId, due: Due) -> Standing {
+    pub(super) fn in_line(&mut self, lane: LaneId, due: Due, why: Wait) -> Standing {
         if self.has_come(due) {
             self.hint(Hint::Ready(lane));
-            Standing::Ready { since: due }
+            Standing::Ready { since: due, why }
         } else {
             self.hint(Hint::Due(due));
-            Standing::Waiting { due }
+            Standing::Waiting { due, why }
         }
     }
 

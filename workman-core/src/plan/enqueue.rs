@@ -12,7 +12,7 @@ use crate::id::WorkId;
 use crate::index::{Suspects, rank};
 use crate::record::{CascadeVerb, Finish, LaneId, Meta, RowsPresent, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::state::WorkState;
-use crate::time::{Due, Timestamp};
+use crate::time::Timestamp;
 
 pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result<Plan, Halt> {
     let own = Own::of(enqueue)?;
@@ -67,7 +67,7 @@ fn look_up<'a>(view: &'a Snapshot, enqueue: &'a Enqueue, own: &Own) -> Result<Ve
 fn beside<'a>(enqueue: &'a Enqueue, own: &'a Own) -> impl Iterator<Item = Want> + 'a {
     let prerequisites = enqueue.works.iter().flat_map(|work| &work.spec.prerequisites.ids);
     let outside = prerequisites.filter(|id| !own.contains(**id)).copied().map(Want::Work);
-    let lane = |work: &'a NewWork| (&work.spec.worker, work.spec.constraints, work.terms.urgency());
+    let lane = |work: &'a NewWork| (&work.spec.worker, &work.spec.constraints, work.terms.urgency());
     let mut before = None;
     // Most works of an enqueue are of the same lane as the one before.
     let lanes = enqueue.works.iter().filter(move |work| before.replace(lane(work)) != Some(lane(work)));
@@ -89,7 +89,7 @@ fn under_name(halt: Halt, enqueue: &Enqueue, how: &Enqueued) -> Halt {
 }
 
 fn lane_wanted(work: &NewWork) -> Want {
-    let (worker, constraints) = (work.spec.worker.clone(), work.spec.constraints);
+    let (worker, constraints) = (work.spec.worker.clone(), work.spec.constraints.clone());
     Want::Lane { worker, constraints, urgency: work.terms.urgency() }
 }
 
@@ -154,14 +154,13 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, edges: &Edges, own: &Own) -> Re
     let followers = edges.followers(work.id);
     let born = birth_state(draft, work, own)?;
     let urgency = work.terms.urgency();
-    let lane = draft.lane(&work.spec.worker, work.spec.constraints, urgency)?;
+    let lane = draft.lane(&work.spec.worker, &work.spec.constraints, urgency)?;
     let seq = draft.next_seq();
     let now = draft.now;
     let period = periodic::first(draft, work);
-    let regular = period.map_or(now + work.terms.initial_delay, |period| period.due);
-    let due = period.and_then(|period| period.next_run).map_or(Due::Store(regular), Due::Wall);
+    let (due, why) = periodic::first_run(draft, &work.terms, period.as_ref());
     let (open, standing) = match born {
-        Birth::Open(0) => (0, draft.in_line(lane, due)),
+        Birth::Open(0) => (0, draft.in_line(lane, due, why)),
         Birth::Open(open) => (open, Standing::Blocked),
         Birth::Over(how) => (0, draft.finished(&work.terms, how)),
     };
@@ -188,6 +187,8 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, edges: &Edges, own: &Own) -> Re
         ended: None,
         stop: None,
         rows: RowsPresent { dependents: followers.is_some(), ..RowsPresent::default() },
+        gates: Vec::new(),
+        scheduled_for: None,
     };
     draft.put_work(record, work.spec.clone());
     Ok(())

@@ -7,7 +7,7 @@
 
 use super::draft::Draft;
 use super::{NewWork, NextScheduleTime, Write};
-use crate::record::{Period, RowsPresent, Terms, WorkRecord};
+use crate::record::{Period, RowsPresent, Terms, Wait, WorkRecord};
 use crate::time::{Due, Timestamp};
 
 /// Where new periodic work begins; none for work that runs once.
@@ -16,6 +16,30 @@ pub(super) fn first(draft: &Draft<'_>, work: &NewWork) -> Option<Period> {
     let period = Period { count: 0, due: draft.now, anchor: draft.now, next_run: None };
     let period = Period { due: due_from_anchor(&work.terms, &period), ..period };
     Some(overridden(period, work.next_schedule_time))
+}
+
+/// When new work is due, and what it waits for until that time.
+pub(super) fn first_run(draft: &Draft<'_>, terms: &Terms, period: Option<&Period>) -> (Due, Wait) {
+    match period {
+        Some(Period { next_run: Some(wall), .. }) => (Due::Wall(*wall), Wait::Override),
+        Some(period) => (Due::Store(period.due), regular_wait(terms, Some(period))),
+        None => (after_delay(draft, terms, draft.now), Wait::Delay),
+    }
+}
+
+/// When one-time work is due by its own delay, which counts from when it was enqueued or unblocked.
+pub(super) fn after_delay(draft: &Draft<'_>, terms: &Terms, enqueued: Timestamp) -> Due {
+    let delayed = Due::Store(enqueued + terms.initial_delay);
+    terms.run_at.map_or(delayed, |wall| draft.later(delayed, Due::Wall(wall)))
+}
+
+/// What work waits for that waits for its delay, or for the regular time of its period.
+pub(super) fn regular_wait(terms: &Terms, period: Option<&Period>) -> Wait {
+    match period {
+        Some(period) if period.count > 0 => Wait::Period,
+        Some(_) if !terms.schedule.first_offset().is_zero() => Wait::FirstRun,
+        _ => Wait::Delay,
+    }
 }
 
 /// When the period is regularly due by these terms: the first after its delay, in the part of it that flex leaves (PER-2), the
@@ -58,9 +82,9 @@ pub(super) fn due_at(terms: &Terms, period: Period, due: Timestamp) -> Period {
     Period { due, anchor: due - from_zero.since(Timestamp::default()), ..period }
 }
 
-/// When a work that would be due then is due: an override goes before everything else (NRT-1).
-pub(super) fn next_run(record: &WorkRecord, due: Timestamp) -> Due {
-    overriding(record).unwrap_or(Due::Store(due))
+/// When a work that would be due then is due, and why: an override goes before everything else (NRT-1).
+pub(super) fn next_run(record: &WorkRecord, due: Timestamp, why: Wait) -> (Due, Wait) {
+    overriding(record).map_or((Due::Store(due), why), |due| (due, Wait::Override))
 }
 
 /// The override of the next run, if there is one.
@@ -107,6 +131,6 @@ fn begin_next(draft: &mut Draft<'_>, record: WorkRecord, period: &Period, due: T
         rows: RowsPresent { notes: false, ..record.rows },
         ..record
     };
-    let due = next_run(&next, due);
-    draft.line_up(next, due);
+    let (due, why) = next_run(&next, due, Wait::Period);
+    draft.line_up(next, due, why);
 }

@@ -63,7 +63,7 @@ fn drops(record: &WorkRecord) -> bool {
 /// The lane that the work has once it is ordinary.
 fn ordinary_lane(draft: &Draft<'_>, record: &WorkRecord) -> Result<Want, Halt> {
     let spec = draft.view.spec(record.id)?;
-    let (worker, constraints) = (spec.worker.clone(), spec.constraints);
+    let (worker, constraints) = (spec.worker.clone(), spec.constraints.clone());
     Ok(Want::Lane { worker, constraints, urgency: Urgency::Ordinary })
 }
 
@@ -76,7 +76,7 @@ pub(super) fn fall(draft: &mut Draft<'_>, record: &WorkRecord, of: usize) -> Res
         return Ok(Fallen::Dropped);
     }
     let spec = draft.view.spec(record.id)?;
-    let lane = draft.lane(&spec.worker, spec.constraints, Urgency::Ordinary)?;
+    let lane = draft.lane(&spec.worker, &spec.constraints, Urgency::Ordinary)?;
     draft.put(WorkRecord { lane, urgency: Urgency::Ordinary, ..record.clone() });
     Ok(Fallen::IntoLane(lane))
 }

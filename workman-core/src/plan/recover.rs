@@ -9,7 +9,7 @@ use super::view::{Halt, Snapshot, Want};
 use super::{Applied, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, cascade, periodic};
 use crate::id::WorkId;
 use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OnDeath};
-use crate::record::{AttemptEnd, CascadeVerb, ParkReason, Standing, Urgency, WorkRecord};
+use crate::record::{AttemptEnd, CascadeVerb, ParkReason, Standing, Urgency, Wait, WorkRecord};
 use crate::state::StopReason;
 use crate::time::{Due, NextDue, Timestamp};
 
@@ -70,8 +70,8 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
         let orphan = orphan.filter(|record| !held.contains(&(record.id, record.fence)));
         if let Some(record) = orphan {
             let record = WorkRecord { urgency: Urgency::Ordinary, ..record };
-            let due = periodic::next_run(&record, now);
-            draft.line_up_in_turn(record, due);
+            let (due, why) = periodic::next_run(&record, now, Wait::Nothing);
+            draft.line_up_in_turn(record, due, why);
             count += 1;
         }
     }
@@ -131,9 +131,12 @@ fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(
         return Ok(());
     }
     let wait = wait_as_suspect(&record).map(|wait| Due::Store(draft.now + wait));
-    let due = periodic::next_run(&record, draft.now);
-    let due = wait.map_or(due, |wait| draft.later(wait, due));
-    draft.line_up_in_turn(record, due);
+    let (due, why) = periodic::next_run(&record, draft.now, Wait::Nothing);
+    let (due, why) = match wait {
+        Some(wait) if draft.store_time(due) <= draft.store_time(wait) => (wait, Wait::Deaths),
+        _ => (due, why),
+    };
+    draft.line_up_in_turn(record, due, why);
     Ok(())
 }
 
@@ -151,8 +154,8 @@ pub(super) fn retry(view: &Snapshot, id: WorkId, now: Timestamp) -> Result<Plan,
     }
     let mut draft = Draft::new(view, now);
     let freed = WorkRecord { deaths: 0, enqueued: now, ..record.clone() };
-    let due = periodic::next_run(&freed, now);
-    draft.line_up(freed, due);
+    let (due, why) = periodic::next_run(&freed, now, Wait::Nothing);
+    draft.line_up(freed, due, why);
     let answer = draft.work(id)?.map(|freed| settled(freed, freed.failures)).ok_or(Refusal::NotFound(id))?;
     Ok(draft.done(answer))
 }

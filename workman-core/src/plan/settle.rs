@@ -9,7 +9,7 @@ use crate::data::Payload;
 use crate::id::WorkId;
 use crate::policy::OnInterruption;
 use crate::record::{
-    AttemptEnd, CascadeVerb, ErrorText, Finish, Notes, ParkReason, RowsPresent, Standing, Urgency, WorkRecord,
+    AttemptEnd, CascadeVerb, ErrorText, Finish, Notes, ParkReason, RowsPresent, Standing, Urgency, Wait, WorkRecord,
 };
 use crate::state::StopReason;
 use crate::time::{Due, Timestamp};
@@ -85,22 +85,23 @@ fn fail(
     draft.remember(&mut record, AttemptEnd::Failed { error });
     record.failures += 1;
     let failures = record.failures;
-    let delay = match advice {
+    let wait = match advice {
         Advice::Never | Advice::Unstorable => None,
         _ if record.terms.max_attempts.is_some_and(|max| failures >= max) => None,
-        Advice::ByPolicy => Some(record.terms.backoff.delay_of(record.id, failures)),
-        Advice::After(delay) => Some(delay),
+        Advice::ByPolicy => Some((record.terms.backoff.delay_of(record.id, failures), Wait::Backoff)),
+        Advice::ByFunction(delay) => Some((delay, Wait::OwnBackoff)),
+        Advice::After(delay) => Some((delay, Wait::Asked)),
     };
-    match (delay.map(|delay| draft.now + delay), record.period) {
-        (Some(due), Some(period)) if due < periodic::regular_due(&record, &period) => {
-            let due = periodic::next_run(&record, due);
-            draft.line_up(record, due);
+    match (wait.map(|(delay, why)| (draft.now + delay, why)), record.period) {
+        (Some((due, why)), Some(period)) if due < periodic::regular_due(&record, &period) => {
+            let (due, why) = periodic::next_run(&record, due, why);
+            draft.line_up(record, due, why);
         }
         (_, Some(period)) => {
             periodic::fail(draft, record, &period);
         }
-        (Some(due), None) => {
-            draft.line_up(record, Due::Store(due));
+        (Some((due, why)), None) => {
+            draft.line_up(record, Due::Store(due), why);
         }
         (None, None) => fail_for_good(draft, record, cascade::width(1))?,
     }
@@ -119,8 +120,8 @@ fn snooze(draft: &mut Draft<'_>, record: WorkRecord, delay: Duration) -> u32 {
     let mut record = draft.end_run(record);
     draft.remember(&mut record, AttemptEnd::Snoozed);
     let failures = record.failures;
-    let due = periodic::next_run(&record, draft.now + delay);
-    draft.line_up(record, due);
+    let (due, why) = periodic::next_run(&record, draft.now + delay, Wait::Asked);
+    draft.line_up(record, due, why);
     failures
 }
 
@@ -137,18 +138,24 @@ pub(super) fn interrupt(
     let mut record = draft.end_run(record);
     draft.remember(&mut record, AttemptEnd::Interrupted { reason });
     let record = WorkRecord { interruptions: record.interruptions + 1, stop: Some(reason), ..record };
-    let delay = match record.terms.on_interruption {
-        OnInterruption::BackOff if reason.is_of_the_system() => own_delay.unwrap_or_else(|| {
-            record.terms.backoff.delay_of(record.id, record.failures.saturating_add(record.interruptions))
-        }),
-        _ => Duration::ZERO,
+    let (delay, why) = match (record.terms.on_interruption, own_delay) {
+        (OnInterruption::BackOff, Some(own)) if reason.is_of_the_system() => (own, Wait::OwnBackoff),
+        (OnInterruption::BackOff, None) if reason.is_of_the_system() => {
+            (after_interruption(&record), Wait::Interruption)
+        }
+        _ => (Duration::ZERO, Wait::Nothing),
     };
     let due = draft.now + delay;
     let due = record.period.map_or(due, |period| due.min(periodic::regular_due(&record, &period).max(draft.now)));
-    let due = periodic::next_run(&record, due);
+    let (due, why) = periodic::next_run(&record, due, why);
     let failures = record.failures;
-    draft.line_up_in_turn(record, due);
+    draft.line_up_in_turn(record, due, why);
     failures
+}
+
+/// How long the policy lets a work wait after an interruption, which counts like a failed attempt there (BO-6).
+pub(super) fn after_interruption(record: &WorkRecord) -> Duration {
+    record.terms.backoff.delay_of(record.id, record.failures.saturating_add(record.interruptions))
 }
 
 /// The run never began, so nothing counts.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, NewWork, Plan, Refusal, UpdateResult, Write, periodic};
-use crate::record::{Notes, ParkReason, Period, Prerequisites, RowsPresent, Standing, Urgency, WorkRecord, WorkSpec};
+use super::{Applied, NewWork, Plan, Refusal, UpdateResult, Write, periodic, settle};
+use crate::record::{
+    Notes, ParkReason, Period, Prerequisites, RowsPresent, Standing, Urgency, Wait, WorkRecord, WorkSpec,
+};
 use crate::time::{Due, Timestamp};
 
 /// UPD-1: unknown work can't be updated, and finished work is left as it is.
@@ -30,7 +32,7 @@ pub(super) fn apply(draft: &mut Draft<'_>, before: &WorkRecord, work: &NewWork) 
     let runs = matches!(before.standing, Standing::Running { .. });
     let urgency = urgency(before, work);
     let lane_of = if runs { Urgency::Ordinary } else { urgency };
-    let lane = draft.lane(&spec.worker, spec.constraints, lane_of)?;
+    let lane = draft.lane(&spec.worker, &spec.constraints, lane_of)?;
     let terms = work.terms.clone();
     let period = before.period.map(|period| {
         let period = if runs {
@@ -95,72 +97,57 @@ fn reschedule(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord) {
         | Standing::Parked { why: ParkReason::Poisoned { .. } } => return draft.put(record),
         Standing::Parked { .. } | Standing::Waiting { .. } | Standing::Ready { .. } => {}
     }
-    let regular = record.period.map_or(record.enqueued + record.terms.initial_delay, |period| period.due);
-    match wait_of(before) {
-        Wait::Suspect(until) => {
-            let due = periodic::overriding(&record).map_or(until, |due| draft.later(until, due));
-            draft.line_up_in_turn(record, due);
+    let (until, why) = match (before.next_run(), before.wait()) {
+        (Some(due), Some(why)) => (due, why),
+        _ => (Due::Store(draft.now), Wait::Nothing),
+    };
+    let overriding = periodic::overriding(&record).map(|due| (due, Wait::Override));
+    if before.is_suspect() {
+        let (due, why) = match overriding {
+            Some((due, why)) if draft.later(until, due) == due => (due, why),
+            _ => (until, why),
+        };
+        return draft.line_up_in_turn(record, due, why);
+    }
+    match why {
+        Wait::Nothing | Wait::Asked | Wait::OwnBackoff | Wait::Deaths | Wait::Flapping | Wait::Trigger => {
+            let (due, why) = overriding.unwrap_or((until, why));
+            draft.line_up_in_turn(record, due, why);
         }
-        Wait::Other(until) => {
-            let due = periodic::overriding(&record).unwrap_or(until);
-            draft.line_up_in_turn(record, due);
-        }
-        Wait::Backoff { ended } => {
-            let delay = record.terms.backoff.delay_of(record.id, record.failures);
-            let due = periodic::next_run(&record, ended + delay);
-            line_up(draft, before, record, due);
-        }
-        Wait::Regular => {
-            let due = periodic::next_run(&record, regular);
-            line_up(draft, before, record, due);
+        Wait::Delay | Wait::FirstRun | Wait::Period | Wait::Override | Wait::Backoff | Wait::Interruption => {
+            let (due, why) = by_terms(draft, &record, why);
+            line_up(draft, before, record, due, why);
         }
     }
+}
+
+/// When work is due by its terms that waited for this by its terms before. An override that is gone leaves what was there without it.
+fn by_terms(draft: &Draft<'_>, record: &WorkRecord, waited: Wait) -> (Due, Wait) {
+    let (due, why) = match (waited, record.ended, record.period) {
+        (Wait::Backoff | Wait::Override, Some(ended), _) if record.failures > 0 => {
+            (Due::Store(ended + record.terms.backoff.delay_of(record.id, record.failures)), Wait::Backoff)
+        }
+        (Wait::Interruption, Some(ended), _) => {
+            (Due::Store(ended + settle::after_interruption(record)), Wait::Interruption)
+        }
+        (.., Some(period)) => (Due::Store(period.due), periodic::regular_wait(&record.terms, Some(&period))),
+        _ => (periodic::after_delay(draft, &record.terms, record.enqueued), Wait::Delay),
+    };
+    periodic::overriding(record).map_or((due, why), |due| (due, Wait::Override))
 }
 
 /// Work goes to the end of the line only if it is to wait for another time, or in another lane. What lined up before and still may
 /// run never left its line, whatever time it lines up since: with a turn that is new at each start of a program, work that is
 /// updated at each start would come to its turn in none of them.
-fn line_up(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord, due: Due) {
+fn line_up(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord, due: Due, why: Wait) {
     let stays = match before.standing {
-        Standing::Ready { since } => due == since || draft.has_come(due),
-        Standing::Waiting { due: before } => due == before,
+        Standing::Ready { since, .. } => due == since || draft.has_come(due),
+        Standing::Waiting { due: before, .. } => due == before,
         _ => false,
     };
     if stays && record.lane == before.lane {
-        draft.line_up_in_turn(record, due);
+        draft.line_up_in_turn(record, due, why);
     } else {
-        draft.line_up(record, due);
-    }
-}
-
-/// What work waits for.
-enum Wait {
-    /// Its delay, or the regular time of its period.
-    Regular,
-    /// The end of the backoff that its policy asks for.
-    Backoff { ended: Timestamp },
-    /// What follows from the deaths of its process.
-    Suspect(Due),
-    /// What an attempt asked for, or nothing any more: it was stopped.
-    Other(Due),
-}
-
-/// The record does not say what it waits for, but each kind of wait has its own time.
-fn wait_of(record: &WorkRecord) -> Wait {
-    let backoff = record.ended.filter(|_| record.failures > 0);
-    let by_policy = backoff.map_or(Wait::Regular, |ended| Wait::Backoff { ended });
-    let Some(at) = record.next_run() else { return by_policy };
-    let regular = record.period.map_or(record.enqueued + record.terms.initial_delay, |period| period.due);
-    let end_of_backoff = |ended| ended + record.terms.backoff.delay_of(record.id, record.failures);
-    if record.is_suspect() {
-        Wait::Suspect(at)
-    } else if periodic::overriding(record) == Some(at)
-        || backoff.is_some_and(|ended| at == Due::Store(end_of_backoff(ended)))
-    {
-        by_policy
-    } else if at == Due::Store(regular) {
-        Wait::Regular
-    } else {
-        Wait::Other(at)
+        draft.line_up(record, due, why);
     }
 }

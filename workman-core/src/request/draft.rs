@@ -48,7 +48,7 @@ pub(crate) struct Input {
 impl RequestDraft {
     /// A new request with a new id, on the worker's own terms.
     pub(crate) fn new(def: &'static WorkerDef, input: Result<Input, Unencodable>) -> Self {
-        let defaults = def.defaults;
+        let defaults = def.defaults.clone();
         RequestDraft {
             id: WorkId::generate(),
             def,
@@ -59,6 +59,7 @@ impl RequestDraft {
             terms: Terms {
                 priority: defaults.priority,
                 initial_delay: Duration::ZERO,
+                run_at: None,
                 backoff: match defaults.backoff_fn {
                     Some(_) => defaults.backoff.with_policy(BackoffPolicy::Custom),
                     None => defaults.backoff,
@@ -71,6 +72,7 @@ impl RequestDraft {
                 on_death: defaults.on_death,
                 discards_output: false,
                 schedule: Schedule::Once,
+                expires_at: None,
             },
             periodic: false,
             own_backoff: false,
@@ -130,15 +132,20 @@ impl RequestDraft {
             name: None,
             constraints: self.constraints,
             trace_tag: self.trace_tag,
+            traceparent: None,
+            worker_version: 0,
         };
         Ok(NewWork { id: self.id, spec: Arc::new(spec), terms, next_schedule_time: self.next_schedule_time })
     }
 
     /// What `Debug` shows: never the input.
     pub(super) fn describe(&self, f: &mut DebugStruct<'_, '_>) -> fmt::Result {
-        let Terms { priority, initial_delay, timeout, expedited, schedule, .. } = &self.terms;
+        let Terms { priority, initial_delay, run_at, timeout, expedited, schedule, .. } = &self.terms;
         f.field("worker", &self.worker()).field("id", &self.id);
-        f.field("initial_delay", initial_delay).field("schedule", schedule).field("priority", priority);
+        f.field("initial_delay", initial_delay)
+            .field("run_at", run_at)
+            .field("schedule", schedule)
+            .field("priority", priority);
         f.field("timeout", timeout).field("expedited", expedited);
         match &self.input {
             Ok(input) => f.field("input_bytes", &input.payload.len()),
@@ -264,7 +271,10 @@ mod tests {
         let work = work(once()).unwrap();
         assert_eq!((work.terms.max_attempts, work.terms.priority), (Some(3), 4));
         assert_eq!((work.terms.on_death, work.terms.retention), (OnDeath::Fail, Duration::ZERO));
-        assert_eq!((&*work.spec.worker, work.spec.constraints), ("resize", Constraints::new().requires_charging()));
+        assert_eq!(
+            (&*work.spec.worker, work.spec.constraints.clone()),
+            ("resize", Constraints::new().requires_charging())
+        );
 
         let week = Duration::from_secs(7 * 24 * 3600);
         let asked =

@@ -121,6 +121,11 @@ pub enum RequestError {
         /// The worker.
         worker: Arc<str>,
     },
+    /// The time to run at is [`Timestamp::MAX`](crate::time::Timestamp::MAX), which never comes.
+    RunsNever {
+        /// The worker.
+        worker: Arc<str>,
+    },
     /// The time of the next run is set for a period that the policy starts anew.
     OverrideReplaced {
         /// The worker.
@@ -205,6 +210,7 @@ impl fmt::Display for RequestError {
             | RequestError::ExpeditedConstraint { worker, .. }
             | RequestError::ExpeditedDelay { worker }
             | RequestError::OverrideNever { worker }
+            | RequestError::RunsNever { worker }
             | RequestError::OverrideReplaced { worker } => {
                 write!(f, "a request for worker `{worker}` {}", self.problem_with_terms())
             }
@@ -241,10 +247,13 @@ impl RequestError {
                 )
             }
             RequestError::ExpeditedDelay { .. } => {
-                "is expedited and has an `initial_delay`: expedited work can't be delayed; leave out the delay, or give it a `priority` instead".into()
+                "is expedited and has an `initial_delay` or a time to `run_at`: expedited work can't be delayed; leave out the delay, or give it a `priority` instead".into()
             }
             RequestError::OverrideNever { .. } => {
                 "has its `next_schedule_time_override` less than an interval before the last moment that there is, which never comes; to end the series, cancel it".into()
+            }
+            RequestError::RunsNever { .. } => {
+                "has the last moment that there is to `run_at`, which never comes; leave it out, and cancel work that is not to run".into()
             }
             RequestError::OverrideReplaced { .. } => {
                 "has a `next_schedule_time_override` and replaces what holds its name; use `Update` or `Keep`".into()

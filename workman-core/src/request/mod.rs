@@ -126,6 +126,30 @@ impl<P, O> Request<P, O> {
         self.draft.terms.expedited = Some(policy);
         self
     }
+
+    /// The work does not run before this moment by the wall clock: the clock may be set before it has come. A delay or prerequisites
+    /// may make it later. A moment that has passed is now.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use workman_core::worker;
+    ///
+    /// #[worker]
+    /// fn remind(text: String) {
+    ///     println!("{text}");
+    /// }
+    ///
+    /// let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
+    /// let request = remind::request("tea".into()).run_at(in_an_hour);
+    /// # let _ = request;
+    /// ```
+    #[doc(alias = "run_after")]
+    #[doc(alias = "schedule_at")]
+    #[doc(alias = "eta")]
+    pub fn run_at(mut self, at: impl Into<Timestamp>) -> Self {
+        self.draft.terms.run_at = Some(at.into());
+        self
+    }
 }
 
 impl<O> Request<Nothing, O> {

@@ -46,8 +46,11 @@ impl RequestDraft {
         }
     }
 
-    /// An interval before the last moment that there is, a period can't end any more.
+    /// The last moment that there is never comes, and an interval before it, a period can't end any more.
     fn check_override_comes(&self, schedule: &Schedule) -> Result<(), RequestError> {
+        if self.terms.run_at == Some(Timestamp::MAX) {
+            return Err(RequestError::RunsNever { worker: self.worker() });
+        }
         match self.next_schedule_time {
             NextScheduleTime::At(at) if at + schedule.interval().unwrap_or_default() == Timestamp::MAX => {
                 Err(RequestError::OverrideNever { worker: self.worker() })
@@ -57,8 +60,8 @@ impl RequestDraft {
     }
 
     fn checked_schedule(&self, minimums: &WorkManagerLimits) -> Result<Schedule, RequestError> {
-        let (interval, flex) = match (self.periodic, self.terms.schedule) {
-            (true, Schedule::Every { interval, flex }) => self.raised_period(interval, flex, minimums),
+        let (interval, flex) = match (self.periodic, &self.terms.schedule) {
+            (true, Schedule::Every { interval, flex }) => self.raised_period(*interval, *flex, minimums),
             (false, Schedule::Once) => return Ok(Schedule::Once),
             _ => return Err(RequestError::NoInterval { worker: self.worker() }),
         };
@@ -154,7 +157,7 @@ impl RequestDraft {
         if let Some(kind) = self.constraints.kinds().find(|kind| !may_wait_for(*kind)) {
             return Err(RequestError::ExpeditedConstraint { worker: self.worker(), kind });
         }
-        if !self.terms.initial_delay.is_zero() {
+        if !self.terms.initial_delay.is_zero() || self.terms.run_at.is_some() {
             return Err(RequestError::ExpeditedDelay { worker: self.worker() });
         }
         Ok(())

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Timestamp;
 
 /// When something is due, in the time in which that was said.
 ///
 /// A delay, a backoff and a period are lengths, so they end in store time, which nobody can set. A moment that a user has
 /// named is one of the wall clock, and stays that, however often the clock is set in between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Due {
     /// In store time.
     Store(Timestamp),

@@ -8,6 +8,8 @@ use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use futures::future::BoxFuture;
 
 mod due;
@@ -28,7 +30,8 @@ pub const LONGEST_REST: Duration = Duration::from_secs(3_600);
 /// Times inside a store are *store time*: the wall clock plus an offset that keeps it from ever running backwards, and from
 /// jumping when a clock that was behind is set right. As long as nobody sets the clock back the two are the same; times that are
 /// shown to people are always those of the wall clock. All arithmetic saturates.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

@@ -175,7 +175,7 @@ pub struct WorkerDef {
 }
 
 /// What a worker's requests start from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Defaults {
     /// After how many failed attempts work fails for good; `None` is never.
     pub max_attempts: Option<u32>,

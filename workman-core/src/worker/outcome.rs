@@ -101,7 +101,7 @@ impl WorkError {
     pub fn retry_delay(&self) -> Option<Duration> {
         match self.advice {
             Advice::After(delay) => Some(delay),
-            Advice::ByPolicy | Advice::Never | Advice::Unstorable => None,
+            Advice::ByPolicy | Advice::ByFunction(_) | Advice::Never | Advice::Unstorable => None,
         }
     }
 

@@ -80,7 +80,7 @@ impl Judge<'_> {
     fn weigh(&self, ending: Ending, now: Circumstances) -> End {
         let own = now.own_waits;
         let advice = |advice| match (advice, own.failed) {
-            (Advice::ByPolicy, Some(delay)) => Advice::After(delay),
+            (Advice::ByPolicy, Some(delay)) => Advice::ByFunction(delay),
             (advice, _) => advice,
         };
         let limit = self.timeout.filter(|_| now.stop == Some(StopReason::Timeout));
@@ -178,7 +178,7 @@ mod tests {
             End::Failed { advice, .. } => advice,
             other => panic!("{other:?}"),
         };
-        assert_eq!(advice(Advice::ByPolicy, OWN), Advice::After(MINUTE));
+        assert_eq!(advice(Advice::ByPolicy, OWN), Advice::ByFunction(MINUTE));
         assert_eq!(advice(Advice::ByPolicy, NO_WORD), Advice::ByPolicy);
         assert_eq!(advice(Advice::Never, OWN), Advice::Never);
         assert_eq!(advice(Advice::After(2 * MINUTE), OWN), Advice::After(2 * MINUTE));
@@ -188,7 +188,7 @@ mod tests {
     fn a_stop_for_the_timeout_is_a_failed_attempt_and_no_interruption() {
         for end in [Ending::Answered, Ending::Cut] {
             let stopped = |reason, own| weigh(end(End::Interrupted { reason }), told(reason, own));
-            assert_eq!(stopped(StopReason::Timeout, OWN), timed_out(Advice::After(MINUTE)));
+            assert_eq!(stopped(StopReason::Timeout, OWN), timed_out(Advice::ByFunction(MINUTE)));
             assert_eq!(stopped(StopReason::Timeout, NO_WORD), timed_out(Advice::ByPolicy));
             let reason = StopReason::Shutdown;
             assert_eq!(stopped(reason, NO_WORD), End::Interrupted { reason });

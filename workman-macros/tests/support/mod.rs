@@ -4,12 +4,9 @@
 
 use std::sync::Arc;
 
-use workman_core::Payload;
-use workman_core::Request;
-use workman_core::Worker;
 use workman_core::seams::{Body, Invocation, States, Unstartable};
-use workman_core::store::Codec;
-use workman_core::store::{Advice, End};
+use workman_core::store::{Advice, Codec, End};
+use workman_core::{Payload, Request, Worker};
 
 /// A run that is put together piece by piece.
 pub(crate) struct Run {

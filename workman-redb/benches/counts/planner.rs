@@ -5,25 +5,13 @@ use std::hint::black_box;
 use std::ops::Bound;
 use std::time::Duration;
 
-use workman_core::ExistingWorkPolicy;
-use workman_core::Payload;
-use workman_core::Schedule;
-use workman_core::StoreError;
-use workman_core::Timestamp;
-use workman_core::WorkId;
-use workman_core::WorkSelector;
-use workman_core::store::Codec;
-use workman_core::store::Reading;
-use workman_core::store::Unit;
 use workman_core::store::{
-    Applied, Cancel, Claim, Claimed, Command, Decision, End, Enqueue, NewWork, Offer, OpenLane, Settle, Snapshot,
-    SuspectsAllowed, Unique, UniquePolicy, WorkerKind, plan,
+    Applied, Cancel, Claim, Claimed, Codec, Command, Decision, End, Enqueue, IfMissing, IndexKey, IndexRange, LaneId,
+    Meta, NewWork, Noticed, Offer, OpenLane, Opening, Reading, Row, RowKey, Rows, RowsMut, Settle, Snapshot,
+    SuspectsAllowed, Terms, Transaction, Unique, UniquePolicy, Unit, Unlinked, Urgency, WorkSpec, WorkerKind, load,
+    plan, stored_meta,
 };
-use workman_core::store::{
-    IfMissing, Noticed, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, load, stored_meta,
-};
-use workman_core::store::{IndexKey, IndexRange};
-use workman_core::store::{LaneId, Meta, Terms, Urgency, WorkSpec};
+use workman_core::{ExistingWorkPolicy, Payload, Schedule, StoreError, Timestamp, WorkId, WorkSelector};
 
 use super::Case;
 use super::callgrind::measured;

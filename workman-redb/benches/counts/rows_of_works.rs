@@ -3,13 +3,10 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use workman_core::Payload;
-use workman_core::Timestamp;
-use workman_core::WorkId;
-use workman_core::store::Codec;
-use workman_core::store::Due;
-use workman_core::store::standing_key;
-use workman_core::store::{LaneId, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec};
+use workman_core::store::{
+    Codec, Due, LaneId, RowsPresent, Standing, Terms, Urgency, WorkRecord, WorkSpec, standing_key,
+};
+use workman_core::{Payload, Timestamp, Wait, WorkId};
 
 use super::Case;
 use super::callgrind::measured;
@@ -44,7 +41,7 @@ fn record(seq: u64) -> WorkRecord {
         urgency: Urgency::Ordinary,
         terms: Terms::default(),
         generation: 0,
-        standing: Standing::Ready { since: Due::Store(NOW) },
+        standing: Standing::Ready { since: Due::Store(NOW), why: Wait::Delay },
         created: NOW,
         enqueued: NOW,
         fence: 0,
@@ -59,6 +56,8 @@ fn record(seq: u64) -> WorkRecord {
         ended: None,
         stop: None,
         rows: RowsPresent::default(),
+        gates: Vec::new(),
+        scheduled_for: None,
     }
 }
 

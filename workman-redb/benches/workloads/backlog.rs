@@ -39,7 +39,7 @@ pub(crate) fn store(task: &Task) -> Outcome<Report> {
     let (waiting, parked) = (task.options.backlog(), parked(&task.options));
     enqueue_many(&manager, waiting, || later::request(input(&task.options)).initial_delay(WEEK))?;
     let constraints = Constraints::new().requires_charging();
-    enqueue_many(&manager, parked, || on_charger::request(input(&task.options)).constraints(constraints))?;
+    enqueue_many(&manager, parked, || on_charger::request(input(&task.options)).constraints(constraints.clone()))?;
     let mut report = Report::default();
     report.promise(stand.file(), "later", Promised::Stored, waiting);
     report.promise(stand.file(), "on_charger", Promised::Stored, parked);

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::executor::block_on;
-use workman_core::store::PageRequest;
-use workman_core::store::Store;
+use workman_core::store::{PageRequest, Store};
 use workman_core::{WorkInfo, WorkQuery, WorkState};
 use workman_redb::RedbStore;
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use workman_core::store::PageRequest;
-use workman_core::store::Store;
+use workman_core::store::{PageRequest, Store};
 use workman_core::{Builder, Limits, ManualSensor, ThreadRuntime, WorkManager, WorkQuery};
 use workman_redb::{Durability as StoreDurability, RedbStore};
 

@@ -1,12 +1,7 @@
 //! The bodies of the rows that lie beside the records: notes, attempts, lanes, cascades, and the store's own rows.
 
-use workman_core::Constraints;
-use workman_core::Payload;
-use workman_core::StopReason;
-use workman_core::WorkId;
-use workman_core::store::Codec;
-use workman_core::store::{Cascade, CascadeVerb, Lane, LaneId, Meta, Notes, RunTime, Urgency};
-use workman_core::{AttemptEnd, AttemptRecord, ErrorText};
+use workman_core::store::{Cascade, CascadeVerb, Codec, Lane, LaneId, Meta, Notes, RunTime, Urgency};
+use workman_core::{AttemptEnd, AttemptRecord, Constraints, ErrorText, Payload, StopReason, WorkId};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use workman_core::Timestamp;
-use workman_core::WorkId;
+use workman_core::{Timestamp, WorkId};
 
 use super::{CodecError, Decoded, Encoded};
 

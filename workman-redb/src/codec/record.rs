@@ -1,11 +1,7 @@
 //! The body of a [`WorkRecord`], in two parts: what it was born with, and what changes.
 
-use workman_core::ParkReason;
-use workman_core::StopReason;
-use workman_core::Timestamp;
-use workman_core::WorkId;
-use workman_core::store::Due;
-use workman_core::store::{Finish, LaneId, Period, RowsPresent, Standing, Terms, Urgency, WorkRecord};
+use workman_core::store::{Due, Finish, GateId, LaneId, Period, RowsPresent, Standing, Terms, Urgency, WorkRecord};
+use workman_core::{ParkReason, StopReason, Timestamp, Wait, WorkId};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 
@@ -60,7 +56,12 @@ pub(crate) fn write_state(record: &WorkRecord, to: &mut Writer) -> Encoded {
     to.option(record.started.as_ref(), |to, at| to.timed(*at))?;
     to.option(record.ended.as_ref(), |to, at| to.timed(*at))?;
     to.option(record.stop.as_ref(), |to, stop| stop.write(to))?;
-    record.rows.write(to)
+    record.rows.write(to)?;
+    to.list(&record.gates, |to, gate| {
+        to.u64(gate.0);
+        Ok(())
+    })?;
+    to.option(record.scheduled_for.as_ref(), |to, at| to.timed(*at))
 }
 
 /// The whole record.
@@ -92,6 +93,8 @@ pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRec
         ended: from.option(Reader::time)?,
         stop: from.option(StopReason::read)?,
         rows: RowsPresent::read(from)?,
+        gates: from.list(|from| from.u64().map(GateId))?,
+        scheduled_for: from.option(Reader::time)?,
     })
 }
 
@@ -99,8 +102,8 @@ impl Body for Standing {
     fn write(&self, to: &mut Writer) -> Encoded {
         match self {
             Standing::Blocked => to.byte(1),
-            Standing::Waiting { due } => write_due([2, 7], *due, to),
-            Standing::Ready { since } => write_due([3, 8], *since, to),
+            Standing::Waiting { due, why } => write_due([2, 7], *due, *why, to)?,
+            Standing::Ready { since, why } => write_due([3, 8], *since, *why, to)?,
             Standing::Parked { why } => {
                 to.byte(4);
                 why.write(to)?;
@@ -125,10 +128,10 @@ impl Body for Standing {
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
         Ok(match from.byte()? {
             1 => Standing::Blocked,
-            2 => Standing::Waiting { due: Due::Store(from.time()?) },
-            7 => Standing::Waiting { due: Due::Wall(from.time()?) },
-            3 => Standing::Ready { since: Due::Store(from.time()?) },
-            8 => Standing::Ready { since: Due::Wall(from.time()?) },
+            2 => Standing::Waiting { due: Due::Store(from.time()?), why: Wait::read(from)? },
+            7 => Standing::Waiting { due: Due::Wall(from.time()?), why: Wait::read(from)? },
+            3 => Standing::Ready { since: Due::Store(from.time()?), why: Wait::read(from)? },
+            8 => Standing::Ready { since: Due::Wall(from.time()?), why: Wait::read(from)? },
             4 => Standing::Parked { why: ParkReason::read(from)? },
             5 => Standing::Running { epoch: from.u64()? },
             6 => {
@@ -145,13 +148,26 @@ impl Body for Standing {
     }
 }
 
-/// A standing with a moment, by its code for either time.
-fn write_due([store, wall]: [u8; 2], due: Due, to: &mut Writer) {
+/// A standing with a moment and its reason, by its code for either time.
+fn write_due([store, wall]: [u8; 2], due: Due, why: Wait, to: &mut Writer) -> Encoded {
     to.byte(match due {
         Due::Store(_) => store,
         Due::Wall(_) => wall,
     });
     to.time(due.at());
+    why.write(to)
+}
+
+impl Body for Wait {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.byte(self.code());
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let code = from.byte()?;
+        Wait::from_code(code).ok_or(CodecError::Unknown("reason to wait", code))
+    }
 }
 
 impl Body for ParkReason {

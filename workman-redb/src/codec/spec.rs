@@ -2,12 +2,8 @@
 
 use std::sync::Arc;
 
-use workman_core::InputMerger;
-use workman_core::InputShape;
-use workman_core::Payload;
-use workman_core::store::Codec;
-use workman_core::store::{Prerequisites, WorkSpec};
-use workman_core::{ConstraintKind, Constraints, NetworkType};
+use workman_core::store::{Codec, Prerequisites, WorkSpec};
+use workman_core::{ConstraintKind, Constraints, InputMerger, InputShape, NetworkType, Payload};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 
@@ -39,6 +35,11 @@ pub(crate) fn write_spec(spec: &WorkSpec, to: &mut Writer) -> Encoded {
         to.text(tag);
         Ok(())
     })?;
+    to.option(spec.traceparent.as_ref(), |to, parent| {
+        to.text(parent);
+        Ok(())
+    })?;
+    to.u32(spec.worker_version);
     to.rest(spec.input.bytes());
     Ok(())
 }
@@ -61,8 +62,10 @@ pub(crate) fn read_spec(codec: u8, worker: Option<&Arc<str>>, from: &mut Reader<
     };
     let prerequisites = Prerequisites { shape, ids: from.list(Reader::id)? };
     let trace_tag = from.option(Reader::shared_text)?;
+    let traceparent = from.option(Reader::shared_text)?;
+    let worker_version = from.u32()?;
     let input = Payload::new(Codec::from_code(codec), from.rest());
-    Ok(WorkSpec { worker, input, tags, name, constraints, prerequisites, trace_tag })
+    Ok(WorkSpec { worker, input, tags, name, constraints, prerequisites, trace_tag, traceparent, worker_version })
 }
 
 impl Body for Constraints {

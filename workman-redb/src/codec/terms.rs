@@ -1,8 +1,7 @@
 //! The body of [`Terms`], the part of a request by which the planner decides.
 
-use workman_core::Schedule;
 use workman_core::store::Terms;
-use workman_core::{Backoff, BackoffPolicy, OnDeath, OnInterruption, OutOfQuotaPolicy};
+use workman_core::{Backoff, BackoffPolicy, OnDeath, OnInterruption, OutOfQuotaPolicy, Schedule};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 
@@ -10,6 +9,7 @@ impl Body for Terms {
     fn write(&self, to: &mut Writer) -> Encoded {
         to.byte(self.priority.cast_unsigned());
         to.duration(self.initial_delay);
+        to.option(self.run_at.as_ref(), |to, at| to.timed(*at))?;
         to.byte(match self.backoff.policy() {
             BackoffPolicy::Linear => 1,
             BackoffPolicy::Exponential => 2,
@@ -28,12 +28,12 @@ impl Body for Terms {
             OnDeath::Fail => 2,
         });
         to.flag(self.discards_output);
-        match self.schedule {
+        match &self.schedule {
             Schedule::Once => to.byte(1),
             Schedule::Every { interval, flex } => {
                 to.byte(2);
-                to.duration(interval);
-                to.duration(flex);
+                to.duration(*interval);
+                to.duration(*flex);
             }
             _ => return Err(CodecError::Unstorable("this kind of schedule")),
         }
@@ -50,13 +50,14 @@ impl Body for Terms {
             Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest) => 1,
             Some(OutOfQuotaPolicy::DropWorkRequest) => 2,
         });
-        Ok(())
+        to.option(self.expires_at.as_ref(), |to, at| to.timed(*at))
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
         Ok(Terms {
             priority: from.byte()?.cast_signed(),
             initial_delay: from.duration()?,
+            run_at: from.option(Reader::time)?,
             backoff: read_backoff(from)?,
             max_attempts: from.option(Reader::u32)?,
             retention: from.duration()?,
@@ -83,6 +84,7 @@ impl Body for Terms {
                 2 => Some(OutOfQuotaPolicy::DropWorkRequest),
                 byte => return Err(CodecError::Unknown("out-of-quota policy", byte)),
             },
+            expires_at: from.option(Reader::time)?,
         })
     }
 }

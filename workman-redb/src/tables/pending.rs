@@ -9,11 +9,8 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 
 use redb::{CursorError, Key, StorageError, Table, Value};
-use workman_core::WorkId;
-use workman_core::store::Damage;
-use workman_core::store::IfMissing;
-use workman_core::store::IndexKey;
-use workman_core::{StoreError, StoreErrorKind};
+use workman_core::store::{Damage, IfMissing, IndexKey};
+use workman_core::{StoreError, StoreErrorKind, WorkId};
 
 use super::{Access, WriteTables, opened_mut};
 use crate::codec::CodecError;

@@ -5,12 +5,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use redb::{AccessGuard, Key, ReadableTable, Value};
-use workman_core::Payload;
-use workman_core::StoreError;
-use workman_core::WorkId;
-use workman_core::store::{IndexKey, IndexRange, standing_key};
-use workman_core::store::{Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
-use workman_core::store::{Row, RowKey, Rows};
+use workman_core::store::{
+    IndexKey, IndexRange, Lane, LaneId, Meta, Notes, Row, RowKey, Rows, WorkRecord, WorkSpec, standing_key,
+};
+use workman_core::{Payload, StoreError, WorkId};
 
 use super::{Access, Bytes, Tables, damaged};
 use crate::codec::{Body, CodecError, Reader, read_cascade, read_lane};

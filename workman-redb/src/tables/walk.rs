@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use redb::{Key, ReadableTable, Table, Value};
-use workman_core::Constraints;
-use workman_core::StoreError;
-use workman_core::Timestamp;
-use workman_core::WorkId;
-use workman_core::store::{Audit, Row, RowKey, Rows, RowsMut};
-use workman_core::store::{Cascade, CascadeVerb, Lane, LaneId, Meta, Standing, Urgency, WorkRecord, WorkSpec};
-use workman_core::store::{IndexKey, IndexRange, keys_of};
+use workman_core::store::{
+    Audit, Cascade, CascadeVerb, IndexKey, IndexRange, Lane, LaneId, Meta, Row, RowKey, Rows, RowsMut, Standing,
+    Urgency, WorkRecord, WorkSpec, keys_of,
+};
+use workman_core::{Constraints, StoreError, Timestamp, WorkId};
 
 use super::{SnapshotTables, WriteTables};
 use crate::envelope::entry_sum;
@@ -299,7 +297,7 @@ fn lane_of(record: &WorkRecord, spec: &WorkSpec) -> Lane {
         Standing::Running { .. } => Urgency::Ordinary,
         _ => record.urgency,
     };
-    Lane { id: record.lane, worker: Arc::clone(&spec.worker), constraints: spec.constraints, urgency }
+    Lane { id: record.lane, worker: Arc::clone(&spec.worker), constraints: spec.constraints.clone(), urgency }
 }
 
 fn empty_lane(id: LaneId) -> Lane {

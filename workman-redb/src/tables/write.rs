@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use workman_core::WorkId;
-use workman_core::store::IndexKey;
-use workman_core::store::{IfMissing, Origin, Row, RowKey, RowsMut, Unlinked};
-use workman_core::store::{Standing, WorkRecord, WorkSpec};
-use workman_core::{StoreError, StoreErrorKind};
+use workman_core::store::{
+    IfMissing, IndexKey, Origin, Row, RowKey, RowsMut, Standing, Unlinked, WorkRecord, WorkSpec,
+};
+use workman_core::{StoreError, StoreErrorKind, WorkId};
 
 use super::WriteTables;
 use crate::codec::{Body, CodecError, Format, Opening, Writer, write_cascade, write_lane};

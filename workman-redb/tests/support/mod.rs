@@ -14,12 +14,8 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 pub use futures::executor::block_on;
 use futures::future::BoxFuture;
-use workman_core::StoreError;
-use workman_core::store::Command;
-use workman_core::store::Dump;
-use workman_core::store::Reading;
-use workman_core::store::{Store, Unit, UnitResult};
-use workman_core::{Clock, Timestamp};
+use workman_core::store::{Command, Dump, Reading, Store, Unit, UnitResult};
+use workman_core::{Clock, StoreError, Timestamp};
 use workman_redb::RedbStore;
 
 /// SplitMix64.

@@ -4,24 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use workman_core::Payload;
-use workman_core::StopReason;
-use workman_core::Timestamp;
-use workman_core::WorkId;
-use workman_core::WorkSelector;
-use workman_core::store::Codec;
-use workman_core::store::Reading;
 use workman_core::store::{
-    Advice, Applied, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, NextScheduleTime, Note, OpenLane, Prune,
-    Retention, Room, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
+    Advice, Applied, Cancel, Claim, Claimed, Codec, Command, End, Enqueue, LaneId, NewWork, NextScheduleTime, Note,
+    Notes, OpenLane, Prerequisites, Prune, Reading, Retention, Room, Settle, Stride, SuspectsAllowed, Terms, Unique,
+    UniquePolicy, Unit, UnitResult, Urgency, WorkSpec, WorkerKind,
 };
-use workman_core::store::{LaneId, Notes, Prerequisites, Terms, Urgency, WorkSpec};
-use workman_core::store::{Unit, UnitResult};
 use workman_core::{
-    Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OnInterruption, OutOfQuotaPolicy,
+    Backoff, Constraints, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputShape, NetworkType, OnDeath,
+    OnInterruption, OutOfQuotaPolicy, ParkReason, Payload, Schedule, StopReason, Timestamp, WorkId, WorkSelector,
 };
-use workman_core::{Constraints, NetworkType};
-use workman_core::{ErrorText, InputShape, ParkReason, Schedule};
 
 use super::Random;
 
@@ -238,6 +229,8 @@ impl Workload {
             constraints,
             prerequisites: Prerequisites { shape, ids: prerequisites },
             trace_tag: self.random.one_in(5).then(|| "spans".into()),
+            traceparent: None,
+            worker_version: 0,
         };
         let (id, terms) = (self.fresh_id(), self.terms(schedule));
         NewWork::new(id, spec, terms)
@@ -248,17 +241,19 @@ impl Workload {
         Terms {
             priority: self.random.below(5) as i8 - 2,
             initial_delay: Duration::from_millis(delay),
+            run_at: None,
             backoff: Backoff::exponential(Duration::from_millis(700)).jitter([0, 50][self.random.below(2)]),
             max_attempts: [None, Some(2), Some(20)][self.random.below(3)],
             timeout: self.random.one_in(5).then(|| Duration::from_secs(30)),
             on_interruption: [OnInterruption::RunAgain, OnInterruption::BackOff][self.random.below(2)],
-            expedited: match (schedule, self.random.below(10)) {
+            expedited: match (&schedule, self.random.below(10)) {
                 (Schedule::Once, 0) => Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
                 (Schedule::Once, 1) => Some(OutOfQuotaPolicy::DropWorkRequest),
                 _ => None,
             },
             retention: Duration::from_secs(60),
             on_death: [OnDeath::Park, OnDeath::Fail][self.random.below(2)],
+            expires_at: None,
             discards_output: self.random.one_in(4),
             schedule,
         }

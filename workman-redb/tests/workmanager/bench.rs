@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use workman_core::WorkQuery;
 use workman_core::store::Store;
-use workman_core::{Chain, Constraints, Timestamp, WorkContext, WorkError, WorkId, WorkState, steps, worker};
+use workman_core::{
+    Chain, Constraints, Timestamp, WorkContext, WorkError, WorkId, WorkQuery, WorkState, steps, worker,
+};
 use workman_redb::RedbStore;
 use workman_testing::{MemoryHome, Signal, StoreHome, TestDriver};
 

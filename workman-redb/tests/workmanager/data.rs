@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use workman_core::ParkReason;
-use workman_core::RequestError;
 use workman_core::{
-    EnqueueError, InputMerger, Nothing, Request, WorkContext, WorkError, WorkId, WorkQuery, WorkState, worker,
+    EnqueueError, InputMerger, Nothing, ParkReason, Request, RequestError, WorkContext, WorkError, WorkId, WorkQuery,
+    WorkState, worker,
 };
 use workman_testing::TestDriver;
 

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use workman_core::Schedule;
 use workman_core::{
-    Backoff, EnqueueError, ExistingPeriodicWorkPolicy, RequestError, StopReason, UpdateResult, WorkContext, WorkError,
-    WorkManager, WorkSelector, WorkState, worker,
+    Backoff, EnqueueError, ExistingPeriodicWorkPolicy, RequestError, Schedule, StopReason, UpdateResult, WorkContext,
+    WorkError, WorkManager, WorkSelector, WorkState, worker,
 };
 
 use crate::bench::{DAY, Diary, Gates, HOUR, MINUTE, fails, flaky, held, millis, on_both_stores, panics, say, secs};
@@ -273,7 +272,7 @@ fn per_6_an_override_takes_the_place_of_delay_and_flex_and_one_in_the_past_means
     on_both_stores(|test| {
         let now = test.now();
         let schedule = Schedule::every(DAY).flex(HOUR);
-        let request = |name: &str| say::periodic(name.into(), schedule).initial_delay(2 * HOUR);
+        let request = |name: &str| say::periodic(name.into(), schedule.clone()).initial_delay(2 * HOUR);
         let later = test.enqueue_periodic(request("later").next_schedule_time_override(now + 10 * HOUR));
         let past = test.enqueue_periodic(request("past").next_schedule_time_override(now - HOUR));
         test.run_until_idle();

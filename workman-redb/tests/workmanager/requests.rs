@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use workman_core::Schedule;
 use workman_core::steps::Many;
 use workman_core::{
-    Backoff, Chain, ConstraintKind, Constraints, EnqueueError, ExistingWorkPolicy, NetworkType, OutOfQuotaPolicy,
-    Timestamp, WorkContext, WorkGraph, WorkId, WorkInfo, WorkManagerLimits, WorkQuery, WorkState, worker,
+    Backoff, Chain, ConstraintKind, Constraints, EnqueueError, ExistingWorkPolicy, NameProblem, NetworkType,
+    OutOfQuotaPolicy, RequestError, Schedule, Timestamp, WorkContext, WorkGraph, WorkId, WorkInfo, WorkManagerLimits,
+    WorkQuery, WorkState, worker,
 };
-use workman_core::{NameProblem, RequestError};
 use workman_testing::TestDriver;
 
 use crate::bench::{Bench, CHARGING, DAY, Diary, HOUR, MINUTE, flaky, join, millis, on_both_stores, say, secs, tell};
@@ -126,7 +125,7 @@ fn constraints_come_back_from_the_store_and_do_not_leak_down_a_chain() {
             .network(NetworkType::Metered)
             .requires_battery_not_low()
             .requires_storage_not_low();
-        let first = say::request("a".into()).constraints(all).initial_delay(HOUR);
+        let first = say::request("a".into()).constraints(all.clone()).initial_delay(HOUR);
         let ids = test.chain(test.manager().begin_with(first).then(say::request("b".into())));
         let each = [
             CHARGING,
@@ -137,7 +136,7 @@ fn constraints_come_back_from_the_store_and_do_not_leak_down_a_chain() {
             Constraints::new().network(NetworkType::Unmetered),
             Constraints::new().network(NetworkType::NotRoaming),
         ];
-        let alone = each.map(|one| test.enqueue(say::request("c".into()).constraints(one).initial_delay(HOUR)));
+        let alone = each.clone().map(|one| test.enqueue(say::request("c".into()).constraints(one).initial_delay(HOUR)));
         test.crash_and_restart();
         assert_eq!(test.info(ids[0]).constraints, all);
         assert_eq!(test.info(ids[1]).constraints, Constraints::NONE);
@@ -284,7 +283,7 @@ fn per_1_without_limits_any_interval_is_kept_and_nonsense_is_refused() {
             test.info(id).schedule
         };
         for schedule in [Schedule::every(millis(1)), Schedule::every(secs(10)).flex(millis(1))] {
-            assert_eq!(stored(schedule), schedule);
+            assert_eq!(stored(schedule.clone()), schedule);
         }
         for (interval, flex) in [(HOUR, HOUR + millis(1)), (HOUR, secs(0))] {
             let nonsense = say::periodic("x".into(), Schedule::every(interval).flex(flex));
@@ -320,10 +319,11 @@ fn with_androids_limits_a_backoff_is_at_least_ten_seconds() {
 fn a_backoff_and_an_idle_machine_do_not_go_together() {
     on_both_stores(|test| {
         let idle = Constraints::new().requires_device_idle();
-        let once = say::request("x".into()).backoff(Backoff::exponential(secs(20))).constraints(idle);
+        let once = say::request("x".into()).backoff(Backoff::exponential(secs(20))).constraints(idle.clone());
         let refused = refusal(&test, once);
         assert!(matches!(refused, RequestError::BackoffWhenIdle { .. }), "{refused}");
-        let periodic = say::periodic("x".into(), 15 * MINUTE).backoff(Backoff::exponential(secs(20))).constraints(idle);
+        let periodic =
+            say::periodic("x".into(), 15 * MINUTE).backoff(Backoff::exponential(secs(20))).constraints(idle.clone());
         let refused = test.refused(test.manager().enqueue_periodic(periodic));
         assert!(matches!(refused, EnqueueError::Request(RequestError::BackoffWhenIdle { .. })), "{refused}");
         assert_eq!(test.query(WorkQuery::all()).len(), 0);
@@ -341,11 +341,11 @@ fn expedited_work_waits_for_network_and_storage_only_and_not_for_later() {
             request.constraints(constraints)
         };
         let metered = Constraints::new().network(NetworkType::Metered);
-        for fits in [Constraints::NONE, metered, metered.requires_storage_not_low()] {
-            assert_eq!(test.info(test.enqueue(expedited(fits))).constraints, fits);
+        for fits in [Constraints::NONE, metered.clone(), metered.clone().requires_storage_not_low()] {
+            assert_eq!(test.info(test.enqueue(expedited(fits.clone()))).constraints, fits);
         }
         for (other, kind) in [
-            (metered.requires_storage_not_low().requires_device_idle(), ConstraintKind::DeviceIdle),
+            (metered.clone().requires_storage_not_low().requires_device_idle(), ConstraintKind::DeviceIdle),
             (metered.requires_charging(), ConstraintKind::Charging),
             (Constraints::new().requires_battery_not_low(), ConstraintKind::BatteryNotLow),
         ] {

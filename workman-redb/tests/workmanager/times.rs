@@ -1,7 +1,6 @@
 //! When work is due: `calculateNextRunTime` and the times in `WorkInfo`.
 
-use workman_core::Schedule;
-use workman_core::{Backoff, Builder, Clock, WorkContext, WorkSelector, WorkState, worker};
+use workman_core::{Backoff, Builder, Clock, Schedule, WorkContext, WorkSelector, WorkState, worker};
 use workman_testing::VirtualClock;
 
 use crate::bench::{DAY, Diary, HOUR, MINUTE, flaky, held, millis, on_both_stores, say, secs, slow};
@@ -63,7 +62,7 @@ fn nrt_4_running_and_finished_work_has_no_next_run() {
 fn interval_and_flex_come_back_from_the_store() {
     on_both_stores(|test| {
         let schedule = Schedule::every(60 * MINUTE).flex(30 * MINUTE);
-        let id = test.enqueue_periodic(say::periodic("x".into(), schedule).initial_delay(millis(1_234)));
+        let id = test.enqueue_periodic(say::periodic("x".into(), schedule.clone()).initial_delay(millis(1_234)));
         test.crash_and_restart();
         assert_eq!(test.info(id).schedule, schedule);
         assert_eq!(test.due_in(id), millis(1_234) + 30 * MINUTE);
@@ -141,8 +140,8 @@ fn per_2_and_per_3_and_per_6_the_preview_tells_the_runs_that_come() {
         let flexible = Schedule::every(HOUR).flex(15 * MINUTE);
         for request in [
             every(Schedule::every(HOUR)),
-            every(flexible),
-            every(flexible).initial_delay(10 * MINUTE),
+            every(flexible.clone()),
+            every(flexible.clone()).initial_delay(10 * MINUTE),
             every(flexible).initial_delay(10 * MINUTE).next_schedule_time_override(start + 100 * HOUR),
             every(Schedule::every(MINUTE)).next_schedule_time_override(start),
         ] {

@@ -132,8 +132,8 @@ fn upd_2_tags_and_everything_else_that_a_request_says_are_replaced() {
         let tags: Vec<&str> = info.tags.iter().map(|tag| &**tag).collect();
         assert!(["test", "both", "say"].iter().all(|tag| tags.contains(tag)) && tags.len() == 3, "{tags:?}");
         assert_eq!(
-            (info.priority, info.constraints),
-            (0, Constraints::NONE),
+            (info.priority, &info.constraints),
+            (0, &Constraints::NONE),
             "what it does not say is as in a new one"
         );
         assert_eq!(test.query(WorkQuery::tag("previous")), []);

@@ -4,10 +4,9 @@ use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 use workman_core::seams::Registry;
 use workman_core::store::End;
-use workman_core::{AttemptEnd, ParkReason};
 use workman_core::{
-    ConstraintKind, Explanation, OutputError, StopReason, WorkContext, WorkError, WorkQuery, WorkSelector, WorkState,
-    worker,
+    AttemptEnd, ConstraintKind, Explanation, OutputError, ParkReason, StopReason, WorkContext, WorkError, WorkQuery,
+    WorkSelector, WorkState, worker,
 };
 use workman_testing::TestWorker;
 

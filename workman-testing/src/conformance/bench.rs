@@ -10,20 +10,15 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::stream::BoxStream;
-use workman_core::WorkSelector;
 use workman_core::seams::block_on;
-use workman_core::store::PageRequest;
-use workman_core::store::Reading;
-use workman_core::store::Store;
 use workman_core::store::{
-    Applied, Cancel, Claim, Claimed, Command, End, Enqueue, NewWork, OpenLane, Settle, SuspectsAllowed, Unique,
-    UniquePolicy, WorkerKind,
+    Applied, Cancel, Change, Claim, Claimed, Command, End, Enqueue, Lane, NewWork, OpenLane, Ownership, PageRequest,
+    Reading, Settle, Store, SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, UnitResult, WorkSpec, WorkerKind,
 };
-use workman_core::store::{Change, Ownership, Unit, UnitResult};
-use workman_core::store::{Lane, Terms, WorkSpec};
-use workman_core::{Enqueued, Refusal};
-use workman_core::{ErrorText, Schedule};
-use workman_core::{Payload, StoreError, Timestamp, WorkId, WorkInfo, WorkQuery, WorkState};
+use workman_core::{
+    Enqueued, ErrorText, Payload, Refusal, Schedule, StoreError, Timestamp, WorkId, WorkInfo, WorkQuery, WorkSelector,
+    WorkState,
+};
 
 use super::StoreFactory;
 

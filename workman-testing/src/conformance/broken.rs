@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, future};
-use workman_core::AttemptEnd;
-use workman_core::store::Store;
-use workman_core::store::{Applied, Claimed, Command, Retention};
-use workman_core::store::{Change, ChangeFeed, Ownership, Unit, UnitResult};
-use workman_core::store::{Page, PageRequest};
-use workman_core::{Enqueued, UpdateResult};
-use workman_core::{MemoryStore, Payload, StoreError, StoreErrorKind, Timestamp, WorkId, WorkInfo, WorkQuery};
+use workman_core::store::{
+    Applied, Change, ChangeFeed, Claimed, Command, Ownership, Page, PageRequest, Retention, Store, Unit, UnitResult,
+};
+use workman_core::{
+    AttemptEnd, Enqueued, MemoryStore, Payload, StoreError, StoreErrorKind, Timestamp, UpdateResult, WorkId, WorkInfo,
+    WorkQuery,
+};
 
 use super::{FaultInjected, StoreFactory, clauses};
 

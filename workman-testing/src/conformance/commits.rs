@@ -4,12 +4,8 @@ use std::sync::Barrier;
 use std::task::{Context, Waker};
 use std::thread;
 
-use workman_core::Enqueued;
-use workman_core::WorkSelector;
-use workman_core::store::Ownership;
-use workman_core::store::Store;
-use workman_core::store::{Applied, UniquePolicy};
-use workman_core::{ExistingWorkPolicy, StoreErrorKind, WorkQuery, WorkState};
+use workman_core::store::{Applied, Ownership, Store, UniquePolicy};
+use workman_core::{Enqueued, ExistingWorkPolicy, StoreErrorKind, WorkQuery, WorkSelector, WorkState};
 
 use super::bench::{
     Bench, Wishes, assert_stale, cancel, claim, enqueue, enqueue_unique, enqueued, failure, id, settle, stale, success,

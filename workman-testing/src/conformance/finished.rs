@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use workman_core::WorkSelector;
-use workman_core::store::PageRequest;
-use workman_core::store::{Advice, Applied, Cancel, Command, End, NewWork, NextScheduleTime, Prune, Retention, Stride};
-use workman_core::store::{Lane, Urgency};
-use workman_core::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
-use workman_core::{Constraints, ExpeditedState, Timestamp, UpdateResult, WorkId, WorkInfo, WorkQuery, WorkState};
-use workman_core::{ErrorText, InputShape, Schedule};
+use workman_core::store::{
+    Advice, Applied, Cancel, Command, End, Lane, NewWork, NextScheduleTime, PageRequest, Prune, Retention, Stride,
+    Urgency,
+};
+use workman_core::{
+    Backoff, Constraints, ErrorText, ExpeditedState, InputMerger, InputShape, OnInterruption, OutOfQuotaPolicy,
+    Schedule, Timestamp, UpdateResult, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState,
+};
 
 use super::StoreFactory;
 use super::bench::{Bench, Wishes, cancel, id, settle, success, work, works};
@@ -213,8 +214,8 @@ pub fn c15_every_wish_of_a_request_comes_back<F: StoreFactory>(factory: &F) {
 fn assert_wishes(work: &NewWork, info: &WorkInfo) {
     let terms = &work.terms;
     assert_eq!(
-        (info.schedule, info.initial_delay, info.keep_results_for_at_least),
-        (terms.schedule, terms.initial_delay, terms.retention),
+        (&info.schedule, info.initial_delay, info.keep_results_for_at_least),
+        (&terms.schedule, terms.initial_delay, terms.retention),
         "C15: times changed"
     );
     assert_eq!(

@@ -3,18 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use workman_core::Enqueued;
-use workman_core::WorkSelector;
-use workman_core::store::Codec;
-use workman_core::store::Notes;
 use workman_core::store::{
-    Advice, Applied, CASCADE_LIMIT, Cancel, Command, End, NewWork, Note, Prune, Retention, SELECT_LIMIT, Stride,
-    UniquePolicy,
+    Advice, Applied, CASCADE_LIMIT, Cancel, Codec, Command, End, NewWork, Note, Notes, Prune, Retention, SELECT_LIMIT,
+    Stride, UniquePolicy,
 };
-use workman_core::{AttemptEnd, ErrorText, ParkReason};
 use workman_core::{
-    Constraints, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, NetworkType, Payload, StopReason, WorkId, WorkQuery,
-    WorkState,
+    AttemptEnd, Constraints, Enqueued, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, NetworkType,
+    ParkReason, Payload, StopReason, WorkId, WorkQuery, WorkSelector, WorkState,
 };
 
 use super::StoreFactory;
@@ -430,8 +425,8 @@ pub fn c15_what_was_written_comes_back<F: StoreFactory>(factory: &F) {
             assert_eq!(info.constraints, work.spec.constraints, "C15: constraints changed");
             assert_eq!(info.prerequisites, work.spec.prerequisites.ids, "C15: prerequisites or their order changed");
             assert_eq!(
-                (info.priority, info.schedule),
-                (work.terms.priority, work.terms.schedule),
+                (info.priority, &info.schedule),
+                (work.terms.priority, &work.terms.schedule),
                 "C15: terms changed"
             );
         }

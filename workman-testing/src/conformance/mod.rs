@@ -37,8 +37,7 @@ mod numbers;
 mod ownership;
 mod reading;
 
-use workman_core::store::Dump;
-use workman_core::store::Store;
+use workman_core::store::{Dump, Store};
 
 pub use commits::*;
 pub use finished::*;

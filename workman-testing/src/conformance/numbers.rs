@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use workman_core::WorkSelector;
-use workman_core::store::Reading;
-use workman_core::store::Unit;
-use workman_core::store::{Applied, Command, NewWork, NextScheduleTime};
-use workman_core::{Constraints, Timestamp};
+use workman_core::store::{Applied, Command, NewWork, NextScheduleTime, Reading, Unit};
+use workman_core::{Constraints, Timestamp, WorkSelector};
 
 use super::StoreFactory;
 use super::bench::{Bench, Wishes, cancel, enqueue, failure, id, stale, success, work, works};

@@ -1,14 +1,9 @@
 //! C18 to C20: who may use a store, and what is left when it is closed.
 
 use futures::StreamExt;
-use workman_core::Refusal;
-use workman_core::WorkSelector;
 use workman_core::seams::block_on;
-use workman_core::store::Ownership;
-use workman_core::store::PageRequest;
-use workman_core::store::Store;
-use workman_core::store::{Applied, Command};
-use workman_core::{WorkQuery, WorkState};
+use workman_core::store::{Applied, Command, Ownership, PageRequest, Store};
+use workman_core::{Refusal, WorkQuery, WorkSelector, WorkState};
 
 use super::StoreFactory;
 use super::bench::{Bench, Watch, Wishes, cancel, claim, enqueue, failure, id, success, work, works};

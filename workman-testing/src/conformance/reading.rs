@@ -3,15 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use workman_core::Payload;
-use workman_core::WorkSelector;
-use workman_core::store::Change;
-use workman_core::store::Due;
-use workman_core::store::Notes;
-use workman_core::store::Store;
-use workman_core::store::{Applied, Command, Hint, Note, Offer};
-use workman_core::store::{Cursor, Page, PageRequest};
-use workman_core::{ExistingWorkPolicy, WorkId, WorkInfo, WorkQuery, WorkState};
+use workman_core::store::{Applied, Change, Command, Cursor, Due, Hint, Note, Notes, Offer, Page, PageRequest, Store};
+use workman_core::{ExistingWorkPolicy, Payload, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState};
 
 use super::StoreFactory;
 use super::bench::{Bench, Watch, Wishes, cancel, enqueue, enqueue_unique, failure, id, payload, success, work, works};

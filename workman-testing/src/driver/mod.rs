@@ -27,8 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use workman_core::seams::Registry;
-use workman_core::seams::{IdSource, ScopedIds, scoped_ids};
+use workman_core::seams::{IdSource, Registry, ScopedIds, scoped_ids};
 use workman_core::{Builder, ConstraintSensor, Limits, ManualSensor, Worker};
 
 use crate::clock::VirtualClock;

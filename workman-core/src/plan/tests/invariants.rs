@@ -1,7 +1,7 @@
 //! The invariants notice what they are for.
 
 use super::*;
-use crate::record::Finish;
+use crate::record::{Finish, Wait};
 
 /// A dump with works in every state: 1 succeeded, 2 running, 3 blocked on 2, 4 cancelled, 5 failed, 6 periodic.
 fn sound() -> Dump {
@@ -101,7 +101,9 @@ fn every_fault_is_noticed() {
             change(dump, 2, |record| record.standing = Standing::Finished { how: Finish::Failed, at });
         }),
         ("but 1 prerequisites are open", |dump| {
-            change(dump, 3, |record| record.standing = Standing::Ready { since: Due::Store(Timestamp::default()) });
+            change(dump, 3, |record| {
+                record.standing = Standing::Ready { since: Due::Store(Timestamp::default()), why: Wait::Delay }
+            });
         }),
         ("is failed and has an output", |dump| change(dump, 5, |record| record.rows.output = true)),
         ("still has progress", |dump| change(dump, 1, |record| record.rows.notes = true)),

@@ -278,7 +278,7 @@ impl House {
     /// When the work may run; how long from now, in seconds.
     fn due_in(&self, number: u128) -> u64 {
         match self.record(number).standing {
-            Standing::Waiting { due } => {
+            Standing::Waiting { due, .. } => {
                 let offset = stored_meta(&self.shelf).unwrap().clock_offset_ms;
                 due.in_store_time(offset).since(self.now).as_secs()
             }

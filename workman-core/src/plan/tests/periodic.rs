@@ -9,7 +9,7 @@ fn success_of(house: &mut House, epoch: u64) -> Applied {
 }
 
 fn flex(flex: Duration) -> impl FnOnce(&mut Terms) {
-    move |terms| terms.schedule = terms.schedule.flex(flex)
+    move |terms| terms.schedule = terms.schedule.clone().flex(flex)
 }
 
 /// Seconds from the start of the house to when work 1 may run.

@@ -387,7 +387,7 @@ fn per_3_and_per_5_attempts_belong_to_one_period() {
         house.enqueue([work(1).every(HOUR)]);
         for (minute, retry) in row.ends {
             let record = house.record(1);
-            if let Standing::Waiting { due } = record.standing {
+            if let Standing::Waiting { due, .. } = record.standing {
                 house.now = due.at();
             }
             let claimed = house.run(epoch, 1);
@@ -533,7 +533,7 @@ fn bo_6_and_per_5_an_interrupted_period_waits_no_longer_than_until_the_next_woul
     let claimed = house.run(epoch, 1);
     house.advance(2 * HOUR);
     house.settle(&claimed, End::Interrupted { reason: StopReason::Preempted });
-    let Standing::Ready { since } = house.record(1).standing else { panic!("it is ready") };
+    let Standing::Ready { since, .. } = house.record(1).standing else { panic!("it is ready") };
     assert_eq!(since, Due::Store(house.now), "and not since the past");
     assert_eq!(house.record(1).period.unwrap().count, 0, "nothing was completed");
 }

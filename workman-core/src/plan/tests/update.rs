@@ -330,7 +330,12 @@ fn upd_2_an_update_that_changes_neither_the_time_nor_the_lane_keeps_the_place_in
     type Changed = Box<dyn Fn(&House) -> NewWork>;
     let table: [(&str, NewWork, Changed, bool); 10] = [
         ("ready", work(1), Box::new(|_| work(1).tag("new").priority(3)), true),
-        ("ready, in another lane", work(1), Box::new(move |_| work(1).spec(|spec| spec.constraints = far)), false),
+        (
+            "ready, in another lane",
+            work(1),
+            Box::new(move |_| work(1).spec(|spec| spec.constraints = far.clone())),
+            false,
+        ),
         ("ready, later", work(1), Box::new(move |_| delayed(60)), false),
         ("delayed", delayed(60), Box::new(move |_| delayed(60).tag("new")), true),
         ("delayed, sooner", delayed(60), Box::new(move |_| delayed(50)), false),

@@ -5,11 +5,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::executor::block_on;
-use workman_core::{WorkQuery, WorkSelector};
-use workman_core::store::PageRequest;
-use workman_core::StoreErrorKind;
-use workman_core::store::Store;
-use workman_core::{HealthStatus, MemoryStore, QueryError, ThreadRuntime, WorkManager, worker};
+use workman_core::{HealthStatus, MemoryStore, QueryError, StoreErrorKind, ThreadRuntime, WorkManager, WorkQuery, WorkSelector, worker};
+use workman_core::store::{PageRequest, Store};
 use workman_redb::RedbStore;
 
 #[worker]
