@@ -61,6 +61,8 @@ struct House {
     label: String,
     /// What was stored after the last command.
     seen: Dump,
+    /// The moves that were made so far.
+    moves: BTreeSet<(WorkState, WorkState)>,
 }
 
 impl House {
@@ -73,6 +75,7 @@ impl House {
             hints: Vec::new(),
             label: String::new(),
             seen: Dump::default(),
+            moves: BTreeSet::new(),
         }
     }
 
@@ -164,6 +167,7 @@ impl House {
         for (id, record) in &now.records {
             let Some(before) = before.records.get(id).filter(|before| before.seq == record.seq) else { continue };
             let (from, to) = (before.state(), record.state());
+            self.moves.extend((from != to).then_some((from, to)));
             assert!(from == to || from.may_become(to), "{}: {id} went from {from} to {to} by {command:?}", self.label);
             assert!(record.fence >= before.fence, "{}: the fence of {id} fell by {command:?}", self.label);
             let claims = record.fence - before.fence;
