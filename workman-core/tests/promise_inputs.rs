@@ -64,32 +64,6 @@ fn on_each_store(name: &str, check: impl Fn(&TestDriver)) {
     }
 }
 
-/// There the order of siblings is undefined; semantics, line 7, defines it.
-#[test]
-fn data_1_and_data_2_the_own_input_comes_first_and_of_prerequisites_the_last_declared_wins() {
-    on_each_store("overwriting", |test| {
-        let overwriting = InputMerger::Overwriting;
-        let given = [json!({"own": 2, "a": [1]}), json!({"a": "second", "b": null}), json!({"b": {"c": 1.5}})];
-        let all = json!({"own": 2, "a": "second", "b": {"c": 1.5}});
-        assert_eq!(merged(test, overwriting, &json!(1), &given), all);
-        assert_eq!(merged(test, overwriting, &json!("value"), &[json!({})]), json!({"own": "value"}));
-    });
-}
-
-#[test]
-fn data_3_arrays_are_created_in_order_and_null_counts_as_a_string() {
-    on_each_store("arrays", |test| {
-        let arrays = |own: Value, given: &[Value]| merged(test, InputMerger::ArrayCreating, &own, given);
-        assert_eq!(arrays(json!(3), &[json!({})]), json!({"own": [3]}), "a scalar alone");
-        let given = [json!({"own": [0, 1, 2]}), json!({"own": [0, 1, 2]})];
-        assert_eq!(arrays(json!([]), &given), json!({"own": [0, 1, 2, 0, 1, 2]}));
-        assert_eq!(arrays(json!([0, 1, 2]), &[json!({"own": 3})]), json!({"own": [0, 1, 2, 3]}));
-        let given =
-            [json!({"own": ["b", "c"]}), json!({"own": null}), json!({"key": "value1"}), json!({"key": "value2"})];
-        assert_eq!(arrays(json!(null), &given), json!({"own": [null, "b", "c", null], "key": ["value1", "value2"]}));
-    });
-}
-
 fn parked_because(test: &TestDriver, id: WorkId) -> String {
     let info = test.info(id);
     assert_eq!((info.state, info.failures, info.attempts.len()), (WorkState::Enqueued, 0, 0));

@@ -16,8 +16,8 @@ use stores::{CountingHome, Ears, Overheard};
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
 use workman_core::store::{Command, RowKey, Rows, Unit};
 use workman_core::{
-    ActionError, Builder, Clock, HealthStatus, Limits, OutputError, Timestamp, WorkGraph, WorkId, WorkQuery, WorkState,
-    worker,
+    ActionError, Builder, Clock, HealthStatus, Limits, OutputError, Timestamp, WorkGraph, WorkId, WorkQuery,
+    WorkSelector, WorkState, worker,
 };
 use workman_testing::{TestDriver, VirtualClock};
 
@@ -295,7 +295,7 @@ fn failed_and_cancelled_work_goes_too_and_unfinished_work_never() {
     let failed = test.enqueue(fails::request());
     let cancelled = test.enqueue(answers::request(1).initial_delay(HOUR));
     let waits = test.enqueue(answers::request(2).initial_delay(100 * DAY));
-    test.cancel(workman_core::WorkSelector::id(cancelled));
+    test.cancel(WorkSelector::id(cancelled));
     test.run_until_idle();
     let states = [failed, cancelled, waits].map(|id| test.state_of(id));
     assert_eq!(states, [WorkState::Failed, WorkState::Cancelled, WorkState::Enqueued]);
@@ -312,7 +312,7 @@ fn fails() -> Result<(), String> {
 fn a_manager_that_only_enqueues_deletes_nothing() {
     let test = TestDriver::new().limits(limits(|limits| limits.retained = 0)).shape(Builder::enqueue_only);
     let id = test.enqueue(answers::request(1));
-    test.cancel(workman_core::WorkSelector::id(id));
+    test.cancel(WorkSelector::id(id));
     test.advance(2 * DAY);
     assert_eq!(test.state_of(id), WorkState::Cancelled);
 }
@@ -335,6 +335,22 @@ fn a_store_that_fails_delays_the_deletion_and_nothing_else() {
     test.fail_at(test.commits() + 1, workman_testing::Fault::Rejected);
     test.advance(secs(1) + 2 * MINUTE);
     assert!(test.find(id).is_none());
+}
+
+#[test]
+fn everything_goes_in_bounded_commits_also_behind_a_wide_fan_out() {
+    let test = TestDriver::new().store(RedbHome::new("prune"));
+    let manager = test.manager();
+    let chain = manager.begin_with(answers::request(0)).then((0..6_000).map(answers::request).collect::<Vec<_>>());
+    let ids = test.block_on(chain.enqueue()).unwrap().ids;
+    assert_eq!(test.cancel(WorkSelector::id(ids[0])), 6_001);
+    let before = test.commits();
+    assert_eq!(test.block_on(manager.prune()).unwrap(), 6_001);
+    let commits = test.commits() - before;
+    assert!((6..=60).contains(&commits), "{commits} commits");
+    assert_eq!(test.query(WorkQuery::all()), []);
+    test.crash_and_restart();
+    assert_eq!(test.query(WorkQuery::all()), []);
 }
 
 /// Finished works, of which some are damaged.
