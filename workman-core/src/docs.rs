@@ -4,11 +4,12 @@
 //! - [`lifecycle`]: states, moves, counters, chains, unique names, periods.
 //! - [`guarantees`]: what is promised, which tests prove it, and what is not promised.
 //! - [`when`]: which kind of work is what, when to use something else, how to come from another library.
-//! - [`compare`]: every feature of WorkManager, and what it is here.
 //! - [`defaults`]: every default, with its reason.
 //! - [`design`]: why it is built like this.
 //! - [`performance`]: what a work costs, where the time goes, what would halve it.
-//! - [`rules`]: every rule by its id, what proves it, and what is changed of WorkManager.
+//!
+//! Beside them lie `docs/compare.md`, with every feature of WorkManager and what it is here, and `docs/rules.md`, with every rule by
+//! its id, what proves it, and what is changed of WorkManager.
 
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
@@ -22,9 +23,6 @@ pub mod guarantees {}
 #[doc = include_str!("../docs/when.md")]
 pub mod when {}
 
-#[doc = include_str!("../docs/compare.md")]
-pub mod compare {}
-
 #[doc = include_str!("../docs/defaults.md")]
 pub mod defaults {}
 
@@ -33,6 +31,3 @@ pub mod design {}
 
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
-
-#[doc = include_str!("../docs/rules.md")]
-pub mod rules {}

@@ -131,7 +131,7 @@
 //! # Where to read on
 //!
 //! - [`docs::guarantees`] says what is promised and what is not, [`docs::lifecycle`] what can happen to a work.
-//! - [`docs::when`] says when to use something else and how to come from there, [`docs::compare`] what each feature of
+//! - [`docs::when`] says when to use something else and how to come from there, `docs/compare.md` what each feature of
 //!   WorkManager is here.
 //! - [`WorkManager`] is what a program holds in its hands, [`WorkContext`] what a worker is given; [`Worker`] shows which
 //!   kinds of workers there are.

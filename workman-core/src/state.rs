@@ -40,17 +40,14 @@ impl WorkState {
     }
 
     /// Whether one commit may move a work from this state to `next`. Staying in a state is no move.
-    ///
-    /// `Failed` may go back to `Enqueued` only because somebody asked for it with `retry`.
     #[must_use]
     pub const fn may_become(self, next: WorkState) -> bool {
         use WorkState::{Blocked, Cancelled, Enqueued, Failed, Running, Succeeded};
         matches!(
             (self, next),
             (Blocked, Enqueued | Failed | Cancelled)
-                | (Enqueued, Running | Cancelled | Failed)
+                | (Enqueued, Running | Cancelled)
                 | (Running, Enqueued | Succeeded | Failed | Cancelled)
-                | (Failed, Enqueued)
         )
     }
 }

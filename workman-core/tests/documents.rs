@@ -100,20 +100,36 @@ fn the_table_of_defaults_is_the_one_of_the_code() {
     }
 }
 
+/// The documents that cite tests, each as `path::test`.
+const CITING: [&str; 3] = ["guarantees.md", "rules.md", "compare.md"];
+
 #[test]
-fn every_test_that_proves_a_promise_exists() {
-    let text = read("workman-core/docs/guarantees.md");
-    let mut cited = 0;
-    for quoted in text.split('`').skip(1).step_by(2) {
-        let Some((path, test)) = quoted.split_once(".rs::") else { continue };
-        cited += 1;
-        let file = read(&format!("{path}.rs"));
-        assert!(
-            [format!("fn {test}("), format!("fn {test}<")].iter().any(|head| file.contains(head)),
-            "docs/guarantees.md cites `{quoted}`, which does not exist"
-        );
+fn every_test_that_is_cited_exists() {
+    let sources = rust_files();
+    let mut wrong = Vec::new();
+    for document in CITING {
+        let text = read(&format!("workman-core/docs/{document}"));
+        let cited: Vec<&str> = text.split('`').skip(1).step_by(2).filter(|quoted| quoted.contains(".rs::")).collect();
+        assert!(!cited.is_empty(), "docs/{document} cites no test at all");
+        for quoted in cited {
+            let found = quoted
+                .split_once("::")
+                .is_some_and(|(path, test)| sources.iter().any(|file| file.path == path && has_test(&file.text, test)));
+            if !found {
+                wrong.push(format!("docs/{document}: {quoted}"));
+            }
+        }
     }
-    assert!(cited > 0, "docs/guarantees.md cites no test at all");
+    assert!(wrong.is_empty(), "there are no such tests: {wrong:#?}");
+}
+
+/// Whether the text has a test of that name, or one that a store's author calls with a store, and not merely a function.
+fn has_test(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let at = lines.iter().position(|line| line.starts_with(&format!("fn {name}(")));
+    let is_test =
+        |at: usize| lines[..at].iter().rev().take_while(|line| line.starts_with("#[")).any(|l| *l == "#[test]");
+    at.is_some_and(is_test) || text.contains(&format!("pub fn {name}<"))
 }
 
 /// What the README shows and doctests leave out, since it is marked `#[test]` or needs tokio: by what is in it, with the file that
@@ -142,6 +158,12 @@ fn every_program_in_the_readme_is_one_that_is_built() {
         }
     }
     assert_eq!(kept.len(), KEPT_AS_FILES.len(), "a file is kept for each of them, and these are there: {kept:?}");
+}
+
+#[test]
+fn a_function_or_a_comment_is_no_test() {
+    let text = "#[test]\nfn one() {}\n\nfn two() {}\n// fn three() {}\npub fn four<S>() {}\n";
+    assert_eq!(["one", "two", "three", "four"].map(|name| has_test(text, name)), [true, false, false, true]);
 }
 
 /// Families of rules with a hyphen, and those without.

@@ -332,18 +332,6 @@ fn after_a_clock_that_was_years_ahead_delays_take_as_long_as_they_say() {
     });
 }
 
-/// PER-3: the next period begins one interval after the completion of the one before.
-#[test]
-fn per_3_a_period_begins_one_interval_after_the_last_completed() {
-    let (test, runs) = driver();
-    let bystanders = Bystanders::of(&test);
-    let id = test.enqueue_periodic(noted::periodic(15 * MINUTE).initial_delay(MINUTE));
-    test.advance(HOUR);
-    assert_eq!(seconds(&runs), [60, 960, 1860, 2760]);
-    assert_eq!((test.info(id).periods, test.info(id).state), (4, WorkState::Enqueued));
-    bystanders.are_untouched(&test);
-}
-
 #[worker]
 async fn fails_periodically(cx: &WorkContext, #[state] counter: Arc<AtomicU64>) -> Result<(), String> {
     counter.fetch_add(1, Ordering::Relaxed);

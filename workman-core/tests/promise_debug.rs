@@ -2,20 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "promise_support/stores.rs"]
+mod stores;
+
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use workman_core::store::{Change, Ownership, Page, PageRequest, Snapshot, Store, Unit, UnitResult, plan};
+use stores::{Ears, Overheard};
+use workman_core::store::{Change, Page, Snapshot, Unit, UnitResult, plan};
 use workman_core::{
-    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, MemoryStore, NoteError, Nothing, Payload, Request,
-    StoreError, WorkContext, WorkError, WorkGraph, WorkId, WorkQuery, WorkState, worker,
+    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, NoteError, Nothing, Payload, Request, StoreError,
+    WorkContext, WorkError, WorkGraph, WorkId, WorkQuery, WorkState, worker,
 };
-use workman_testing::{StoreHome, TestDriver, TestWorker};
+use workman_testing::{TestDriver, TestWorker};
 
 const SECRET: &str = "swordfish";
 
@@ -41,46 +42,21 @@ impl Shown {
     }
 }
 
-/// A store that shows what goes in and out.
-struct Talks(MemoryStore, Shown);
-
-#[async_trait]
-impl Store for Talks {
-    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
-        self.1.show(&units);
-        for Unit { command, at } in &units {
-            self.1.show(&plan(&Snapshot::default(), command, at.wall));
+impl Ears for Shown {
+    fn units(&self, units: &mut Vec<Unit>) {
+        self.show(units);
+        for Unit { command, at } in units {
+            self.show(&plan(&Snapshot::default(), command, at.wall));
         }
-        let answers = self.0.transact(units).await;
-        self.1.show(&answers);
-        answers
     }
-
-    async fn query(&self, page: PageRequest) -> Result<Page, StoreError> {
-        let page = self.0.query(page).await;
-        self.1.show(&page);
-        page
+    fn answers(&self, answers: &Result<Vec<UnitResult>, StoreError>) {
+        self.show(answers);
     }
-
-    fn changes(&self) -> BoxStream<'static, Change> {
-        let shown = self.1.clone();
-        self.0.changes().inspect(move |change| shown.show(change)).boxed()
+    fn page(&self, page: &Result<Page, StoreError>) {
+        self.show(page);
     }
-
-    fn ownership(&self) -> Ownership {
-        self.0.ownership()
-    }
-
-    async fn close(&self) {
-        self.0.close().await;
-    }
-}
-
-struct Talking(Shown);
-
-impl StoreHome for Talking {
-    fn open(&self) -> Arc<dyn Store> {
-        Arc::new(Talks(MemoryStore::new(), self.0.clone()))
+    fn change(&self, change: &Change) {
+        self.show(change);
     }
 }
 
@@ -160,7 +136,7 @@ fn does_not_fit<O>(test: &TestDriver, request: Request<Nothing, O>) -> WorkId {
 #[test]
 fn nothing_shows_what_is_in_a_payload() {
     let shown = Shown::default();
-    let test = TestDriver::new().store(Talking(shown.clone())).state(shown.clone());
+    let test = TestDriver::new().store(Overheard::by(&shown)).state(shown.clone());
     let manager = test.manager();
     shows_requests(&shown);
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::{Bystanders, HOUR};
-use workman_core::seams::Registry;
 use workman_core::{
     Conditions, ConstraintKind, Constraints, EnqueueError, ExistingWorkPolicy, Explanation, ManualSensor,
     MissingSensor, Nothing, OutOfQuotaPolicy, PeriodicRequest, Request, StartError, Timestamp, WorkState, worker,
@@ -128,109 +127,6 @@ fn per_1_and_obs_5_a_zero_period_and_an_empty_chain_are_refused() {
     let name = "n".repeat(257);
     let error = test.block_on(manager.enqueue_unique(name, ExistingWorkPolicy::Keep, tick::request())).unwrap_err();
     assert!(error.to_string().ends_with("has 257 bytes, the limit is 256; see `Limits::name`"), "{error}");
-}
-
-/// An output beyond the limit is a failed attempt that names worker and size.
-#[worker]
-async fn too_much(size: usize) -> String {
-    "x".repeat(size)
-}
-
-#[test]
-fn data_4_an_output_beyond_the_limit_is_a_failed_attempt() {
-    let test = TestDriver::new();
-    let id = test.enqueue(too_much::request(1 << 20).max_attempts(1));
-    test.run_until_idle();
-    let info = test.info(id);
-    assert_eq!(info.state, WorkState::Failed);
-    assert_eq!(
-        info.last_error().unwrap().message,
-        "the output of worker \"too_much\" has 1048578 bytes, the limit is 1048576; see `Limits::payload`"
-    );
-}
-
-// ---- builds that differ ----
-
-mod old {
-    #[workman_core::worker(name = "resize")]
-    pub(crate) async fn resize_to_text(width: String) -> String {
-        width
-    }
-}
-
-mod new {
-    #[workman_core::worker]
-    pub(crate) async fn resize_to_number(width: u32) -> u32 {
-        width
-    }
-}
-
-fn build<W: workman_core::Worker>() -> Registry {
-    let mut registry = Registry::new();
-    registry.add::<W>();
-    registry
-}
-
-fn bystanders_of(test: &TestDriver) -> Bystanders {
-    let mut registry = Registry::new();
-    support::add_bystander(&mut registry);
-    test.next_build(registry);
-    Bystanders::of(test)
-}
-
-/// G11, rule 9: it is parked before it counts as an attempt, visible, and tried again once at each start.
-#[test]
-fn g11_and_sm_3_and_data_5_an_input_that_does_not_decode_is_parked_and_retried_at_the_next_start() {
-    let test = TestDriver::new();
-    let bystanders = bystanders_of(&test);
-    test.next_build(build::<old::resize_to_text>());
-    test.restart();
-    let ids = ["wide", "12"].map(|width| test.enqueue(old::resize_to_text::request(width.into()).initial_delay(HOUR)));
-    let mut next = Registry::new();
-    next.add_as::<new::resize_to_number>("resize");
-    test.next_build(next);
-    test.restart();
-    test.advance(HOUR);
-    for id in ids {
-        let info = test.info(id);
-        assert_eq!((info.state, info.failures, info.attempts.len()), (WorkState::Enqueued, 0, 0));
-        let why = info.parked.unwrap().to_string();
-        assert!(why.starts_with("input does not decode: argument `width`"), "{why}");
-        assert!(matches!(test.explain(id), Explanation::Parked { .. }));
-    }
-    let manager = test.manager();
-    let listed = test.block_on(manager.check()).unwrap().works;
-    assert_eq!(listed.iter().filter(|info| &*info.worker == "resize").count(), 2);
-
-    test.crash_and_restart();
-    test.run_until_idle();
-    assert!(ids.iter().all(|id| test.info(*id).parked.is_some()), "this build can't read them either");
-    test.next_build(build::<old::resize_to_text>());
-    test.restart();
-    test.run_until_idle();
-    assert_eq!(ids.map(|id| test.output::<String>(id)), ["wide", "12"]);
-    bystanders.are_untouched(&test);
-}
-
-#[test]
-fn g11_and_sm_3_and_rec_5_work_of_a_worker_that_is_not_in_this_build_waits_visibly_and_holds_up_nobody() {
-    let test = TestDriver::new();
-    let bystanders = bystanders_of(&test);
-    let missing = test.enqueue(tick::request());
-    test.run_until_idle();
-    assert_eq!(test.explain(missing), Explanation::NoWorker("tick".into()));
-    let text = test.explain(missing).to_string();
-    assert!(text.starts_with("no worker named \"tick\" in this build: link its crate"), "{text}");
-    let listed = test.block_on(test.manager().check()).unwrap().works;
-    assert_eq!(listed.iter().map(|info| info.id).collect::<Vec<_>>(), [missing]);
-    test.advance(100 * HOUR);
-    let info = test.info(missing);
-    assert_eq!((info.state, info.runs, info.failures), (WorkState::Enqueued, 0, 0));
-    test.next_build(build::<tick>());
-    test.restart();
-    test.run_until_idle();
-    assert_eq!(test.state_of(missing), WorkState::Succeeded);
-    bystanders.are_untouched(&test);
 }
 
 #[worker]

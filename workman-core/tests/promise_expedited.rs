@@ -8,10 +8,9 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
+use support::{Bystanders, HOUR, MINUTE, RedbHome, secs};
 use workman_core::{
-    Backoff, ExpeditedState, Limits, OutOfQuotaPolicy, Request, StopReason, WorkContext, WorkError, WorkId,
-    WorkSelector, WorkState, worker,
+    Limits, OutOfQuotaPolicy, Request, WorkContext, WorkError, WorkId, WorkSelector, WorkState, worker,
 };
 use workman_testing::TestDriver;
 
@@ -30,13 +29,6 @@ async fn takes(cx: &WorkContext, #[state] log: Log, number: u32, length: Duratio
 fn takes_blocking(cx: &WorkContext, #[state] log: Log, number: u32, length: Duration) -> Result<(), WorkError> {
     log.lock().unwrap().push(number);
     Ok(cx.sleep_blocking(length)?)
-}
-
-#[worker(backoff = Backoff::linear(Duration::from_secs(10)))]
-async fn fails_once(cx: &WorkContext, #[state] log: Log, number: u32, length: Duration) -> Result<(), WorkError> {
-    log.lock().unwrap().push(number);
-    cx.sleep(length).await?;
-    if cx.attempt() == 0 { Err("not yet".into()) } else { Ok(()) }
 }
 
 struct Stage {
@@ -126,21 +118,6 @@ fn expedited_work_that_began_in_an_ordinary_slot_counts_as_in_its_own() {
 }
 
 #[test]
-fn a_retry_is_not_expedited() {
-    let stage = Stage::new();
-    let test = &stage.test;
-    let id = test.enqueue(fails_once::request(1, secs(1)).expedited(FALL_BACK));
-    test.advance(secs(1));
-    assert_eq!((test.info(id).failures, test.state_of(id)), (1, WorkState::Enqueued));
-    test.enqueue(ordinary(2));
-    test.run_until_idle();
-    test.advance(MINUTE);
-    assert_eq!(stage.started(), [1, 2], "it waits for an ordinary slot, and its own is free");
-    test.advance(HOUR);
-    assert_eq!(test.state_of(id), WorkState::Succeeded);
-}
-
-#[test]
 fn an_interrupted_run_is_not_expedited_again() {
     let stage = Stage::new();
     let test = &stage.test;
@@ -169,38 +146,6 @@ fn when_the_budget_is_spent_it_runs_as_ordinary_work() {
     test.advance(HOUR + 2 * MINUTE);
     assert_eq!(stage.started(), [1, 3, 2]);
     bystanders.are_untouched(test);
-}
-
-#[test]
-fn when_the_budget_is_spent_it_is_dropped_with_all_that_depends_on_it() {
-    let stage = Stage::new();
-    let test = &stage.test;
-    let bystanders = Bystanders::of(test);
-    stage.spend();
-    let dropped = takes::request(1, MINUTE).expedited(DROP);
-    let chain = test.manager().begin_with(dropped).then(takes::request(2, MINUTE));
-    let ids = test.block_on(chain.enqueue()).unwrap().ids;
-    test.run_until_idle();
-    assert!(stage.started().is_empty());
-    let infos: Vec<_> = ids.iter().map(|id| test.info(*id)).collect();
-    assert!(infos.iter().all(|info| info.state == WorkState::Cancelled), "{infos:?}");
-    assert_eq!((infos[0].stop_reason, infos[0].runs), (Some(StopReason::Quota), 0));
-    let expedited = infos[0].expedited.unwrap();
-    assert_eq!(expedited.state, ExpeditedState::Dropped, "it never went on as ordinary work");
-    assert_eq!(expedited.state.to_string(), "dropped, since the budget of expedited work was spent");
-    bystanders.are_untouched(test);
-}
-
-#[test]
-fn the_budget_comes_back_after_a_day() {
-    let stage = Stage::new();
-    let test = &stage.test;
-    stage.spend();
-    test.enqueue(takes::request(1, 2 * DAY));
-    test.advance(DAY);
-    test.enqueue(takes::request(2, MINUTE).expedited(DROP));
-    test.run_until_idle();
-    assert_eq!(stage.started(), [1, 2]);
 }
 
 fn the_budget_survives(end: impl Fn(&TestDriver)) {

@@ -8,10 +8,10 @@ mod support;
 use std::task::{Context, Poll, Waker};
 
 use futures::StreamExt;
-use support::{Bystanders, HOUR, MINUTE, secs};
+use support::{HOUR, MINUTE, secs};
 use workman_core::{
-    AttemptEnd, Backoff, ConstraintKind, Constraints, Enqueued, ExistingWorkPolicy, HandleError, Network, NetworkType,
-    Payload, Schedule, StopReason, WorkContext, WorkError, WorkQuery, WorkState, worker,
+    AttemptEnd, Backoff, ConstraintKind, Constraints, ExistingWorkPolicy, HandleError, Network, NetworkType, Payload,
+    Schedule, WorkContext, WorkError, WorkQuery, WorkState, worker,
 };
 use workman_testing::{TestDriver, TestWorker, VirtualClock};
 
@@ -27,40 +27,11 @@ async fn who_am_i(cx: &WorkContext) -> Result<Who, String> {
 }
 
 #[test]
-fn a_context_says_which_work_it_is() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(who_am_i::request().tag("b").tag("a"));
-    test.advance(MINUTE);
-    let wanted = (id.to_string(), "who_am_i".to_owned(), vec!["a".to_owned(), "b".to_owned()], 1);
-    assert_eq!(test.output::<Who>(id), wanted);
-    bystanders.are_untouched(&test);
-}
-
-#[test]
 fn a_worker_alone_has_the_id_and_the_tags_of_its_request() {
     let request = who_am_i::request().tag("b").tag("a");
     let id = request.id().to_string();
     let wanted = (id, "who_am_i".to_owned(), vec!["a".to_owned(), "b".to_owned()], 4);
     assert_eq!(TestWorker::<who_am_i>::new(request).attempt(4).output(), wanted);
-}
-
-#[worker]
-async fn says_why(cx: &WorkContext) -> String {
-    assert_eq!(cx.stop_reason(), None);
-    let stopped = cx.until_stopped().await;
-    assert_eq!(cx.stop_reason(), Some(stopped.reason));
-    stopped.reason.to_string()
-}
-
-#[test]
-fn a_context_says_why_it_is_stopped() {
-    let test = TestDriver::new();
-    let id = test.enqueue(says_why::request().constraints(Constraints::new().requires_charging()));
-    test.run_until_idle();
-    test.lose(ConstraintKind::Charging);
-    test.advance(secs(5));
-    assert_eq!(test.output::<String>(id), StopReason::ConstraintCharging.to_string());
 }
 
 #[worker]
@@ -72,24 +43,6 @@ async fn add(a: u32, b: u32) -> u32 {
 async fn slowly(cx: &WorkContext, by: u64) -> Result<u64, WorkError> {
     cx.sleep(secs(by)).await?;
     Ok(by)
-}
-
-#[test]
-fn a_list_under_a_unique_name_is_one_unit() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let enqueue = || {
-        let list = [slowly::request(1), slowly::request(100)];
-        test.block_on(test.manager().begin_unique("list", ExistingWorkPolicy::Keep, list).enqueue()).unwrap()
-    };
-    let first = enqueue();
-    assert_eq!((first.how, first.ids.len()), (Enqueued::Inserted, 2));
-    test.advance(secs(10));
-    assert_eq!(enqueue().how, Enqueued::Kept(first.ids[1]), "one of the two still runs");
-    test.advance(secs(100));
-    assert_eq!(enqueue().how, Enqueued::Inserted);
-    assert_eq!(test.query(WorkQuery::unique("list")).len(), 2);
-    bystanders.are_untouched(&test);
 }
 
 #[test]
@@ -105,24 +58,6 @@ fn a_handle_is_typed_again_and_another_worker_is_refused() {
     assert!(matches!(&other, HandleError::OtherWorker { found, .. } if &**found == "add"), "{other}");
     let unknown = test.block_on(manager.handle(add::worker(), add::request(0, 0).id())).unwrap_err();
     assert!(matches!(unknown, HandleError::NotFound(_)), "{unknown}");
-}
-
-#[test]
-fn obs_2_a_query_finds_what_a_tag_a_name_an_id_or_a_state_says() {
-    let test = TestDriver::new();
-    let tagged = test.enqueue(add::request(1, 2).tag("sums"));
-    let named = test.enqueue_unique("one", ExistingWorkPolicy::Keep, slowly::request(60)).id;
-    test.run_until_idle();
-    let ids = |query| test.query(query).into_iter().map(|info| info.id).collect::<Vec<_>>();
-    assert_eq!(ids(WorkQuery::tag("sums")), [tagged]);
-    assert_eq!(ids(WorkQuery::tag("slowly")), [named], "the worker's name is a tag");
-    assert_eq!(ids(WorkQuery::unique("one")), [named]);
-    assert_eq!(ids(WorkQuery::id(named)), [named]);
-    assert_eq!(ids(WorkQuery::in_state(WorkState::Succeeded)), [tagged]);
-    assert_eq!(ids(WorkQuery::in_state(WorkState::Running).tagged("sums")), []);
-    assert_eq!(ids(WorkQuery::all()).len(), 2);
-    assert_eq!(ids(WorkQuery::tag("unknown")), []);
-    assert_eq!(test.find(add::request(0, 0).id()), None);
 }
 
 #[worker]

@@ -2,23 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "promise_support/stores.rs"]
+mod stores;
 #[path = "promise_support/mod.rs"]
 mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
-use futures::stream::BoxStream;
 use serde_json::{Value, json};
+use stores::{Ears, Overheard};
 use support::{Bystanders, MINUTE, RedbHome, secs};
 use workman_core::seams::Registry;
-use workman_core::store::{Change, Ownership, Page, PageRequest, Store, Unit, UnitResult};
+use workman_core::store::Page;
 use workman_core::{
-    InputMerger, Limits, MemoryStore, Nothing, ParkReason, Payload, Request, StoreError, WorkContext, WorkError,
-    WorkId, WorkInfo, WorkState, worker,
+    InputMerger, Limits, Nothing, ParkReason, Payload, Request, StoreError, WorkContext, WorkError, WorkId, WorkInfo,
+    WorkState, worker,
 };
-use workman_testing::{StoreHome, TestDriver};
+use workman_testing::TestDriver;
 
 /// A step of a chain whose data has no shape that the compiler knows. The later it stands the sooner it ends.
 #[worker]
@@ -61,32 +62,6 @@ fn on_each_store(name: &str, check: impl Fn(&TestDriver)) {
         check(&test);
         bystanders.are_untouched(&test);
     }
-}
-
-/// There the order of siblings is undefined; semantics, line 7, defines it.
-#[test]
-fn data_1_and_data_2_the_own_input_comes_first_and_of_prerequisites_the_last_declared_wins() {
-    on_each_store("overwriting", |test| {
-        let overwriting = InputMerger::Overwriting;
-        let given = [json!({"own": 2, "a": [1]}), json!({"a": "second", "b": null}), json!({"b": {"c": 1.5}})];
-        let all = json!({"own": 2, "a": "second", "b": {"c": 1.5}});
-        assert_eq!(merged(test, overwriting, &json!(1), &given), all);
-        assert_eq!(merged(test, overwriting, &json!("value"), &[json!({})]), json!({"own": "value"}));
-    });
-}
-
-#[test]
-fn data_3_arrays_are_created_in_order_and_null_counts_as_a_string() {
-    on_each_store("arrays", |test| {
-        let arrays = |own: Value, given: &[Value]| merged(test, InputMerger::ArrayCreating, &own, given);
-        assert_eq!(arrays(json!(3), &[json!({})]), json!({"own": [3]}), "a scalar alone");
-        let given = [json!({"own": [0, 1, 2]}), json!({"own": [0, 1, 2]})];
-        assert_eq!(arrays(json!([]), &given), json!({"own": [0, 1, 2, 0, 1, 2]}));
-        assert_eq!(arrays(json!([0, 1, 2]), &[json!({"own": 3})]), json!({"own": [0, 1, 2, 3]}));
-        let given =
-            [json!({"own": ["b", "c"]}), json!({"own": null}), json!({"key": "value1"}), json!({"key": "value2"})];
-        assert_eq!(arrays(json!(null), &given), json!({"own": [null, "b", "c", null], "key": ["value1", "value2"]}));
-    });
 }
 
 fn parked_because(test: &TestDriver, id: WorkId) -> String {
@@ -278,49 +253,23 @@ fn work_parked_for_too_large_outputs_is_tried_again_when_the_limit_was_raised() 
     bystanders.are_untouched(&test);
 }
 
-/// A store that knows how many bytes of inputs and outputs its largest page had.
-struct Weighed(MemoryStore, Arc<AtomicUsize>);
+/// How many bytes of inputs and outputs the largest page had.
+#[derive(Clone, Default)]
+struct Heaviest(Arc<AtomicUsize>);
 
-#[async_trait]
-impl Store for Weighed {
-    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
-        self.0.transact(units).await
-    }
-
-    async fn query(&self, page: PageRequest) -> Result<Page, StoreError> {
-        let page = self.0.query(page).await?;
+impl Ears for Heaviest {
+    fn page(&self, page: &Result<Page, StoreError>) {
         let weight = |info: &WorkInfo| info.input.len() + info.output.as_ref().map_or(0, Payload::len);
-        self.1.fetch_max(page.works.iter().map(weight).sum(), Ordering::SeqCst);
-        Ok(page)
-    }
-
-    fn changes(&self) -> BoxStream<'static, Change> {
-        self.0.changes()
-    }
-
-    fn ownership(&self) -> Ownership {
-        self.0.ownership()
-    }
-
-    async fn close(&self) {
-        self.0.close().await;
-    }
-}
-
-struct Scales(Arc<AtomicUsize>);
-
-impl StoreHome for Scales {
-    fn open(&self) -> Arc<dyn Store> {
-        Arc::new(Weighed(MemoryStore::new(), Arc::clone(&self.0)))
+        self.0.fetch_max(page.as_ref().unwrap().works.iter().map(weight).sum(), Ordering::SeqCst);
     }
 }
 
 #[test]
 fn no_more_than_the_limit_is_read_at_a_time_before_it_is_known_to_be_kept() {
-    let heaviest = Arc::new(AtomicUsize::new(0));
-    let test = with_limits_of_now(&Arc::new(AtomicUsize::new(10_000)), 1_000).store(Scales(Arc::clone(&heaviest)));
+    let heaviest = Heaviest::default();
+    let test = with_limits_of_now(&Arc::new(AtomicUsize::new(10_000)), 1_000).store(Overheard::by(&heaviest));
     let info = test.info(join_of(&test, 300, 900));
     assert_eq!(info.parked, Some(ParkReason::TooLarge { size: 300 * 902, limit: 10_000 }));
-    let heaviest = heaviest.load(Ordering::SeqCst);
+    let heaviest = heaviest.0.load(Ordering::SeqCst);
     assert!((902..=10_000).contains(&heaviest), "{heaviest}");
 }

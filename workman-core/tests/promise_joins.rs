@@ -10,11 +10,11 @@ mod support;
 use std::thread;
 
 use letters::{letter, number, slow_letter};
-use support::{Bystanders, HOUR, MINUTE, RedbHome, secs};
+use support::{Bystanders, HOUR, RedbHome, secs};
 use workman_core::steps::{Many, One};
 use workman_core::{
     Chain, EnqueueError, Enqueued, ExistingWorkPolicy, Limits, Nothing, Refusal, Request, RequestError, TakesAll,
-    WorkId, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
+    WorkId, WorkManager, WorkQuery, worker,
 };
 use workman_testing::TestDriver;
 
@@ -165,24 +165,6 @@ fn a_request_in_several_places_is_one_work_that_waits_for_all_of_them() {
     let EnqueueError::Request(RequestError::Prerequisites { given: 2, .. }) = error else { panic!("{error}") };
 }
 
-/// What is no circle: sibling branches with a request in common, joins with a chain in common.
-#[test]
-fn dep_7_a_request_in_sibling_branches_is_no_circle() {
-    let test = TestDriver::new();
-    let manager = test.manager();
-    let [a, b, c] = ["a", "b", "c"].map(plain);
-    let branches = [[a.clone(), b.clone()], [b.clone(), c.clone()]].map(|step| manager.begin_with(step));
-    let stored = test.block_on(manager.combine(branches).enqueue()).unwrap();
-    assert_eq!(stored.ids, [a.id(), b.id(), c.id()]);
-
-    let [a, b, c] = ["a", "b", "c"].map(|text| manager.begin_with(plain(text)));
-    let inner = [manager.combine([a.clone(), b]), manager.combine([a, c])];
-    let stored = test.block_on(manager.combine(inner).then(plain("d")).enqueue()).unwrap();
-    assert_eq!(stored.ids.len(), 4);
-    test.run_until_idle();
-    assert_eq!(test.state_of(stored.ids[3]), WorkState::Succeeded);
-}
-
 /// DEP-7: all of the shapes that go in circles, each named by a work that waits for itself.
 #[test]
 fn dep_7_works_that_wait_for_each_other_in_a_circle_are_refused_by_name() {
@@ -238,35 +220,6 @@ fn an_id_with_two_requests_is_refused_and_so_is_a_request_beside_itself() {
     assert_eq!(test.query(WorkQuery::all()), []);
 }
 
-/// DEP-5: in whatever state the stored work is, and never again itself.
-#[test]
-fn dep_5_a_chain_goes_on_behind_what_is_stored_in_any_state() {
-    on_both_stores("append", |test| {
-        let bystanders = Bystanders::of(&test);
-        let append = |text: &str, takes| {
-            let chain = test.manager().begin_with(slow_letter::request(text.into(), takes));
-            test.block_on(chain.enqueue()).unwrap()
-        };
-        let on = |chain: Chain<One<String>>| test.block_on(chain.enqueue()).unwrap().ids[0];
-        let running = append("running", 60);
-        let done = append("done", 0);
-        let cancelled = append("cancelled", HOUR.as_secs());
-        test.run_until_idle();
-        test.cancel(WorkSelector::id(cancelled.ids[0]));
-        let behind_running = on(running.then(twice::request()));
-        let behind_done = on(done.then(twice::request()));
-        let behind_cancelled = on(cancelled.then(twice::request()));
-        assert_eq!(test.state_of(behind_running), WorkState::Blocked);
-        assert!(!matches!(test.state_of(behind_done), WorkState::Blocked), "it never waits");
-        assert_eq!(test.state_of(behind_cancelled), WorkState::Cancelled);
-        test.advance(MINUTE);
-        assert_eq!(test.output::<String>(behind_running), "running".repeat(2));
-        assert_eq!(test.output::<String>(behind_done), "done".repeat(2));
-        assert_eq!(test.info(done.ids[0]).runs, 1);
-        bystanders.are_untouched(&test);
-    });
-}
-
 #[test]
 fn dep_5_a_handle_of_before_the_restart_is_gone_on_behind() {
     let test = TestDriver::new().store(RedbHome::new("restart"));
@@ -280,39 +233,6 @@ fn dep_5_a_handle_of_before_the_restart_is_gone_on_behind() {
     assert_eq!(stored.ids.len(), 3);
     test.run_until_idle();
     assert_eq!(test.block_on(stored.last.unwrap().output()).unwrap(), "oldold oldold");
-}
-
-/// DEP-6: what is not stored can't be gone on behind.
-#[test]
-fn dep_6_a_chain_behind_works_that_are_gone_is_refused() {
-    let test = TestDriver::new();
-    let manager = test.manager();
-    let stored = test.block_on(manager.begin_with(say("a")).enqueue()).unwrap();
-    test.run_until_idle();
-    test.block_on(manager.prune()).unwrap();
-    let error = test.block_on(stored.then(twice::request()).enqueue()).unwrap_err();
-    assert!(matches!(error, EnqueueError::Refused(Refusal::MissingPrerequisite { .. })), "{error}");
-}
-
-/// Upstream: later works of a named chain have its name and not its policy.
-#[test]
-fn what_is_appended_to_a_named_chain_has_its_name_and_if_the_holder_was_kept_nothing_is() {
-    let test = TestDriver::new();
-    let manager = test.manager();
-    let begin = || manager.begin_unique("trip", ExistingWorkPolicy::Keep, slow_letter::request("a".into(), 60));
-    let first = test.block_on(begin().enqueue()).unwrap();
-    let second = test.block_on(first.then(twice::request()).enqueue()).unwrap();
-    assert_eq!(second.how, Enqueued::Inserted, "the policy is not asked again");
-    let third = test.block_on(second.then(twice::request()).enqueue()).unwrap();
-    let ids = [first.ids[0], second.ids[0], third.ids[0]];
-    let named = |query| test.query(query).into_iter().map(|info| info.id).collect::<Vec<_>>();
-    assert_eq!(named(WorkQuery::unique("trip")), ids);
-    assert_eq!(named(third.query()), ids, "a chain is all that it goes on behind");
-
-    let kept = test.block_on(begin().enqueue()).unwrap();
-    assert_eq!((kept.how.clone(), kept.last.is_none()), (Enqueued::Kept(ids[0]), true));
-    let error = test.block_on(kept.then(twice::request()).enqueue()).unwrap_err();
-    assert!(matches!(error, EnqueueError::Refused(Refusal::MissingPrerequisite { .. })), "{error}");
 }
 
 #[test]
@@ -336,44 +256,6 @@ fn joined_chains_are_of_one_name() {
     let stored = test.block_on(manager.combine(branches).then(plain("end")).enqueue()).unwrap();
     assert_eq!(stored.how, Enqueued::Inserted);
     assert_eq!(test.query(WorkQuery::unique("a")).len(), 5, "the whole chain has the name");
-}
-
-/// UNQ-8: a clone is the same chain, however far it is.
-#[test]
-fn unq_8_a_chain_that_is_enqueued_again_changes_nothing() {
-    on_both_stores("again", |test| {
-        let manager = test.manager();
-        let chain = manager.begin_unique("again", ExistingWorkPolicy::Replace, slow_letter::request("a".into(), 60));
-        let chain = chain.then([twice::request(), twice::request()]).then(join::request());
-        let first = test.block_on(chain.clone().enqueue()).unwrap();
-        for _ in 0..2 {
-            let before: Vec<_> = first.ids.iter().map(|id| test.info(*id)).collect();
-            let again = test.block_on(chain.clone().enqueue()).unwrap();
-            assert_eq!((again.how, &again.ids), (Enqueued::Inserted, &first.ids));
-            let after: Vec<_> = first.ids.iter().map(|id| test.info(*id)).collect();
-            assert_eq!(before, after);
-            test.advance(MINUTE);
-        }
-        let again = test.block_on(chain.enqueue()).unwrap();
-        assert_eq!(test.block_on(again.last.unwrap().output()).unwrap(), "aaaa aaaa".replace("aaaa", "aa"));
-        assert_eq!(test.info(first.ids[0]).runs, 1);
-    });
-}
-
-/// UNQ-3: behind a unit that has succeeded the edges stay, so its outputs are there.
-#[test]
-fn unq_3_what_is_appended_to_a_name_gets_the_outputs_of_what_was_there() {
-    let test = TestDriver::new();
-    let manager = test.manager();
-    let policy = ExistingWorkPolicy::AppendOrReplace;
-    let first = test.block_on(manager.begin_unique("log", policy, [say("a"), say("b")]).enqueue()).unwrap();
-    test.run_until_idle();
-    let second = test.block_on(manager.begin_unique("log", policy, plain("c")).enqueue()).unwrap();
-    assert_eq!(second.how, Enqueued::Appended(first.ids.clone()));
-    let handle = second.last.expect("what is appended is stored");
-    assert_eq!(test.info(handle.id()).prerequisites, first.ids);
-    test.run_until_idle();
-    assert_eq!(test.block_on(handle.output()).unwrap(), "c");
 }
 
 /// In little more stack than one call needs, so that nothing may call itself.

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::{Bystanders, HOUR, MINUTE, ends, secs};
+use support::{Bystanders, MINUTE, secs};
 use workman_core::{
-    AttemptEnd, Backoff, ConstraintKind, Constraints, NoteError, Outcome, StopReason, Stopped, WorkContext, WorkError,
-    WorkSelector, WorkState, worker,
+    AttemptEnd, ConstraintKind, Constraints, NoteError, Outcome, StopReason, Stopped, WorkContext, WorkError,
+    WorkState, worker,
 };
-use workman_testing::{Signal, TestDriver, VirtualClock};
+use workman_testing::TestDriver;
 
 type Url = String;
 
@@ -36,135 +36,20 @@ fn a_failed_upload_is_tried_again_after_thirty_seconds() {
     assert_eq!(test.info(upload).state, WorkState::Succeeded);
 }
 
-/// SM-1, G1: a finished work stays as it is.
-#[test]
-fn sm_1_a_work_succeeds_once_and_gives_its_output() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(upload_image::request("cat.png".into()));
-    test.run_until_idle();
-    let info = test.info(id);
-    assert_eq!((info.state, info.runs, info.failures), (WorkState::Succeeded, 1, 0));
-    assert_eq!(test.output::<Url>(id), "https://example.org/cat.png");
-    assert_eq!(test.cancel(WorkSelector::id(id)), 0, "a finished work can't be cancelled");
-    test.advance(HOUR);
-    test.crash_and_restart();
-    test.run_until_idle();
-    assert_eq!(test.info(id), info);
-    bystanders.are_untouched(&test);
-}
-
-/// BO-1, BO-2: 30 s, 60 s, 2 min …, from the end of the failed attempt, and not a millisecond earlier.
-#[test]
-fn bo_2_and_bo_7_failed_attempts_are_repeated_at_exactly_the_default_backoff() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(failing::request(11));
-    let mut waited = Vec::new();
-    test.run_until_idle();
-    for runs in 1..12 {
-        let info = test.info(id);
-        assert_eq!((info.state, info.runs, info.failures), (WorkState::Enqueued, u64::from(runs), runs));
-        let wait = info.next_run.unwrap().since(ends(&info).pop().unwrap());
-        test.advance(wait - Duration::from_millis(1));
-        assert_eq!(test.info(id).runs, u64::from(runs), "not a millisecond earlier");
-        test.advance(Duration::from_millis(1));
-        waited.push(wait.as_secs());
-    }
-    assert_eq!(waited, [30, 60, 120, 240, 480, 960, 1920, 3840, 7680, 15360, 18000], "BO-3: five hours at the most");
-    assert_eq!(test.output::<u32>(id), 11);
-    bystanders.are_untouched(&test);
-}
-
-/// Fails as often as it is told, or permanently, or names its own time.
 #[worker]
-async fn failing(times: u32, cx: &WorkContext) -> Result<u32, String> {
-    if cx.attempt() < times { Err(format!("attempt {} failed", cx.attempt())) } else { Ok(cx.attempt()) }
-}
-
-/// G10: automatic attempts end, visibly.
-#[test]
-fn g10_a_work_fails_for_good_when_its_attempts_are_spent() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let linear = Backoff::linear(secs(10));
-    let failed = test.enqueue(failing::request(100).max_attempts(3).backoff(linear));
-    let saved = test.enqueue(failing::request(2).max_attempts(3).backoff(linear));
-    test.advance(HOUR);
-    let info = test.info(failed);
-    assert_eq!((info.state, info.runs, info.failures), (WorkState::Failed, 3, 3));
-    assert_eq!(info.last_error().unwrap().message, "attempt 2 failed");
-    assert_eq!(ends(&info), [0, 10, 30].map(|s| VirtualClock::START + secs(s)));
-    assert_eq!(test.output::<u32>(saved), 2);
-    bystanders.are_untouched(&test);
-}
-
-#[worker]
-async fn choosy(how: String) -> Result<Outcome<u32>, WorkError> {
-    match how.as_str() {
-        "permanent" => Err(WorkError::permanent("gone")),
-        "retry_after" => Err(WorkError::retry_after(secs(7)).because("busy")),
-        "snooze" => Ok(Outcome::Snooze(secs(9))),
-        _ => panic!("no such {how}"),
-    }
-}
-
-#[test]
-fn sm_6_a_permanent_error_fails_the_work_at_once() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(choosy::request("permanent".into()));
-    test.run_until_idle();
-    let info = test.info(id);
-    assert_eq!((info.state, info.runs, info.failures), (WorkState::Failed, 1, 1));
-    assert_eq!(info.last_error().unwrap().to_string(), "gone");
-    bystanders.are_untouched(&test);
-}
-
-#[test]
-fn sm_6_retry_after_replaces_the_backoff_and_counts_as_a_failed_attempt() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(choosy::request("retry_after".into()).max_attempts(3));
-    test.advance(secs(100));
-    let info = test.info(id);
-    assert_eq!((info.state, info.failures), (WorkState::Failed, 3));
-    assert_eq!(ends(&info), [0, 7, 14].map(|s| VirtualClock::START + secs(s)));
-    bystanders.are_untouched(&test);
+async fn snoozes() -> Outcome<u32> {
+    Outcome::Snooze(secs(9))
 }
 
 #[test]
 fn a_snooze_is_no_failed_attempt() {
     let test = TestDriver::new();
     let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(choosy::request("snooze".into()).max_attempts(1));
+    let id = test.enqueue(snoozes::request().max_attempts(1));
     test.advance(secs(9 * 5));
     let info = test.info(id);
     assert_eq!((info.state, info.runs, info.failures), (WorkState::Enqueued, 6, 0));
     assert!(info.attempts.iter().all(|attempt| attempt.end == AttemptEnd::Snoozed));
-    bystanders.are_untouched(&test);
-}
-
-#[worker]
-fn choosy_blocking(times: u32, cx: &WorkContext) -> u32 {
-    assert!(cx.attempt() >= times, "attempt {} panics", cx.attempt());
-    cx.attempt()
-}
-
-/// A panic is a failed attempt, with its text, in async and in blocking workers, and takes nobody along.
-#[test]
-fn sm_6_a_panic_is_a_failed_attempt() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let in_async = test.enqueue(choosy::request("worker".into()).max_attempts(1));
-    let in_blocking = test.enqueue(choosy_blocking::request(1));
-    test.run_until_idle();
-    let info = test.info(in_async);
-    let error = info.last_error().unwrap();
-    assert_eq!((info.state, error.panicked, error.message.as_str()), (WorkState::Failed, true, "no such worker"));
-    assert_eq!(test.info(in_blocking).last_error().unwrap().message, "attempt 0 panics");
-    test.advance(secs(30));
-    assert_eq!(test.output::<u32>(in_blocking), 1);
     bystanders.are_untouched(&test);
 }
 
@@ -360,24 +245,6 @@ fn an_async_worker_that_does_not_stop_is_dropped_after_the_grace_period() {
     assert_eq!((report.ended, report.given_up, DROPPED.load(Ordering::Relaxed) - before), (0, vec![id], 1));
     let info = test.info(id);
     assert_eq!((info.failures, info.interruptions, info.deaths), (0, 1, 0));
-    bystanders.are_untouched(&test);
-}
-
-/// G12: a cancelled work never starts again, and what its run still gives is dropped.
-#[test]
-fn can_1_a_cancelled_run_is_told_to_stop_and_its_result_is_dropped() {
-    let test = TestDriver::new().state(Signal::new());
-    let bystanders = Bystanders::of(&test);
-    let waiting = test.enqueue(obedient::request().initial_delay(HOUR));
-    let running = test.enqueue(obedient::request());
-    test.run_until_idle();
-    assert_eq!(test.cancel(WorkSelector::tag("obedient")), 2);
-    test.advance(2 * HOUR);
-    for (id, runs, reason) in [(waiting, 0, None), (running, 1, Some(StopReason::CancelledByApp))] {
-        let info = test.info(id);
-        assert_eq!((info.state, info.runs, info.stop_reason), (WorkState::Cancelled, runs, reason));
-        assert_eq!((info.failures, info.interruptions), (0, 0));
-    }
     bystanders.are_untouched(&test);
 }
 

@@ -8,12 +8,11 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use support::{Bystanders, DAY, HOUR, MINUTE, secs};
+use support::{DAY, HOUR, MINUTE, secs};
 use workman_core::seams::Registry;
 use workman_core::{
-    Backoff, BackoffPolicy, ConstraintKind, Constraints, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, Limits,
-    MissingSensor, NetworkType, Nothing, OutOfQuotaPolicy, PeriodicRequest, Request, RequestError, Schedule, Timestamp,
-    WorkManagerLimits, WorkQuery, WorkState, worker,
+    Backoff, BackoffPolicy, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, MissingSensor, Nothing,
+    PeriodicRequest, Request, RequestError, Timestamp, WorkManagerLimits, WorkQuery, worker,
 };
 use workman_testing::TestDriver;
 
@@ -59,42 +58,6 @@ fn refused_periodic(test: &TestDriver, request: PeriodicRequest) -> RequestError
     error
 }
 
-fn until(now: Timestamp, end: Timestamp) -> Duration {
-    end.since(now)
-}
-
-#[test]
-fn an_initial_delay_that_reaches_the_end_of_time_is_refused_and_one_millisecond_less_is_not() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let now = test.info(test.enqueue(once())).created;
-    let to_the_end = until(now, Timestamp::MAX);
-    for delay in [to_the_end, to_the_end + secs(1), Duration::from_millis(i64::MAX as u64), Duration::MAX] {
-        let error = refused(&test, once().initial_delay(delay));
-        assert!(matches!(error, RequestError::TooLong { field: "initial_delay", .. }), "{error}");
-        assert!(error.to_string().contains("`initial_delay`"), "{error}");
-    }
-    let id = test.enqueue(once().initial_delay(to_the_end - Duration::from_millis(1)));
-    test.advance(100 * DAY);
-    assert_eq!(test.state_of(id), WorkState::Enqueued);
-    bystanders.are_untouched(&test);
-}
-
-#[test]
-fn other_lengths_that_reach_the_end_of_time_are_refused_by_their_names() {
-    let test = TestDriver::new();
-    let name = |error| match error {
-        RequestError::TooLong { field, .. } => field,
-        other => panic!("{other}"),
-    };
-    let never = Duration::MAX;
-    assert_eq!(name(refused(&test, once().keep_results_for_at_least(never))), "keep_results_for_at_least");
-    assert_eq!(name(refused(&test, once().timeout(never))), "timeout");
-    assert_eq!(name(refused_periodic(&test, tick::periodic(never))), "interval");
-    let far = Schedule::every(never).flex(secs(1));
-    assert_eq!(name(refused_periodic(&test, tick::periodic(far))), "initial_delay", "flex is part of the first delay");
-}
-
 #[test]
 fn a_timeout_of_zero_is_refused() {
     let test = TestDriver::new();
@@ -103,56 +66,6 @@ fn a_timeout_of_zero_is_refused() {
         error.to_string(),
         "a request for worker `greet` has a `timeout` of zero; leave it out, and an attempt may take as long as it likes"
     );
-}
-
-#[test]
-fn a_flex_of_zero_or_longer_than_its_interval_is_refused_and_any_other_is_kept() {
-    let test = TestDriver::new();
-    for flex in [Duration::ZERO, HOUR + Duration::from_millis(1)] {
-        let error = refused_periodic(&test, tick::periodic(Schedule::every(HOUR).flex(flex)));
-        assert_eq!(error, RequestError::Flex { worker: "tick".into(), flex, interval: HOUR });
-        assert!(error.to_string().contains("a flex of"), "{error}");
-    }
-    for flex in [Duration::from_millis(1), 10 * MINUTE, HOUR] {
-        let schedule = Schedule::every(HOUR).flex(flex);
-        let id = test.enqueue_periodic(tick::periodic(schedule.clone()));
-        assert_eq!(test.info(id).schedule, schedule);
-    }
-}
-
-#[test]
-fn expedited_work_waits_for_network_and_storage_only_and_is_not_delayed() {
-    let test = TestDriver::new();
-    let expedited = || once().expedited(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest);
-    let fine = Constraints::new().network(NetworkType::Metered).requires_storage_not_low();
-    for constraints in [Constraints::NONE, Constraints::new().network(NetworkType::Metered), fine.clone()] {
-        let id = test.enqueue(expedited().constraints(constraints.clone()));
-        assert_eq!(test.info(id).constraints, constraints);
-    }
-    for (constraints, kind) in [
-        (fine.clone().requires_charging(), ConstraintKind::Charging),
-        (fine.clone().requires_battery_not_low(), ConstraintKind::BatteryNotLow),
-        (fine.requires_device_idle(), ConstraintKind::DeviceIdle),
-    ] {
-        let error = refused(&test, expedited().constraints(constraints));
-        assert_eq!(error, RequestError::ExpeditedConstraint { worker: "greet".into(), kind });
-        assert!(error.to_string().contains("expedited work supports network and storage constraints only"), "{error}");
-    }
-    let error = refused(&test, expedited().initial_delay(secs(10)));
-    assert_eq!(error, RequestError::ExpeditedDelay { worker: "greet".into() });
-    assert!(error.to_string().contains("`initial_delay`"), "{error}");
-}
-
-#[test]
-fn a_backoff_of_its_own_and_an_idle_machine_do_not_go_together() {
-    let test = TestDriver::new();
-    let idle = Constraints::new().requires_device_idle();
-    let error = refused(&test, once().constraints(idle.clone()).backoff(Backoff::exponential(secs(20))));
-    assert_eq!(error, RequestError::BackoffWhenIdle { worker: "greet".into() });
-    assert!(error.to_string().contains("`backoff`"), "{error}");
-    let periodic = tick::periodic(15 * MINUTE).constraints(idle.clone()).backoff(Backoff::exponential(secs(20)));
-    assert!(matches!(refused_periodic(&test, periodic), RequestError::BackoffWhenIdle { .. }));
-    test.enqueue(once().constraints(idle));
 }
 
 #[test]
@@ -189,44 +102,6 @@ fn what_is_wrong_with_one_work_of_a_chain_stores_nothing_of_it() {
     assert_eq!(test.query(WorkQuery::all()), []);
 }
 
-/// PER-1, BO-2: the clamps of Android, on demand.
-#[test]
-fn per_1_androids_minimums_raise_what_is_less_and_only_if_they_are_asked_for() {
-    let mut limits = TestDriver::default_limits();
-    limits.minimums = WorkManagerLimits::android();
-    let (android, plain) = (TestDriver::new().limits(limits), TestDriver::new());
-    let ms = Duration::from_millis;
-    let schedule =
-        |test: &TestDriver, schedule: Schedule| test.info(test.enqueue_periodic(tick::periodic(schedule))).schedule;
-    let every = |interval, flex| Schedule::every(interval).flex(flex);
-    for (asked, raised) in [
-        (Schedule::every(15 * MINUTE + ms(123)), Schedule::every(15 * MINUTE + ms(123))),
-        (Schedule::every(15 * MINUTE - ms(123)), Schedule::every(15 * MINUTE)),
-        (every(15 * MINUTE + ms(123), 5 * MINUTE + ms(123)), every(15 * MINUTE + ms(123), 5 * MINUTE + ms(123))),
-        (every(15 * MINUTE - ms(123), 5 * MINUTE - ms(123)), every(15 * MINUTE, 5 * MINUTE)),
-        (every(15 * MINUTE - ms(123), 5 * MINUTE + ms(123)), every(15 * MINUTE, 5 * MINUTE + ms(123))),
-        (every(HOUR, 2 * HOUR), Schedule::every(HOUR)),
-        (Schedule::every(Duration::ZERO), Schedule::every(15 * MINUTE)),
-    ] {
-        assert_eq!(schedule(&android, asked.clone()), raised, "{asked:?}");
-    }
-    let short = every(secs(1), ms(1));
-    assert_eq!(schedule(&plain, short.clone()), short);
-
-    let wait = |test: &TestDriver, backoff| {
-        let id = test.enqueue(fails::request().backoff(backoff));
-        test.run_until_idle();
-        let info = test.info(id);
-        info.next_run.unwrap().since(info.attempts[0].ended)
-    };
-    for (asked, raised) in [(secs(10) - ms(123), secs(10)), (secs(10) + ms(123), secs(10) + ms(123))] {
-        assert_eq!(wait(&android, Backoff::linear(asked)), raised);
-        assert_eq!(wait(&plain, Backoff::linear(asked)), asked);
-    }
-    assert_eq!(wait(&android, Backoff::exponential(5 * HOUR + ms(123))), 5 * HOUR);
-    assert_eq!(Limits::default().minimums, WorkManagerLimits::NONE);
-}
-
 /// The name that runs have in traces is stored with the request; two requests that differ in it are two requests.
 #[test]
 fn a_trace_tag_is_cut_to_127_characters() {
@@ -247,26 +122,6 @@ fn a_request_begins_with_what_its_worker_says_and_the_overwriting_of_it_wins() {
     assert_eq!(delays(patient::request().backoff(Backoff::exponential(secs(1)))), [secs(1), secs(2), secs(4)]);
     assert_eq!(tick::periodic(HOUR).backoff_delays(2), [secs(30), secs(60)]);
     assert_eq!(tick::periodic(HOUR).backoff_delays(0), []);
-}
-
-/// BO-2, BO-3: the preview is what happens, jitter included.
-#[test]
-fn bo_2_the_previewed_delays_are_those_that_are_waited() {
-    let test = TestDriver::new();
-    let backoff = Backoff::exponential(secs(10)).ceiling(secs(60)).jitter(40);
-    let request = fails::request().backoff(backoff).max_attempts(6);
-    let previewed = request.backoff_delays(5);
-    assert!(previewed.iter().zip(backoff.delays()).all(|(delay, most)| *delay <= most && *delay >= most * 6 / 10));
-    let id = test.enqueue(request);
-    let mut waited = Vec::new();
-    for delay in &previewed {
-        test.run_until_idle();
-        let info = test.info(id);
-        waited.push(info.next_run.unwrap().since(info.attempts.last().unwrap().ended));
-        test.advance(*delay);
-    }
-    assert_eq!(waited, previewed);
-    assert_eq!(test.state_of(id), WorkState::Failed);
 }
 
 /// Twice a second more than there were failures.
@@ -293,30 +148,6 @@ fn bo_2_a_workers_own_backoff_is_previewed_and_waited_and_the_requests_goes_befo
         assert_eq!(info.next_run.unwrap().since(info.attempts[0].ended), first);
     }
     assert_eq!(Backoff::new(BackoffPolicy::Custom, secs(1)).delay_after(2), secs(2));
-}
-
-/// PER-2, PER-3, PER-4: delay and what flex leaves before the first, one interval between all others.
-#[test]
-fn per_2_and_per_4_and_nrt_3_previewed_runs_are_those_that_happen() {
-    let log = Log::default();
-    let test = TestDriver::new().state(log.clone());
-    let schedule = Schedule::every(HOUR).flex(15 * MINUTE);
-    let request = logs_tick::periodic(schedule).initial_delay(10 * MINUTE);
-    let previewed = request.next_runs(4);
-    let id = test.enqueue_periodic(request);
-    let created = test.info(id).created;
-    let from_here: Vec<Timestamp> = [55, 115, 175, 235].into_iter().map(|n| created + n * MINUTE).collect();
-    assert_eq!(previewed, from_here);
-    assert_eq!(test.info(id).next_runs(4), from_here, "stored work says the same");
-    let mut now = created;
-    for (runs, due) in previewed.into_iter().enumerate() {
-        test.advance(due.since(now) - Duration::from_millis(1));
-        assert_eq!(log.lock().unwrap().len(), runs, "not before");
-        test.advance(Duration::from_millis(1));
-        assert_eq!(log.lock().unwrap().len(), runs + 1);
-        now = due;
-    }
-    assert_eq!(test.info(id).next_runs(1), [now + HOUR]);
 }
 
 /// NRT-1, PER-6: an override goes before delay and flex, and the period goes on from it; one that is past means now.

@@ -2,27 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "promise_support/stores.rs"]
+mod stores;
 #[path = "promise_support/mod.rs"]
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
+use stores::{CountingHome, Ears, Overheard};
 use support::{Bystanders, DAY, HOUR, MINUTE, RedbHome, secs};
-use workman_core::store::{
-    Change, ChangeFeed, Command, IfMissing, IndexKey, IndexRange, Opening, Ownership, Page, PageRequest, Row, RowKey,
-    Rows, RowsMut, Store, Transaction, Unit, UnitResult, Unlinked, page,
-};
+use workman_core::store::{Command, RowKey, Rows, Unit};
 use workman_core::{
-    ActionError, Builder, Clock, HealthStatus, Limits, MemoryStore, OutputError, StoreError, StoreErrorKind, Timestamp,
-    WorkGraph, WorkId, WorkQuery, WorkState, worker,
+    ActionError, Builder, Clock, HealthStatus, Limits, OutputError, Timestamp, WorkGraph, WorkId, WorkQuery,
+    WorkSelector, WorkState, worker,
 };
-use workman_testing::{StoreHome, TestDriver, VirtualClock};
+use workman_testing::{TestDriver, VirtualClock};
 
 #[worker]
 fn answers(number: u32) -> u32 {
@@ -193,35 +190,14 @@ fn a_finish_beyond_the_count_costs_no_commit_of_its_own() {
     assert!(full < plain + plain / 4, "60 works cost {plain} commits, and {full} once enough are kept");
 }
 
-/// A store that counts the transactions that look for what to delete.
-struct Looking(MemoryStore, Arc<AtomicU64>);
+/// Counts the transactions that look for what to delete.
+#[derive(Clone, Default)]
+struct Looks(Arc<AtomicU64>);
 
-#[async_trait]
-impl Store for Looking {
-    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
+impl Ears for Looks {
+    fn units(&self, units: &mut Vec<Unit>) {
         let looks = units.iter().filter(|unit| matches!(unit.command, Command::Prune(_))).count();
-        self.1.fetch_add(looks.try_into().unwrap(), Ordering::SeqCst);
-        self.0.transact(units).await
-    }
-    async fn query(&self, page: PageRequest) -> Result<Page, StoreError> {
-        self.0.query(page).await
-    }
-    fn changes(&self) -> BoxStream<'static, Change> {
-        self.0.changes()
-    }
-    fn ownership(&self) -> Ownership {
-        self.0.ownership()
-    }
-    async fn close(&self) {
-        self.0.close().await;
-    }
-}
-
-struct LookingHome(MemoryStore, Arc<AtomicU64>);
-
-impl StoreHome for LookingHome {
-    fn open(&self) -> Arc<dyn Store> {
-        Arc::new(Looking(self.0.reopen(), Arc::clone(&self.1)))
+        self.0.fetch_add(looks.try_into().unwrap(), Ordering::SeqCst);
     }
 }
 
@@ -233,10 +209,9 @@ fn sum(#[prerequisites] numbers: Vec<u32>) -> u32 {
 #[test]
 fn retention_does_not_walk_over_awaited_works_at_each_end() {
     const AWAITED: u32 = 3_200;
-    let looks = Arc::new(AtomicU64::new(0));
-    let test = TestDriver::new()
-        .store(LookingHome(MemoryStore::new(), Arc::clone(&looks)))
-        .limits(limits(|limits| limits.retained = AWAITED as usize + 20));
+    let looks = Looks::default();
+    let test =
+        TestDriver::new().store(Overheard::by(&looks)).limits(limits(|limits| limits.retained = AWAITED as usize + 20));
     let manager = test.manager();
     let mut graph = WorkGraph::new();
     let end = graph.add(sum::request());
@@ -248,12 +223,12 @@ fn retention_does_not_walk_over_awaited_works_at_each_end() {
     graph.edge(last, end);
     test.block_on(manager.enqueue_graph(graph)).unwrap();
     test.advance(HOUR);
-    let before = looks.load(Ordering::SeqCst);
+    let before = looks.0.load(Ordering::SeqCst);
     let ids: Vec<WorkId> = (0..320).map(|number| finish(&test, number)).collect();
     test.advance(2 * MINUTE);
     let left = stored(&test, &ids).into_iter().filter(|stored| *stored).count();
     assert_eq!(left, 20);
-    let looks = looks.load(Ordering::SeqCst) - before;
+    let looks = looks.0.load(Ordering::SeqCst) - before;
     assert!(looks <= 30, "{looks} looks at {AWAITED} awaited works for 300 that could go");
 }
 
@@ -320,7 +295,7 @@ fn failed_and_cancelled_work_goes_too_and_unfinished_work_never() {
     let failed = test.enqueue(fails::request());
     let cancelled = test.enqueue(answers::request(1).initial_delay(HOUR));
     let waits = test.enqueue(answers::request(2).initial_delay(100 * DAY));
-    test.cancel(workman_core::WorkSelector::id(cancelled));
+    test.cancel(WorkSelector::id(cancelled));
     test.run_until_idle();
     let states = [failed, cancelled, waits].map(|id| test.state_of(id));
     assert_eq!(states, [WorkState::Failed, WorkState::Cancelled, WorkState::Enqueued]);
@@ -337,7 +312,7 @@ fn fails() -> Result<(), String> {
 fn a_manager_that_only_enqueues_deletes_nothing() {
     let test = TestDriver::new().limits(limits(|limits| limits.retained = 0)).shape(Builder::enqueue_only);
     let id = test.enqueue(answers::request(1));
-    test.cancel(workman_core::WorkSelector::id(id));
+    test.cancel(WorkSelector::id(id));
     test.advance(2 * DAY);
     assert_eq!(test.state_of(id), WorkState::Cancelled);
 }
@@ -362,139 +337,57 @@ fn a_store_that_fails_delays_the_deletion_and_nothing_else() {
     assert!(test.find(id).is_none());
 }
 
-/// A store in memory in which the records of some works can't be read.
-struct Damaged {
-    opening: Mutex<Opening>,
-    shelf: Arc<Shelf>,
-    feed: ChangeFeed,
-}
-
-#[derive(Default)]
-struct Shelf {
-    data: Mutex<Data>,
-    damaged: Mutex<BTreeSet<WorkId>>,
-}
-
-#[derive(Clone, Default)]
-struct Data {
-    rows: BTreeMap<RowKey, Row>,
-    index: BTreeSet<IndexKey>,
-    damaged: BTreeSet<WorkId>,
-    commit: u64,
-}
-
-impl Rows for Data {
-    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
-        match key {
-            RowKey::Record(id) if self.damaged.contains(&id) => {
-                Err(StoreError::new(StoreErrorKind::Corrupted, format!("the record of {id} is damaged")))
-            }
-            _ => Ok(self.rows.get(&key).cloned()),
-        }
-    }
-
-    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
-        let keys = self.index.range(&range.first..=&range.last);
-        let behind = keys.filter(|key| range.after.as_ref().is_none_or(|after| *key > after));
-        Ok(behind.take(limit).cloned().collect())
-    }
-}
-
-impl RowsMut for Data {
-    fn put(&mut self, row: Row) -> Result<(), StoreError> {
-        self.rows.insert(row.key(), row);
-        Ok(())
-    }
-
-    fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
-        self.rows.remove(&key);
-        Ok(())
-    }
-
-    fn link(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.index.insert(key.clone());
-        Ok(())
-    }
-
-    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
-        Ok(self.index.remove(key).into())
-    }
-}
-
-#[async_trait]
-impl Store for Damaged {
-    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
-        let mut stored = self.shelf.data.lock().unwrap();
-        let mut data = Data { damaged: self.shelf.damaged.lock().unwrap().clone(), ..stored.clone() };
-        let mut opening = self.opening.lock().unwrap();
-        let mut transaction = Transaction::begin(&data, &mut opening)?;
-        let answers = units.iter().map(|unit| transaction.run_unit(&mut data, unit)).collect::<Result<_, _>>()?;
-        data.commit += 1;
-        let commit = data.commit;
-        if let Some(change) = transaction.finish(&mut data, commit)? {
-            *stored = data;
-            self.feed.announce(&change);
-        }
-        Ok(answers)
-    }
-    async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
-        let data = self.shelf.data.lock().unwrap();
-        page(&*data, &request, data.commit, &mut Vec::new())
-    }
-    fn changes(&self) -> BoxStream<'static, Change> {
-        self.feed.subscribe()
-    }
-    fn ownership(&self) -> Ownership {
-        Ownership::Exclusive
-    }
-    async fn close(&self) {}
-}
-
-struct DamagedHome(Arc<Shelf>);
-
-impl StoreHome for DamagedHome {
-    fn open(&self) -> Arc<dyn Store> {
-        Arc::new(Damaged { opening: Mutex::new(Opening::new(1)), shelf: Arc::clone(&self.0), feed: ChangeFeed::new() })
-    }
+#[test]
+fn everything_goes_in_bounded_commits_also_behind_a_wide_fan_out() {
+    let test = TestDriver::new().store(RedbHome::new("prune"));
+    let manager = test.manager();
+    let chain = manager.begin_with(answers::request(0)).then((0..6_000).map(answers::request).collect::<Vec<_>>());
+    let ids = test.block_on(chain.enqueue()).unwrap().ids;
+    assert_eq!(test.cancel(WorkSelector::id(ids[0])), 6_001);
+    let before = test.commits();
+    assert_eq!(test.block_on(manager.prune()).unwrap(), 6_001);
+    let commits = test.commits() - before;
+    assert!((6..=60).contains(&commits), "{commits} commits");
+    assert_eq!(test.query(WorkQuery::all()), []);
+    test.crash_and_restart();
+    assert_eq!(test.query(WorkQuery::all()), []);
 }
 
 /// Finished works, of which some are damaged.
-fn damaged(places: &[usize]) -> (TestDriver, Arc<Shelf>, Vec<WorkId>) {
-    let shelf = Arc::new(Shelf::default());
-    let test = TestDriver::new().store(DamagedHome(Arc::clone(&shelf)));
+fn damaged(places: &[usize]) -> (TestDriver, CountingHome, Vec<WorkId>) {
+    let home = CountingHome::default();
+    let test = TestDriver::new().store(home.clone());
     let ids: Vec<WorkId> = (0..50).map(|number| finish(&test, number)).collect();
-    shelf.damaged.lock().unwrap().extend(places.iter().map(|place| ids[*place]));
-    (test, shelf, ids)
+    home.rows().unreadable.extend(places.iter().map(|place| ids[*place]));
+    (test, home, ids)
 }
 
 #[test]
 fn a_damaged_work_does_not_end_retention_for_the_others() {
-    let (test, shelf, ids) = damaged(&[0, 20, 21]);
+    let (test, home, ids) = damaged(&[0, 20, 21]);
     test.advance(DAY + 2 * MINUTE);
-    let left: Vec<usize> = (0..ids.len()).filter(|place| shelf.has(ids[*place])).collect();
+    let left: Vec<usize> = (0..ids.len()).filter(|place| has(&home, ids[*place])).collect();
     assert_eq!(left, [0, 20, 21]);
     let HealthStatus::Degraded { error, .. } = test.manager().health() else { panic!("nobody was told") };
     assert!(error.contains(&ids[21].to_string()), "{error}");
     let later = finish(&test, 50);
     test.advance(DAY + 2 * MINUTE);
-    assert!(!shelf.has(later), "nor for those that come later");
-    shelf.damaged.lock().unwrap().clear();
+    assert!(!has(&home, later), "nor for those that come later");
+    home.rows().unreadable.clear();
     assert_eq!(test.block_on(test.manager().prune()).unwrap(), 3, "what is readable again goes like any other");
 }
 
 #[test]
 fn prune_leaves_what_is_damaged_and_says_so() {
-    let (test, shelf, ids) = damaged(&[7, 30]);
+    let (test, home, ids) = damaged(&[7, 30]);
     let error = test.block_on(test.manager().prune()).unwrap_err();
     let said = error.to_string();
     let ActionError::Damaged { works, done, .. } = error else { panic!("{said}") };
     assert_eq!((works, done), (vec![ids[7], ids[30]], 48));
     assert!(said.contains(&ids[7].to_string()) && said.contains("48"), "{said}");
-    assert_eq!(ids.iter().filter(|id| shelf.has(**id)).count(), 2);
+    assert_eq!(ids.iter().filter(|id| has(&home, **id)).count(), 2);
 }
 
-impl Shelf {
-    fn has(&self, id: WorkId) -> bool {
-        self.data.lock().unwrap().rows.contains_key(&RowKey::Record(id))
-    }
+fn has(home: &CountingHome, id: WorkId) -> bool {
+    home.rows().rows.get(RowKey::Record(id)).unwrap().is_some()
 }

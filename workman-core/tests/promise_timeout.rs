@@ -5,8 +5,7 @@
 #[path = "promise_support/mod.rs"]
 mod support;
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use support::{Bystanders, HOUR, MINUTE, secs};
@@ -30,15 +29,6 @@ async fn sleeps(cx: &WorkContext, length: Duration) -> Result<u32, WorkError> {
 async fn hangs(#[state] never: Signal) -> Result<(), WorkError> {
     never.wait().await;
     Ok(())
-}
-
-#[worker(backoff = Backoff::linear(Duration::from_secs(30)))]
-fn hangs_blocking(#[state] go: Signal, #[state] runs: Arc<AtomicU32>) -> Result<u32, WorkError> {
-    let run = runs.fetch_add(1, Ordering::SeqCst);
-    if run == 0 {
-        go.wait_blocking();
-    }
-    Ok(run)
 }
 
 #[worker]
@@ -68,24 +58,6 @@ fn timed_out(end: &AttemptEnd) -> bool {
 }
 
 #[test]
-fn an_attempt_that_takes_too_long_has_failed_and_is_tried_again() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(sleeps::request(HOUR).timeout(MINUTE));
-    test.advance(MINUTE - Duration::from_millis(1));
-    assert_eq!(test.state_of(id), WorkState::Running);
-    test.advance(Duration::from_millis(1));
-    let info = test.info(id);
-    assert_eq!((info.state, info.failures, info.interruptions), (WorkState::Enqueued, 1, 0));
-    assert_eq!(info.stop_reason, Some(StopReason::Timeout));
-    assert!(timed_out(&info.attempts[0].end), "{info:?}");
-    assert_eq!(info.next_run, Some(info.attempts[0].ended + secs(30)));
-    test.advance(secs(30));
-    assert_eq!((test.state_of(id), test.info(id).runs), (WorkState::Running, 2));
-    bystanders.are_untouched(&test);
-}
-
-#[test]
 fn sch_4_an_attempt_that_ends_in_time_is_not_stopped_and_without_a_timeout_none_is() {
     let test = TestDriver::new();
     let in_time = test.enqueue(sleeps::request(MINUTE - secs(1)).timeout(MINUTE));
@@ -94,16 +66,6 @@ fn sch_4_an_attempt_that_ends_in_time_is_not_stopped_and_without_a_timeout_none_
     assert_eq!((test.state_of(unlimited), test.info(unlimited).runs), (WorkState::Succeeded, 1));
     // The one in time was kept for a day, and has gone since.
     assert!(test.find(in_time).is_none());
-}
-
-#[test]
-fn timeouts_count_as_attempts() {
-    let test = TestDriver::new();
-    let id = test.enqueue(sleeps::request(HOUR).timeout(MINUTE).max_attempts(2));
-    test.advance(HOUR);
-    let info = test.info(id);
-    assert_eq!((info.state, info.failures, info.runs), (WorkState::Failed, 2, 2));
-    assert!(info.attempts.iter().all(|attempt| timed_out(&attempt.end)));
 }
 
 #[test]
@@ -117,23 +79,6 @@ fn an_async_worker_that_takes_no_notice_is_dropped_after_the_grace_period() {
     assert_eq!((info.state, info.failures, info.stop_reason), (WorkState::Enqueued, 1, Some(StopReason::Timeout)));
     test.advance(secs(30));
     assert_eq!(test.info(id).runs, 2);
-}
-
-#[test]
-fn a_blocking_worker_that_takes_no_notice_is_abandoned_and_its_work_waits_for_its_thread() {
-    let (go, runs) = (Signal::new(), Arc::new(AtomicU32::new(0)));
-    let test = TestDriver::new().state(go.clone()).state(Arc::clone(&runs));
-    let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(hangs_blocking::request().timeout(MINUTE));
-    test.advance(MINUTE + GRACE);
-    let info = test.info(id);
-    assert_eq!((info.state, info.failures, info.stop_reason), (WorkState::Enqueued, 1, Some(StopReason::Timeout)));
-    test.advance(HOUR);
-    assert_eq!((test.state_of(id), test.info(id).runs), (WorkState::Enqueued, 1), "its thread is still there");
-    go.set();
-    test.run_until_idle();
-    assert_eq!((test.state_of(id), test.output::<u32>(id)), (WorkState::Succeeded, 1), "only the second run counts");
-    bystanders.are_untouched(&test);
 }
 
 #[test]

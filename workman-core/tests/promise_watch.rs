@@ -2,27 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "promise_support/stores.rs"]
+mod stores;
 #[path = "promise_support/mod.rs"]
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-
-use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
+use stores::CountingHome;
 use support::{DAY, HOUR, MINUTE, RedbHome, secs};
-use workman_core::store::{
-    Change, ChangeFeed, IfMissing, IndexKey, IndexRange, Opening, Ownership, Page, PageRequest, Row, RowKey, Rows,
-    RowsMut, Store, Transaction, Unit, UnitResult, Unlinked, page,
-};
+use workman_core::store::PageRequest;
 use workman_core::{
-    Limits, QueryError, StoreError, UpdateResult, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector,
-    WorkState, worker,
+    Limits, QueryError, UpdateResult, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState,
+    worker,
 };
-use workman_testing::{StoreHome, TestDriver};
+use workman_testing::TestDriver;
 
 #[worker]
 fn count_to(number: u32) -> u32 {
@@ -38,117 +32,21 @@ async fn says_how_far(cx: &WorkContext) -> Result<(), WorkError> {
     Ok(())
 }
 
-/// Rows and index entries, of which pages count what they read.
-#[derive(Default)]
-struct Data {
-    rows: BTreeMap<RowKey, Row>,
-    index: BTreeSet<IndexKey>,
-    commit: u64,
-    read: AtomicUsize,
-    payloads: AtomicUsize,
-}
-
-impl Rows for Data {
-    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
-        self.read.fetch_add(1, Ordering::Relaxed);
-        if matches!(key, RowKey::Output(_) | RowKey::Notes(_)) {
-            self.payloads.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(self.rows.get(&key).cloned())
-    }
-
-    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
-        let first = match &range.after {
-            Some(after) if *after >= range.last => return Ok(Vec::new()),
-            Some(after) => Bound::Excluded(after),
-            None => Bound::Included(&range.first),
-        };
-        let keys: Vec<_> = self.index.range((first, Bound::Included(&range.last))).take(limit).cloned().collect();
-        self.read.fetch_add(keys.len(), Ordering::Relaxed);
-        Ok(keys)
-    }
-}
-
-impl RowsMut for Data {
-    fn put(&mut self, row: Row) -> Result<(), StoreError> {
-        self.rows.insert(row.key(), row);
-        Ok(())
-    }
-    fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
-        self.rows.remove(&key);
-        Ok(())
-    }
-    fn link(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.index.insert(key.clone());
-        Ok(())
-    }
-    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
-        Ok(self.index.remove(key).into())
-    }
-}
-
-#[derive(Default)]
-struct Counting {
-    opening: Mutex<Opening>,
-    data: Mutex<Data>,
-    feed: ChangeFeed,
-    /// What pages have read.
-    read: AtomicUsize,
-    payloads: AtomicUsize,
-}
-
-#[async_trait]
-impl Store for Counting {
-    async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
-        let data = &mut *self.data.lock().unwrap();
-        let mut opening = self.opening.lock().unwrap();
-        let mut transaction = Transaction::begin(data, &mut opening)?;
-        let answers = units.iter().map(|unit| transaction.run_unit(data, unit)).collect::<Result<_, _>>()?;
-        let commit = data.commit + 1;
-        if let Some(change) = transaction.finish(data, commit)? {
-            data.commit = commit;
-            self.feed.announce(&change);
-        }
-        Ok(answers)
-    }
-    async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
-        let data = self.data.lock().unwrap();
-        data.read.store(0, Ordering::Relaxed);
-        data.payloads.store(0, Ordering::Relaxed);
-        let mut damage = Vec::new();
-        let page = page(&*data, &request, data.commit, &mut damage);
-        self.feed.report(damage);
-        self.read.fetch_add(data.read.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.payloads.fetch_add(data.payloads.load(Ordering::Relaxed), Ordering::Relaxed);
-        page
-    }
-    fn changes(&self) -> BoxStream<'static, Change> {
-        self.feed.subscribe()
-    }
-    fn ownership(&self) -> Ownership {
-        Ownership::Exclusive
-    }
-    async fn close(&self) {}
-}
-
-struct CountingHome(Arc<Counting>);
-
-impl StoreHome for CountingHome {
-    fn open(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.0) as Arc<dyn Store>
-    }
-}
-
-impl Counting {
-    fn take_read(&self) -> usize {
-        self.read.swap(0, Ordering::Relaxed)
-    }
-}
-
 /// What is shown now, if it is not what was shown last.
 fn next(test: &TestDriver, watch: &mut BoxStream<'static, Vec<WorkInfo>>) -> Option<Vec<WorkInfo>> {
     test.run_until_idle();
     watch.next().now_or_never().map(Option::unwrap)
+}
+
+/// A test, and what its pages have read since that was asked last: how many rows and entries, how many of them payloads.
+fn counting() -> (TestDriver, impl Fn() -> (usize, usize)) {
+    let home = CountingHome::default();
+    let test = TestDriver::new().store(home.clone());
+    let read = move || {
+        let seen = home.rows().take_seen();
+        (seen.rows + seen.entries, seen.payloads)
+    };
+    (test, read)
 }
 
 fn later(number: u32) -> workman_core::Request<workman_core::Nothing, u32> {
@@ -160,14 +58,13 @@ const STORED: usize = 8_000;
 /// A program with many works has a list of them on its screen.
 #[test]
 fn a_watcher_of_everything_reads_what_was_touched_and_not_all_again() {
-    let store = Arc::new(Counting::default());
-    let test = TestDriver::new().store(CountingHome(Arc::clone(&store)));
+    let (test, read) = counting();
     let manager = test.manager();
     let requests = (0..STORED as u32).map(later);
     let ids: Vec<WorkId> = test.block_on(manager.enqueue_all(requests)).unwrap().iter().map(|work| work.id()).collect();
     let mut watch = manager.watch(WorkQuery::all());
     assert_eq!(next(&test, &mut watch).unwrap().len(), STORED);
-    assert!(store.take_read() >= STORED);
+    assert!(read().0 >= STORED);
     let update = || {
         let sooner = count_to::request(5).with_id(ids[3]).initial_delay(HOUR);
         assert_eq!(test.block_on(manager.update(sooner)).unwrap(), UpdateResult::AppliedImmediately);
@@ -180,9 +77,9 @@ fn a_watcher_of_everything_reads_what_was_touched_and_not_all_again() {
     ];
     for (what, change) in changes {
         change();
-        store.take_read();
+        read();
         let shown = next(&test, &mut watch).unwrap_or_else(|| panic!("{what} is not shown"));
-        let read = store.take_read();
+        let read = read().0;
         assert!(read < 40, "{what}: {read} rows were read");
         let query = WorkQuery::all();
         assert_eq!(shown, test.query(query), "{what}: the same in the same order");
@@ -193,19 +90,18 @@ fn a_watcher_of_everything_reads_what_was_touched_and_not_all_again() {
 /// And what does not match is read, but not shown again.
 #[test]
 fn a_watcher_of_a_tag_is_not_shown_what_others_do() {
-    let store = Arc::new(Counting::default());
-    let test = TestDriver::new().store(CountingHome(Arc::clone(&store)));
+    let (test, read) = counting();
     let manager = test.manager();
     let tagged = (0..500).map(|number| later(number).tag("shown"));
     let ids: Vec<WorkId> = test.block_on(manager.enqueue_all(tagged)).unwrap().iter().map(|work| work.id()).collect();
     let mut watch = manager.watch(WorkQuery::tag("shown").state(WorkState::Enqueued).without_payloads());
     assert_eq!(next(&test, &mut watch).unwrap().len(), 500);
-    store.take_read();
+    read();
     for _ in 0..20 {
         test.enqueue(later(1));
     }
     assert_eq!(next(&test, &mut watch), None);
-    assert!(store.take_read() < 100, "twenty works of others were looked at");
+    assert!(read().0 < 100, "twenty works of others were looked at");
     let untagged = count_to::request(1).with_id(ids[10]).initial_delay(DAY);
     test.block_on(manager.update(untagged)).unwrap();
     let mut expected = ids.clone();
@@ -215,26 +111,25 @@ fn a_watcher_of_a_tag_is_not_shown_what_others_do() {
     test.block_on(manager.update(later(2).with_id(ids[10]).tag("shown"))).unwrap();
     let shown: Vec<WorkId> = next(&test, &mut watch).unwrap().iter().map(|info| info.id).collect();
     assert_eq!(shown, ids, "it came back, to the place that its birth gives it");
-    assert_eq!(store.payloads.load(Ordering::Relaxed), 0);
+    assert_eq!(read().1, 0);
 }
 
 #[test]
 fn rows_of_payloads_that_are_left_out_are_not_read() {
-    let store = Arc::new(Counting::default());
-    let test = TestDriver::new().store(CountingHome(Arc::clone(&store)));
+    let (test, read) = counting();
     let ids: Vec<WorkId> = (0..20).map(|number| test.enqueue(count_to::request(number))).collect();
     test.run_until_idle();
-    store.payloads.store(0, Ordering::Relaxed);
+    read();
     let outlines = test.query(WorkQuery::ids(ids.clone()).without_payloads());
-    assert_eq!((outlines.len(), store.payloads.load(Ordering::Relaxed)), (20, 0));
+    assert_eq!((outlines.len(), read().1), (20, 0));
     assert!(outlines.iter().all(|info| info.output.as_ref().is_some_and(|output| output.is_left_out())));
     let error = outlines[0].input.decode::<u32>().unwrap_err().to_string();
     assert!(error.contains("without_payloads"), "{error}");
     assert_eq!(format!("{:?}", outlines[0].input), "Payload(left out)");
     ids.iter().for_each(|id| drop(test.explain(*id)));
-    assert_eq!(store.payloads.load(Ordering::Relaxed), 0, "explain reads no payload");
+    assert_eq!(read().1, 0, "explain reads no payload");
     let _ = test.query(WorkQuery::ids(ids));
-    assert_eq!(store.payloads.load(Ordering::Relaxed), 20);
+    assert_eq!(read().1, 20);
 }
 
 /// Progress that is in memory only is left out too, and who watches without payloads is not told of it.

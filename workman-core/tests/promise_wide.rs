@@ -4,27 +4,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use std::cell::Cell;
+#[path = "promise_support/stores.rs"]
+mod stores;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::FutureExt;
 use futures::executor::block_on;
-use futures::stream::BoxStream;
+use stores::{CountingHome, Ears, Overheard};
 use workman_core::store::{
-    Applied, CASCADE_LIMIT, Cancel, Change, Claim, Claimed, Codec, Command, Decision, Dump, End, Enqueue, IndexKey,
-    IndexRange, NewWork, Noticed, OpenLane, Ownership, Page, PageRequest, Prerequisites, Reading, Row, RowKey, Rows,
-    Settle, Snapshot, Store, SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, UnitResult, WorkSpec, WorkerKind,
-    Write, load, plan,
+    Applied, CASCADE_LIMIT, Cancel, Claim, Claimed, Codec, Command, Decision, End, Enqueue, NewWork, Noticed, OpenLane,
+    PageRequest, Prerequisites, Reading, Settle, Snapshot, Store, SuspectsAllowed, Terms, Unique, UniquePolicy, Unit,
+    WorkSpec, WorkerKind, Write, load, plan, stored_meta,
 };
 use workman_core::{
-    AttemptEnd, Backoff, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, MemoryStore, Outcome, Payload,
-    Refusal, StopReason, StoreError, ThreadRuntime, Timestamp, WorkContext, WorkError, WorkId, WorkInfo, WorkManager,
-    WorkQuery, WorkSelector, WorkState, worker,
+    AttemptEnd, Backoff, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Outcome, Payload, Refusal,
+    StopReason, ThreadRuntime, Timestamp, WorkContext, WorkError, WorkId, WorkInfo, WorkManager, WorkQuery,
+    WorkSelector, WorkState, worker,
 };
-use workman_testing::TestDriver;
+use workman_testing::{StoreHome, TestDriver};
 
 // ---- a store, and commands straight to its planner ----
 
@@ -45,14 +45,16 @@ fn work(number: u128, after: impl IntoIterator<Item = u128>) -> NewWork {
 
 const NOW: Reading = Reading { wall: Timestamp::from_millis(1_800_000_000_000), monotonic: Duration::ZERO };
 
-/// A store without a manager; it counts its commands.
+/// A store without a manager.
 struct Bare {
-    store: MemoryStore,
+    home: CountingHome,
+    store: Arc<dyn Store>,
 }
 
 impl Bare {
     fn new() -> Self {
-        Bare { store: MemoryStore::new() }
+        let home = CountingHome::default();
+        Bare { store: home.open(), home }
     }
 
     fn send(&self, command: Command) -> Result<Applied, Refusal> {
@@ -145,42 +147,11 @@ impl Bare {
 
     #[track_caller]
     fn check(&self) {
-        assert_eq!(self.store.dump().broken_invariants(), Vec::<String>::new());
+        assert_eq!(self.home.rows().rows.dump().broken_invariants(), Vec::<String>::new());
     }
 }
 
 // ---- how much one command costs ----
-
-/// The rows of a store as they were, and how often somebody looked.
-struct Counted {
-    dump: Dump,
-    scanned: Cell<usize>,
-    read: Cell<usize>,
-}
-
-impl Rows for Counted {
-    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
-        self.read.set(self.read.get() + 1);
-        Ok(match key {
-            RowKey::Record(id) => self.dump.records.get(&id).cloned().map(Row::Record),
-            RowKey::Spec(id) => self.dump.specs.get(&id).map(|spec| Row::Spec(id, spec.clone())),
-            RowKey::Lane(id) => self.dump.lanes.iter().find(|lane| lane.id == id).cloned().map(Row::Lane),
-            RowKey::Meta => Some(Row::Meta(self.dump.meta.clone())),
-            _ => None,
-        })
-    }
-
-    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
-        let first = range.after.clone().unwrap_or_else(|| range.first.clone());
-        if first > range.last {
-            return Ok(Vec::new());
-        }
-        let found = self.dump.index.range(first..=range.last.clone()).filter(|key| Some(*key) != range.after.as_ref());
-        let found: Vec<IndexKey> = found.take(limit).cloned().collect();
-        self.scanned.set(self.scanned.get() + found.len());
-        Ok(found)
-    }
-}
 
 /// What a plan has cost, and what it would write.
 #[derive(Debug)]
@@ -194,18 +165,18 @@ struct Cost {
 impl Bare {
     /// Plans a command, twice each time, and counts what that takes; changes nothing.
     fn cost(&self, command: &Command) -> Cost {
-        let dump = self.store.dump();
-        let mut view = Snapshot { meta: dump.meta.clone(), ..Snapshot::default() };
-        let rows = Counted { dump, scanned: Cell::new(0), read: Cell::new(0) };
+        let rows = self.home.rows();
+        let mut view = Snapshot { meta: stored_meta(&*rows).unwrap(), ..Snapshot::default() };
+        rows.take_seen();
         let now = view.meta.latest;
         for rounds in 1..10 {
             let (step, again) = (plan(&view, command, now).unwrap(), plan(&view, command, now).unwrap());
             assert_eq!(format!("{step:?}"), format!("{again:?}"), "a planner answers the same again");
             match step {
-                Decision::Load(scope) => load(&rows, &scope, &mut view, &mut Noticed::default()).unwrap(),
+                Decision::Load(scope) => load(&*rows, &scope, &mut view, &mut Noticed::default()).unwrap(),
                 Decision::Done(plan) => {
-                    let (scanned, read) = (rows.scanned.get(), rows.read.get());
-                    return Cost { rounds, scanned, read, writes: plan.writes };
+                    let seen = rows.take_seen();
+                    return Cost { rounds, scanned: seen.entries, read: seen.rows, writes: plan.writes };
                 }
             }
         }
@@ -384,46 +355,27 @@ fn a_name_that_is_replaced_leaves_nobody_waiting_for_the_rest_of_something_wide(
 }
 
 /// A program that enqueues a work whenever one is cancelled.
-struct Breeding {
-    store: MemoryStore,
-    births: AtomicU64,
-}
+#[derive(Clone, Default)]
+struct Breeds(Arc<AtomicU64>);
 
-#[async_trait]
-impl Store for Breeding {
-    async fn transact(&self, mut units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
-        let births = self.births.load(Ordering::SeqCst);
+impl Ears for Breeds {
+    fn units(&self, units: &mut Vec<Unit>) {
+        let births = self.0.load(Ordering::SeqCst);
         let cancels = units.iter().any(|unit| matches!(unit.command, Command::Cancel(_)));
         if cancels && births < 50 {
-            self.births.fetch_add(1, Ordering::SeqCst);
+            self.0.fetch_add(1, Ordering::SeqCst);
             let works = vec![work(u128::from(1_000 + births), [])];
             let at = units[0].at;
             units.push(Unit { command: Command::Enqueue(Enqueue { works, unique: None, offer: None }), at });
         }
-        self.store.transact(units).await
-    }
-
-    async fn query(&self, page: PageRequest) -> Result<Page, StoreError> {
-        self.store.query(page).await
-    }
-
-    fn changes(&self) -> BoxStream<'static, Change> {
-        self.store.changes()
-    }
-
-    fn ownership(&self) -> Ownership {
-        self.store.ownership()
-    }
-
-    async fn close(&self) {
-        self.store.close().await;
     }
 }
 
 /// Else it would never end in a program that goes on enqueueing.
 #[test]
 fn cancelling_everything_means_the_works_there_were() {
-    let store = Arc::new(Breeding { store: MemoryStore::new(), births: AtomicU64::new(0) });
+    let breeds = Breeds::default();
+    let store = Arc::new(Overheard::by(&breeds));
     let manager =
         WorkManager::builder(Arc::clone(&store)).runtime(ThreadRuntime::new()).enqueue_only().start().unwrap();
     let works = (1..=3).map(|number| work(number, [])).collect();
@@ -432,7 +384,7 @@ fn cancelling_everything_means_the_works_there_were() {
     store.transact(vec![unit]).now_or_never().unwrap().unwrap().remove(0).unwrap();
     assert_eq!(block_on(manager.cancel(WorkSelector::All)).unwrap(), 3);
     let spared = block_on(manager.query(WorkQuery::in_state(WorkState::Enqueued))).unwrap();
-    assert_eq!(spared.len() as u64, store.births.load(Ordering::SeqCst));
+    assert_eq!(spared.len() as u64, breeds.0.load(Ordering::SeqCst));
 }
 
 /// An enqueue that is sent again, since nobody knows whether it was written, reads what is stored in one go.

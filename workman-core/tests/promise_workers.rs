@@ -146,19 +146,6 @@ fn a_completer_may_still_succeed_within_the_grace_period() {
 }
 
 #[test]
-fn what_is_settled_after_the_grace_period_is_dropped() {
-    let (test, shelf, id) = shelf();
-    stop(&test);
-    let done = shelf.take();
-    test.advance(secs(10));
-    let info = test.info(id);
-    assert_eq!((info.state, info.failures, info.interruptions), (WorkState::Enqueued, 0, 1));
-    done.succeed(8);
-    test.run_until_idle();
-    assert_eq!(test.info(id), info);
-}
-
-#[test]
 fn a_completer_gives_the_context_of_its_attempt() {
     let (test, shelf, id) = shelf();
     let done = shelf.take();
@@ -223,26 +210,6 @@ async fn counts(to: u32, cx: WorkContext) -> impl Stream<Item = Result<u32, Work
 
 fn progress(info: &WorkInfo) -> Option<u32> {
     info.progress.as_ref().map(|progress| progress.decode().unwrap())
-}
-
-#[test]
-fn each_item_of_a_stream_is_progress_and_the_last_is_the_output() {
-    let test = TestDriver::new();
-    let bystanders = Bystanders::of(&test);
-    let id = test.enqueue(counts::request(3));
-    let mut infos = test.manager().watch(WorkQuery::id(id));
-    test.run_until_idle();
-    let mut seen = Vec::new();
-    for _ in 0..4 {
-        let info = test.block_on(infos.next()).unwrap().remove(0);
-        seen.push((info.state, progress(&info)));
-        test.advance(secs(1));
-    }
-    use WorkState::Running;
-    assert_eq!(seen[..3], [(Running, None), (Running, Some(1)), (Running, Some(2))]);
-    assert_eq!(test.output::<u32>(id), 3);
-    assert_eq!(test.info(id).progress, None, "progress is gone when the work finishes");
-    bystanders.are_untouched(&test);
 }
 
 /// Counts the streams that were dropped.

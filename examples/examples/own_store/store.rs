@@ -1,18 +1,15 @@
 //! [`SnapshotStore`]: every commit makes a new version of everything, and readers keep theirs.
 //!
 //! That is simple, and right, and slow for many works, since a commit copies all rows. A commit that fails half-way needs no
-//! undo: its version is dropped.
+//! undo: its version is dropped. The rows are a [`RowMap`]; a store that keeps them elsewhere implements `Rows` and `RowsMut`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use workman_core::StoreError;
 use workman_core::store::{
-    Change, ChangeFeed, IfMissing, IndexKey, IndexRange, Opening, Ownership, Page, PageRequest, Row, RowKey, Rows,
-    RowsMut, Store, Transaction, Unit, UnitResult, Unlinked, page,
+    Change, ChangeFeed, Opening, Ownership, Page, PageRequest, RowMap, Store, Transaction, Unit, UnitResult, page,
 };
 
 /// Keeps works in memory, one immutable version after the other.
@@ -35,8 +32,7 @@ struct Shelf {
 #[derive(Clone, Default)]
 struct Version {
     commit: u64,
-    rows: BTreeMap<RowKey, Row>,
-    index: BTreeSet<IndexKey>,
+    rows: RowMap,
 }
 
 impl SnapshotStore {
@@ -75,12 +71,12 @@ impl Store for SnapshotStore {
         let mut next = Version::clone(&shelf.newest);
         next.commit += 1;
         let mut opening = lock(&self.opening);
-        let mut transaction = Transaction::begin(&next, &mut opening)?;
-        let answers = units.iter().map(|unit| transaction.run_unit(&mut next, unit)).collect::<Result<_, _>>();
+        let mut transaction = Transaction::begin(&next.rows, &mut opening)?;
+        let answers = units.iter().map(|unit| transaction.run_unit(&mut next.rows, unit)).collect::<Result<_, _>>();
         self.feed.report(transaction.take_damage());
         let answers = answers?;
         let commit = next.commit;
-        if let Some(change) = transaction.finish(&mut next, commit)? {
+        if let Some(change) = transaction.finish(&mut next.rows, commit)? {
             shelf.newest = Arc::new(next);
             self.feed.announce(&change); // still under the lock: changes come in the order of commits
         }
@@ -90,7 +86,7 @@ impl Store for SnapshotStore {
     async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
         let version = Arc::clone(&self.shelf()?.newest); // from here on nobody waits for this reader
         let mut damage = Vec::new();
-        let page = page(&*version, &request, version.commit, &mut damage);
+        let page = page(&version.rows, &request, version.commit, &mut damage);
         self.feed.report(damage);
         page
     }
@@ -108,42 +104,6 @@ impl Store for SnapshotStore {
         shelf.open = shelf.open.filter(|open| *open != self.incarnation);
         drop(shelf);
         self.feed.close();
-    }
-}
-
-impl Rows for Version {
-    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
-        Ok(self.rows.get(&key).cloned())
-    }
-
-    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
-        let first = match &range.after {
-            Some(after) if *after >= range.last => return Ok(Vec::new()),
-            Some(after) => Bound::Excluded(after),
-            None => Bound::Included(&range.first),
-        };
-        Ok(self.index.range((first, Bound::Included(&range.last))).take(limit).cloned().collect())
-    }
-}
-
-impl RowsMut for Version {
-    fn put(&mut self, row: Row) -> Result<(), StoreError> {
-        self.rows.insert(row.key(), row);
-        Ok(())
-    }
-
-    fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
-        self.rows.remove(&key);
-        Ok(())
-    }
-
-    fn link(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.index.insert(key.clone());
-        Ok(())
-    }
-
-    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
-        Ok(self.index.remove(key).into())
     }
 }
 

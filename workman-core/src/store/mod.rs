@@ -49,8 +49,8 @@ pub use crate::query::{Cursor, Page, PageRequest};
 
 // ... and what embedded stores have in common.
 pub use embedded::{
-    Audit, Dump, IfMissing, Noticed, Opening, Origin, Row, RowKey, Rows, RowsMut, Stamp, StoreClock, Transaction,
-    Unlinked, dump, load, page, stored_meta,
+    Audit, Dump, IfMissing, Noticed, Opening, Origin, Row, RowKey, RowMap, Rows, RowsMut, Stamp, StoreClock,
+    Transaction, Unlinked, dump, load, page, stored_meta,
 };
 
 /// A command and the time of whoever sends it.

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use workman_core::seams::Registry;
 use workman_core::store::Store;
 use workman_core::{Constraints, NetworkType, Timestamp, WorkInfo, WorkState, worker};
 use workman_redb::RedbStore;
@@ -25,11 +24,6 @@ const NEVER: Duration = secs(50 * 365 * 24 * 3600);
 #[worker]
 fn bystander(number: u32) -> u32 {
     number
-}
-
-/// For builds that name their workers.
-pub(crate) fn add_bystander(registry: &mut Registry) {
-    registry.add::<bystander>();
 }
 
 /// Works in various states that have nothing to do with the test.

@@ -1,17 +1,14 @@
 //! What the planner takes to decide. Loading and applying are the store's business and are left out.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
-use std::ops::Bound;
 use std::time::Duration;
 
 use workman_core::store::{
-    Applied, Cancel, Claim, Claimed, Codec, Command, Decision, End, Enqueue, IfMissing, IndexKey, IndexRange, LaneId,
-    Meta, NewWork, Noticed, Offer, OpenLane, Opening, Reading, Row, RowKey, Rows, RowsMut, Settle, Snapshot,
-    SuspectsAllowed, Terms, Transaction, Unique, UniquePolicy, Unit, Unlinked, Urgency, WorkSpec, WorkerKind, load,
-    plan, stored_meta,
+    Applied, Cancel, Claim, Claimed, Codec, Command, Decision, End, Enqueue, LaneId, Meta, NewWork, Noticed, Offer,
+    OpenLane, Opening, Reading, RowMap, Settle, Snapshot, SuspectsAllowed, Terms, Transaction, Unique, UniquePolicy,
+    Unit, Urgency, WorkSpec, WorkerKind, load, plan, stored_meta,
 };
-use workman_core::{ExistingWorkPolicy, Payload, Schedule, StoreError, Timestamp, WorkId, WorkSelector};
+use workman_core::{ExistingWorkPolicy, Payload, Schedule, Timestamp, WorkId, WorkSelector};
 
 use super::Case;
 use super::callgrind::measured;
@@ -150,14 +147,14 @@ fn rename(works: &mut [NewWork]) {
 
 /// A store in two maps, and a manager that is attached to it.
 struct House {
-    shelf: Shelf,
+    rows: RowMap,
     opening: Opening,
     epoch: u64,
 }
 
 impl House {
     fn new() -> Self {
-        let mut house = House { shelf: Shelf::default(), opening: Opening::new(1), epoch: 0 };
+        let mut house = House { rows: RowMap::default(), opening: Opening::new(1), epoch: 0 };
         match house.send(Command::Attach) {
             Applied::Attached { epoch, .. } => house.epoch = epoch,
             other => panic!("{other:?}"),
@@ -166,11 +163,11 @@ impl House {
     }
 
     fn send(&mut self, command: Command) -> Applied {
-        let mut transaction = Transaction::begin(&self.shelf, &mut self.opening).unwrap();
+        let mut transaction = Transaction::begin(&self.rows, &mut self.opening).unwrap();
         let done = transaction
-            .run_unit(&mut self.shelf, &Unit { command, at: Reading { wall: NOW, monotonic: Duration::ZERO } })
+            .run_unit(&mut self.rows, &Unit { command, at: Reading { wall: NOW, monotonic: Duration::ZERO } })
             .unwrap();
-        transaction.finish(&mut self.shelf, 1).unwrap();
+        transaction.finish(&mut self.rows, 1).unwrap();
         done.unwrap()
     }
 
@@ -205,7 +202,7 @@ impl House {
 
     /// Measures all that the planner does until it has decided, with what it asks for loaded in between.
     fn measure(&self, command: &Command) {
-        let meta = Meta { incarnation: 1, latest: NOW, ..stored_meta(&self.shelf).unwrap() };
+        let meta = Meta { incarnation: 1, latest: NOW, ..stored_meta(&self.rows).unwrap() };
         let mut views = vec![Snapshot { meta, ..Snapshot::default() }];
         loop {
             let view = views.last_mut().unwrap();
@@ -213,7 +210,7 @@ impl House {
                 Decision::Done(_) => break,
                 Decision::Load(scope) => {
                     let mut more = view.clone();
-                    load(&self.shelf, &scope, &mut more, &mut Noticed::default()).unwrap();
+                    load(&self.rows, &scope, &mut more, &mut Noticed::default()).unwrap();
                     views.push(more);
                 }
             }
@@ -225,48 +222,5 @@ impl House {
             }
             step
         });
-    }
-}
-
-/// Rows and index entries in maps.
-#[derive(Default)]
-struct Shelf {
-    rows: BTreeMap<RowKey, Row>,
-    index: BTreeSet<IndexKey>,
-}
-
-impl Rows for Shelf {
-    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
-        Ok(self.rows.get(&key).cloned())
-    }
-
-    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
-        let first = match &range.after {
-            Some(after) if *after >= range.last => return Ok(Vec::new()),
-            Some(after) => Bound::Excluded(after),
-            None => Bound::Included(&range.first),
-        };
-        Ok(self.index.range((first, Bound::Included(&range.last))).take(limit).cloned().collect())
-    }
-}
-
-impl RowsMut for Shelf {
-    fn put(&mut self, row: Row) -> Result<(), StoreError> {
-        self.rows.insert(row.key(), row);
-        Ok(())
-    }
-
-    fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
-        self.rows.remove(&key);
-        Ok(())
-    }
-
-    fn link(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        self.index.insert(key.clone());
-        Ok(())
-    }
-
-    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
-        Ok(self.index.remove(key).into())
     }
 }

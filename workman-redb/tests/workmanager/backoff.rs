@@ -106,9 +106,11 @@ fn can_2_a_cancelled_run_is_told_and_says_why() {
     on_both_stores(|test| {
         let id = test.enqueue(held::request("x".into()));
         test.run_until_idle();
-        test.cancel(WorkSelector::id(id));
-        test.run_until_idle();
-        assert_eq!(test.info(id).stop_reason, Some(StopReason::CancelledByApp));
+        assert_eq!(test.cancel(WorkSelector::tag("held")), 1);
+        test.advance(HOUR);
+        let info = test.info(id);
+        assert_eq!((info.state, info.stop_reason), (WorkState::Cancelled, Some(StopReason::CancelledByApp)));
+        assert_eq!((info.runs, info.failures, info.interruptions), (1, 0, 0));
         assert_eq!(test.diary(), ["x".to_owned(), format!("x stopped: {}", StopReason::CancelledByApp)]);
     });
 }
@@ -118,7 +120,7 @@ fn can_2_a_cancelled_run_is_told_and_says_why() {
 #[test]
 fn rec_1_what_ran_when_the_process_died_runs_again() {
     on_both_stores(|test| {
-        let id = test.enqueue(held::request("x".into()));
+        let id = test.enqueue(held::request("x".into()).max_attempts(1));
         test.run_until_idle();
         test.crash_and_restart();
         test.run_until_idle();
@@ -134,11 +136,16 @@ fn rec_1_what_ran_when_the_process_died_runs_again() {
 #[test]
 fn bo_3_attempts_end_where_the_request_says() {
     on_both_stores(|test| {
-        let few = test.enqueue(flaky::request("few".into(), 99).max_attempts(2).backoff(Backoff::linear(secs(1))));
         let every_second = Backoff::linear(secs(1)).ceiling(secs(1));
+        let few = test.enqueue(flaky::request("few".into(), 99).max_attempts(2).backoff(every_second));
+        let saved = test.enqueue(flaky::request("saved".into(), 1).max_attempts(2).backoff(every_second));
+        let plain = test.enqueue(flaky::request("plain".into(), 99).backoff(every_second));
         let endless = test.enqueue(flaky::request("endless".into(), 99).unlimited_attempts().backoff(every_second));
         test.advance(secs(30));
-        assert_eq!((test.state_of(few), test.info(few).failures), (Failed, 2));
+        assert_eq!((test.state_of(few), test.info(few).failures, test.info(few).runs), (Failed, 2, 2));
+        assert_eq!(test.info(few).last_error().unwrap().to_string(), "not yet");
+        assert_eq!(test.output::<String>(saved), "saved", "the last of them counts as well");
+        assert_eq!((test.state_of(plain), test.info(plain).failures), (Failed, 20), "unless it says otherwise");
         assert_eq!((test.state_of(endless), test.info(endless).failures), (Waits, 31));
     });
 }
@@ -178,10 +185,12 @@ fn sm_10_a_stop_after_a_cancellation_does_not_bring_the_work_back() {
         test.cancel(WorkSelector::id(id));
         test.lose(ConstraintKind::Charging);
         test.advance(HOUR);
+        test.restart();
         test.meet(ConstraintKind::Charging);
         test.advance(HOUR);
         let info = test.info(id);
         assert_eq!((info.state, info.stop_reason), (WorkState::Cancelled, Some(StopReason::CancelledByApp)));
+        assert_eq!((info.runs, info.interruptions), (1, 0));
     });
 }
 

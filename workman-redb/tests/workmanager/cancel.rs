@@ -3,6 +3,7 @@
 use workman_core::{Request, StopReason, WorkId, WorkQuery, WorkSelector, WorkState};
 
 use crate::bench::{Bench, DAY, HOUR, MINUTE, fails, flaky, held, join, millis, on_both_stores, say, slow};
+use crate::kinds::deaf_thread;
 
 use WorkState::{Blocked, Cancelled, Enqueued as Waits, Failed, Running, Succeeded};
 
@@ -185,15 +186,17 @@ fn can_1_everything_is_cancelled_but_for_what_is_finished() {
 #[test]
 fn sm_4_and_can_3_a_result_after_the_cancellation_is_ignored() {
     on_both_stores(|test| {
-        let id = test.enqueue(deaf::request());
-        test.run_until_idle();
-        assert_eq!(test.state_of(id), Running);
-        test.cancel(WorkSelector::id(id));
-        let before = test.info(id);
-        assert_eq!((before.state, before.stop_reason), (Cancelled, Some(StopReason::CancelledByApp)));
-        test.open("deaf");
-        test.advance(HOUR);
-        assert_eq!(test.info(id), before);
+        for (request, gate) in [(deaf::request(), "deaf"), (deaf_thread::request(), "deaf thread")] {
+            let id = test.enqueue(request);
+            test.run_until_idle();
+            assert_eq!(test.state_of(id), Running);
+            test.cancel(WorkSelector::id(id));
+            let before = test.info(id);
+            assert_eq!((before.state, before.stop_reason), (Cancelled, Some(StopReason::CancelledByApp)));
+            test.open(gate);
+            test.advance(HOUR);
+            assert_eq!(test.info(id), before);
+        }
     });
 }
 
@@ -258,10 +261,12 @@ fn rec_6_and_data_6_prune_deletes_all_finished_work_that_nothing_unfinished_wait
 fn unq_5_a_poisoned_name_is_free_again_after_a_prune() {
     on_both_stores(|test| {
         use workman_core::ExistingWorkPolicy::Append;
-        test.enqueue_unique("name", Append, fails::request("bad".into()));
+        let first = test.enqueue_unique("name", Append, fails::request("bad".into()));
         test.run_until_idle();
         let second = test.enqueue_unique("name", Append, say::request("2".into()));
-        assert_eq!(test.state_of(second.id), Failed);
+        assert_eq!((second.how, test.state_of(second.id)), (workman_core::Enqueued::Appended(vec![first.id]), Failed));
+        let said = test.explain(second.id).to_string();
+        assert!(said.starts_with(&format!("failed, since its prerequisite {} of worker", first.id)), "{said}");
         assert_eq!(prune(&test), 2);
         let third = test.enqueue_unique("name", Append, say::request("3".into()));
         test.run_until_idle();
@@ -320,5 +325,11 @@ fn dep_3_and_can_4_dependents_that_have_finished_stay_as_they_ended() {
         assert_eq!(test.cancel(WorkSelector::id(ids[0])), 0);
         assert_eq!((test.info(ids[1]), test.commits()), (before, commits));
         assert_eq!(test.states(&ids), [Succeeded; 2]);
+
+        let step = [fails::request("bad".into()), later("later")];
+        let ids = test.chain(test.manager().begin_with(step).then(say::request("behind".into())));
+        test.run_until_idle();
+        assert_eq!(test.cancel(WorkSelector::id(ids[1])), 1, "the work behind it has failed already");
+        assert_eq!(test.states(&ids), [Failed, Cancelled, Failed]);
     });
 }

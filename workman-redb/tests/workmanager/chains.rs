@@ -261,15 +261,15 @@ fn dep_1_a_work_is_unblocked_by_the_last_of_its_prerequisites() {
 fn dep_2_a_failure_fails_all_dependents_but_those_that_were_cancelled() {
     on_both_stores(|test| {
         let first = held::request("gate".into());
-        let chain = test.manager().begin_with(first).then(fails::request("bad".into()));
+        let chain = test.manager().begin_with(first).then([fails::request("bad".into()), say::request("good".into())]);
         let ids = test.chain(chain.then([say::request("w".into()), say::request("x".into())]).then(later("y")));
         test.run_until_idle();
-        test.cancel(WorkSelector::id(ids[3]));
-        assert_eq!(test.states(&ids), [Running, Blocked, Blocked, Cancelled, Cancelled]);
+        test.cancel(WorkSelector::id(ids[4]));
+        assert_eq!(test.states(&ids), [Running, Blocked, Blocked, Blocked, Cancelled, Cancelled]);
         test.open("gate");
         test.run_until_idle();
-        assert_eq!(test.states(&ids), [Succeeded, Failed, Failed, Cancelled, Cancelled]);
-        let failed = test.info(ids[2]);
+        assert_eq!(test.states(&ids), [Succeeded, Failed, Succeeded, Failed, Cancelled, Cancelled], "and no sibling");
+        let failed = test.info(ids[3]);
         assert_eq!((failed.output, failed.runs), (None, 0));
     });
 }

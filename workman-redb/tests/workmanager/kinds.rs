@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use workman_core::{
-    Completer, ConstraintKind, ExistingWorkPolicy, OutOfQuotaPolicy, OutputError, StopReason, WorkContext, WorkError,
-    WorkManager, WorkSelector, WorkState, worker,
+    Completer, ConstraintKind, ExistingWorkPolicy, ExpeditedState, OutOfQuotaPolicy, OutputError, StopReason,
+    WorkContext, WorkError, WorkManager, WorkSelector, WorkState, worker,
 };
 
 use crate::bench::{Bench, CHARGING, DAY, Diary, Gates, HOUR, MINUTE, held, millis, on_both_stores, say, secs};
@@ -225,6 +225,11 @@ fn when_the_budget_is_spent_expedited_work_falls_back_or_is_dropped() {
         let dropped = test.chain(dropped.then(say::request("dependent".into())));
         test.advance(2 * MINUTE);
         assert_eq!((test.state_of(falls_back), test.states(&dropped)), (Succeeded, vec![Cancelled; 2]));
+        let info = test.info(dropped[0]);
+        assert_eq!((info.stop_reason, info.runs), (Some(StopReason::Quota), 0));
+        let state = info.expedited.unwrap().state;
+        assert_eq!(state, ExpeditedState::Dropped, "it never went on as ordinary work");
+        assert_eq!(state.to_string(), "dropped, since the budget of expedited work was spent");
         test.advance(DAY);
         let later = test.enqueue(urgent::request(2, false).expedited(policies[1]));
         test.advance(2 * MINUTE);
@@ -273,7 +278,7 @@ fn sch_6_works_of_one_step_run_side_by_side() {
 
 /// Does not hear a stop before its gate is open.
 #[worker]
-fn deaf_thread(cx: &WorkContext, #[state] gates: Gates) -> u32 {
+pub(crate) fn deaf_thread(cx: &WorkContext, #[state] gates: Gates) -> u32 {
     let _ = cx;
     gates.get("deaf thread").wait_blocking();
     7

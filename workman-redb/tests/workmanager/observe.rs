@@ -143,6 +143,7 @@ fn can_5_the_last_cancel_all_is_told_with_its_time_and_is_kept() {
         test.enqueue(say::request("x".into()).initial_delay(DAY));
         test.advance(secs(50));
         test.cancel(WorkSelector::tag("say"));
+        test.cancel(WorkSelector::unique("name"));
         test.run_until_idle();
         assert_eq!(watch.next().now_or_never(), None, "only of everything");
         let at = test.now();
@@ -152,6 +153,11 @@ fn can_5_the_last_cancel_all_is_told_with_its_time_and_is_kept() {
         test.run_until_idle();
         assert_eq!(watch.next().now_or_never(), None, "once");
         assert_eq!(test.wait(manager.last_cancel_all()), Some(at));
+        test.advance(secs(20));
+        let at = test.now();
+        assert_eq!(test.cancel(WorkSelector::All), 0, "it counts even if there was nothing to cancel");
+        test.run_until_idle();
+        assert_eq!(watch.next().now_or_never(), Some(Some(Some(at))));
         drop((watch, manager));
         test.advance(MINUTE);
         test.crash_and_restart();
@@ -161,26 +167,29 @@ fn can_5_the_last_cancel_all_is_told_with_its_time_and_is_kept() {
 
 /// Says twice how far it is.
 #[worker]
-async fn says_how_far(cx: &WorkContext) -> Result<u32, WorkError> {
+async fn says_how_far(fails: bool, cx: &WorkContext) -> Result<u32, WorkError> {
     cx.set_progress(&50_u32)?;
     cx.sleep(MINUTE).await?;
     cx.set_progress(&100_u32)?;
     cx.sleep(MINUTE).await?;
-    Ok(7)
+    if fails { Err(WorkError::permanent("gone")) } else { Ok(7) }
 }
 
-/// CoroutineWorkerTest `testProgressUpdates` and SM-9: progress is shown while it runs, and gone when it ends.
+/// CoroutineWorkerTest `testProgressUpdates` and SM-9: progress is shown while it runs, and gone when it ends, however it ends.
 #[test]
 fn sm_9_progress_is_shown_while_it_runs_and_gone_when_it_ends() {
     on_both_stores(|test| {
-        let id = test.enqueue(says_how_far::request());
+        let ids = [false, true, false].map(|fails| test.enqueue(says_how_far::request(fails)));
         test.run_until_idle();
-        let progress = |test: &Bench| test.info(id).progress.map(|progress| progress.decode::<u32>().unwrap());
-        assert_eq!(progress(&test), Some(50));
+        let progress = |id| test.info(id).progress.map(|progress| progress.decode::<u32>().unwrap());
+        assert_eq!(ids.map(progress), [Some(50); 3]);
         test.advance(MINUTE);
-        assert_eq!(progress(&test), Some(100));
+        assert_eq!(ids.map(progress), [Some(100); 3]);
+        test.cancel(WorkSelector::id(ids[2]));
+        assert_eq!(progress(ids[2]), None);
         test.advance(MINUTE);
-        assert_eq!((progress(&test), test.output::<u32>(id)), (None, 7));
+        assert_eq!((ids.map(progress), test.output::<u32>(ids[0])), ([None; 3], 7));
+        assert_eq!(test.states(&ids), [Succeeded, WorkState::Failed, WorkState::Cancelled]);
     });
 }
 

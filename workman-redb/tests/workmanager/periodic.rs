@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use workman_core::{
-    Backoff, EnqueueError, ExistingPeriodicWorkPolicy, RequestError, Schedule, StopReason, UpdateResult, WorkContext,
-    WorkError, WorkManager, WorkSelector, WorkState, worker,
+    Backoff, EnqueueError, ExistingPeriodicWorkPolicy, Explanation, RequestError, Schedule, StopReason, UpdateResult,
+    Wait, WorkContext, WorkError, WorkManager, WorkSelector, WorkState, worker,
 };
 
 use crate::bench::{DAY, Diary, Gates, HOUR, MINUTE, fails, flaky, held, millis, on_both_stores, panics, say, secs};
@@ -256,8 +256,13 @@ fn per_6_and_nrt_1_an_override_puts_off_the_next_run_once() {
         test.advance(5 * HOUR + millis(1));
         assert_eq!((test.diary().len(), test.info(id).periods), (0, 0), "not even the first run");
         assert_eq!(test.info(id).next_run, Some(start + 14 * HOUR));
-        test.advance(9 * HOUR - millis(1));
+        assert_eq!(test.info(id).next_run_override, Some(start + 14 * HOUR));
+        let left = 9 * HOUR - millis(1);
+        assert_eq!(test.explain(id), Explanation::NotDue { left, wait: Wait::Override, times: 0 });
+        test.advance(left);
         assert_eq!((test.diary().len(), test.info(id).periods, test.due_in(id)), (1, 1, HOUR));
+        assert_eq!(test.info(id).next_run_override, None, "it is spent");
+        assert_eq!(test.explain(id), Explanation::NotDue { left: HOUR, wait: Wait::Period, times: 0 });
         for runs in 1..=5 {
             test.advance(HOUR);
             assert_eq!((test.diary().len(), test.info(id).periods), (1, runs + 1));
@@ -292,8 +297,9 @@ fn per_6_a_retry_of_an_overridden_run_backs_off_from_its_end() {
         let id = test.enqueue_periodic(request.next_schedule_time_override(test.now() + 14 * HOUR));
         test.advance(14 * HOUR);
         let info = test.info(id);
-        assert_eq!((info.state, info.periods, info.failures), (Waits, 0, 1));
-        assert_eq!(test.due_in(id), 30 * MINUTE);
+        assert_eq!((info.state, info.periods, info.failures, info.next_run_override), (Waits, 0, 1, None));
+        let (wait, times) = (Wait::Backoff, 1);
+        assert_eq!(test.explain(id), Explanation::NotDue { left: 30 * MINUTE, wait, times });
     });
 }
 
@@ -315,12 +321,14 @@ fn per_6_and_nrt_1_an_override_given_during_a_run_beats_its_backoff() {
         let info = test.info(id);
         assert_eq!((info.state, info.periods, info.failures, info.generation), (Waits, 0, 1, 2));
         assert_eq!(info.next_run, Some(start + 34 * HOUR));
+        test.advance(20 * HOUR);
+        assert_eq!((test.info(id).periods, test.due_in(id)), (1, DAY), "and what follows counts from there");
     });
 }
 
 /// Fails its first attempt as soon as the test lets it.
 #[worker]
-async fn gated(cx: &WorkContext, #[state] gates: Gates) -> Result<(), WorkError> {
+pub(crate) async fn gated(cx: &WorkContext, #[state] gates: Gates) -> Result<(), WorkError> {
     gates.get("fail").wait().await;
     if cx.attempt() == 0 { Err("first".into()) } else { Ok(()) }
 }

@@ -212,9 +212,12 @@ fn what_reaches_the_end_of_time_is_refused_by_the_name_of_its_field() {
         assert!(matches!(kept, RequestError::TooLong { field: "keep_results_for_at_least", .. }), "{kept}");
         let slow = refusal(&test, say::request("x".into()).timeout(Duration::MAX));
         assert!(matches!(slow, RequestError::TooLong { field: "timeout", .. }), "{slow}");
-        let interval = test.refused(test.manager().enqueue_periodic(say::periodic("x".into(), Duration::MAX)));
-        let wanted = matches!(&interval, EnqueueError::Request(RequestError::TooLong { field: "interval", .. }));
-        assert!(wanted, "{interval}");
+        let flexed = Schedule::every(Duration::MAX).flex(secs(1));
+        for (schedule, wanted) in [(Schedule::every(Duration::MAX), "interval"), (flexed, "initial_delay")] {
+            let refused = test.refused(test.manager().enqueue_periodic(say::periodic("x".into(), schedule)));
+            let EnqueueError::Request(RequestError::TooLong { field, .. }) = refused else { panic!("{refused}") };
+            assert_eq!(field, wanted, "flex is part of the first delay");
+        }
         test.advance(HOUR);
         assert_eq!((test.query(WorkQuery::all()).len(), test.diary().len()), (1, 0));
     });
@@ -260,6 +263,7 @@ fn with_androids_limits_interval_and_flex_are_raised_and_cut() {
         let (more, less) = (quarter + millis(123), quarter - millis(123));
         assert_eq!(stored(Schedule::every(more)), Schedule::every(more), "no flex means all of it");
         assert_eq!(stored(Schedule::every(less)), Schedule::every(quarter));
+        assert_eq!(stored(Schedule::every(secs(0))), Schedule::every(quarter));
         let flex = |interval, flex| Schedule::every(interval).flex(flex);
         assert_eq!(stored(flex(more, five + millis(123))), flex(more, five + millis(123)));
         assert_eq!(stored(flex(less, five - millis(123))), flex(quarter, five));
@@ -289,6 +293,7 @@ fn per_1_without_limits_any_interval_is_kept_and_nonsense_is_refused() {
             let nonsense = say::periodic("x".into(), Schedule::every(interval).flex(flex));
             let refused = test.refused(manager.enqueue_periodic(nonsense));
             assert!(matches!(refused, EnqueueError::Request(RequestError::Flex { .. })), "{refused}");
+            assert!(refused.to_string().contains("a flex of"), "{refused}");
         }
         let none = test.refused(manager.enqueue_periodic(say::periodic("x".into(), secs(0))));
         assert!(matches!(none, EnqueueError::Request(RequestError::NoInterval { .. })), "{none}");
@@ -322,6 +327,7 @@ fn a_backoff_and_an_idle_machine_do_not_go_together() {
         let once = say::request("x".into()).backoff(Backoff::exponential(secs(20))).constraints(idle.clone());
         let refused = refusal(&test, once);
         assert!(matches!(refused, RequestError::BackoffWhenIdle { .. }), "{refused}");
+        assert!(refused.to_string().contains("`backoff`"), "{refused}");
         let periodic =
             say::periodic("x".into(), 15 * MINUTE).backoff(Backoff::exponential(secs(20))).constraints(idle.clone());
         let refused = test.refused(test.manager().enqueue_periodic(periodic));
@@ -357,6 +363,7 @@ fn expedited_work_waits_for_network_and_storage_only_and_not_for_later() {
         }
         let delayed = refusal(&test, expedited(Constraints::NONE).initial_delay(secs(10)));
         assert!(matches!(delayed, RequestError::ExpeditedDelay { .. }), "{delayed}");
+        assert!(delayed.to_string().contains("`initial_delay`"), "{delayed}");
         assert_eq!(test.query(WorkQuery::all()).len(), 3);
     });
 }

@@ -124,6 +124,8 @@ fn bo_2_attempts_are_repeated_at_the_exact_delays_of_their_policy() {
             test.cancel(WorkSelector::id(id));
             delays
         };
+        let default = [30, 60, 120, 240, 480, 960, 1_920, 3_840, 7_680, 15_360, 18_000];
+        assert_eq!(delays(Backoff::default(), 11), default, "BO-7: nothing is added");
         assert_eq!(delays(Backoff::exponential(secs(10)), 5), [10, 20, 40, 80, 160]);
         assert_eq!(delays(Backoff::linear(secs(10)), 5), [10, 20, 30, 40, 50]);
         assert_eq!(delays(Backoff::exponential(5 * HOUR + millis(1)), 2), [18_000, 18_000]);

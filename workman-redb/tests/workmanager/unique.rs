@@ -181,15 +181,46 @@ fn unq_9_periodic_keep_keeps_what_lives_and_replaces_what_is_over() {
 #[test]
 fn unq_9_cancel_and_reenqueue_starts_the_period_over_under_either_of_its_names() {
     on_both_stores(|test| {
-        for policy in [CancelAndReenqueue, ExistingPeriodicWorkPolicy::Replace] {
+        for (policy, runs) in [(CancelAndReenqueue, false), (ExistingPeriodicWorkPolicy::Replace, true)] {
             let test = test.another();
-            let old = test.enqueue_unique_periodic("name", policy, say::periodic("old".into(), HOUR));
+            let old = test.enqueue_unique_periodic("name", policy, held::periodic("old".into(), HOUR));
+            test.run_until_idle();
+            if !runs {
+                test.open("old");
+            }
             test.advance(30 * MINUTE);
+            assert_eq!(test.state_of(old.id), if runs { Running } else { Waits });
             let new = test.enqueue_unique_periodic("name", policy, say::periodic("new".into(), HOUR));
             assert_eq!((new.how, test.find(old.id)), (Enqueued::Replaced(vec![old.id]), None));
+            test.open("old");
             test.run_until_idle();
-            assert_eq!((test.info(new.id).periods, test.due_in(new.id)), (1, HOUR));
-            assert_eq!(test.diary(), ["old", "new"]);
+            assert_eq!((test.find(old.id), test.info(new.id).periods, test.due_in(new.id)), (None, 1, HOUR));
+            assert_eq!(test.diary().len(), if runs { 3 } else { 2 }, "a run that is under way is told to stop");
+        }
+    });
+}
+
+/// UNQ-9: the call at each start of a program; the schedule is there once, and goes on from where it was.
+#[test]
+fn unq_9_a_periodic_work_that_is_enqueued_at_every_start_is_there_once_and_keeps_its_rhythm() {
+    on_both_stores(|test| {
+        for policy in [KEEP, Update] {
+            let test = test.another();
+            let enqueue = || test.enqueue_unique_periodic("sync", policy, say::periodic("sync".into(), HOUR)).id;
+            let first = enqueue();
+            test.run_until_idle();
+            for start in 0..6 {
+                test.advance(20 * MINUTE);
+                if start % 2 == 0 {
+                    test.crash_and_restart();
+                } else {
+                    test.restart();
+                }
+                assert_eq!(enqueue(), first);
+                test.run_until_idle();
+            }
+            assert_eq!(test.diary().len(), 3, "at once, after one hour, after two");
+            assert_eq!((test.named("sync"), test.info(first).periods), (vec![first], 3));
         }
     });
 }

@@ -8,6 +8,7 @@ use workman_core::{
 use crate::bench::{
     Bench, CHARGING, DAY, Diary, Gates, HOUR, MINUTE, fails, flaky, held, join, millis, on_both_stores, say, tell,
 };
+use crate::periodic::gated;
 
 use UpdateResult::{AppliedForNextRun, AppliedImmediately, NotApplied};
 use WorkState::{Blocked, Enqueued as Waits, Failed, Running, Succeeded};
@@ -19,7 +20,9 @@ fn update(test: &Bench, request: impl Updatable) -> UpdateResult {
 
 #[track_caller]
 fn refusal(test: &Bench, request: impl Updatable) -> Refusal {
-    match test.refused(test.manager().update(request)) {
+    let error = test.refused(test.manager().update(request));
+    assert!(!error.is_indeterminate());
+    match error {
         UpdateError::Refused(refusal) => refusal,
         other => panic!("{other}"),
     }
@@ -66,6 +69,29 @@ fn upd_4_a_run_goes_on_as_it_began() {
         test.open("x");
         test.run_until_idle();
         assert_eq!((test.state_of(id), test.diary()), (Succeeded, vec!["x".to_owned()]));
+        assert_eq!(generations(&test, id), [0], "though the work is of generation 1 now");
+    });
+}
+
+/// Of each attempt the generation that it ran.
+fn generations(test: &Bench, id: WorkId) -> Vec<u32> {
+    test.info(id).attempts.iter().map(|attempt| attempt.generation).collect()
+}
+
+/// The neighbourhood of 2: an attempt that was cancelled, or died, says what it ran as too.
+#[test]
+fn an_attempt_that_was_cancelled_or_died_says_what_it_ran_as() {
+    on_both_stores(|test| {
+        let ids = ["a", "b"].map(|name| test.enqueue(held::request(name.into())));
+        test.run_until_idle();
+        for id in ids {
+            assert_eq!(update(&test, say::request("new".into()).with_id(id)), AppliedForNextRun);
+        }
+        test.cancel(WorkSelector::id(ids[0]));
+        test.crash_and_restart();
+        test.run_until_idle();
+        assert_eq!(ids.map(|id| test.info(id).generation), [1, 1]);
+        assert_eq!((generations(&test, ids[0]), generations(&test, ids[1])), (vec![0], vec![0, 1]));
     });
 }
 
@@ -83,6 +109,16 @@ fn upd_4_the_run_after_it_is_by_the_new_terms() {
         assert_eq!(test.due_in(id), 2 * HOUR);
         test.advance(2 * HOUR);
         assert_eq!(test.diary(), ["x", "tell y"]);
+
+        let id = test.enqueue(gated::request());
+        test.run_until_idle();
+        let request = tell::request("z".into()).with_id(id).backoff(Backoff::linear(MINUTE));
+        assert_eq!(update(&test, request), AppliedForNextRun);
+        test.open("fail");
+        test.run_until_idle();
+        assert_eq!((test.info(id).failures, test.due_in(id)), (1, MINUTE));
+        test.advance(MINUTE);
+        assert_eq!((test.output::<String>(id), generations(&test, id)), ("z".to_owned(), vec![0, 1]));
     });
 }
 
@@ -138,6 +174,8 @@ fn upd_2_tags_and_everything_else_that_a_request_says_are_replaced() {
         );
         assert_eq!(test.query(WorkQuery::tag("previous")), []);
         assert_eq!(test.query(WorkQuery::tag("test")), [info]);
+        test.crash_and_restart();
+        assert_eq!(test.query(WorkQuery::tag("test")).len(), 1);
     });
 }
 
@@ -157,6 +195,9 @@ fn upd_3_and_sm_9_an_update_deletes_the_progress_of_an_earlier_run() {
         test.advance(MINUTE);
         let progress = |test: &Bench| test.info(id).progress.map(|progress| progress.decode::<String>().unwrap());
         assert_eq!((test.state_of(id), progress(&test).as_deref()), (Running, Some("half")));
+        let same = progresses::request().constraints(CHARGING).with_id(id);
+        assert_eq!(update(&test, same), AppliedForNextRun);
+        assert_eq!(progress(&test).as_deref(), Some("half"), "a run is not disturbed");
         test.lose(ConstraintKind::Charging);
         test.advance(MINUTE);
         assert_eq!((test.state_of(id), progress(&test).as_deref()), (Waits, Some("half")));
@@ -330,6 +371,25 @@ fn nrt_1_and_bo_8_an_override_beats_the_backoff_and_the_failed_attempts_stay() {
         update(&test, request().next_schedule_time_override(start).with_id(id));
         test.run_until_idle();
         assert_eq!((test.diary(), test.info(id).periods), (vec!["x 1".to_owned()], 1));
+    });
+}
+
+/// PER-4: flex shapes the first run and no other, also when it comes by an update.
+#[test]
+fn per_4_and_upd_3_a_new_flex_shapes_the_first_run_and_no_other() {
+    on_both_stores(|test| {
+        let hourly = |flex| {
+            let schedule = workman_core::Schedule::every(HOUR).flex(flex);
+            say::periodic("x".into(), schedule).initial_delay(10 * MINUTE)
+        };
+        let id = test.enqueue_periodic(hourly(15 * MINUTE));
+        assert_eq!(test.due_in(id), 55 * MINUTE);
+        update(&test, hourly(30 * MINUTE).with_id(id));
+        assert_eq!((test.due_in(id), test.info(id).initial_delay), (40 * MINUTE, 10 * MINUTE));
+        test.advance(40 * MINUTE);
+        assert_eq!((test.info(id).periods, test.due_in(id)), (1, HOUR));
+        update(&test, hourly(MINUTE).with_id(id));
+        assert_eq!(test.due_in(id), HOUR, "the second run is not moved");
     });
 }
 

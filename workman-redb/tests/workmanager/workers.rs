@@ -5,12 +5,13 @@ use futures::{FutureExt, StreamExt};
 use workman_core::seams::Registry;
 use workman_core::store::End;
 use workman_core::{
-    AttemptEnd, ConstraintKind, Explanation, OutputError, ParkReason, StopReason, WorkContext, WorkError, WorkQuery,
+    ActionError, ConstraintKind, Explanation, NoteError, OutputError, StopReason, WorkContext, WorkError, WorkQuery,
     WorkSelector, WorkState, worker,
 };
+use workman_core::{AttemptEnd, ParkReason};
 use workman_testing::TestWorker;
 
-use crate::bench::{CHARGING, DAY, Diary, Gates, HOUR, MINUTE, flaky, held, on_both_stores, panics, say, secs};
+use crate::bench::{CHARGING, DAY, Diary, Gates, HOUR, MINUTE, flaky, held, millis, on_both_stores, panics, say, secs};
 
 use WorkState::{Cancelled, Enqueued as Waits, Failed, Running, Succeeded};
 
@@ -72,7 +73,9 @@ fn rec_5_work_of_an_unknown_worker_waits_for_it_and_counts_no_attempt() {
         test.advance(2 * HOUR);
         assert_eq!(test.states(&[ids[0], ids[1], periodic]), [Waits, WorkState::Blocked, Waits]);
         assert_eq!((test.info(ids[0]).runs, test.info(ids[0]).failures), (0, 0));
-        assert!(matches!(test.explain(ids[0]), Explanation::NoWorker(_)), "{}", test.explain(ids[0]));
+        assert_eq!(test.explain(ids[0]), Explanation::NoWorker("say".into()));
+        let said = test.explain(ids[0]).to_string();
+        assert!(said.starts_with("no worker named \"say\" in this build: link its crate"), "{said}");
         let checked = test.wait(test.manager().check());
         assert!(checked.works.iter().any(|info| info.id == ids[0]));
         test.next_build(Registry::linked());
@@ -118,6 +121,11 @@ fn sm_3_work_that_can_not_begin_is_parked_with_its_reason_and_counts_no_attempt(
         assert_eq!((info.state, info.failures), (Waits, 0));
         let why = info.parked.unwrap();
         assert!(matches!(&why, ParkReason::Undecodable { message } if message.contains("value")), "{why}");
+        assert!(matches!(test.explain(id), Explanation::Parked { .. }));
+        assert_eq!(test.wait(test.manager().check()).works.iter().map(|work| work.id).collect::<Vec<_>>(), [id]);
+        test.crash_and_restart();
+        test.run_until_idle();
+        assert!(test.info(id).parked.is_some(), "it was tried again, and this build can't read it either");
         build(old);
         test.crash_and_restart();
         test.run_until_idle();
@@ -131,6 +139,8 @@ async fn listens(cx: &WorkContext, #[state] diary: Diary) -> Result<(), WorkErro
     diary.write(format!("{:?} {}", cx.stop_reason(), cx.is_stopped()));
     cx.until_stopped().await;
     diary.write(format!("{:?} {}", cx.stop_reason(), cx.is_stopped()));
+    let late = cx.set_progress(&"late");
+    assert!(matches!(late, Err(NoteError::Stopped(stopped)) if Some(stopped.reason) == cx.stop_reason()));
     cx.stopped()
 }
 
@@ -313,6 +323,7 @@ fn each_answer_ends_the_work_as_it_says() {
         assert_eq!(test.output::<u32>(good), 1);
         assert_eq!(test.info(bad).last_error().unwrap().to_string(), "failure");
         assert_eq!((test.due_in(again), test.due_in(later)), (secs(30), 2 * MINUTE));
+        assert_eq!((test.info(bad).failures, test.info(again).failures, test.info(later).failures), (1, 1, 1));
         let handle = test.wait(test.manager().handle(answers::worker(), bad));
         assert!(matches!(test.refused(handle.output()), OutputError::Failed { attempts: 1, .. }));
     });
@@ -400,6 +411,11 @@ fn sm_1_nothing_makes_finished_work_run_again() {
         test.lose(ConstraintKind::Charging);
         test.advance(MINUTE);
         test.meet(ConstraintKind::Charging);
+        for id in [good, bad] {
+            assert_eq!(test.cancel(WorkSelector::id(id)), 0);
+            let refused = test.refused(test.manager().retry(id));
+            assert!(matches!(refused, ActionError::Refused(_)), "{refused}");
+        }
         test.crash_and_restart();
         test.advance(HOUR);
         assert_eq!([good, bad].map(|id| test.info(id)), before);
@@ -417,9 +433,9 @@ fn sch_3_only_what_runs_holds_a_slot() {
         });
         test.lose(ConstraintKind::Charging);
         for n in 0..25 {
-            test.enqueue(say::request("later".into()).initial_delay(DAY));
-            test.enqueue(say::request("constrained".into()).constraints(CHARGING));
-            test.enqueue(flaky::request(n.to_string(), 9));
+            test.enqueue(say::request("later".into()).initial_delay(DAY).priority(9));
+            test.enqueue(say::request("constrained".into()).constraints(CHARGING).priority(9));
+            test.enqueue(flaky::request(n.to_string(), 9).priority(9));
         }
         test.run_until_idle();
         test.diary();
@@ -476,9 +492,9 @@ fn sch_4_an_attempt_that_takes_too_long_is_stopped_and_is_a_failed_one() {
     on_both_stores(|test| {
         let id = test.enqueue(listens::request().timeout(90 * MINUTE).max_attempts(2));
         let patient = test.enqueue(listens::request());
-        test.advance(90 * MINUTE - secs(1));
+        test.advance(90 * MINUTE - millis(1));
         assert_eq!(test.states(&[id, patient]), [Running, Running]);
-        test.advance(secs(1));
+        test.advance(millis(1));
         let timeout = Some(StopReason::Timeout);
         let info = test.info(id);
         assert_eq!((info.state, info.stop_reason, info.failures), (Waits, timeout, 1));

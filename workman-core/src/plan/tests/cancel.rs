@@ -105,7 +105,7 @@ fn sm_1_a_cancelled_periodic_work_ends_its_series() {
 #[test]
 fn can_5_the_wall_time_of_the_last_cancellation_of_everything_is_kept() {
     let mut house = House::new();
-    let last = |house: &House| stored_meta(&house.shelf).unwrap().last_cancel_all;
+    let last = |house: &House| stored_meta(&house.rows).unwrap().last_cancel_all;
     house.enqueue([work(1).tag("t").name("n")]);
     for selector in [WorkSelector::Id(id(1)), WorkSelector::tag("t"), WorkSelector::unique("n")] {
         house.cancel(selector);
@@ -123,10 +123,10 @@ fn can_5_the_wall_time_of_the_last_cancellation_of_everything_is_kept() {
     // The wall clock is set back by half an hour; store time goes on and does not say that.
     let wall = Timestamp::from_millis(house.now.as_millis() - 1_800_000);
     let at = Reading { wall, ..house.clock() };
-    let mut transaction = Transaction::begin(&house.shelf, &mut house.opening).unwrap();
+    let mut transaction = Transaction::begin(&house.rows, &mut house.opening).unwrap();
     let unit = Unit { command: cancel(WorkSelector::All), at };
-    assert!(transaction.run_unit(&mut house.shelf, &unit).unwrap().is_ok());
-    transaction.finish(&mut house.shelf, house.commits + 1).unwrap();
+    assert!(transaction.run_unit(&mut house.rows, &unit).unwrap().is_ok());
+    transaction.finish(&mut house.rows, house.commits + 1).unwrap();
     assert_eq!(last(&house), Some(wall));
 }
 

@@ -227,7 +227,7 @@ fn a_drain_looks_at_no_more_than_it_can_go_on_with() {
     assert!(wanted.iter().sum::<usize>() <= 4 * CASCADE_LIMIT);
     let first_new = house.dump().meta.next_cascade;
     assert_eq!(house.done(&Command::Drain), Applied::Drained { again: true });
-    let new = house.shelf.rows.keys().filter(|key| matches!(key, RowKey::Cascade(number) if *number >= first_new));
+    let new = house.rows.keys().filter(|key| matches!(key, RowKey::Cascade(number) if *number >= first_new));
     assert_eq!(new.count(), 1, "what there is no room for stays as it was");
     assert_eq!(house.done(&Command::Drain), Applied::Drained { again: false });
     assert_eq!(house.cascades(), 0);

@@ -47,10 +47,10 @@ fn sch_5_closed_lanes_are_never_read() {
     assert_eq!(numbers(&works), [2]);
     // Not even loaded: take the rows of the closed lane away, and nobody misses them.
     let mut scope = Vec::new();
-    let mut view = Snapshot { meta: stored_meta(&house.shelf).unwrap(), ..Snapshot::default() };
+    let mut view = Snapshot { meta: stored_meta(&house.rows).unwrap(), ..Snapshot::default() };
     view.meta.incarnation = house.opening.incarnation();
     while let Ok(Decision::Load(wanted)) = plan(&view, &Command::Claim(claim.clone()), house.now) {
-        load(&house.shelf, &wanted, &mut view, &mut Noticed::default()).unwrap();
+        load(&house.rows, &wanted, &mut view, &mut Noticed::default()).unwrap();
         scope.extend(wanted.iter().cloned());
     }
     let closed = house.record(1).lane;

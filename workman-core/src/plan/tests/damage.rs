@@ -5,19 +5,19 @@ use crate::index::standing_key;
 use crate::plan::{Prune, Retention, Stride};
 use crate::query::{PageRequest, WorkQuery};
 use crate::record::{Cascade, CascadeVerb};
-use crate::store::{Audit, page};
+use crate::store::Audit;
 use crate::store::{Damage, StoreErrorKind};
 
 /// Sends a command without a look at the invariants, which do not hold here. Nothing of a failed unit stays.
 fn send(house: &mut House, command: &Command) -> (Result<UnitResult, StoreError>, Vec<Damage>) {
-    let before = house.shelf.clone();
+    let before = house.rows.clone();
     let unit = Unit { command: command.clone(), at: house.clock() };
-    let mut transaction = Transaction::begin(&house.shelf, &mut house.opening).unwrap();
-    let result = transaction.run_unit(&mut house.shelf, &unit);
+    let mut transaction = Transaction::begin(&house.rows, &mut house.opening).unwrap();
+    let result = transaction.run_unit(&mut house.rows, &unit);
     let damage = transaction.take_damage();
     match &result {
-        Ok(_) => drop(transaction.finish(&mut house.shelf, 1).unwrap()),
-        Err(_) => house.shelf = before,
+        Ok(_) => drop(transaction.finish(&mut house.rows, 1).unwrap()),
+        Err(_) => house.rows = before,
     }
     (result, damage)
 }
@@ -35,12 +35,18 @@ fn corrupted(house: &mut House, command: &Command) -> String {
 
 fn shown(house: &House, query: WorkQuery) -> Result<Vec<u128>, StoreError> {
     let request = PageRequest { query, after: None, limit: 1_000 };
-    let page = page(&house.shelf, &request, 1, &mut Vec::new())?;
+    let page = page(&house.rows, &request, 1, &mut Vec::new())?;
     Ok(page.works.iter().map(|work| work.id.as_u128()).collect())
 }
 
 fn standing(house: &House, number: u128) -> IndexKey {
     standing_key(&house.record(number))
+}
+
+/// Takes a row away that is there.
+fn lose(house: &mut House, key: RowKey) {
+    assert!(house.rows.keys().any(|there| there == key), "{key:?}");
+    house.rows.remove(key).unwrap();
 }
 
 fn ids(applied: Applied) -> Vec<u128> {
@@ -83,16 +89,16 @@ fn an_entry_that_outlived_its_work_runs_nothing_settles_nothing_and_goes() {
         (IndexKey::Blocked { seq: 9, id: id(1) }, cancel(WorkSelector::All)),
     ];
     for (stale, command) in cases {
-        let mut house = House { shelf: house.shelf.clone(), now: house.now, ..House::new() };
+        let mut house = House { rows: house.rows.clone(), now: house.now, ..House::new() };
         let cancels = matches!(command, Command::Cancel(_));
         let before: Vec<WorkRecord> = (1..=3).map(|number| house.record(number)).collect();
-        house.shelf.index.insert(stale.clone());
+        house.rows.index.insert(stale.clone());
         let (applied, damage) = done(&mut house, &command);
         assert!(damage.iter().any(|damage| damage.what.contains(&format!("{stale:?}"))), "{stale:?}: {damage:?}");
         if let Applied::Released { count, .. } | Applied::Reclaimed { count, .. } = applied {
             assert_eq!(count, 0, "{stale:?}");
         }
-        assert!(!house.shelf.index.contains(&stale), "{stale:?} is dropped by the same commit");
+        assert!(!house.rows.index.contains(&stale), "{stale:?} is dropped by the same commit");
         for record in before.iter().filter(|record| !cancels || record.state().is_finished()) {
             let now = house.find(record.id.as_u128());
             // A pruning deletes what has finished, and nothing else.
@@ -110,8 +116,8 @@ fn stale_entries_at_the_head_of_a_lane_starve_nobody_and_go_a_bounded_number_at_
     house.enqueue([work(1).delay(HOUR), work(2), work(3)]);
     let lane = house.record(2).lane;
     let key = |turn| IndexKey::Ready { lane, suspect: false, rank: 0, turn, id: id(1) };
-    house.shelf.index.extend((0..STALE).map(key));
-    let count = |house: &House| (0..STALE).filter(|turn| house.shelf.index.contains(&key(*turn))).count();
+    house.rows.index.extend((0..STALE).map(key));
+    let count = |house: &House| (0..STALE).filter(|turn| house.rows.index.contains(&key(*turn))).count();
     for (number, left) in [(2, 344), (3, 88)] {
         let claim = Command::Claim(house.claim_all(epoch, 1));
         assert_eq!(ids(done(&mut house, &claim).0), [number]);
@@ -131,11 +137,11 @@ fn an_entry_stays_if_that_of_its_record_is_missing_and_whoever_must_know_is_told
     let right = standing(&house, 1);
     let stale = IndexKey::Ready { lane: house.record(1).lane, suspect: false, rank: 127, turn: 77, id: id(1) };
     let claim = Command::Claim(house.claim_all(epoch, 5));
-    house.shelf.index.remove(&right);
-    house.shelf.index.insert(stale.clone());
+    house.rows.index.remove(&right);
+    house.rows.index.insert(stale.clone());
     let (applied, damage) = done(&mut house, &claim);
     assert_eq!((ids(applied), damage.len()), (vec![2], 1), "{damage:?}");
-    assert!(house.shelf.index.contains(&stale), "the record may be the older one");
+    assert!(house.rows.index.contains(&stale), "the record may be the older one");
     for command in [
         cancel(WorkSelector::Id(id(1))),
         cancel(WorkSelector::Tag("t".into())),
@@ -159,7 +165,7 @@ fn a_run_is_settled_though_the_index_lacks_its_entry_and_nothing_else_is_done_to
     let epoch = house.attach();
     house.enqueue([work(1), work(2).after([1])]);
     let claimed = house.run(epoch, 1);
-    house.shelf.index.remove(&standing(&house, 1));
+    house.rows.index.remove(&standing(&house, 1));
     corrupted(&mut house, &note(&claimed, Some("1"), None));
     corrupted(&mut house, &cancel(WorkSelector::Id(id(1))));
     let old = Command::Settle(Settle { id: id(1), fence: claimed.record.fence + 1, end: success() });
@@ -183,7 +189,7 @@ fn labels_and_edges_that_contradict_their_spec_are_passed_over() {
         IndexKey::Name { name: "n".into(), seq: seq(&house, 6), id: id(6) },
         IndexKey::Dependent { of: id(6), id: id(8) },
     ];
-    house.shelf.index.extend(stale.clone());
+    house.rows.index.extend(stale.clone());
     assert_eq!(shown(&house, WorkQuery::tag("t")).unwrap(), [5]);
     assert_eq!(shown(&house, WorkQuery::all().name("n")).unwrap(), [0; 0]);
     let claim = Command::Claim(house.claim_all(epoch, 5));
@@ -195,7 +201,7 @@ fn labels_and_edges_that_contradict_their_spec_are_passed_over() {
     assert_eq!(house.state(6), WorkState::Succeeded);
     done(&mut house, &unique(work(9).name("n"), KEEP));
     assert_eq!(house.state(9), WorkState::Enqueued, "6 does not hold the name");
-    assert!(stale.iter().all(|stale| !house.shelf.index.contains(stale)));
+    assert!(stale.iter().all(|stale| !house.rows.index.contains(stale)));
     assert_eq!(house.dump().broken_invariants(), Vec::<String>::new());
 }
 
@@ -211,20 +217,19 @@ fn labels_and_edges_that_are_missing_refuse_what_would_take_them_away() {
         house.enqueue([work(1).tag("t").name("n")]);
         house.cancel(WorkSelector::Id(id(1)));
         let gone = missing(&house)[which].clone();
-        assert!(house.shelf.index.remove(&gone), "{gone:?}");
+        assert!(house.rows.index.remove(&gone), "{gone:?}");
         corrupted(&mut house, &prune_all());
     }
     let mut house = House::new();
     house.enqueue([work(1), work(2).after([1])]);
     house.cancel(WorkSelector::Id(id(1)));
     // 1 is kept by a wish of its own, so that only 2 goes, whose edge at 1 should be there.
-    let Some(Row::Record(record)) = house.shelf.rows.get_mut(&RowKey::Record(id(1))) else { panic!() };
-    let before = standing_key(record);
+    house.rows.index.remove(&standing(&house, 1));
+    let mut record = house.record(1);
     record.terms.retention = HOUR;
-    let after = standing_key(record);
-    house.shelf.index.remove(&before);
-    house.shelf.index.insert(after);
-    house.shelf.index.remove(&IndexKey::Dependent { of: id(1), id: id(2) });
+    house.rows.put(Row::Record(record)).unwrap();
+    house.rows.index.insert(standing(&house, 1));
+    house.rows.index.remove(&IndexKey::Dependent { of: id(1), id: id(2) });
     let keep = Retention::Recent { age: Duration::ZERO, count: 0, grace: Duration::ZERO };
     let prune = Command::Prune(Prune { keep, before: None, after: None, stride: Stride::Full });
     corrupted(&mut house, &prune);
@@ -241,16 +246,16 @@ fn a_row_that_another_vouches_for_is_never_answered_with_there_is_none() {
     house.done(&note(&second, None, Some("here")));
     house.settle(&second, interrupted());
     for row in [RowKey::Output(id(1)), RowKey::Spec(id(1)), RowKey::Record(id(1))] {
-        let mut damaged = House { shelf: house.shelf.clone(), now: house.now, ..House::new() };
-        damaged.shelf.rows.remove(&row).unwrap();
+        let mut damaged = House { rows: house.rows.clone(), now: house.now, ..House::new() };
+        lose(&mut damaged, row);
         let by_id = shown(&damaged, WorkQuery::id(id(1)));
         let is_known_by_id = row != RowKey::Record(id(1));
         assert_eq!(by_id.is_err(), is_known_by_id, "{row:?}: these rows know of a work by its record alone");
         assert!(shown(&damaged, WorkQuery::all()).is_err(), "{row:?}");
     }
     for row in [RowKey::Notes(id(2)), RowKey::History(id(2)), RowKey::Spec(id(2)), RowKey::Record(id(2))] {
-        let mut damaged = House { shelf: house.shelf.clone(), now: house.now, ..House::new() };
-        damaged.shelf.rows.remove(&row).unwrap();
+        let mut damaged = House { rows: house.rows.clone(), now: house.now, ..House::new() };
+        lose(&mut damaged, row);
         assert!(shown(&damaged, WorkQuery::all()).is_err(), "{row:?}");
         let claim = Command::Claim(damaged.claim_all(epoch, 5));
         let (applied, damage) = done(&mut damaged, &claim);
@@ -259,7 +264,7 @@ fn a_row_that_another_vouches_for_is_never_answered_with_there_is_none() {
         assert_eq!(damage.is_empty(), is_claimed, "{row:?}");
     }
     let lane = house.record(1).lane;
-    house.shelf.rows.remove(&RowKey::Lane(lane));
+    lose(&mut house, RowKey::Lane(lane));
     corrupted(&mut house, &Command::Attach);
     corrupted(&mut house, &enqueue([work(7)]));
 }
@@ -272,7 +277,7 @@ fn an_attempt_that_can_not_join_those_before_it_does_not_keep_its_run_from_being
     let first = house.run(epoch, 1);
     house.settle(&first, interrupted());
     let again = house.run(epoch, 1);
-    house.shelf.rows.remove(&RowKey::History(id(1)));
+    lose(&mut house, RowKey::History(id(1)));
     let (applied, damage) = done(&mut house, &settle(&again, failure(Advice::Never)));
     assert!(matches!(applied, Applied::Settled { state: WorkState::Failed, .. }));
     assert_eq!(damage.len(), 1, "{damage:?}");
@@ -286,7 +291,7 @@ fn a_finished_work_is_not_deleted_while_nobody_knows_where_one_stands_that_depen
     house.enqueue([work(1), work(2).after([1])]);
     let claimed = house.run(epoch, 1);
     house.settle(&claimed, success());
-    house.shelf.index.remove(&standing(&house, 2));
+    house.rows.index.remove(&standing(&house, 2));
     house.now = house.now + HOUR;
     let (applied, damage) = done(&mut house, &prune_all());
     assert!(matches!(applied, Applied::Pruned { count: 0, .. }), "{applied:?}");
@@ -298,12 +303,13 @@ fn a_cascade_that_is_missing_is_an_error_and_holds_back_what_it_would_tell() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue([work(1)]);
-    let Some(Row::Meta(meta)) = house.shelf.rows.get_mut(&RowKey::Meta) else { panic!() };
+    let mut meta = stored_meta(&house.rows).unwrap();
     meta.next_cascade += 1;
+    house.rows.put(Row::Meta(meta)).unwrap();
     let claim = Command::Claim(house.claim_all(epoch, 1));
     corrupted(&mut house, &claim);
     let cascade = Cascade { number: 0, verb: CascadeVerb::Release, of: id(1), after: None, born_before: None };
-    house.shelf.rows.insert(RowKey::Cascade(0), Row::Cascade(cascade));
+    house.rows.put(Row::Cascade(cascade)).unwrap();
     done(&mut house, &claim);
 }
 
@@ -325,7 +331,7 @@ fn the_planner_moves_nothing_that_does_not_stand_where_a_list_says() {
         Want::Running { epoch, limit: usize::MAX },
         Want::DeadClaims { limit: super::super::RESCUE_LIMIT },
     ];
-    let stored = stored_meta(&house.shelf).unwrap();
+    let stored = stored_meta(&house.rows).unwrap();
     let mut view = Snapshot { meta: stored, ..Snapshot::default() };
     view.works.insert(id(1), Some(record));
     view.lists.extend(lists.into_iter().map(|want| (want, list())));
@@ -348,39 +354,35 @@ fn an_audit_finds_each_thing_that_is_missing_or_too_much() {
     let claimed = house.run(epoch, 1);
     house.done(&note(&claimed, None, Some("here")));
     house.settle(&claimed, interrupted());
-    let audit = |shelf: &Shelf| {
-        let mut audit = Audit::begin(shelf);
-        for key in shelf.rows.keys() {
+    let audit = |rows: &RowMap| {
+        let mut audit = Audit::begin(rows);
+        for key in rows.keys() {
             match key {
-                RowKey::Record(id) => drop(audit.work(shelf, *id)),
-                RowKey::Output(id) | RowKey::Notes(id) | RowKey::History(id) => audit.row_beside(shelf, *id, "beside"),
-                other => audit.number(*other),
+                RowKey::Record(id) => drop(audit.work(rows, id)),
+                RowKey::Output(id) | RowKey::Notes(id) | RowKey::History(id) => audit.row_beside(rows, id, "beside"),
+                other => audit.number(other),
             }
         }
-        shelf.index.iter().for_each(|key| audit.entry(shelf, key));
+        rows.index.iter().for_each(|key| audit.entry(rows, key));
         audit.end()
     };
-    assert_eq!(audit(&house.shelf), (Vec::new(), 0));
-    for key in house.shelf.index.clone() {
-        let mut shelf = house.shelf.clone();
-        shelf.index.remove(&key);
-        assert!(audit(&shelf).1 > 0, "{key:?} is missing");
+    assert_eq!(audit(&house.rows), (Vec::new(), 0));
+    let changed = |change: &dyn Fn(&mut RowMap)| {
+        let mut rows = house.rows.clone();
+        change(&mut rows);
+        audit(&rows).1
+    };
+    for key in &house.rows.index {
+        assert!(changed(&|rows| assert!(rows.index.remove(key))) > 0, "{key:?} is missing");
     }
-    for row in house.shelf.rows.keys() {
-        let mut shelf = house.shelf.clone();
-        shelf.rows.remove(row);
-        assert!(audit(&shelf).1 > 0, "{row:?} is missing");
+    for key in house.rows.keys() {
+        assert!(changed(&|rows| rows.remove(key).unwrap()) > 0, "{key:?} is missing");
     }
     let stale = IndexKey::Blocked { seq: 0, id: id(1) };
+    assert!(changed(&|rows| assert!(rows.index.insert(stale.clone()))) > 0, "an entry is too much");
     let output = Row::Output(id(1), payload("1"));
-    for (key, row) in [(Some(stale), None), (None, Some(output))] {
-        let mut shelf = house.shelf.clone();
-        shelf.index.extend(key.clone());
-        shelf.rows.extend(row.clone().map(|row| (row.key(), row)));
-        assert!(audit(&shelf).1 > 0, "{key:?} {row:?} is too much");
-    }
-    let mut older = house.shelf.clone();
-    let Some(Row::Record(record)) = older.rows.get_mut(&RowKey::Record(id(1))) else { panic!() };
-    record.fence = 0;
-    assert_eq!(audit(&older).1, 1, "an older record at the same place");
+    assert!(changed(&|rows| rows.put(output.clone()).unwrap()) > 0, "a row is too much");
+    let older = WorkRecord { fence: 0, ..house.record(1) };
+    let older = changed(&|rows| rows.put(Row::Record(older.clone())).unwrap());
+    assert_eq!(older, 1, "an older record at the same place");
 }

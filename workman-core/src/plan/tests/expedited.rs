@@ -320,7 +320,7 @@ fn nothing_is_loaded_for_expedited_work_that_has_no_slot() {
     let epoch = spent(&mut house);
     house.enqueue([work(1).expedited(FALL_BACK)]);
     let command = Command::Claim(claim(&house, epoch, 0, 0));
-    let meta = stored_meta(&house.shelf).unwrap();
+    let meta = stored_meta(&house.rows).unwrap();
     let view = Snapshot {
         meta: crate::record::Meta { incarnation: house.opening.incarnation(), ..meta },
         ..Snapshot::default()

@@ -121,15 +121,15 @@ fn rows_that_a_record_vouches_for_and_that_are_gone_are_an_error_and_no_loop() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue([work(1)]);
-    house.shelf.rows.remove(&RowKey::Spec(id(1)));
+    house.rows.remove(RowKey::Spec(id(1))).unwrap();
     let at = house.clock();
-    let mut transaction = Transaction::begin(&house.shelf, &mut house.opening).unwrap();
+    let mut transaction = Transaction::begin(&house.rows, &mut house.opening).unwrap();
     let unit = Unit { command: Command::Update(Box::new(work(1))), at };
-    let error = transaction.run_unit(&mut house.shelf, &unit).unwrap_err();
+    let error = transaction.run_unit(&mut house.rows, &unit).unwrap_err();
     assert_eq!(error.kind(), crate::store::StoreErrorKind::Corrupted);
     // A claim goes on without that work.
     let unit = Unit { command: Command::Claim(house.claim_all(epoch, 1)), at };
-    let mut transaction = Transaction::begin(&house.shelf, &mut house.opening).unwrap();
-    let claimed = transaction.run_unit(&mut house.shelf, &unit).unwrap().unwrap();
+    let mut transaction = Transaction::begin(&house.rows, &mut house.opening).unwrap();
+    let claimed = transaction.run_unit(&mut house.rows, &unit).unwrap().unwrap();
     assert!(matches!(&claimed, Applied::Claimed { works, .. } if works.is_empty()), "{claimed:?}");
 }

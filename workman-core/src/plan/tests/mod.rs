@@ -22,7 +22,6 @@ mod view;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,14 +32,14 @@ use super::{
 };
 use crate::data::{Codec, Payload};
 use crate::id::WorkId;
-use crate::index::{IndexKey, IndexRange};
+use crate::index::IndexKey;
 use crate::policy::{Backoff, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, OnDeath, OutOfQuotaPolicy};
 use crate::query::{PageRequest, WorkQuery, WorkSelector};
 use crate::record::{ErrorText, LaneId, Notes, Schedule, Standing, Terms, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 use crate::store::{Change, StoreError, Unit, UnitResult};
 use crate::store::{
-    Dump, IfMissing, Noticed, Opening, Row, RowKey, Rows, RowsMut, Transaction, Unlinked, dump, load, page, stored_meta,
+    Dump, Noticed, Opening, Row, RowKey, RowMap, Rows, RowsMut, Transaction, dump, load, page, stored_meta,
 };
 use crate::time::{Due, NextDue, Reading, Timestamp};
 
@@ -50,52 +49,9 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// No plan asks more often than this, however much it moves: each time costs a round trip where the store is a server.
 const MOST_ROUNDS: usize = 20;
 
-/// Rows and index entries in maps.
-#[derive(Clone, Default)]
-struct Shelf {
-    rows: BTreeMap<RowKey, Row>,
-    index: BTreeSet<IndexKey>,
-}
-
-impl Rows for Shelf {
-    fn get(&self, key: RowKey) -> Result<Option<Row>, StoreError> {
-        Ok(self.rows.get(&key).cloned())
-    }
-
-    fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
-        let first = match &range.after {
-            Some(after) if *after >= range.last => return Ok(Vec::new()),
-            Some(after) => Bound::Excluded(after),
-            None => Bound::Included(&range.first),
-        };
-        Ok(self.index.range((first, Bound::Included(&range.last))).take(limit).cloned().collect())
-    }
-}
-
-impl RowsMut for Shelf {
-    fn put(&mut self, row: Row) -> Result<(), StoreError> {
-        self.rows.insert(row.key(), row);
-        Ok(())
-    }
-
-    fn remove(&mut self, key: RowKey) -> Result<(), StoreError> {
-        self.rows.remove(&key);
-        Ok(())
-    }
-
-    fn link(&mut self, key: &IndexKey) -> Result<(), StoreError> {
-        assert!(self.index.insert(key.clone()), "{key:?} was linked twice");
-        Ok(())
-    }
-
-    fn unlink(&mut self, key: &IndexKey, _: IfMissing) -> Result<Unlinked, StoreError> {
-        Ok(self.index.remove(key).into())
-    }
-}
-
 /// A store, its clock, and a suspicious eye on every plan.
 struct House {
-    shelf: Shelf,
+    rows: RowMap,
     now: Timestamp,
     opening: Opening,
     commits: u64,
@@ -105,18 +61,21 @@ struct House {
     label: String,
     /// What was stored after the last command.
     seen: Dump,
+    /// The moves that were made so far.
+    moves: BTreeSet<(WorkState, WorkState)>,
 }
 
 impl House {
     fn new() -> Self {
         House {
-            shelf: Shelf::default(),
+            rows: RowMap::default(),
             now: Timestamp::from_millis(1_000_000),
             opening: Opening::new(1),
             commits: 0,
             hints: Vec::new(),
             label: String::new(),
             seen: Dump::default(),
+            moves: BTreeSet::new(),
         }
     }
 
@@ -151,7 +110,7 @@ impl House {
     }
 
     fn think(&self, command: &Command) -> (Result<Plan, Refusal>, Vec<Scope>, Snapshot) {
-        let stored = stored_meta(&self.shelf).unwrap();
+        let stored = stored_meta(&self.rows).unwrap();
         let latest = stored.latest.max(self.now);
         let mut view = Snapshot {
             meta: crate::record::Meta { incarnation: self.opening.incarnation(), latest, ..stored },
@@ -163,7 +122,7 @@ impl House {
                 Ok(Decision::Done(plan)) => return (Ok(plan), scopes, view),
                 Err(refusal) => return (Err(refusal), scopes, view),
                 Ok(Decision::Load(scope)) => {
-                    load(&self.shelf, &scope, &mut view, &mut Noticed::default()).unwrap();
+                    load(&self.rows, &scope, &mut view, &mut Noticed::default()).unwrap();
                     assert!(scopes.len() < MOST_ROUNDS, "{}: a plan still asks for {scope:?}", self.label);
                     scopes.push(scope);
                 }
@@ -186,9 +145,9 @@ impl House {
 
     fn commit(&mut self, command: &Command) -> UnitResult {
         let unit = Unit { command: command.clone(), at: self.clock() };
-        let mut transaction = Transaction::begin(&self.shelf, &mut self.opening).unwrap();
-        let result = transaction.run_unit(&mut self.shelf, &unit).unwrap();
-        let change = transaction.finish(&mut self.shelf, self.commits + 1).unwrap();
+        let mut transaction = Transaction::begin(&self.rows, &mut self.opening).unwrap();
+        let result = transaction.run_unit(&mut self.rows, &unit).unwrap();
+        let change = transaction.finish(&mut self.rows, self.commits + 1).unwrap();
         self.commits += u64::from(change.is_some());
         self.hints = match change {
             Some(Change::Commit { hints, .. }) => hints.to_vec(),
@@ -208,6 +167,7 @@ impl House {
         for (id, record) in &now.records {
             let Some(before) = before.records.get(id).filter(|before| before.seq == record.seq) else { continue };
             let (from, to) = (before.state(), record.state());
+            self.moves.extend((from != to).then_some((from, to)));
             assert!(from == to || from.may_become(to), "{}: {id} went from {from} to {to} by {command:?}", self.label);
             assert!(record.fence >= before.fence, "{}: the fence of {id} fell by {command:?}", self.label);
             let claims = record.fence - before.fence;
@@ -216,7 +176,7 @@ impl House {
     }
 
     fn dump(&self) -> Dump {
-        dump(&self.shelf).unwrap()
+        dump(&self.rows).unwrap()
     }
 
     /// A command that must not be refused.
@@ -233,11 +193,11 @@ impl House {
 
     /// How many cascades wait to be drained.
     fn cascades(&self) -> usize {
-        self.shelf.rows.values().filter(|row| matches!(row, Row::Cascade(_))).count()
+        self.rows.keys().filter(|key| matches!(key, RowKey::Cascade(_))).count()
     }
 
     fn find(&self, number: u128) -> Option<WorkRecord> {
-        match self.shelf.get(RowKey::Record(id(number))).unwrap() {
+        match self.rows.get(RowKey::Record(id(number))).unwrap() {
             Some(Row::Record(record)) => Some(record),
             _ => None,
         }
@@ -252,9 +212,7 @@ impl House {
     }
 
     fn count(&self, state: WorkState) -> usize {
-        let records =
-            self.shelf.rows.values().filter(|row| matches!(row, Row::Record(record) if record.state() == state));
-        records.count()
+        self.rows.dump().records.values().filter(|record| record.state() == state).count()
     }
 
     fn states<const N: usize>(&self, numbers: [u128; N]) -> [WorkState; N] {
@@ -263,7 +221,7 @@ impl House {
 
     /// What the work waits for, in the order of the declaration.
     fn prerequisites(&self, number: u128) -> Vec<u128> {
-        match self.shelf.get(RowKey::Spec(id(number))).unwrap() {
+        match self.rows.get(RowKey::Spec(id(number))).unwrap() {
             Some(Row::Spec(_, spec)) => spec.prerequisites.ids.iter().map(|id| id.as_u128()).collect(),
             other => panic!("{other:?}"),
         }
@@ -272,14 +230,14 @@ impl House {
     /// Why the last run of the work was stopped, as everybody sees it.
     fn stop_reason(&self, number: u128) -> Option<StopReason> {
         let request = PageRequest { query: WorkQuery::ids([id(number)]), after: None, limit: 1 };
-        page(&self.shelf, &request, 1, &mut Vec::new()).unwrap().works[0].stop_reason
+        page(&self.rows, &request, 1, &mut Vec::new()).unwrap().works[0].stop_reason
     }
 
     /// When the work may run; how long from now, in seconds.
     fn due_in(&self, number: u128) -> u64 {
         match self.record(number).standing {
             Standing::Waiting { due, .. } => {
-                let offset = stored_meta(&self.shelf).unwrap().clock_offset_ms;
+                let offset = stored_meta(&self.rows).unwrap().clock_offset_ms;
                 due.in_store_time(offset).since(self.now).as_secs()
             }
             Standing::Ready { .. } => 0,

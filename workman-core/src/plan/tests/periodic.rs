@@ -261,10 +261,10 @@ fn per_6_an_override_is_wall_time_and_the_store_s_time_may_run_apart_from_it() {
     let wall = Timestamp::from_millis(house.now.as_millis() - 1_800_000);
     let at = Reading { wall, ..house.clock() };
     let unit = |command| Unit { command, at };
-    let mut transaction = Transaction::begin(&house.shelf, &mut house.opening).unwrap();
+    let mut transaction = Transaction::begin(&house.rows, &mut house.opening).unwrap();
     let update = Command::Update(Box::new(work(1).every(HOUR).at(wall + 10 * MINUTE)));
-    assert!(transaction.run_unit(&mut house.shelf, &unit(update)).unwrap().is_ok());
-    transaction.finish(&mut house.shelf, house.commits + 1).unwrap();
+    assert!(transaction.run_unit(&mut house.rows, &unit(update)).unwrap().is_ok());
+    transaction.finish(&mut house.rows, house.commits + 1).unwrap();
     assert_eq!(house.due_in(1), 600, "ten minutes from now, by either clock");
 }
 
@@ -301,7 +301,7 @@ fn per_8_periodic_work_shows_no_output() {
     let epoch = house.attach();
     house.enqueue([work(1).every(HOUR)]);
     success_of(&mut house, epoch);
-    assert_eq!(house.shelf.get(RowKey::Output(id(1))).unwrap(), None);
+    assert_eq!(house.rows.get(RowKey::Output(id(1))).unwrap(), None);
     assert!(!house.record(1).rows.output);
 }
 

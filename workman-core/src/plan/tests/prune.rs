@@ -28,7 +28,7 @@ fn recent(age: Duration, count: usize) -> Retention {
 }
 
 fn meta(house: &House) -> Meta {
-    stored_meta(&house.shelf).unwrap()
+    stored_meta(&house.rows).unwrap()
 }
 
 /// Works without a wish to be kept that finish at once, all well.
@@ -66,8 +66,8 @@ fn everything_that_finished_goes_whatever_it_asked_for_and_nothing_else() {
     assert_eq!(meta(&house).finished, 3, "1 asked to be kept");
     assert_eq!(prune(&mut house, Retention::Nothing), (4, 1, None));
     assert_eq!((ids(&house), meta(&house).finished), (vec![5, 6], 0));
-    let rows: Vec<&RowKey> =
-        house.shelf.rows.keys().filter(|key| matches!(key, RowKey::Output(_) | RowKey::History(_))).collect();
+    let rows: Vec<RowKey> =
+        house.rows.keys().filter(|key| matches!(key, RowKey::Output(_) | RowKey::History(_))).collect();
     assert!(rows.is_empty(), "nothing of them stays: {rows:?}");
     let commits = house.commits;
     assert_eq!(prune(&mut house, Retention::Nothing), (0, 1, None));

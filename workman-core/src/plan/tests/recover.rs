@@ -94,7 +94,7 @@ fn rec_1_a_death_is_counted_and_the_work_goes_on_at_once_at_its_place() {
     let record = house.record(1);
     assert_eq!((record.deaths, record.failures, record.interruptions), (1, 0, 0));
     assert_eq!((house.due_in(1), record.turn), (0, record.seq));
-    let ends = match house.shelf.get(RowKey::History(id(1))).unwrap() {
+    let ends = match house.rows.get(RowKey::History(id(1))).unwrap() {
         Some(Row::History(_, attempts)) => attempts.into_iter().map(|attempt| attempt.end).collect(),
         _ => Vec::new(),
     };

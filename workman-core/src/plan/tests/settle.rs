@@ -5,14 +5,14 @@ use crate::policy::{OnInterruption, OutOfQuotaPolicy};
 use crate::record::{AttemptEnd, AttemptRecord, ParkReason};
 
 fn history(house: &House, number: u128) -> Vec<AttemptRecord> {
-    match house.shelf.get(RowKey::History(id(number))).unwrap() {
+    match house.rows.get(RowKey::History(id(number))).unwrap() {
         Some(Row::History(_, attempts)) => attempts,
         _ => Vec::new(),
     }
 }
 
 fn notes(house: &House, number: u128) -> Option<Notes> {
-    match house.shelf.get(RowKey::Notes(id(number))).unwrap() {
+    match house.rows.get(RowKey::Notes(id(number))).unwrap() {
         Some(Row::Notes(_, notes)) => Some(notes),
         _ => None,
     }
@@ -28,7 +28,7 @@ fn sm_success_ends_one_time_work_and_stores_its_output() {
         let answer = house.settle(&claimed, success());
         assert_eq!(answer, Applied::Settled { state: WorkState::Succeeded, next_run: None, failures: 0 });
     }
-    let output = |number| house.shelf.get(RowKey::Output(id(number))).unwrap();
+    let output = |number| house.rows.get(RowKey::Output(id(number))).unwrap();
     assert_eq!(output(1), Some(Row::Output(id(1), payload("null"))));
     assert_eq!(output(2), None, "an output that nobody wants is dropped");
 }

@@ -133,15 +133,15 @@ fn of_a_replaced_work_no_row_stays() {
         house.done(&note(&claimed, Some("1"), None));
     }
     house.unique(work(3).name("n"), REPLACE);
-    let rows: Vec<&RowKey> = house.shelf.rows.keys().filter(|key| key_of(key).is_some()).collect();
-    assert!(rows.iter().all(|key| key_of(key) == Some(id(3))), "{rows:?}");
+    let mut of_works = house.rows.keys().filter_map(key_of);
+    assert!(of_works.all(|work| work == id(3)));
 }
 
 /// The work that a row is about.
-fn key_of(key: &RowKey) -> Option<WorkId> {
+fn key_of(key: RowKey) -> Option<WorkId> {
     match key {
         RowKey::Record(id) | RowKey::Spec(id) | RowKey::Output(id) | RowKey::Notes(id) | RowKey::History(id) => {
-            Some(*id)
+            Some(id)
         }
         _ => None,
     }

@@ -6,7 +6,7 @@ use crate::policy::OutOfQuotaPolicy;
 use crate::record::{InputShape, ParkReason};
 
 fn notes(house: &House, number: u128) -> Option<Notes> {
-    match house.shelf.get(RowKey::Notes(id(number))).unwrap() {
+    match house.rows.get(RowKey::Notes(id(number))).unwrap() {
         Some(Row::Notes(_, notes)) => Some(notes),
         _ => None,
     }

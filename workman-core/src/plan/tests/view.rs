@@ -36,7 +36,7 @@ fn a_snapshot_has_what_was_loaded_and_nothing_else() {
     for want in wants {
         let mut view = Snapshot::default();
         assert!(!view.has(&want), "{want:?} was not loaded yet");
-        load(&house.shelf, &want.clone().into(), &mut view, &mut Noticed::default()).unwrap();
+        load(&house.rows, &want.clone().into(), &mut view, &mut Noticed::default()).unwrap();
         assert!(view.has(&want), "{want:?} was loaded");
         assert!(!view.has(&Want::Spec(id(50))) && !view.has(&Want::Running { epoch: 50, limit: 5 }), "{want:?}");
     }
@@ -46,7 +46,7 @@ fn a_snapshot_has_what_was_loaded_and_nothing_else() {
 fn of_work_that_does_not_exist_there_is_nothing_more_to_load() {
     let house = House::new();
     let mut view = Snapshot::default();
-    load(&house.shelf, &Want::Work(id(1)).into(), &mut view, &mut Noticed::default()).unwrap();
+    load(&house.rows, &Want::Work(id(1)).into(), &mut view, &mut Noticed::default()).unwrap();
     assert!(view.has(&Want::Spec(id(1))));
     assert!(!view.has(&Want::Spec(id(2))));
 }

@@ -253,7 +253,10 @@ impl Walker {
 }
 
 #[test]
-fn a_walk_through_all_commands_keeps_every_invariant() {
+fn g5_a_walk_through_all_commands_keeps_every_invariant_and_makes_each_legal_move_and_no_other() {
+    let pairs = WorkState::ALL.into_iter().flat_map(|from| WorkState::ALL.map(|to| (from, to)));
+    let legal: BTreeSet<(WorkState, WorkState)> = pairs.filter(|(from, to)| from.may_become(*to)).collect();
+    let mut made = BTreeSet::new();
     for seed in 1..=4 {
         let mut walker = Walker::new(seed);
         let mut seen = BTreeSet::new();
@@ -262,5 +265,7 @@ fn a_walk_through_all_commands_keeps_every_invariant() {
             seen.extend(walker.house.seen.records.values().map(WorkRecord::state));
         }
         assert_eq!(seen.len(), 6, "seed {seed}: the walk does not reach all states, only {seen:?}");
+        made.append(&mut walker.house.moves);
     }
+    assert_eq!(made, legal, "the seeds 1 to 4");
 }
