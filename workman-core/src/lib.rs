@@ -128,6 +128,20 @@
 //! name are refused at the start, with the places of both. (The doctests of a crate are one program since edition 2024: mark
 //! those that repeat a worker's name `standalone_crate`.)
 //!
+//! # The types, in the order in which one meets them
+//!
+//! | | |
+//! |---|---|
+//! | In a program's hands | [`WorkManager`], its [`Builder`], [`WorkHandle`], [`WorkId`] |
+//! | Asking for work | [`Request`], [`PeriodicRequest`], [`Schedule`], [`Constraints`], [`Backoff`], [`ExistingWorkPolicy`] |
+//! | Several works | [`Chain`], [`WorkGraph`], [`InputMerger`]; [`steps`] has what the compiler checks by |
+//! | In a worker | [`WorkContext`], [`WorkError`], [`Outcome`], [`Completer`] |
+//! | Looking | [`WorkInfo`], [`WorkState`], [`WorkQuery`], [`Explanation`], [`HealthStatus`] |
+//! | Steering | [`WorkSelector`], [`StopReason`], [`Limits`] |
+//! | Bringing your own | [`Runtime`], [`ConstraintSensor`], [`Clock`], [`store::Store`] |
+//!
+//! `use workman_core::prelude::*` brings those that most programs use.
+//!
 //! # Where to read on
 //!
 //! - [`docs::guarantees`] says what is promised and what is not, [`docs::lifecycle`] what can happen to a work.

@@ -17,6 +17,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[must_use = "a query does nothing until a manager gets it"]
+#[doc(alias = "filter")]
 pub struct WorkQuery {
     /// None is any; an empty list is none.
     pub(crate) ids: Option<BTreeSet<WorkId>>,

@@ -34,6 +34,9 @@ const SHOWN_WORKERS: usize = 16;
 /// [`WorkManager::combine`] has an example. The same request in several places is one work, which waits for what is before it in
 /// all of them, in the order of declaration. Places that wait for each other in a circle are refused by `enqueue`.
 #[must_use = "a chain is not stored before it is enqueued"]
+#[doc(alias = "WorkContinuation")]
+#[doc(alias = "workflow")]
+#[doc(alias = "pipeline")]
 pub struct Chain<S> {
     manager: WorkManager,
     body: Body,
@@ -121,12 +124,17 @@ impl<S: Shape> Chain<S> {
 
 impl WorkManager {
     /// Begins a chain with one request, a list of requests side by side, or a tuple of different ones.
+    #[doc(alias = "beginWith")]
+    #[doc(alias = "chain")]
+    #[doc(alias = "pipeline")]
+    #[doc(alias = "workflow")]
     pub fn begin_with<N: Step<Start>>(&self, step: N) -> Chain<N::Shape> {
         Chain::new(self.clone()).then(step)
     }
 
     /// Begins a chain under a unique name. All its works belong to the name; the policy is asked once, for the whole of it, as
     /// [`enqueue_unique`](Self::enqueue_unique) says. Appended, its first step waits for what was last under the name.
+    #[doc(alias = "beginUniqueWork")]
     pub fn begin_unique<N: Step<Start>>(
         &self,
         name: impl Into<Arc<str>>,
@@ -176,6 +184,10 @@ impl WorkManager {
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "join")]
+    #[doc(alias = "fan_in")]
+    #[doc(alias = "group")]
+    #[doc(alias = "chord")]
     pub fn combine<B: Branches>(&self, branches: B) -> Chain<B::Shape> {
         let Bodies(bodies) = branches.into_bodies();
         let mut joint = Body { naming: Naming::None, tip: None, steps: 0, problem: None };

@@ -30,6 +30,8 @@ use crate::worker::{DuplicateWorker, ReadBack, Registry, StateKey, States, Worke
 
 /// Puts a [`WorkManager`] together. Made by [`WorkManager::builder`].
 #[must_use = "a builder does nothing until it is started"]
+#[doc(alias = "Configuration")]
+#[doc(alias = "config")]
 pub struct Builder {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -67,6 +69,7 @@ impl Builder {
     }
 
     /// Asks this sensor whether constraints hold. Without one, requests with constraints are refused.
+    #[doc(alias = "ConstraintTracker")]
     pub fn sensor(mut self, sensor: impl ConstraintSensor) -> Self {
         self.sensor = Arc::new(sensor);
         self
@@ -117,6 +120,10 @@ impl Builder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```
+    #[doc(alias = "Data")]
+    #[doc(alias = "Extension")]
+    #[doc(alias = "context")]
+    #[doc(alias = "dependency")]
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, state: T) -> Self {
         self.states.insert(state);
         self
@@ -141,6 +148,9 @@ impl Builder {
     }
 
     /// Changes limits and defaults.
+    #[doc(alias = "concurrency")]
+    #[doc(alias = "workers")]
+    #[doc(alias = "setExecutor")]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self

@@ -18,6 +18,9 @@ impl WorkManager {
     ///
     /// # Errors
     /// When the store can't be read.
+    #[doc(alias = "getWorkInfoById")]
+    #[doc(alias = "status")]
+    #[doc(alias = "state")]
     pub async fn info(&self, id: WorkId) -> Result<Option<WorkInfo>, StoreError> {
         self.first(WorkQuery::id(id)).await
     }
@@ -40,6 +43,8 @@ impl WorkManager {
     ///
     /// # Errors
     /// [`QueryError::TooMany`] when more than `Limits::query` works match, and [`QueryError::Store`] when the store can't be read.
+    #[doc(alias = "getWorkInfos")]
+    #[doc(alias = "list")]
     pub async fn query(&self, query: WorkQuery) -> Result<Vec<WorkInfo>, QueryError> {
         let limit = self.core().limits.query;
         Ok(self.snapshot(query.in_one_page(), limit).await?.works)

@@ -60,6 +60,11 @@ const NAMED: usize = 256;
 /// an error ([`StoreErrorKind::Lost`](crate::store::StoreErrorKind::Lost)) at once, streams end, and a drop ends nothing of the
 /// parent's.
 #[derive(Clone)]
+#[doc(alias = "Queue")]
+#[doc(alias = "Client")]
+#[doc(alias = "Scheduler")]
+#[doc(alias = "JobQueue")]
+#[doc(alias = "Storage")]
 pub struct WorkManager {
     inner: Arc<Inner>,
 }
@@ -116,6 +121,11 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`EnqueueError`].
+    #[doc(alias = "submit")]
+    #[doc(alias = "spawn")]
+    #[doc(alias = "push")]
+    #[doc(alias = "perform_later")]
+    #[doc(alias = "send")]
     pub async fn enqueue<O>(&self, request: Request<Nothing, O>) -> Result<WorkHandle<O>, EnqueueError> {
         let stored = self.submit([Declared::first(vec![request.into_draft()])], Naming::None).await?;
         stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
@@ -125,6 +135,9 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`EnqueueError`]. An empty list is refused ([`EnqueueError::Empty`]): mostly whoever made it expected something in it.
+    #[doc(alias = "insert_all")]
+    #[doc(alias = "bulk")]
+    #[doc(alias = "batch")]
     pub async fn enqueue_all<O>(
         &self,
         requests: impl IntoIterator<Item = Request<Nothing, O>>,
@@ -172,6 +185,9 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`EnqueueError`].
+    #[doc(alias = "enqueueUniqueWork")]
+    #[doc(alias = "deduplicate")]
+    #[doc(alias = "singleton")]
     pub async fn enqueue_unique<O>(
         &self,
         name: impl Into<Arc<str>>,
@@ -189,6 +205,9 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`EnqueueError`].
+    #[doc(alias = "recurring")]
+    #[doc(alias = "repeat")]
+    #[doc(alias = "interval")]
     pub async fn enqueue_periodic(&self, request: PeriodicRequest) -> Result<WorkHandle<()>, EnqueueError> {
         let stored = self.submit([Declared::first(vec![request.into_draft()])], Naming::None).await?;
         stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
@@ -198,6 +217,9 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`EnqueueError`].
+    #[doc(alias = "enqueueUniquePeriodicWork")]
+    #[doc(alias = "cron")]
+    #[doc(alias = "recurring")]
     pub async fn enqueue_unique_periodic(
         &self,
         name: impl Into<Arc<str>>,
@@ -286,6 +308,8 @@ impl WorkManager {
     ///
     /// # Errors
     /// When the store can't be read.
+    #[doc(alias = "wait_until_idle")]
+    #[doc(alias = "flush")]
     pub async fn drain(&self, limit: Duration) -> Result<DrainReport, StoreError> {
         self.core().home.check()?;
         let idle = self.wait_until_idle(limit).await;
@@ -319,6 +343,9 @@ impl WorkManager {
     ///
     /// The store is closed when the last clone, handle and stream is dropped too, and a blocking worker that was given up has
     /// ended: open the same file after that.
+    #[doc(alias = "stop")]
+    #[doc(alias = "graceful_shutdown")]
+    #[doc(alias = "close")]
     pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
         if let Err(error) = self.core().home.check() {
             return ShutdownReport { error: Some(error.to_string()), ..ShutdownReport::default() };

@@ -24,6 +24,12 @@ impl WorkManager {
     ///
     /// # Errors
     /// [`ActionError`], which says how many were ended before it.
+    #[doc(alias = "cancelWorkById")]
+    #[doc(alias = "cancelAllWorkByTag")]
+    #[doc(alias = "cancelUniqueWork")]
+    #[doc(alias = "cancelAllWork")]
+    #[doc(alias = "abort")]
+    #[doc(alias = "kill")]
     pub async fn cancel(&self, selector: impl Into<WorkSelector>) -> Result<usize, ActionError> {
         let selector = selector.into();
         let (mut total, mut before) = (0, None);
@@ -66,6 +72,9 @@ impl WorkManager {
     ///
     /// # Errors
     /// [`ActionError`] when there is no such work or it is not parked.
+    #[doc(alias = "unpark")]
+    #[doc(alias = "requeue")]
+    #[doc(alias = "resume")]
     pub async fn retry(&self, id: WorkId) -> Result<(), ActionError> {
         self.act(Command::Retry(id), 0).await.map(|_| ())
     }
@@ -103,6 +112,7 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`UpdateError`]; nothing was changed then, unless it is indeterminate.
+    #[doc(alias = "updateWork")]
     pub async fn update(&self, request: impl Updatable) -> Result<UpdateResult, UpdateError> {
         let Draft(draft) = request.into_draft();
         let work = enqueue::changed_work(self.core(), draft).map_err(UpdateError::Request)?;
@@ -127,6 +137,9 @@ impl WorkManager {
     /// [`ActionError`], which says how many were deleted before it. What is damaged stays: the others are deleted all the same,
     /// and [`ActionError::Damaged`] says at the end what is left. Where not even the list of finished works can be read, it is
     /// [`ActionError::Store`].
+    #[doc(alias = "pruneWork")]
+    #[doc(alias = "vacuum")]
+    #[doc(alias = "clean")]
     pub async fn prune(&self) -> Result<usize, ActionError> {
         let (mut total, mut before) = (0, None);
         loop {

@@ -239,6 +239,9 @@ pub enum Finish {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[doc(alias = "dead_letter")]
+#[doc(alias = "poison_pill")]
+#[doc(alias = "quarantine")]
 pub enum ParkReason {
     /// Its input, or an output that it takes, does not decode in this build.
     Undecodable {
@@ -343,6 +346,8 @@ pub struct Notes {
 
 /// One attempt that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[doc(alias = "history")]
+#[doc(alias = "RunAttempt")]
 pub struct AttemptRecord {
     /// The number of the attempt: failed attempts before it, so 0 is the first.
     pub number: u32,

@@ -65,6 +65,10 @@ pub struct TakesAll<T>(PhantomData<fn() -> T>);
 /// # let _ = id;
 /// ```
 #[must_use = "a request does nothing until it is enqueued"]
+#[doc(alias = "OneTimeWorkRequest")]
+#[doc(alias = "WorkRequest")]
+#[doc(alias = "Job")]
+#[doc(alias = "Task")]
 pub struct Request<P = Nothing, O = ()> {
     draft: RequestDraft,
     types: PhantomData<fn(P) -> O>,
@@ -87,6 +91,8 @@ pub struct Request<P = Nothing, O = ()> {
 /// ```
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is enqueued"]
+#[doc(alias = "PeriodicWorkRequest")]
+#[doc(alias = "CronJob")]
 pub struct PeriodicRequest {
     draft: RequestDraft,
 }
@@ -122,6 +128,8 @@ impl<P, O> Request<P, O> {
     /// let request = send::request("at once".into()).expedited(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest);
     /// # let _ = request;
     /// ```
+    #[doc(alias = "setExpedited")]
+    #[doc(alias = "urgent")]
     pub fn expedited(mut self, policy: OutOfQuotaPolicy) -> Self {
         self.draft.terms.expedited = Some(policy);
         self
@@ -182,6 +190,7 @@ impl<O> Request<Nothing, O> {
     /// assert_eq!(test.output::<u32>(chain.ids[1]), 42);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "setInputMerger")]
     pub fn input_merger(mut self, merger: InputMerger) -> Self {
         if let Ok(input) = &mut self.draft.input {
             input.takes = InputShape::Merged(merger);
@@ -219,6 +228,7 @@ impl PeriodicRequest {
     /// let request = back_up::periodic(24 * hour).next_schedule_time_override(tonight);
     /// assert_eq!(request.next_runs_from(now, 2), [now + 10 * hour, now + 34 * hour]);
     /// ```
+    #[doc(alias = "setNextScheduleTimeOverride")]
     pub fn next_schedule_time_override(mut self, at: impl Into<Timestamp>) -> Self {
         self.draft.next_schedule_time = NextScheduleTime::At(at.into());
         self
@@ -267,30 +277,43 @@ macro_rules! builder_methods {
         }
 
         /// Gives the work this id: one of your own making, or that of stored work that is to be updated.
+        #[doc(alias = "setId")]
+        #[doc(alias = "job_id")]
+        #[doc(alias = "idempotency_key")]
         pub fn with_id(mut self, id: WorkId) -> Self {
             self.draft.id = id;
             self
         }
 
         /// Adds a tag. The worker's name always counts as one.
+        #[doc(alias = "addTag")]
+        #[doc(alias = "label")]
         pub fn tag(mut self, tag: impl Into<Arc<str>>) -> Self {
             self.draft.tags.push(tag.into());
             self
         }
 
         /// The conditions under which the work may run, instead of the worker's.
+        #[doc(alias = "setConstraints")]
+        #[doc(alias = "conditions")]
         pub fn constraints(mut self, constraints: Constraints) -> Self {
             self.draft.constraints = constraints;
             self
         }
 
         /// How long the work waits after it was enqueued, or after its prerequisites succeeded.
+        #[doc(alias = "setInitialDelay")]
+        #[doc(alias = "delay")]
+        #[doc(alias = "countdown")]
+        #[doc(alias = "schedule_in")]
         pub fn initial_delay(mut self, delay: Duration) -> Self {
             self.draft.terms.initial_delay = delay;
             self
         }
 
         /// How long the work waits after a failed attempt, instead of the worker's backoff or backoff function.
+        #[doc(alias = "setBackoffCriteria")]
+        #[doc(alias = "retry_policy")]
         pub fn backoff(mut self, backoff: Backoff) -> Self {
             self.draft.terms.backoff = backoff;
             self.draft.own_backoff = true;
@@ -315,12 +338,15 @@ macro_rules! builder_methods {
 
         /// How long an attempt may take; one that takes longer is stopped and is a failed attempt. Unless this is said, the
         /// worker's timeout counts, if it has one.
+        #[doc(alias = "deadline")]
+        #[doc(alias = "max_runtime")]
         pub fn timeout(mut self, timeout: Duration) -> Self {
             self.draft.terms.timeout = Some(timeout);
             self
         }
 
         /// What its runs are called in traces, instead of the worker's name. It is cut to 127 characters.
+        #[doc(alias = "setTraceTag")]
         pub fn trace_tag(mut self, tag: impl Into<Arc<str>>) -> Self {
             let tag: Arc<str> = tag.into();
             let end = tag.char_indices().nth(TRACE_TAG).map(|(end, _)| end);
@@ -329,6 +355,8 @@ macro_rules! builder_methods {
         }
 
         /// After how many failed attempts it is over: the work, or the period of periodic work.
+        #[doc(alias = "max_retries")]
+        #[doc(alias = "retries")]
         pub fn max_attempts(mut self, attempts: u32) -> Self {
             self.draft.terms.max_attempts = Some(attempts);
             self
@@ -347,6 +375,9 @@ macro_rules! builder_methods {
         }
 
         /// Keeps the finished work at least this long, with `Limits::retention` on top, and beside the `Limits::retained` others.
+        #[doc(alias = "keepResultsForAtLeast")]
+        #[doc(alias = "retention")]
+        #[doc(alias = "ttl")]
         pub fn keep_results_for_at_least(mut self, length: Duration) -> Self {
             self.draft.terms.retention = length;
             self

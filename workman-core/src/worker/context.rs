@@ -39,6 +39,10 @@ use crate::time::LONGEST_SLEEP;
 /// interruption and no failed attempt, whatever its type. After a stop for the timeout of an attempt it is a failed attempt, which
 /// took too long; the error is kept as the reason for that, and one that says that the work is never to be tried again is obeyed.
 #[derive(Clone)]
+#[doc(alias = "WorkerParameters")]
+#[doc(alias = "JobContext")]
+#[doc(alias = "ListenableWorker")]
+#[doc(alias = "CoroutineWorker")]
 pub struct WorkContext {
     attempt: Arc<Attempt>,
     input: Payload,
@@ -257,6 +261,8 @@ impl WorkContext {
 
     /// The number of this attempt: how many failed before it, so 0 is the first.
     #[must_use]
+    #[doc(alias = "getRunAttemptCount")]
+    #[doc(alias = "retry_count")]
     pub fn attempt(&self) -> u32 {
         self.attempt.number
     }
@@ -301,6 +307,9 @@ impl WorkContext {
 
     /// Whether this run is to stop.
     #[must_use]
+    #[doc(alias = "isStopped")]
+    #[doc(alias = "is_cancelled")]
+    #[doc(alias = "cancelled")]
     pub fn is_stopped(&self) -> bool {
         runtime::pause_point();
         self.attempt.stop_reason().is_some()
@@ -308,6 +317,7 @@ impl WorkContext {
 
     /// Why this run is to stop, once it is.
     #[must_use]
+    #[doc(alias = "getStopReason")]
     pub fn stop_reason(&self) -> Option<StopReason> {
         self.attempt.stop_reason()
     }
@@ -321,6 +331,9 @@ impl WorkContext {
     }
 
     /// Resolves when this run is to stop.
+    #[doc(alias = "onStopped")]
+    #[doc(alias = "cancelled")]
+    #[doc(alias = "cancellation_token")]
     pub async fn until_stopped(&self) -> Stopped {
         UntilStopped::new(&self.attempt).await
     }
@@ -358,6 +371,9 @@ impl WorkContext {
     /// # Errors
     /// [`NoteError`] when the run is to stop, or the value can't be encoded or is too large. It is not read back, as its type may
     /// be one that is only written.
+    #[doc(alias = "setProgress")]
+    #[doc(alias = "setProgressAsync")]
+    #[doc(alias = "report_progress")]
     pub fn set_progress<T: Serialize>(&self, progress: &T) -> Result<(), NoteError> {
         let payload = self.encode("progress", progress)?;
         self.note(Notes { progress: Some(payload), checkpoint: None })
@@ -368,6 +384,9 @@ impl WorkContext {
     /// # Errors
     /// [`NoteError`] when the run is to stop, or the value can't be encoded, would not decode again (as far as it is
     /// [read back](Payload::encode)), or is too large. What was saved before stays.
+    #[doc(alias = "checkpoint")]
+    #[doc(alias = "heartbeat_details")]
+    #[doc(alias = "savepoint")]
     pub fn save_checkpoint<T: Serialize + DeserializeOwned>(&self, checkpoint: &T) -> Result<(), NoteError> {
         let what = "checkpoint";
         let payload = self.encode(what, checkpoint)?;

@@ -33,6 +33,8 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
+#[doc(alias = "Result")]
+#[doc(alias = "JobResult")]
 pub enum Outcome<T> {
     /// The work succeeded and gives this.
     Success(T),
@@ -73,12 +75,18 @@ pub struct WorkError {
 
 impl WorkError {
     /// The work fails for good, whatever attempts are left.
+    #[doc(alias = "failure")]
+    #[doc(alias = "discard")]
+    #[doc(alias = "cancel")]
+    #[doc(alias = "abort")]
     pub fn permanent(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         WorkError { error: error.into(), advice: Advice::Never, stopped: None }
     }
 
     /// The next attempt comes after `delay` instead of the request's backoff, if attempts are left.
     #[must_use]
+    #[doc(alias = "retry")]
+    #[doc(alias = "defer")]
     pub fn retry_after(delay: Duration) -> Self {
         let error = format!("asked to be tried again after {delay:?}").into();
         WorkError { error, advice: Advice::After(delay), stopped: None }
