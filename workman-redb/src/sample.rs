@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workman_core::store::{
-    Cascade, CascadeVerb, Codec, Due, Finish, GateId, IndexKey, Lane, LaneId, Meta, Notes, Period, Prerequisites,
+    Cascade, CascadeVerb, Codec, Due, Finish, GateId, IndexKey, Lane, LaneId, Meta, Notes, Period, Prerequisites, Rare,
     RowsPresent, RunTime, Standing, Terms, Urgency, WorkRecord, WorkSpec,
 };
 use workman_core::{
@@ -139,7 +139,7 @@ impl Random {
         Terms {
             priority: self.next() as i8,
             initial_delay: self.duration(),
-            run_at: self.option(Self::time),
+            run_at: self.option(Self::time).unwrap_or(Timestamp::MIN),
             backoff: Backoff::new(policy, self.duration()).ceiling(self.duration()).jitter(self.below(101) as u8),
             max_attempts: self.option(Self::small),
             timeout: self.option(Self::duration),
@@ -151,7 +151,7 @@ impl Random {
             on_death: self.pick(&[OnDeath::Park, OnDeath::Fail]),
             discards_output: self.flip(),
             schedule: if self.flip() { Schedule::Once } else { Schedule::every(self.duration()).flex(self.duration()) },
-            expires_at: self.option(Self::time),
+            expires_at: self.option(Self::time).unwrap_or(Timestamp::MAX),
         }
     }
 
@@ -222,8 +222,10 @@ impl Random {
                 history: self.flip(),
                 dependents: self.flip(),
             },
-            gates: (0..self.below(3)).map(|_| GateId(self.number())).collect(),
-            scheduled_for: self.option(Self::time),
+            rare: self.option(|r| {
+                let gates = (0..r.below(3)).map(|_| GateId(r.number())).collect();
+                Box::new(Rare { gates, scheduled_for: r.option(Self::time) })
+            }),
         }
     }
 

@@ -215,7 +215,7 @@ fn opens(kind: String) -> Result<(), std::io::Error> {
 fn a_worker_alone_is_judged_as_by_a_manager() {
     let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
     let nap = |length, text: &str| TestWorker::<naps>::new(naps::request(length, text.into()).tag("a"));
-    let after = |delay| Advice::After(delay);
+    let after = |delay| Advice::ByFunction(delay);
     assert_eq!(nap(minute / 2, "done").run(), End::Succeeded { output: Payload::encode(&"done").unwrap() });
     let timed_out = End::TimedOut { limit: minute, advice: after(15 * minute), error: None };
     assert_eq!(nap(hour, "done").run(), timed_out);

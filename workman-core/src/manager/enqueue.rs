@@ -231,7 +231,10 @@ fn startable(core: &Core, work: &NewWork) -> Option<WorkerKind> {
     if work.terms.expedited.is_some() {
         return None;
     }
-    if !work.spec.prerequisites.ids.is_empty() || !work.terms.initial_delay.is_zero() || work.terms.run_at.is_some() {
+    if !work.spec.prerequisites.ids.is_empty()
+        || !work.terms.initial_delay.is_zero()
+        || work.terms.run_at > Timestamp::MIN
+    {
         return None;
     }
     let worker = core.registry.get(&work.spec.worker)?;

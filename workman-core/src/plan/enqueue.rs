@@ -187,8 +187,7 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, edges: &Edges, own: &Own) -> Re
         ended: None,
         stop: None,
         rows: RowsPresent { dependents: followers.is_some(), ..RowsPresent::default() },
-        gates: Vec::new(),
-        scheduled_for: None,
+        rare: None,
     };
     draft.put_work(record, work.spec.clone());
     Ok(())

@@ -30,7 +30,7 @@ pub(super) fn first_run(draft: &Draft<'_>, terms: &Terms, period: Option<&Period
 /// When one-time work is due by its own delay, which counts from when it was enqueued or unblocked.
 pub(super) fn after_delay(draft: &Draft<'_>, terms: &Terms, enqueued: Timestamp) -> Due {
     let delayed = Due::Store(enqueued + terms.initial_delay);
-    terms.run_at.map_or(delayed, |wall| draft.later(delayed, Due::Wall(wall)))
+    if terms.run_at > Timestamp::MIN { draft.later(delayed, Due::Wall(terms.run_at)) } else { delayed }
 }
 
 /// What work waits for that waits for its delay, or for the regular time of its period.

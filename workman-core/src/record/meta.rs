@@ -67,7 +67,7 @@ pub struct Meta {
     pub first_cascade: u64,
     /// The number that the next cascade gets.
     pub next_cascade: u64,
-    /// Finished works that are stored and did not ask to be kept: those that [`counts_as_finished`](WorkRecord::counts_as_finished)
+    /// Finished works that are stored and did not ask to be kept: those that [`counts_as_finished`](super::WorkRecord::counts_as_finished)
     /// says.
     pub finished: u64,
     /// When everything was last cancelled at once, by the wall clock (CAN-5).

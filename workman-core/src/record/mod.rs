@@ -70,9 +70,16 @@ pub struct WorkRecord {
     pub stop: Option<StopReason>,
     /// Which of the rows beside it exist, so that nobody looks for the others.
     pub rows: RowsPresent,
-    /// The gates that it must pass before it runs. Stored; no work has any yet.
+    /// What few works have.
+    pub rare: Option<Box<Rare>>,
+}
+
+/// What few works have, apart from the record, so that the others stay small. It can be stored, and no work has it yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rare {
+    /// The gates that it must pass before it runs.
     pub gates: Vec<GateId>,
-    /// The time by the wall clock that its calendar named for this run. Stored; no work has one yet.
+    /// The time by the wall clock that its calendar named for this run.
     pub scheduled_for: Option<Timestamp>,
 }
 

@@ -43,8 +43,8 @@ pub struct Terms {
     pub priority: i8,
     /// How long it waits after it was enqueued or unblocked.
     pub initial_delay: Duration,
-    /// The moment by the wall clock before which one-time work does not run.
-    pub run_at: Option<Timestamp>,
+    /// The moment by the wall clock before which one-time work does not run; [`Timestamp::MIN`] if it named none.
+    pub run_at: Timestamp,
     /// How long it waits after a failed attempt.
     pub backoff: Backoff,
     /// After how many failed attempts it fails for good; `None` is never.
@@ -63,8 +63,8 @@ pub struct Terms {
     pub discards_output: bool,
     /// Once, or again and again.
     pub schedule: Schedule,
-    /// From when on it must not begin any more, by the wall clock. Stored and asked by nobody yet.
-    pub expires_at: Option<Timestamp>,
+    /// From when on it must not begin any more, by the wall clock; [`Timestamp::MAX`] is never. Stored and asked by nobody yet.
+    pub expires_at: Timestamp,
 }
 
 impl WorkSpec {
@@ -106,7 +106,7 @@ impl Default for Terms {
         Terms {
             priority: 0,
             initial_delay: Duration::ZERO,
-            run_at: None,
+            run_at: Timestamp::MIN,
             backoff: Backoff::default(),
             max_attempts: Some(DEFAULT_MAX_ATTEMPTS),
             timeout: None,
@@ -116,7 +116,7 @@ impl Default for Terms {
             on_death: OnDeath::default(),
             discards_output: false,
             schedule: Schedule::Once,
-            expires_at: None,
+            expires_at: Timestamp::MAX,
         }
     }
 }

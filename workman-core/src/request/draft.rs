@@ -59,7 +59,7 @@ impl RequestDraft {
             terms: Terms {
                 priority: defaults.priority,
                 initial_delay: Duration::ZERO,
-                run_at: None,
+                run_at: Timestamp::MIN,
                 backoff: match defaults.backoff_fn {
                     Some(_) => defaults.backoff.with_policy(BackoffPolicy::Custom),
                     None => defaults.backoff,
@@ -72,7 +72,7 @@ impl RequestDraft {
                 on_death: defaults.on_death,
                 discards_output: false,
                 schedule: Schedule::Once,
-                expires_at: None,
+                expires_at: Timestamp::MAX,
             },
             periodic: false,
             own_backoff: false,

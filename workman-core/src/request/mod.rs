@@ -155,7 +155,7 @@ impl<P, O> Request<P, O> {
     #[doc(alias = "schedule_at")]
     #[doc(alias = "eta")]
     pub fn run_at(mut self, at: impl Into<Timestamp>) -> Self {
-        self.draft.terms.run_at = Some(at.into());
+        self.draft.terms.run_at = at.into();
         self
     }
 }

@@ -48,7 +48,7 @@ impl RequestDraft {
 
     /// The last moment that there is never comes, and an interval before it, a period can't end any more.
     fn check_override_comes(&self, schedule: &Schedule) -> Result<(), RequestError> {
-        if self.terms.run_at == Some(Timestamp::MAX) {
+        if self.terms.run_at == Timestamp::MAX {
             return Err(RequestError::RunsNever { worker: self.worker() });
         }
         match self.next_schedule_time {
@@ -157,7 +157,7 @@ impl RequestDraft {
         if let Some(kind) = self.constraints.kinds().find(|kind| !may_wait_for(*kind)) {
             return Err(RequestError::ExpeditedConstraint { worker: self.worker(), kind });
         }
-        if !self.terms.initial_delay.is_zero() || self.terms.run_at.is_some() {
+        if !self.terms.initial_delay.is_zero() || self.terms.run_at > Timestamp::MIN {
             return Err(RequestError::ExpeditedDelay { worker: self.worker() });
         }
         Ok(())

@@ -38,7 +38,7 @@ pub use crate::plan::{
 // ... rows, ...
 pub use crate::data::Codec;
 pub use crate::record::{
-    Cascade, CascadeVerb, Finish, GateId, Lane, LaneId, Meta, Notes, Period, Prerequisites, RowsPresent, RunTime,
+    Cascade, CascadeVerb, Finish, GateId, Lane, LaneId, Meta, Notes, Period, Prerequisites, Rare, RowsPresent, RunTime,
     Standing, Terms, Urgency, WorkRecord, WorkSpec,
 };
 pub use crate::time::{Due, LONGEST_SLEEP, NextDue, Reading};

@@ -56,8 +56,7 @@ fn record(seq: u64) -> WorkRecord {
         ended: None,
         stop: None,
         rows: RowsPresent::default(),
-        gates: Vec::new(),
-        scheduled_for: None,
+        rare: None,
     }
 }
 

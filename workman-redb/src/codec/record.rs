@@ -1,6 +1,8 @@
 //! The body of a [`WorkRecord`], in two parts: what it was born with, and what changes.
 
-use workman_core::store::{Due, Finish, GateId, LaneId, Period, RowsPresent, Standing, Terms, Urgency, WorkRecord};
+use workman_core::store::{
+    Due, Finish, GateId, LaneId, Period, Rare, RowsPresent, Standing, Terms, Urgency, WorkRecord,
+};
 use workman_core::{ParkReason, StopReason, Timestamp, Wait, WorkId};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
@@ -56,12 +58,9 @@ pub(crate) fn write_state(record: &WorkRecord, to: &mut Writer) -> Encoded {
     to.option(record.started.as_ref(), |to, at| to.timed(*at))?;
     to.option(record.ended.as_ref(), |to, at| to.timed(*at))?;
     to.option(record.stop.as_ref(), |to, stop| stop.write(to))?;
-    record.rows.write(to)?;
-    to.list(&record.gates, |to, gate| {
-        to.u64(gate.0);
-        Ok(())
-    })?;
-    to.option(record.scheduled_for.as_ref(), |to, at| to.timed(*at))
+    let RowsPresent { output, notes, history, dependents } = record.rows;
+    to.bits([output, notes, history, dependents, record.rare.is_some()]);
+    record.rare.as_ref().map_or(Ok(()), |rare| rare.write(to))
 }
 
 /// The whole record.
@@ -70,7 +69,7 @@ pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRec
     if from.u32()? != generation {
         return Err(CodecError::Mismatch("generation"));
     }
-    Ok(WorkRecord {
+    let mut record = WorkRecord {
         id,
         seq,
         turn: from.u64()?,
@@ -92,18 +91,38 @@ pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRec
         started: from.option(Reader::time)?,
         ended: from.option(Reader::time)?,
         stop: from.option(StopReason::read)?,
-        rows: RowsPresent::read(from)?,
-        gates: from.list(|from| from.u64().map(GateId))?,
-        scheduled_for: from.option(Reader::time)?,
-    })
+        rows: RowsPresent::default(),
+        rare: None,
+    };
+    let [output, notes, history, dependents, is_rare] = from.bits("row")?;
+    record.rows = RowsPresent { output, notes, history, dependents };
+    if is_rare {
+        record.rare = Some(Rare::read(from)?.into());
+    }
+    Ok(record)
+}
+
+impl Body for Rare {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.list(&self.gates, |to, gate| {
+            to.u64(gate.0);
+            Ok(())
+        })?;
+        to.option(self.scheduled_for.as_ref(), |to, at| to.timed(*at))
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let gates = from.list(|from| from.u64().map(GateId))?;
+        Ok(Rare { gates, scheduled_for: from.option(Reader::time)? })
+    }
 }
 
 impl Body for Standing {
     fn write(&self, to: &mut Writer) -> Encoded {
         match self {
             Standing::Blocked => to.byte(1),
-            Standing::Waiting { due, why } => write_due([2, 7], *due, *why, to)?,
-            Standing::Ready { since, why } => write_due([3, 8], *since, *why, to)?,
+            Standing::Waiting { due, why } => write_due([2, 7], *due, *why, to),
+            Standing::Ready { since, why } => write_due([3, 8], *since, *why, to),
             Standing::Parked { why } => {
                 to.byte(4);
                 why.write(to)?;
@@ -126,12 +145,10 @@ impl Body for Standing {
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(match from.byte()? {
+        let byte = from.byte()?;
+        let wait = || Wait::from_code(byte >> 4).ok_or(CodecError::Unknown("reason to wait", byte >> 4));
+        Ok(match byte {
             1 => Standing::Blocked,
-            2 => Standing::Waiting { due: Due::Store(from.time()?), why: Wait::read(from)? },
-            7 => Standing::Waiting { due: Due::Wall(from.time()?), why: Wait::read(from)? },
-            3 => Standing::Ready { since: Due::Store(from.time()?), why: Wait::read(from)? },
-            8 => Standing::Ready { since: Due::Wall(from.time()?), why: Wait::read(from)? },
             4 => Standing::Parked { why: ParkReason::read(from)? },
             5 => Standing::Running { epoch: from.u64()? },
             6 => {
@@ -143,31 +160,25 @@ impl Body for Standing {
                 };
                 Standing::Finished { how, at: from.time()? }
             }
-            byte => return Err(CodecError::Unknown("standing", byte)),
+            _ => match byte & 0xf {
+                2 => Standing::Waiting { due: Due::Store(from.time()?), why: wait()? },
+                7 => Standing::Waiting { due: Due::Wall(from.time()?), why: wait()? },
+                3 => Standing::Ready { since: Due::Store(from.time()?), why: wait()? },
+                8 => Standing::Ready { since: Due::Wall(from.time()?), why: wait()? },
+                _ => return Err(CodecError::Unknown("standing", byte)),
+            },
         })
     }
 }
 
-/// A standing with a moment and its reason, by its code for either time.
-fn write_due([store, wall]: [u8; 2], due: Due, why: Wait, to: &mut Writer) -> Encoded {
-    to.byte(match due {
+/// A standing with a moment, by its code for either time in the lower half of a byte, and its reason in the upper half.
+fn write_due([store, wall]: [u8; 2], due: Due, why: Wait, to: &mut Writer) {
+    let code = match due {
         Due::Store(_) => store,
         Due::Wall(_) => wall,
-    });
+    };
+    to.byte(why.code() << 4 | code);
     to.time(due.at());
-    why.write(to)
-}
-
-impl Body for Wait {
-    fn write(&self, to: &mut Writer) -> Encoded {
-        to.byte(self.code());
-        Ok(())
-    }
-
-    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        let code = from.byte()?;
-        Wait::from_code(code).ok_or(CodecError::Unknown("reason to wait", code))
-    }
 }
 
 impl Body for ParkReason {
@@ -241,17 +252,5 @@ impl Body for StopReason {
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
         let code = from.byte()?;
         StopReason::from_code(code).ok_or(CodecError::Unknown("stop reason", code))
-    }
-}
-
-impl Body for RowsPresent {
-    fn write(&self, to: &mut Writer) -> Encoded {
-        to.bits([self.output, self.notes, self.history, self.dependents]);
-        Ok(())
-    }
-
-    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        let [output, notes, history, dependents] = from.bits("row")?;
-        Ok(RowsPresent { output, notes, history, dependents })
     }
 }

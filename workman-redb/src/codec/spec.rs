@@ -31,15 +31,12 @@ pub(crate) fn write_spec(spec: &WorkSpec, to: &mut Writer) -> Encoded {
         to.id(*id);
         Ok(())
     })?;
-    to.option(spec.trace_tag.as_ref(), |to, tag| {
-        to.text(tag);
-        Ok(())
-    })?;
-    to.option(spec.traceparent.as_ref(), |to, parent| {
-        to.text(parent);
-        Ok(())
-    })?;
-    to.u32(spec.worker_version);
+    let texts = [&spec.trace_tag, &spec.traceparent];
+    to.bits([texts[0].is_some(), texts[1].is_some(), spec.worker_version > 0]);
+    texts.into_iter().flatten().for_each(|text| to.text(text));
+    if spec.worker_version > 0 {
+        to.u32(spec.worker_version);
+    }
     to.rest(spec.input.bytes());
     Ok(())
 }
@@ -61,9 +58,10 @@ pub(crate) fn read_spec(codec: u8, worker: Option<&Arc<str>>, from: &mut Reader<
         byte => return Err(CodecError::Unknown("input shape", byte)),
     };
     let prerequisites = Prerequisites { shape, ids: from.list(Reader::id)? };
-    let trace_tag = from.option(Reader::shared_text)?;
-    let traceparent = from.option(Reader::shared_text)?;
-    let worker_version = from.u32()?;
+    let [is_tagged, has_parent, has_version] = from.bits("part of a spec")?;
+    let trace_tag = is_tagged.then(|| from.shared_text()).transpose()?;
+    let traceparent = has_parent.then(|| from.shared_text()).transpose()?;
+    let worker_version = if has_version { from.u32()? } else { 0 };
     let input = Payload::new(Codec::from_code(codec), from.rest());
     Ok(WorkSpec { worker, input, tags, name, constraints, prerequisites, trace_tag, traceparent, worker_version })
 }

@@ -1,7 +1,7 @@
 //! The body of [`Terms`], the part of a request by which the planner decides.
 
 use workman_core::store::Terms;
-use workman_core::{Backoff, BackoffPolicy, OnDeath, OnInterruption, OutOfQuotaPolicy, Schedule};
+use workman_core::{Backoff, BackoffPolicy, OnDeath, OnInterruption, OutOfQuotaPolicy, Schedule, Timestamp};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 
@@ -9,7 +9,6 @@ impl Body for Terms {
     fn write(&self, to: &mut Writer) -> Encoded {
         to.byte(self.priority.cast_unsigned());
         to.duration(self.initial_delay);
-        to.option(self.run_at.as_ref(), |to, at| to.timed(*at))?;
         to.byte(match self.backoff.policy() {
             BackoffPolicy::Linear => 1,
             BackoffPolicy::Exponential => 2,
@@ -27,7 +26,8 @@ impl Body for Terms {
             OnDeath::Park => 1,
             OnDeath::Fail => 2,
         });
-        to.flag(self.discards_output);
+        let (has_moment, expires) = (self.run_at > Timestamp::MIN, self.expires_at < Timestamp::MAX);
+        to.bits([self.discards_output, has_moment, expires]);
         match &self.schedule {
             Schedule::Once => to.byte(1),
             Schedule::Every { interval, flex } => {
@@ -50,14 +50,19 @@ impl Body for Terms {
             Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest) => 1,
             Some(OutOfQuotaPolicy::DropWorkRequest) => 2,
         });
-        to.option(self.expires_at.as_ref(), |to, at| to.timed(*at))
+        if has_moment {
+            to.time(self.run_at);
+        }
+        if expires {
+            to.time(self.expires_at);
+        }
+        Ok(())
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(Terms {
+        let mut terms = Terms {
             priority: from.byte()?.cast_signed(),
             initial_delay: from.duration()?,
-            run_at: from.option(Reader::time)?,
             backoff: read_backoff(from)?,
             max_attempts: from.option(Reader::u32)?,
             retention: from.duration()?,
@@ -66,26 +71,34 @@ impl Body for Terms {
                 2 => OnDeath::Fail,
                 byte => return Err(CodecError::Unknown("death policy", byte)),
             },
-            discards_output: from.flag()?,
-            schedule: match from.byte()? {
-                1 => Schedule::Once,
-                2 => Schedule::every(from.duration()?).flex(from.duration()?),
-                byte => return Err(CodecError::Unknown("schedule", byte)),
-            },
-            timeout: from.option(Reader::duration)?,
-            on_interruption: match from.byte()? {
-                1 => OnInterruption::RunAgain,
-                2 => OnInterruption::BackOff,
-                byte => return Err(CodecError::Unknown("interruption policy", byte)),
-            },
-            expedited: match from.byte()? {
-                0 => None,
-                1 => Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
-                2 => Some(OutOfQuotaPolicy::DropWorkRequest),
-                byte => return Err(CodecError::Unknown("out-of-quota policy", byte)),
-            },
-            expires_at: from.option(Reader::time)?,
-        })
+            ..Terms::default()
+        };
+        let [discards_output, has_moment, expires] = from.bits("term")?;
+        terms.discards_output = discards_output;
+        terms.schedule = match from.byte()? {
+            1 => Schedule::Once,
+            2 => Schedule::every(from.duration()?).flex(from.duration()?),
+            byte => return Err(CodecError::Unknown("schedule", byte)),
+        };
+        terms.timeout = from.option(Reader::duration)?;
+        terms.on_interruption = match from.byte()? {
+            1 => OnInterruption::RunAgain,
+            2 => OnInterruption::BackOff,
+            byte => return Err(CodecError::Unknown("interruption policy", byte)),
+        };
+        terms.expedited = match from.byte()? {
+            0 => None,
+            1 => Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
+            2 => Some(OutOfQuotaPolicy::DropWorkRequest),
+            byte => return Err(CodecError::Unknown("out-of-quota policy", byte)),
+        };
+        if has_moment {
+            terms.run_at = from.time()?;
+        }
+        if expires {
+            terms.expires_at = from.time()?;
+        }
+        Ok(terms)
     }
 }
 

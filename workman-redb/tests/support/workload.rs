@@ -241,7 +241,7 @@ impl Workload {
         Terms {
             priority: self.random.below(5) as i8 - 2,
             initial_delay: Duration::from_millis(delay),
-            run_at: None,
+            run_at: Timestamp::MIN,
             backoff: Backoff::exponential(Duration::from_millis(700)).jitter([0, 50][self.random.below(2)]),
             max_attempts: [None, Some(2), Some(20)][self.random.below(3)],
             timeout: self.random.one_in(5).then(|| Duration::from_secs(30)),
@@ -253,7 +253,7 @@ impl Workload {
             },
             retention: Duration::from_secs(60),
             on_death: [OnDeath::Park, OnDeath::Fail][self.random.below(2)],
-            expires_at: None,
+            expires_at: Timestamp::MAX,
             discards_output: self.random.one_in(4),
             schedule,
         }

@@ -17,7 +17,7 @@ use crate::info::{Expedited, ExpeditedState, WorkInfo};
 use crate::query::{Cursor, Page, PageRequest, Payloads, Reach, WorkQuery};
 use crate::record::{AttemptEnd, AttemptRecord, Finish, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
-use crate::time::Due;
+use crate::time::{Due, Timestamp};
 
 /// Answers a query page. What it passes over since it contradicts its record, which is shown where it stands, goes to `damage`.
 ///
@@ -226,7 +226,7 @@ fn outline(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec, carried: Carr
         constraints: spec.constraints.clone(),
         schedule: record.terms.schedule.clone(),
         initial_delay: record.terms.initial_delay,
-        run_at: record.terms.run_at,
+        run_at: Some(record.terms.run_at).filter(|at| *at > Timestamp::MIN),
         backoff: record.terms.backoff,
         max_attempts: record.terms.max_attempts,
         on_interruption: record.terms.on_interruption,
