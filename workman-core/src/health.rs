@@ -1,5 +1,6 @@
 //! [`Health`]: whether the engine and the calls of the program get on with the store.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +32,12 @@ pub enum HealthStatus {
     Ended,
 }
 
+/// What may be in trouble beside the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Trouble {
+    Sensor,
+}
+
 /// What a call of the program asks of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -50,6 +57,8 @@ struct State {
     engine: HealthStatus,
     /// What calls of each kind have met since one of them succeeded.
     calls: [Option<(String, u32)>; 2],
+    /// What is in trouble, why, and how often in a row.
+    troubles: BTreeMap<Trouble, (String, u32)>,
     damage: Vec<Damage>,
 }
 
@@ -61,7 +70,7 @@ impl Health {
     /// How the engine is doing, and its store.
     pub(crate) fn status(&self) -> HealthStatus {
         let state = self.lock();
-        let failing = state.calls.iter().flatten().max_by_key(|(_, failures)| *failures);
+        let failing = state.calls.iter().flatten().chain(state.troubles.values()).max_by_key(|(_, failures)| *failures);
         match (&state.engine, failing, state.damage.first()) {
             (HealthStatus::Healthy, Some((error, failures)), _) => {
                 HealthStatus::Degraded { error: error.clone(), failures: *failures }
@@ -118,6 +127,18 @@ impl Health {
             }
             _ => {}
         }
+    }
+
+    /// Something beside the store fails, once more.
+    pub(crate) fn is_in(&self, trouble: Trouble, why: String) {
+        let mut state = self.lock();
+        let before = state.troubles.get(&trouble).map_or(0, |(_, failures)| *failures);
+        state.troubles.insert(trouble, (why, before.saturating_add(1)));
+    }
+
+    /// It is well again.
+    pub(crate) fn is_over(&self, trouble: Trouble) {
+        self.lock().troubles.remove(&trouble);
     }
 
     /// Something is wrong that does not pass.

@@ -13,33 +13,34 @@ use sources::{CRATES, Source, read, rust_files};
 // ---- who may import whom ----
 
 /// The rooms of the core from the bottom to the top, and what each may import. A room that is not listed may not exist.
-const ROOMS: [(&str, &str); 25] = [
+const ROOMS: [(&str, &str); 26] = [
     ("state", ""),
-    ("data", ""),
-    ("time", ""),
+    ("foreign", ""),
+    ("data", "foreign"),
+    ("time", "foreign"),
     ("id", "time"),
     ("policy", "id"),
     ("limits", "policy"),
     ("constraints", "state"),
-    ("record", "constraints data id policy state time"),
+    ("record", "constraints data foreign id policy state time"),
     ("index", "id record time"),
     ("info", "constraints data id policy record state time"),
     ("query", "id index info record state time"),
     ("plan", "constraints data id index policy query record state time"),
-    ("store", "constraints data id index info plan query record state time"),
-    ("runtime", ""),
-    ("sensor", "constraints"),
+    ("store", "constraints data foreign id index info plan query record state time"),
+    ("runtime", "foreign"),
+    ("sensor", "constraints foreign"),
     ("health", "store"),
-    ("observe", "id runtime store::HomeProcess"),
-    ("worker", "constraints data id limits observe plan policy query record runtime state store time"),
-    ("request", "constraints data id limits plan policy record time worker"),
+    ("observe", "foreign id runtime store::HomeProcess"),
+    ("worker", "constraints data foreign id limits observe plan policy query record runtime state store time"),
+    ("request", "constraints data foreign id limits plan policy record time worker"),
     (
         "dispatcher",
-        "constraints health id index limits observe plan query record runtime sensor state store time worker",
+        "constraints foreign health id index limits observe plan query record runtime sensor state store time worker",
     ),
     (
         "manager",
-        "constraints data dispatcher health id index info limits observe plan policy query record request runtime sensor state store time worker",
+        "constraints data dispatcher foreign health id index info limits observe plan policy query record request runtime sensor state store time worker",
     ),
     ("chain", "id manager plan policy query record request"),
     // Doors: they are entered from outside, and nothing imports them.
@@ -278,7 +279,7 @@ fn end_of_signature(code: &str, from: usize) -> Option<usize> {
 // ---- what is not done here ----
 
 /// Calls that are not made, where they may be made all the same, and what to do instead.
-const BANNED: [(&str, &[&str], &str); 12] = [
+const BANNED: [(&str, &[&str], &str); 15] = [
     ("todo!", &[], "do it, or leave it out"),
     ("unimplemented!", &[], "do it, or leave it out"),
     ("dbg!", &[], "use tracing"),
@@ -295,7 +296,13 @@ const BANNED: [(&str, &[&str], &str); 12] = [
     ("HashSet", &["examples/"], "use BTreeSet: its order is the same in every run"),
     ("process::exit", &["examples/", PEERS], "return: a library does not end somebody's process"),
     ("mem::forget", &[], "drop it, or keep it"),
+    ("catch_unwind", FOREIGN, "call what is not ours through `foreign`"),
+    ("resume_unwind", FOREIGN, "call what is not ours through `foreign`"),
+    ("Waker::wake", FOREIGN, "a waker is not ours; wake through `wake_all`"),
 ];
+
+/// The door through which code of the program's own is called. The test driver runs workers in its own way.
+const FOREIGN: &[&str] = &["workman-core/src/foreign.rs", "workman-testing/", "examples/", PEERS];
 
 /// The doors through which time enters. The examples are programs of users, who may look at a clock, and a benchmark has to.
 const TIME: &[&str] = &["workman-core/src/time/system.rs", "examples/", PEERS];

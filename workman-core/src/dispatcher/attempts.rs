@@ -1,7 +1,6 @@
 //! [`Attempts`]: what runs in this process. It is started and stopped here, and given up when it does not stop.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::exit::Parting;
 use super::inbox::Wake;
 use super::slots::{Beside, Place, Places};
 use crate::constraints::{ConstraintKind, Constraints};
+use crate::foreign::{Panicked, foreign};
 use crate::id::WorkId;
 use crate::plan::{Claimed, End, Note, Settle, WorkerKind};
 use crate::state::StopReason;
@@ -127,8 +127,8 @@ impl Attempts {
             abort: registration,
         };
         // A runtime is not our code; if it panics, the run reports itself as interrupted.
-        if catch_unwind(AssertUnwindSafe(|| run.start(&self.core.runtime))).is_err() {
-            tracing::error!(%id, "the runtime panicked when it was given a worker");
+        if let Err(panicked) = foreign(|| run.start(&self.core.runtime)) {
+            tracing::error!(%id, %panicked, "the runtime panicked when it was given a worker");
         }
     }
 
@@ -216,14 +216,12 @@ impl Attempts {
         }
     }
 
-    /// What the sensor says counts from now on.
-    pub(super) fn on_sensed(&mut self, now: Duration) {
-        // A sensor is the program's code; if it panics, what it said before still counts.
-        match catch_unwind(AssertUnwindSafe(|| self.core.sensor.conditions())) {
-            Ok(conditions) => self.core.dwell().observe(conditions, now),
-            Err(_) => tracing::error!("the sensor panicked when it was asked"),
-        }
+    /// What the sensor says counts from now on. If it panics, what it said before still does.
+    pub(super) fn on_sensed(&mut self, now: Duration) -> Result<(), Panicked> {
+        let said = self.core.senses.ask();
+        let said = said.map(|conditions| self.core.dwell().observe(conditions, now));
         self.reckon(now);
+        said
     }
 
     /// What the sensor said may count by the passing of time alone.

@@ -9,6 +9,7 @@ use futures::channel::oneshot;
 
 use super::slots::Slots;
 use crate::constraints::{ConstraintKind, Constraints};
+use crate::foreign::Kept;
 use crate::health::{Asked, Health};
 use crate::id::WorkId;
 use crate::limits::Limits;
@@ -17,7 +18,7 @@ use crate::plan::{Claimed, Command};
 use crate::query::{Page, PageRequest};
 use crate::record::LaneId;
 use crate::runtime::Runtime;
-use crate::sensor::{ConstraintSensor, Dwell};
+use crate::sensor::{Dwell, Senses};
 use crate::store::Stamp;
 use crate::store::{ExpectedTime, HomeProcess, Store, StoreError, Unit, UnitResult};
 use crate::time::{Clock, Due, Timestamp};
@@ -30,8 +31,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     /// What the store makes of that clock.
     pub(crate) time: Arc<ExpectedTime>,
-    pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) sensor: Arc<dyn ConstraintSensor>,
+    pub(crate) runtime: Kept<Arc<dyn Runtime>>,
+    pub(crate) senses: Arc<Senses>,
     pub(crate) registry: Registry,
     pub(crate) states: Arc<States>,
     pub(crate) limits: Arc<Limits>,
@@ -208,7 +209,7 @@ impl Core {
         if self.missing_sensor != MissingSensor::AssumeMet || constraints.is_none() {
             return constraints.clone();
         }
-        let conditions = self.sensor.conditions();
+        let conditions = self.senses.conditions();
         let unobserved = ConstraintKind::ALL.into_iter().filter(|kind| !conditions.observes(*kind));
         unobserved.fold(constraints.clone(), Constraints::without)
     }
@@ -227,7 +228,7 @@ impl Core {
         use crate::MemoryStore;
         use crate::plan::Applied;
         use crate::runtime::block_on;
-        use crate::sensor::NoSensor;
+        use crate::sensor::{ConstraintSensor, NoSensor};
 
         /// Drops what it is given, and never moves.
         struct Still;
@@ -257,8 +258,8 @@ impl Core {
             store: Arc::new(MemoryStore::new()),
             clock: Arc::new(Still),
             time: Arc::new(ExpectedTime::new(Arc::new(Still))),
-            runtime: Arc::new(Still),
-            sensor: Arc::new(NoSensor),
+            runtime: Kept::new("the runtime", Arc::new(Still)),
+            senses: Arc::new(Senses::new(Arc::new(NoSensor))),
             registry,
             states: Arc::default(),
             missing_sensor: MissingSensor::default(),

@@ -7,6 +7,7 @@ use futures::channel::oneshot;
 use super::core::{Core, Role, ShutdownReport};
 use super::inbox::Wake;
 use super::outbox::wait_after;
+use crate::foreign::answer;
 use crate::id::WorkId;
 use crate::store::StoreError;
 
@@ -62,8 +63,7 @@ pub(crate) struct Farewell {
 impl Farewell {
     pub(crate) fn say(self) {
         for done in self.waiting {
-            // Who does not wait any more does not want to know.
-            let _ = done.send(self.report.clone());
+            answer(done, self.report.clone());
         }
     }
 }
@@ -121,7 +121,7 @@ impl Exit {
     /// Nothing runs and nothing can start.
     pub(super) fn tell_idle(&mut self) {
         for waiter in self.idle_waiters.drain(..) {
-            let _ = waiter.send(());
+            answer(waiter, ());
         }
     }
 

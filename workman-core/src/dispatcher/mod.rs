@@ -26,9 +26,11 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
+use crate::health::Trouble;
 use crate::plan::{Applied, Claimed, Command, End, Hint};
 use crate::record::Lane;
 use crate::runtime;
+use crate::sensor::Bell;
 use crate::state::StopReason;
 use crate::store::Change;
 use crate::time::NextDue;
@@ -73,7 +75,7 @@ impl Dispatcher {
     pub(crate) fn new(core: Arc<Core>, lanes: &[Lane], next_due: NextDue, pipes: Pipes) -> Self {
         let (attempts, from_workers) = Attempts::new(Arc::clone(&core));
         Dispatcher {
-            inbox: Inbox::new(pipes, from_workers, core.sensor.changes()),
+            inbox: Inbox::new(pipes, from_workers, Bell::new(Arc::clone(&core.senses))),
             claims: Claims::new(lanes, next_due, &core),
             outbox: Outbox::default(),
             attempts,
@@ -90,8 +92,6 @@ impl Dispatcher {
 
     /// Runs until the manager has left.
     pub(crate) async fn run(mut self) -> Farewell {
-        // The sensor was asked before anybody listened to it.
-        self.on_event(Event::Sensed);
         loop {
             while let Some(event) = self.inbox.take() {
                 self.on_event(event);
@@ -163,7 +163,10 @@ impl Dispatcher {
             Event::Store(Change::Damaged(damage)) => self.core.health.damaged(damage),
             Event::StoreClosed => self.exit.on_store_gone(),
             Event::Sensed => {
-                self.attempts.on_sensed(self.now());
+                let answered = self.attempts.on_sensed(self.now());
+                if self.inbox.on_asked(answered) {
+                    self.core.health.is_over(Trouble::Sensor);
+                }
                 self.claims.look();
             }
         }
@@ -221,6 +224,10 @@ impl Dispatcher {
     /// What comes by the passing of time alone, and what follows from what has happened.
     fn on_time(&mut self) {
         let now = self.now();
+        if let Some(panicked) = self.inbox.on_time(now) {
+            tracing::error!(%panicked, "the sensor panicked; what it said before still counts, and it is asked again");
+            self.core.health.is_in(Trouble::Sensor, format!("the sensor panicked: {panicked}"));
+        }
         if self.attempts.on_time(now) == Conditions::MayHaveChanged {
             self.claims.look();
         }
@@ -276,6 +283,7 @@ impl Dispatcher {
             writes.then(|| self.claims.next_wake(&self.core, now)).flatten(),
             writes.then(|| self.prune.next_wake(Self::moment(&self.core))).flatten(),
             self.exit.next_wake(),
+            self.inbox.next_wake(),
         ];
         wakes.into_iter().flatten().reduce(Wake::and)
     }

@@ -14,6 +14,7 @@ use futures::channel::oneshot;
 use super::core::Core;
 use super::inbox::Wake;
 use super::prune::Company;
+use crate::foreign::answer;
 use crate::id::WorkId;
 use crate::plan::{Applied, End, Note, Settle};
 use crate::record::ErrorText;
@@ -171,8 +172,7 @@ impl Outbox {
     /// All that was said is on disk.
     pub(super) fn answer_flushes(&mut self) {
         for (_, done) in self.flushes.drain(..) {
-            // A worker that does not wait any more does not want to know.
-            let _ = done.send(());
+            answer(done, ());
         }
     }
 

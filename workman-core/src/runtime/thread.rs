@@ -4,11 +4,9 @@
 //! first. A thread starts when there is more to do than threads are free, and waits on a condition variable without a
 //! timeout when there is nothing: an idle program makes no wake-ups.
 
-use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -16,6 +14,7 @@ use std::thread;
 use futures::future::BoxFuture;
 
 use super::Runtime;
+use crate::foreign::{Panicked, discard, foreign};
 
 /// The built-in runtime: a few threads of the standard library.
 ///
@@ -152,8 +151,8 @@ impl<T: Send + 'static> Crew<T> {
 
     fn work(&self) {
         while let Some(item) = self.next() {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.perform)(item))) {
-                report(panic.as_ref());
+            if let Err(panicked) = foreign(|| (self.perform)(item)) {
+                report(&panicked);
             }
         }
     }
@@ -247,14 +246,14 @@ impl Task {
     fn run(self: Arc<Self>) {
         let Some(mut future) = self.begin() else { return };
         let waker = Waker::from(Arc::clone(&self));
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
+        let polled = foreign(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
         match polled {
             Ok(Poll::Pending) => self.suspend(future),
             Ok(Poll::Ready(())) => self.end(),
-            Err(panic) => {
+            Err(panicked) => {
                 self.end();
                 drop_caught(future);
-                resume_unwind(panic);
+                report(&panicked);
             }
         }
     }
@@ -339,15 +338,11 @@ impl Wake for Task {
 
 /// Drops what may be foreign code; a panic in there must not keep the others from being dropped.
 fn drop_caught<T>(value: T) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        report(panic.as_ref());
-    }
+    discard("a run", value);
 }
 
-fn report(panic: &(dyn Any + Send)) {
-    let message = panic.downcast_ref::<&str>().copied();
-    let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    tracing::error!(message, "a panic reached the built-in runtime; its threads go on");
+fn report(panicked: &Panicked) {
+    tracing::error!(%panicked, "a panic reached the built-in runtime; its threads go on");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::future::BoxFuture;
 
 use super::{Clock, LONGEST_REST, Timestamp};
+use crate::foreign::wake_all;
 
 /// The machine's wall clock and monotonic clock.
 ///
@@ -115,12 +115,7 @@ impl Timer {
             }
             if !due.is_empty() {
                 drop(state);
-                for waker in due {
-                    // A waker is not our code; if it panics, the other sleepers wake all the same.
-                    if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-                        tracing::error!("a sleeper panicked when it was woken");
-                    }
-                }
+                wake_all(due);
                 state = self.lock();
                 continue;
             }

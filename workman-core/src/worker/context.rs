@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -18,6 +17,7 @@ use serde::de::DeserializeOwned;
 use super::verdict::Circumstances;
 use super::{OwnWaits, ReadBack, Role, WorkerDef};
 use crate::data::{DecodeError, EncodeError, Payload};
+use crate::foreign;
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::observe::{Hub, News};
@@ -155,7 +155,7 @@ impl Attempt {
         shared.stop.get_or_insert(reason);
         let wakers = std::mem::take(&mut shared.wakers);
         drop(shared);
-        wakers.into_values().for_each(Waker::wake);
+        foreign::wake_all(wakers.into_values());
     }
 
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
@@ -183,7 +183,7 @@ impl Attempt {
     pub(super) fn forget_on_stop(&self) {
         let uncalled = std::mem::take(&mut self.lock().on_stop);
         // It is the program's: what it does when it is dropped is no business of whoever ends the attempt.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(uncalled)));
+        foreign::discard("what was to be called at a stop", uncalled);
     }
 
     /// Calls this when the run is to stop, at once if it already is, and never once it is over.
