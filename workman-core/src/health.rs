@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::plan::WorkerKind;
 use crate::store::{Damage, StoreError, StoreErrorKind};
 
 /// How the engine is doing.
@@ -35,7 +36,18 @@ pub enum HealthStatus {
 /// What may be in trouble beside the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Trouble {
+    AsyncWorkers,
+    BlockingWorkers,
     Sensor,
+}
+
+impl Trouble {
+    pub(crate) fn of(kind: WorkerKind) -> Self {
+        match kind {
+            WorkerKind::Async => Trouble::AsyncWorkers,
+            WorkerKind::Blocking => Trouble::BlockingWorkers,
+        }
+    }
 }
 
 /// What a call of the program asks of the store.
@@ -50,6 +62,8 @@ pub(crate) struct Health {
     state: Mutex<State>,
     /// Whether calls of a kind fail, so that those that don't need not take the lock.
     failing: [AtomicBool; 2],
+    /// Whether the runtime has taken no workers of a kind for long.
+    lost: [AtomicBool; 2],
 }
 
 #[derive(Default)]
@@ -141,9 +155,18 @@ impl Health {
         self.lock().troubles.remove(&trouble);
     }
 
-    /// Something is wrong that does not pass.
-    pub(crate) fn degraded(&self, error: &str) {
-        self.lock().engine = HealthStatus::Degraded { error: error.to_owned(), failures: 1 };
+    /// The runtime has taken no workers of this kind for long. Whether that is news.
+    pub(crate) fn lose_runtime(&self, kind: WorkerKind) -> bool {
+        !self.lost[kind as usize].swap(true, Ordering::Relaxed)
+    }
+
+    /// It takes them again.
+    pub(crate) fn regain_runtime(&self, kind: WorkerKind) {
+        self.lost[kind as usize].store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_lost_runtime(&self, kind: WorkerKind) -> bool {
+        self.lost[kind as usize].load(Ordering::Relaxed)
     }
 
     pub(crate) fn recovered(&self) {

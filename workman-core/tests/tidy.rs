@@ -30,7 +30,7 @@ const ROOMS: [(&str, &str); 26] = [
     ("store", "constraints data foreign id index info plan query record state time"),
     ("runtime", "foreign"),
     ("sensor", "constraints foreign"),
-    ("health", "store"),
+    ("health", "plan store"),
     ("observe", "foreign id runtime store::HomeProcess"),
     ("worker", "constraints data foreign id limits observe plan policy query record runtime state store time"),
     ("request", "constraints data foreign id limits plan policy record time worker"),
@@ -133,7 +133,7 @@ fn the_planner_is_pure() {
 // ---- who owns what in the dispatcher ----
 
 /// The files of the dispatcher, and the types that own its state. What is no dispatching is somewhere else.
-const DISPATCHER: [(&str, &[&str]); 12] = [
+const DISPATCHER: [(&str, &[&str]); 13] = [
     // The loop has the owners, and says who hears of what. It touches nothing of what they own.
     ("mod", &["Dispatcher"]),
     ("commit", &[]),
@@ -144,6 +144,7 @@ const DISPATCHER: [(&str, &[&str]); 12] = [
     ("slots", &["Slots", "Counts"]),
     ("attempts", &["Attempts", "Running"]),
     ("outbox", &["Outbox", "Linger"]),
+    ("probe", &["Probes", "Probe"]),
     ("prune", &["Pruning", "Pass"]),
     ("walk", &[]),
     ("exit", &["Exit", "Farewell"]),
@@ -190,7 +191,8 @@ const LONGEST_FUNCTION: usize = 70;
 const WIDEST_COMMENT: usize = 140;
 
 /// Files over 400 lines without their tests, and why each is one.
-const LONG_FILES: [(&str, &str); 5] = [
+const LONG_FILES: [(&str, &str); 6] = [
+    ("workman-core/src/dispatcher/attempts.rs", "what runs, from its start to each of its ends, has one owner"),
     ("workman-core/src/manager/mod.rs", "the verbs of the manager, each a few lines and its contract"),
     ("workman-core/src/record/mod.rs", "what a store keeps; the nouns are read together"),
     ("workman-core/src/worker/context.rs", "what a worker is given, one type with its contract"),

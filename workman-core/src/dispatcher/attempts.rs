@@ -21,6 +21,9 @@ use crate::worker::{Attempt, Ending, FromWorker, RegisteredWorker, Run};
 /// An async worker that was dropped has this long to be gone before it is given up like a blocking one.
 const DROP_GRACE: Duration = Duration::from_secs(1);
 
+/// A runtime that begins none of its runs for so long has no thread for them, or nobody drives it.
+pub(crate) const BEGIN_WITHIN: Duration = Duration::from_secs(5);
+
 /// What runs here, and what was given up and still runs.
 pub(super) struct Attempts {
     core: Arc<Core>,
@@ -50,6 +53,8 @@ struct Running {
     place: Place,
     cohort: u64,
     constraints: Constraints,
+    /// When it was given to the runtime, on the monotonic clock.
+    given_at: Duration,
     /// When the attempt has taken too long, on the monotonic clock.
     times_out_at: Option<Duration>,
     /// The store has moved on: the end of this run is of no interest.
@@ -73,6 +78,22 @@ pub(super) struct Over {
     pub(super) last_words: Option<Note>,
     /// What is to be settled, unless the store has moved on.
     pub(super) end: Option<Settle>,
+    /// Whether the runtime has dropped it.
+    pub(super) dropped: Option<Dropped>,
+}
+
+/// A run that the runtime did not bring to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dropped {
+    pub(super) kind: WorkerKind,
+    pub(super) begun: Begun,
+}
+
+/// Whether the runtime had come to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    Yes,
+    No,
 }
 
 /// Whether conditions count as they did.
@@ -101,13 +122,20 @@ impl Attempts {
         (attempts, from_workers)
     }
 
+    /// Where runs say how they are.
+    pub(super) fn pipe(&self) -> UnboundedSender<FromWorker> {
+        self.to_dispatcher.clone()
+    }
+
     /// Starts a run of this worker.
     pub(super) fn start(&mut self, claimed: Claimed, worker: RegisteredWorker) {
         let (id, fence) = (claimed.record.id, claimed.record.fence);
         let attempt = Arc::new(self.core.attempt(&claimed, worker.def, self.to_dispatcher.clone()));
         let (abort, registration) = AbortHandle::new_pair();
+        let now = self.core.clock.monotonic();
         let running = Running {
-            times_out_at: attempt.times_out_at(self.core.clock.monotonic()),
+            given_at: now,
+            times_out_at: attempt.times_out_at(now),
             attempt: Arc::clone(&attempt),
             abort,
             place: Place::of(&claimed, worker.def.kind),
@@ -118,6 +146,7 @@ impl Attempts {
         };
         tracing::debug!(%id, worker = %claimed.spec.worker, attempt = claimed.record.failures, fence, "starts");
         self.insert(id, running);
+        self.core.live.queued.add(now);
         let run = Run {
             store: Arc::clone(&self.core.store),
             worker,
@@ -134,7 +163,9 @@ impl Attempts {
 
     fn insert(&mut self, id: WorkId, running: Running) {
         // An earlier run of the same work, of which the store knows nothing any more, is nobody's business now.
-        self.remove(id);
+        if let Some(earlier) = self.remove(id) {
+            earlier.attempt.end();
+        }
         self.places.add(running.place);
         self.young += 1;
         self.deadlines.extend(running.next_deadline().map(|at| (at, id)));
@@ -185,16 +216,20 @@ impl Attempts {
             return None;
         }
         let running = self.remove(id)?;
+        let begun = if running.attempt.has_begun() { Begun::Yes } else { Begun::No };
         running.attempt.end();
+        let lost = is_by_runtime(&end).then_some(Dropped { kind: running.place.kind, begun });
         let dropped = matches!(running.deadline, Some((_, Patience::Dropped)));
         let parting = if dropped { Parting::GivenUp } else { Parting::ByItself };
         if running.fenced {
             self.core.live.forget(id, fence);
-            return Some(Over { id, parting, last_words: None, end: None });
+            return Some(Over { id, parting, last_words: None, end: None, dropped: lost });
         }
         // What is over for good has no further run that could want its notes.
         let last_words = if matches!(end, End::Succeeded { .. }) { None } else { unsaved(&running.attempt) };
-        Some(Over { id, parting, last_words, end: Some(Settle { id, fence, end }) })
+        // What never began is given back as it was, and is no attempt.
+        let end = (lost.is_none_or(|lost| lost.begun == Begun::Yes)).then_some(Settle { id, fence, end });
+        Some(Over { id, parting, last_words, end, dropped: lost })
     }
 
     /// The store has moved on without this run: it is told to stop, and its end is of no interest.
@@ -292,6 +327,24 @@ impl Attempts {
         over.into_iter().filter_map(|id| self.abandon(id)).collect()
     }
 
+    /// Takes back what the runtime has not come to for long. Answers of which kinds that was.
+    pub(super) fn take_back(&mut self, now: Duration) -> BTreeSet<WorkerKind> {
+        let (_, waited) = self.core.live.queued.waiting(now);
+        if waited < BEGIN_WITHIN {
+            return BTreeSet::new();
+        }
+        let late = self.running.iter().filter(|(_, running)| running.is_late(now)).map(|(id, _)| *id);
+        let late: Vec<WorkId> = late.collect();
+        let taken = late.into_iter().filter_map(|id| self.remove(id)).map(|running| {
+            let Attempt { id, worker, .. } = &*running.attempt;
+            tracing::warn!(%id, %worker, "the runtime has not begun it for long; it is given back");
+            running.attempt.stop(StopReason::RuntimeGone);
+            running.attempt.end();
+            running.place.kind
+        });
+        taken.collect()
+    }
+
     fn abandon(&mut self, id: WorkId) -> Option<Over> {
         let running = self.remove(id)?;
         let fence = running.attempt.fence;
@@ -304,7 +357,7 @@ impl Attempts {
         self.abandoned.insert((id, fence), running.place);
         let end = Ending::Cut(running.attempt.given_up());
         let end = (!running.fenced).then(|| Settle { id, fence, end: running.attempt.verdict(end) });
-        Some(Over { id, parting: Parting::GivenUp, last_words: unsaved(&running.attempt), end })
+        Some(Over { id, parting: Parting::GivenUp, last_words: unsaved(&running.attempt), end, dropped: None })
     }
 
     /// The manager ends: whatever still runs is told so, and nobody waits for it.
@@ -379,6 +432,11 @@ impl Attempts {
 }
 
 impl Running {
+    /// Whether the runtime should have come to it by now.
+    fn is_late(&self, now: Duration) -> bool {
+        now.saturating_sub(self.given_at) >= BEGIN_WITHIN && !self.attempt.has_begun()
+    }
+
     /// When somebody has to look at it again.
     fn next_deadline(&self) -> Option<Duration> {
         self.deadline.map(|(at, _)| at).or(self.times_out_at)
@@ -391,6 +449,10 @@ impl Running {
             self.deadline = Some((deadline, Patience::Asked));
         }
     }
+}
+
+fn is_by_runtime(end: &End) -> bool {
+    matches!(end, End::Interrupted { reason } | End::HeldBack { reason, .. } if *reason == StopReason::RuntimeGone)
 }
 
 fn unsaved(attempt: &Attempt) -> Option<Note> {

@@ -64,7 +64,7 @@ impl Dispatcher {
         match answers {
             Ok(answers) => {
                 self.prune.on_written();
-                if self.outbox.on_written() == Recovery::Recovered && !self.exit.runtime_is_gone() {
+                if self.outbox.on_written() == Recovery::Recovered {
                     self.core.health.recovered();
                 }
                 self.on_answers(units, answers);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
-use super::core::{Core, Role, ShutdownReport};
+use super::core::{Role, ShutdownReport};
 use super::inbox::Wake;
 use super::outbox::wait_after;
 use crate::foreign::answer;
@@ -14,15 +14,10 @@ use crate::store::StoreError;
 /// However short the grace of a shutdown is, giving work back is tried for this long while the store fails.
 const LEAST_FAREWELL: Duration = Duration::from_secs(2);
 
-/// What health and log say when the runtime is gone.
-const RUNTIME_GONE: &str = "the runtime of the workers has ended; nothing runs until a new manager is started";
-
 /// How far the manager is on its way out, and who waits for it.
 pub(super) struct Exit {
     role: Role,
     phase: Phase,
-    /// Whatever is spawned is dropped: there is no use in claiming anything.
-    runtime_gone: bool,
     store_gone: bool,
     /// Whether everything was given back.
     detached: bool,
@@ -73,7 +68,6 @@ impl Exit {
         Exit {
             role,
             phase: Phase::Running,
-            runtime_gone: false,
             store_gone: false,
             detached: false,
             idle_waiters: Vec::new(),
@@ -83,27 +77,9 @@ impl Exit {
         }
     }
 
-    /// Whether this manager may start what it has claimed.
-    pub(super) fn starts(&self) -> bool {
-        self.role == Role::Runs && matches!(self.phase, Phase::Running)
-    }
-
-    /// Whether this manager may claim work at all.
+    /// Whether this manager may claim work, and start what it has claimed.
     pub(super) fn runs(&self) -> bool {
-        self.starts() && !self.runtime_gone
-    }
-
-    pub(super) fn runtime_is_gone(&self) -> bool {
-        self.runtime_gone
-    }
-
-    /// The runtime has dropped what it was given, and would drop the next as well.
-    pub(super) fn on_runtime_gone(&mut self, core: &Core) {
-        if !std::mem::replace(&mut self.runtime_gone, true) {
-            core.slots.refuse_offers();
-            tracing::error!("{RUNTIME_GONE}");
-            core.health.degraded(RUNTIME_GONE);
-        }
+        self.role == Role::Runs && matches!(self.phase, Phase::Running)
     }
 
     pub(super) fn on_store_gone(&mut self) {
@@ -219,15 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_claims_while_it_has_a_runtime_and_starts_what_it_has_until_it_leaves() {
+    fn a_manager_claims_and_starts_until_it_leaves_and_one_that_only_enqueues_never_does() {
         let mut exit = Exit::new(Role::Runs);
-        assert!(exit.starts() && exit.runs());
-        exit.runtime_gone = true;
-        assert!(exit.starts() && !exit.runs(), "what it has reports itself as interrupted");
+        assert!(exit.runs() && !exit.is_leaving());
         assert_eq!(exit.leave(SECOND, None, NOW), Leaving::Begins);
-        assert!(!exit.starts() && exit.is_leaving());
-        let exit = Exit::new(Role::EnqueuesOnly);
-        assert!(!exit.starts() && !exit.runs());
+        assert!(!exit.runs() && exit.is_leaving());
+        assert!(!Exit::new(Role::EnqueuesOnly).runs());
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! about a work; it says which lanes are open and which slots are free, and sends ends as commands. It has no thread of its own: a
 //! program polls it on one, a test driver in place.
 //!
-//! Six owners have a file and fields of their own, and nobody else touches those: the [`Inbox`] yields one [`Event`] after the
+//! Seven owners have a file and fields of their own, and nobody else touches those: the [`Inbox`] yields one [`Event`] after the
 //! other; [`Claims`] has what is to start, [`Attempts`] what runs, the [`Outbox`] what is to be written, [`Pruning`] the deletion of
-//! what is finished, [`Exit`] the way out. Here is the loop, and who hears of what has happened; who hears of what the store
+//! what is finished, [`Probes`] what the runtime is trusted with, [`Exit`] the way out.
+//! Here is the loop, and who hears of what has happened; who hears of what the store
 //! answers is in `commit`.
 
 mod attempts;
@@ -17,6 +18,7 @@ mod exit;
 mod inbox;
 mod lanes;
 mod outbox;
+mod probe;
 mod prune;
 mod slots;
 mod walk;
@@ -36,7 +38,8 @@ use crate::store::Change;
 use crate::time::NextDue;
 use crate::worker::FromWorker;
 
-use attempts::{Attempts, Conditions, Over};
+pub(crate) use attempts::BEGIN_WITHIN;
+use attempts::{Attempts, Begun, Conditions, Dropped, Over};
 use claims::Claims;
 pub(crate) use core::{Control, Core, Rivals, Role};
 pub use core::{MissingSensor, ShutdownReport};
@@ -45,6 +48,7 @@ use exit::{Exit, Leaving, Trying};
 pub(crate) use inbox::Pipes;
 use inbox::{Event, Inbox, Wake};
 use outbox::Outbox;
+use probe::Probes;
 use prune::{Moment, Pruning};
 pub(crate) use slots::{Reservation, Slots};
 pub(crate) use walk::{Progress, Walk};
@@ -52,7 +56,7 @@ pub(crate) use walk::{Progress, Walk};
 /// How many are started before somebody looks what has happened meanwhile.
 const AT_ONCE: usize = 32;
 
-/// The loop, and the six owners of its state.
+/// The loop, and the seven owners of its state.
 pub(crate) struct Dispatcher {
     core: Arc<Core>,
     inbox: Inbox,
@@ -60,6 +64,7 @@ pub(crate) struct Dispatcher {
     outbox: Outbox,
     attempts: Attempts,
     prune: Pruning,
+    probes: Probes,
     exit: Exit,
 }
 
@@ -78,6 +83,7 @@ impl Dispatcher {
             inbox: Inbox::new(pipes, from_workers, Bell::new(Arc::clone(&core.senses))),
             claims: Claims::new(lanes, next_due, &core),
             outbox: Outbox::default(),
+            probes: Probes::new(attempts.pipe()),
             attempts,
             prune: Pruning::new(&core.limits),
             exit: Exit::new(core.role),
@@ -145,6 +151,12 @@ impl Dispatcher {
                     self.on_over(over);
                 }
             }
+            Event::Worker(FromWorker::Tried(kind, tried)) => {
+                let now = self.now();
+                if self.probes.on_tried(kind, tried, &self.core, now) {
+                    self.claims.look();
+                }
+            }
             Event::Handle(Control::SlotsFree) => self.claims.look(),
             Event::Handle(Control::Cascade) => self.claims.on_cascade(),
             Event::Handle(Control::WhenIdle(waiter)) => self.exit.wait_until_idle(waiter),
@@ -176,7 +188,6 @@ impl Dispatcher {
     fn heed(&mut self, end: &End) {
         match end {
             End::Interrupted { reason } | End::HeldBack { reason, .. } => match reason {
-                StopReason::RuntimeGone => self.exit.on_runtime_gone(&self.core),
                 StopReason::StoreUnavailable => self.outbox.on_unreadable(self.now()),
                 _ => {}
             },
@@ -189,6 +200,20 @@ impl Dispatcher {
         self.exit.count(over.id, over.parting);
         over.last_words.into_iter().for_each(|note| self.outbox.on_last_words(note));
         over.end.into_iter().for_each(|end| self.outbox.on_end(end));
+        if let Some(dropped) = over.dropped {
+            self.on_dropped(dropped);
+        }
+    }
+
+    /// The runtime does not run what it was given.
+    fn on_dropped(&mut self, Dropped { kind, begun }: Dropped) {
+        if begun == Begun::No {
+            self.claims.want_reclaim(&self.core.slots);
+        }
+        let mut places = self.attempts.places();
+        let running = places.taken.of(kind).all();
+        let now = self.now();
+        self.probes.on_dropped(kind, running, &self.core, now);
     }
 
     fn begin_leaving(&mut self, grace: Duration, done: Option<oneshot::Sender<ShutdownReport>>) {
@@ -234,6 +259,12 @@ impl Dispatcher {
         for over in self.attempts.stop_what_must(now) {
             self.on_over(over);
         }
+        for kind in self.attempts.take_back(now) {
+            self.on_dropped(Dropped { kind, begun: Begun::No });
+        }
+        if self.exit.runs() {
+            self.probes.on_time(&self.core, now);
+        }
     }
 
     // ---- what starts ----
@@ -247,7 +278,7 @@ impl Dispatcher {
     /// Starts some of what was claimed.
     fn start_some(&mut self) -> Started {
         let mut started = Started::None;
-        if !self.exit.starts() {
+        if !self.exit.runs() {
             return started;
         }
         for _ in 0..AT_ONCE {
@@ -284,13 +315,14 @@ impl Dispatcher {
             writes.then(|| self.prune.next_wake(Self::moment(&self.core))).flatten(),
             self.exit.next_wake(),
             self.inbox.next_wake(),
+            self.exit.runs().then(|| self.probes.next_wake()).flatten(),
         ];
         wakes.into_iter().flatten().reduce(Wake::and)
     }
 
     /// Whether nothing runs and nothing can start.
     fn is_idle(&self) -> bool {
-        self.attempts.is_empty() && self.outbox.is_quiet() && self.claims.is_empty()
+        self.attempts.is_empty() && self.outbox.is_quiet() && self.claims.is_empty() && !self.probes.are_hopeful()
     }
 
     /// Writes and gives back what is left. Who waits for the end is told by the answer, when nothing of the engine is left that

@@ -23,7 +23,7 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 use futures::{FutureExt, StreamExt};
 
-use crate::dispatcher::{Control, Core, Role, ShutdownReport};
+use crate::dispatcher::{BEGIN_WITHIN, Control, Core, Role, ShutdownReport};
 use crate::health::HealthStatus;
 use crate::id::WorkId;
 use crate::info::WorkInfo;
@@ -290,7 +290,25 @@ impl WorkManager {
         if self.core().role == Role::EnqueuesOnly {
             self.learn_damage();
         }
-        self.core().health.status()
+        let core = self.core();
+        let (queued, waited) = core.live.queued.waiting(core.clock.monotonic());
+        if waited >= BEGIN_WITHIN {
+            // Somebody looks, so the engine does too. If it is gone there is nothing to look at.
+            let _ = core.dispatcher.unbounded_send(Control::SlotsFree);
+        }
+        match core.health.status() {
+            HealthStatus::Healthy if waited >= BEGIN_WITHIN => HealthStatus::Degraded {
+                error: format!("the runtime has begun none of {queued} runs for {} s", waited.as_secs()),
+                failures: 1,
+            },
+            status => status,
+        }
+    }
+
+    /// Whether this manager would run such work, if its runtime ran anything.
+    pub(super) fn has_lost_runtime_of(&self, worker: &str) -> bool {
+        let worker = self.core().registry.get(worker);
+        worker.is_some_and(|worker| self.core().health.has_lost_runtime(worker.def.kind))
     }
 
     /// A store tells each new subscriber at once what it knows to be damaged.

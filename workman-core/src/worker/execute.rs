@@ -45,6 +45,9 @@ impl Run {
         match self.worker.def.kind {
             WorkerKind::Async => {
                 let run = async move {
+                    if !self.attempt.begin() {
+                        return report.send(Ok(Ending::Cut(self.attempt.given_up())));
+                    }
                     let ending = foreign::awaited(self.run_async()).await;
                     report.send(ending);
                 };
@@ -52,6 +55,9 @@ impl Run {
             }
             WorkerKind::Blocking => runtime.spawn_blocking(Box::new(move || {
                 span.in_scope(|| {
+                    if !self.attempt.begin() {
+                        return report.send(Ok(Ending::Cut(self.attempt.given_up())));
+                    }
                     let ending = foreign(|| self.run_blocking());
                     report.send(ending);
                 });

@@ -33,7 +33,7 @@ use crate::record::InputShape;
 
 pub use completer::Completer;
 pub(crate) use completer::complete;
-pub(crate) use context::{Attempt, Fate, FromWorker, Live, Shared};
+pub(crate) use context::{Attempt, Fate, FromWorker, Live, Shared, Tried};
 pub use context::{NoteError, Stopped, WorkContext};
 pub(crate) use current::Current;
 pub(crate) use execute::{Given, Run};
