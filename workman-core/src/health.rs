@@ -1,8 +1,9 @@
 //! [`Health`]: whether the engine and the calls of the program get on with the store.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::plan::WorkerKind;
 use crate::store::{Damage, StoreError, StoreErrorKind};
@@ -14,7 +15,8 @@ pub enum HealthStatus {
     /// All is well.
     #[default]
     Healthy,
-    /// Something fails: the store (nothing is lost, and the same is tried again, later and later), or the runtime. What a call of
+    /// Something fails: the store (nothing is lost, and the same is tried again, later and later; or it has answered nothing for five
+    /// seconds, and since when), the runtime, or the sensor. What a call of
     /// the program met counts until a call of its kind succeeds. Or something in the store is damaged: it is passed over and the
     /// rest goes on, and that is said until the store is opened anew.
     Degraded {
@@ -64,6 +66,29 @@ pub(crate) struct Health {
     failing: [AtomicBool; 2],
     /// Whether the runtime has taken no workers of a kind for long.
     lost: [AtomicBool; 2],
+    silence: Silence,
+}
+
+/// A store that has answered nothing for so long is silent.
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(5);
+
+/// How many questions the store has not answered, and since when it has answered none.
+#[derive(Default)]
+struct Silence {
+    open: AtomicUsize,
+    /// On the monotonic clock, in milliseconds.
+    since_ms: AtomicU64,
+}
+
+impl Silence {
+    fn note(&self, now: Duration) {
+        self.since_ms.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    fn lasts(&self, now: Duration) -> Duration {
+        let since = Duration::from_millis(self.since_ms.load(Ordering::Acquire));
+        if self.open.load(Ordering::Acquire) == 0 { Duration::ZERO } else { now.saturating_sub(since) }
+    }
 }
 
 #[derive(Default)]
@@ -95,6 +120,24 @@ impl Health {
             }
             (engine, _, _) => engine.clone(),
         }
+    }
+
+    /// The store is asked something.
+    pub(crate) fn asks(&self, now: Duration) {
+        if self.silence.open.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.silence.note(now);
+        }
+    }
+
+    /// It has answered, or nobody waits for that any more.
+    pub(crate) fn asks_no_more(&self, now: Duration) {
+        self.silence.note(now);
+        self.silence.open.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// For how long the store has answered nothing, though somebody waits.
+    pub(crate) fn silence(&self, now: Duration) -> Duration {
+        self.silence.lasts(now)
     }
 
     /// How the engine is doing: what is damaged holds up nothing else.

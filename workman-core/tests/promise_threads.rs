@@ -33,8 +33,9 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refuses {
     Drops,
-    /// As tokio does when it can't start a thread.
     Panics,
+    /// As tokio does when it can't start a thread: it has kept what it was given, and runs it when it can start one.
+    PanicsAndKeeps,
 }
 
 /// Refuses so many of each kind, and runs the others.
@@ -42,39 +43,57 @@ struct Reluctant {
     inner: ThreadRuntime,
     how: Refuses,
     left: [AtomicU32; 2],
+    kept: Mutex<Vec<Given>>,
 }
 
 impl Reluctant {
     fn new(how: Refuses, tasks: u32, jobs: u32) -> Self {
-        Reluctant { inner: ThreadRuntime::new(), how, left: [AtomicU32::new(tasks), AtomicU32::new(jobs)] }
+        Reluctant { inner: ThreadRuntime::new(), how, left: [tasks, jobs].map(AtomicU32::new), kept: Mutex::default() }
     }
 
-    fn refuses(&self, kind: usize) -> bool {
+    fn take(&self, kind: usize, given: Given) {
         let left = &self.left[kind];
-        let refuses = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        assert!(!refuses || self.how == Refuses::Drops, "OS can't spawn worker thread");
-        refuses
+        if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            let kept = std::mem::take(&mut *self.kept.lock().unwrap());
+            for given in kept.into_iter().chain([given]) {
+                match given {
+                    Given::Task(task) => self.inner.spawn(task),
+                    Given::Job(job) => self.inner.spawn_blocking(job),
+                }
+            }
+            return;
+        }
+        match self.how {
+            Refuses::Drops => return,
+            Refuses::Panics => {}
+            Refuses::PanicsAndKeeps => self.kept.lock().unwrap().push(given),
+        }
+        panic!("OS can't spawn worker thread");
     }
 }
 
 impl Runtime for Reluctant {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        if !self.refuses(0) {
-            self.inner.spawn(task);
-        }
+        self.take(0, Given::Task(task));
     }
 
     fn spawn_blocking(&self, job: Job) {
-        if !self.refuses(1) {
-            self.inner.spawn_blocking(job);
-        }
+        self.take(1, Given::Job(job));
     }
 }
 
 /// Each kind alone, so that one that is refused can't hide behind the other.
 #[test]
 fn work_that_was_not_begun_for_a_moment_is_given_back_as_it_was_and_then_run() {
-    for (how, tasks, jobs) in [(Refuses::Drops, 4, 0), (Refuses::Drops, 0, 4), (Refuses::Panics, 4, 4)] {
+    for how in [Refuses::Drops, Refuses::Panics, Refuses::PanicsAndKeeps] {
+        for (tasks, jobs) in [(4, 0), (0, 4), (4, 4)] {
+            is_given_back(how, tasks, jobs);
+        }
+    }
+}
+
+fn is_given_back(how: Refuses, tasks: u32, jobs: u32) {
+    {
         let builder = WorkManager::builder(MemoryStore::new()).runtime(Reluctant::new(how, tasks, jobs));
         let manager = builder.start().unwrap();
         let both = (0..20).flat_map(|number| [(number, polled::request(number)), (number, called::request(number))]);

@@ -21,6 +21,9 @@ use crate::worker::{Attempt, Ending, FromWorker, RegisteredWorker, Run};
 /// An async worker that was dropped has this long to be gone before it is given up like a blocking one.
 const DROP_GRACE: Duration = Duration::from_secs(1);
 
+/// The same while the manager leaves, which has its time.
+const LAST_DROP_GRACE: Duration = Duration::from_millis(250);
+
 /// A runtime that begins none of its runs for so long has no thread for them, or nobody drives it.
 pub(crate) const BEGIN_WITHIN: Duration = Duration::from_secs(5);
 
@@ -42,6 +45,8 @@ pub(super) struct Attempts {
     constrained: BTreeSet<WorkId>,
     /// Whether one of those may have to stop, as far as is known.
     conditions_changed: bool,
+    /// How long an async worker that was dropped has to be gone.
+    drop_grace: Duration,
     /// When conditions may count by the passing of time alone, on the monotonic clock.
     dwell_at: Option<Duration>,
 }
@@ -117,6 +122,7 @@ impl Attempts {
             deadlines: BTreeSet::new(),
             constrained: BTreeSet::new(),
             conditions_changed: false,
+            drop_grace: DROP_GRACE,
             dwell_at: None,
         };
         (attempts, from_workers)
@@ -127,8 +133,9 @@ impl Attempts {
         self.to_dispatcher.clone()
     }
 
-    /// Starts a run of this worker.
-    pub(super) fn start(&mut self, claimed: Claimed, worker: RegisteredWorker) {
+    /// Starts a run of this worker, unless the runtime does not take it.
+    pub(super) fn start(&mut self, claimed: Claimed, worker: RegisteredWorker) -> Option<Dropped> {
+        let kind = worker.def.kind;
         let (id, fence) = (claimed.record.id, claimed.record.fence);
         let attempt = Arc::new(self.core.attempt(&claimed, worker.def, self.to_dispatcher.clone()));
         let (abort, registration) = AbortHandle::new_pair();
@@ -151,14 +158,15 @@ impl Attempts {
             store: Arc::clone(&self.core.store),
             worker,
             states: Arc::clone(&self.core.states),
+            epoch: self.core.epoch,
             claimed,
             attempt,
             abort: registration,
         };
-        // A runtime is not our code; if it panics, the run reports itself as interrupted.
-        if let Err(panicked) = foreign(|| run.start(&self.core.runtime)) {
-            tracing::error!(%id, %panicked, "the runtime panicked when it was given a worker");
-        }
+        // A runtime is not our code. One that panics may have kept the run all the same, so it must not begin any more.
+        let panicked = foreign(|| run.start(&self.core.runtime)).err()?;
+        tracing::error!(%id, %panicked, "the runtime panicked when it was given a worker");
+        self.withdraw(id).then_some(Dropped { kind, begun: Begun::No })
     }
 
     fn insert(&mut self, id: WorkId, running: Running) {
@@ -243,7 +251,9 @@ impl Attempts {
         });
     }
 
+    /// The manager leaves: whatever runs is to stop within the grace.
     pub(super) fn stop_all(&mut self, reason: StopReason, grace: Duration) {
+        self.drop_grace = LAST_DROP_GRACE;
         let deadline = self.core.clock.monotonic().saturating_add(grace);
         let all: Vec<WorkId> = self.running.keys().copied().collect();
         for id in all {
@@ -314,11 +324,12 @@ impl Attempts {
     /// Drops async workers whose grace is over, and gives up what can't be dropped.
     fn give_up(&mut self, now: Duration) -> Vec<Over> {
         let mut over = Vec::new();
+        let dropped_until = now.saturating_add(self.drop_grace);
         for id in self.overdue(now) {
             self.with_deadline(id, |running| match running.deadline {
                 Some((_, Patience::Asked)) if running.place.kind == WorkerKind::Async => {
                     running.abort.abort();
-                    running.deadline = Some((now.saturating_add(DROP_GRACE), Patience::Dropped));
+                    running.deadline = Some((dropped_until, Patience::Dropped));
                 }
                 Some(_) => over.push(id),
                 None => {}
@@ -335,14 +346,23 @@ impl Attempts {
         }
         let late = self.running.iter().filter(|(_, running)| running.is_late(now)).map(|(id, _)| *id);
         let late: Vec<WorkId> = late.collect();
-        let taken = late.into_iter().filter_map(|id| self.remove(id)).map(|running| {
-            let Attempt { id, worker, .. } = &*running.attempt;
-            tracing::warn!(%id, %worker, "the runtime has not begun it for long; it is given back");
-            running.attempt.stop(StopReason::RuntimeGone);
-            running.attempt.end();
-            running.place.kind
-        });
-        taken.collect()
+        let mut kinds = BTreeSet::new();
+        for id in late {
+            let kind = self.running[&id].place.kind;
+            tracing::warn!(%id, "the runtime has not begun it for long; it is given back");
+            if self.withdraw(id) {
+                kinds.insert(kind);
+            }
+        }
+        kinds
+    }
+
+    /// Takes back what the runtime has not begun: from now on it can't. Whether it had not.
+    fn withdraw(&mut self, id: WorkId) -> bool {
+        let Some(running) = self.running.get(&id).filter(|running| running.attempt.withdraw()) else { return false };
+        running.attempt.stop(StopReason::RuntimeGone);
+        self.remove(id);
+        true
     }
 
     fn abandon(&mut self, id: WorkId) -> Option<Over> {

@@ -1,6 +1,7 @@
 //! [`Core`]: what the handles of a manager and its dispatcher share. [`Control`]: what handles tell the dispatcher.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +84,22 @@ pub(crate) enum Role {
     EnqueuesOnly,
 }
 
+/// The store is asked something, as long as this is there.
+pub(crate) struct Asking<C: Deref<Target = Core>>(C);
+
+impl<C: Deref<Target = Core>> Asking<C> {
+    pub(crate) fn new(core: C) -> Self {
+        core.health.asks(core.clock.monotonic());
+        Asking(core)
+    }
+}
+
+impl<C: Deref<Target = Core>> Drop for Asking<C> {
+    fn drop(&mut self) {
+        self.0.health.asks_no_more(self.0.clock.monotonic());
+    }
+}
+
 /// A command that may leave a cascade is on its way to the store.
 pub(crate) struct Wide<'a>(&'a Core);
 
@@ -115,15 +132,20 @@ pub struct ShutdownReport {
     pub ended: usize,
     /// Runs that did not end in time: async workers were dropped, blocking ones go on without effect. Their work runs again.
     pub given_up: Vec<WorkId>,
-    /// What the store said, if giving work back failed to the end; the next opening of the store rescues it then.
+    /// Why work could not be given back: what the store said to the end, or that it has not answered; or why there was no shutdown.
     pub error: Option<String>,
+    /// Works that this manager had when it could not give them back. What the store knows of them is uncertain: an end may be written
+    /// or not. The next opening of the store rescues those that run as far as it knows.
+    pub uncertain: Vec<WorkId>,
 }
 
 impl Core {
     /// Writes for a call of the program.
     pub(crate) async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
         self.home.check()?;
+        let asking = Asking::new(self);
         let answers = self.store.transact(units).await;
+        drop(asking);
         self.health.heard(Asked::Write, answers.as_ref().err());
         answers
     }
@@ -131,7 +153,9 @@ impl Core {
     /// Reads for a call of the program, which wants to see the times of the wall clock.
     pub(crate) async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
         self.home.check()?;
+        let asking = Asking::new(self);
         let mut page = self.store.query(request).await;
+        drop(asking);
         self.health.heard(Asked::Read, page.as_ref().err());
         if let Ok(page) = &mut page {
             let Stamp { offset_ms, .. } = self.time.now();
@@ -153,6 +177,15 @@ impl Core {
     /// What the store would stamp now.
     pub(crate) fn store_now(&self) -> Timestamp {
         self.time.now().now
+    }
+
+    /// For how long the store has answered nothing, and since when.
+    pub(crate) fn silence(&self) -> Option<String> {
+        let silence = self.health.silence(self.clock.monotonic());
+        (silence > Duration::ZERO).then(|| {
+            let since = self.clock.wall() - silence;
+            format!("the store has not answered since {since}, for {:.1} s", silence.as_secs_f64())
+        })
     }
 
     /// How long it is until then, as the clocks stand.

@@ -11,14 +11,17 @@ use crate::foreign::answer;
 use crate::id::WorkId;
 use crate::store::StoreError;
 
-/// However short the grace of a shutdown is, giving work back is tried for this long while the store fails.
-const LEAST_FAREWELL: Duration = Duration::from_secs(2);
+/// How long after the grace of a shutdown work is given back, however the store fails. With what it takes to say so, a shutdown is over a
+/// second after its grace.
+const FAREWELL: Duration = Duration::from_millis(900);
 
 /// How far the manager is on its way out, and who waits for it.
 pub(super) struct Exit {
     role: Role,
     phase: Phase,
     store_gone: bool,
+    /// What there is to say of a store that did not answer in time.
+    silence: Option<String>,
     /// Whether everything was given back.
     detached: bool,
     idle_waiters: Vec<oneshot::Sender<()>>,
@@ -69,6 +72,7 @@ impl Exit {
             role,
             phase: Phase::Running,
             store_gone: false,
+            silence: None,
             detached: false,
             idle_waiters: Vec::new(),
             report: ShutdownReport::default(),
@@ -114,7 +118,7 @@ impl Exit {
                 Leaving::GoesOn
             }
             Phase::Running => {
-                let until = now.saturating_add(grace.max(LEAST_FAREWELL));
+                let until = now.saturating_add(grace).saturating_add(FAREWELL);
                 self.phase = Phase::Leaving { waiting: Vec::from_iter(done), until };
                 Leaving::Begins
             }
@@ -133,6 +137,37 @@ impl Exit {
     /// Whether the manager goes as soon as nothing runs any more.
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self.phase, Phase::Leaving { .. })
+    }
+
+    /// Whether the time to leave in is over, on the monotonic clock.
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        matches!(self.phase, Phase::Leaving { until, .. } if until <= now)
+    }
+
+    /// The time to leave in is over, and the store has not answered.
+    pub(super) fn on_silence(&mut self, silence: Option<String>) {
+        self.silence = silence.or_else(|| Some("the store does not answer".to_owned()));
+    }
+
+    pub(super) fn store_is_silent(&self) -> bool {
+        self.silence.is_some()
+    }
+
+    pub(super) fn silence(&self) -> Option<String> {
+        self.silence.clone()
+    }
+
+    /// When the time to leave in is over, if it has begun.
+    pub(super) fn ends_at(&self) -> Option<Wake> {
+        match &self.phase {
+            Phase::Leaving { until, .. } => Some(Wake::at(*until)),
+            Phase::Running => None,
+        }
+    }
+
+    /// Nobody knows what the store says of these.
+    pub(super) fn on_uncertain(&mut self, works: impl IntoIterator<Item = WorkId>) {
+        self.report.uncertain.extend(works);
     }
 
     /// What is left could not be given back. Whether that is tried once more.
@@ -162,6 +197,12 @@ impl Exit {
     /// Everything was given back, or can't be.
     pub(super) fn farewell(&mut self, error: Option<String>) -> Farewell {
         self.detached = error.is_none();
+        let uncertain = &mut self.report.uncertain;
+        uncertain.sort();
+        uncertain.dedup();
+        if self.detached {
+            uncertain.clear();
+        }
         let waiting = match &mut self.phase {
             Phase::Leaving { waiting, .. } => std::mem::take(waiting),
             Phase::Running => Vec::new(),
@@ -171,7 +212,7 @@ impl Exit {
 
     /// Whether somebody else may have this manager's works already.
     pub(super) fn has_left(&self) -> bool {
-        self.detached || self.store_gone
+        self.detached || self.store_gone || self.store_is_silent()
     }
 }
 
@@ -213,8 +254,10 @@ mod tests {
         exit.count(two, Parting::GivenUp);
         exit.count(one, Parting::ByItself);
         assert_eq!(exit.leave(SECOND, Some(second), NOW), Leaving::GoesOn);
+        exit.on_uncertain([two, one, two]);
         exit.farewell(Some("no".to_owned())).say();
-        let wanted = ShutdownReport { ended: 1, given_up: vec![two], error: Some("no".to_owned()) };
+        let error = Some("no".to_owned());
+        let wanted = ShutdownReport { ended: 1, given_up: vec![two], error, uncertain: vec![one, two] };
         assert_eq!(hears.try_recv(), Ok(Some(wanted.clone())));
         assert_eq!(hears_too.try_recv(), Ok(Some(wanted)));
         assert!(!exit.has_left(), "a last try is made when it is dropped");
@@ -234,8 +277,10 @@ mod tests {
                 now = exit.retry_at.unwrap_or(now);
                 assert!(!exit.rests(now));
             }
-            let lasted = now - NOW;
-            assert!(lasted <= grace.max(LEAST_FAREWELL) && lasted >= grace.max(LEAST_FAREWELL) / 4, "{lasted:?}");
+            let (lasted, most) = (now - NOW, grace + FAREWELL);
+            assert!(lasted <= most && lasted >= most / 4, "{lasted:?}");
+            assert!(!exit.is_over(NOW + most / 2) && exit.is_over(NOW + most));
+            assert_eq!(exit.ends_at(), Some(Wake::at(NOW + most)));
             assert!(exit.tries_again(&StoreError::closed(), NOW) == Trying::InVain);
         }
         assert!(Exit::new(Role::Runs).tries_again(&rejected(), NOW) == Trying::InVain, "nobody waits for it");

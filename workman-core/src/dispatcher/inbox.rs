@@ -33,6 +33,12 @@ pub(super) enum Event {
     Woken,
 }
 
+/// What was awaited, or what has happened meanwhile.
+pub(super) enum Heard<T> {
+    Answer(T),
+    Meanwhile(Event),
+}
+
 /// When to look again if nothing happens before, on the monotonic clock, and how long to trust that, because that clock stands
 /// still in suspend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +104,33 @@ impl Inbox {
                 return Poll::Ready(Event::Woken);
             }
             polled
+        })
+        .await
+    }
+
+    /// What is heard of while something is awaited that may never come: the wishes of handles, and a time that somebody waits for. All
+    /// else waits.
+    pub(super) async fn beside<F: Future + Unpin>(
+        &mut self,
+        awaited: &mut F,
+        wake: Option<Wake>,
+        clock: &dyn Clock,
+    ) -> Heard<F::Output> {
+        if wake.is_some() {
+            self.set_timer(wake, clock);
+        }
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = awaited.poll_unpin(cx) {
+                return Poll::Ready(Heard::Answer(answer));
+            }
+            if let Poll::Ready(Some(control)) = self.handles.poll_next_unpin(cx) {
+                return Poll::Ready(Heard::Meanwhile(Event::Handle(control)));
+            }
+            if wake.is_some() && self.timer.as_mut().is_some_and(|timer| timer.doze.poll_unpin(cx).is_ready()) {
+                self.timer = None;
+                return Poll::Ready(Heard::Meanwhile(Event::Woken));
+            }
+            Poll::Pending
         })
         .await
     }

@@ -27,9 +27,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
+use futures::future::{Either, select};
 
 use crate::health::Trouble;
-use crate::plan::{Applied, Claimed, Command, End, Hint};
+use crate::plan::{Claimed, Command, End, Hint};
 use crate::record::Lane;
 use crate::runtime;
 use crate::sensor::Bell;
@@ -44,7 +45,7 @@ use claims::Claims;
 pub(crate) use core::{Control, Core, Rivals, Role};
 pub use core::{MissingSensor, ShutdownReport};
 pub(crate) use exit::Farewell;
-use exit::{Exit, Leaving, Trying};
+use exit::{Exit, Leaving};
 pub(crate) use inbox::Pipes;
 use inbox::{Event, Inbox, Wake};
 use outbox::Outbox;
@@ -52,6 +53,9 @@ use probe::Probes;
 use prune::{Moment, Pruning};
 pub(crate) use slots::{Reservation, Slots};
 pub(crate) use walk::{Progress, Walk};
+
+/// How long a dispatcher that is dropped waits for the store.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many are started before somebody looks what has happened meanwhile.
 const AT_ONCE: usize = 32;
@@ -103,7 +107,10 @@ impl Dispatcher {
                 self.on_event(event);
             }
             self.on_time();
-            if self.exit.store_is_gone() || (self.exit.is_leaving() && self.attempts.is_empty()) {
+            if self.exit.store_is_gone()
+                || self.exit.store_is_silent()
+                || (self.exit.is_leaving() && self.attempts.is_empty())
+            {
                 break;
             }
             self.claims.try_again();
@@ -283,8 +290,10 @@ impl Dispatcher {
         }
         for _ in 0..AT_ONCE {
             let Some(next) = self.claims.next(&self.core.slots, self.attempts.places()) else { break };
-            self.attempts.start(next.claimed, next.worker);
             started = Started::Some;
+            if let Some(dropped) = self.attempts.start(next.claimed, next.worker) {
+                self.on_dropped(dropped);
+            }
         }
         if started == Started::Some {
             self.outbox.on_started(self.now());
@@ -328,36 +337,17 @@ impl Dispatcher {
     /// Writes and gives back what is left. Who waits for the end is told by the answer, when nothing of the engine is left that
     /// holds the store.
     async fn leave(&mut self) -> Farewell {
+        self.exit.on_uncertain(self.attempts.held().into_iter().map(|(id, _)| id));
+        self.exit.on_uncertain(self.outbox.ends());
         self.attempts.abandon_all();
-        let error = if self.exit.store_is_gone() { None } else { self.give_back().await };
+        let error = match () {
+            () if self.exit.store_is_gone() => None,
+            () if self.exit.store_is_silent() => self.exit.silence(),
+            () => self.give_back().await,
+        };
         self.core.health.ended();
         self.core.hub.close();
         self.exit.farewell(error)
-    }
-
-    /// The ends that are not settled yet, and then all claims, tried again until it is time to go. Answers why that failed.
-    async fn give_back(&mut self) -> Option<String> {
-        let mut left = self.take_notes();
-        left.extend(self.outbox.take_ends().into_iter().map(Command::Settle));
-        loop {
-            let detach = Command::Detach { epoch: self.core.epoch };
-            let units = self.core.units(left.iter().cloned().chain([detach]));
-            match self.core.store.transact(units).await {
-                Ok(answers) if matches!(answers.last(), Some(Ok(Applied::Released { again: true, .. }))) => {
-                    left.clear()
-                }
-                Ok(_) => return None,
-                Err(error) if self.exit.tries_again(&error, self.now()) == Trying::InVain => {
-                    return Some(error.to_string());
-                }
-                Err(_) => {
-                    while self.exit.rests(self.now()) {
-                        self.wait().await;
-                        self.on_time();
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -368,9 +358,13 @@ impl Drop for Dispatcher {
             return;
         }
         self.attempts.abandon_all();
-        let detach = vec![self.core.unit(Command::Detach { epoch: self.core.epoch })];
-        if let Err(error) = runtime::block_on(self.core.store.transact(detach)) {
-            tracing::warn!(%error, "what ran here could not be given back; the next opening of the store rescues it");
+        let detach = self.core.store.transact(vec![self.core.unit(Command::Detach { epoch: self.core.epoch })]);
+        let given_back = match runtime::block_on(select(detach, self.core.clock.sleep(LAST_PATIENCE))) {
+            Either::Left((given_back, _)) => given_back.map(drop).map_err(|error| error.to_string()),
+            Either::Right(_) => Err("the store does not answer".to_owned()),
+        };
+        if let Err(error) = given_back {
+            tracing::warn!(error, "what ran here could not be given back; the next opening of the store rescues it");
         }
         self.core.health.ended();
         self.core.hub.close();

@@ -149,6 +149,11 @@ impl Outbox {
         (std::mem::take(&mut self.last_words), std::mem::take(&mut self.noted))
     }
 
+    /// The works whose ends are here.
+    pub(super) fn ends(&self) -> impl Iterator<Item = WorkId> {
+        self.ends.iter().map(|end| end.id)
+    }
+
     pub(super) fn take_ends(&mut self) -> Vec<Settle> {
         std::mem::take(&mut self.ends)
     }

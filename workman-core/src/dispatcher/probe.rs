@@ -124,7 +124,8 @@ impl Probes {
     /// What was tried was run, or dropped. Answers whether that kind is taken again.
     pub(super) fn on_tried(&mut self, kind: WorkerKind, tried: Tried, core: &Core, now: Duration) -> bool {
         match tried {
-            Tried::Dropped => self.on_failed(kind, core, now),
+            Tried::Dropped if self.of(kind).trust == Trust::Asked => self.on_failed(kind, core, now),
+            Tried::Dropped => {}
             Tried::Run => {
                 self.of(kind).trust = Trust::Full;
                 core.slots.set_ceiling(kind, None);
@@ -145,10 +146,14 @@ impl Probes {
             self.of(kind).trust = Trust::Asked;
             let token = Token { kind, tried: Tried::Dropped, to_dispatcher: self.to_dispatcher.clone() };
             // It says by its drop what became of it, whatever the runtime does.
-            let _ = foreign(|| match kind {
+            let given = foreign(|| match kind {
                 WorkerKind::Async => core.runtime.spawn(Box::pin(async move { token.run() })),
                 WorkerKind::Blocking => core.runtime.spawn_blocking(Box::new(move || token.run())),
             });
+            // One that panics may keep it all the same, and run it some day or never.
+            if given.is_err() {
+                self.on_failed(kind, core, now);
+            }
         }
     }
 

@@ -182,11 +182,14 @@ impl Builder {
     pub fn start(self) -> Result<WorkManager, StartError> {
         let (manager, engine) = self.start_inline()?;
         let thread = thread::Builder::new().name("workman-dispatcher".into());
+        let departure = manager.departs();
         let run = move || {
+            departure.begin();
             // A dispatcher that panics gives its works back and closes the hub as it is dropped.
             if let Err(panicked) = foreign(|| runtime::block_on(engine)) {
                 tracing::error!(%panicked, "the dispatcher has ended by a bug of workman; nothing runs here any more");
             }
+            departure.end();
         };
         thread.spawn(run).map_err(StartError::Thread)?;
         Ok(manager)

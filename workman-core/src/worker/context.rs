@@ -229,6 +229,18 @@ impl Attempt {
         begun
     }
 
+    /// The run is not to begin any more. Whether it had not.
+    pub(crate) fn withdraw(&self) -> bool {
+        let mut shared = self.lock();
+        if shared.begun || shared.over {
+            return false;
+        }
+        shared.over = true;
+        drop(shared);
+        self.live.queued.remove(self.time.clock().monotonic());
+        true
+    }
+
     /// Whether the runtime has come to the run.
     pub(crate) fn has_begun(&self) -> bool {
         self.lock().begun
@@ -236,12 +248,8 @@ impl Attempt {
 
     /// The attempt is over: whatever still holds the context can say nothing any more.
     pub(crate) fn end(&self) {
-        let mut shared = self.lock();
-        let was_queued = !(shared.begun || shared.over);
-        shared.over = true;
-        drop(shared);
-        if was_queued {
-            self.live.queued.remove(self.time.clock().monotonic());
+        if !self.withdraw() {
+            self.lock().over = true;
         }
         self.forget_on_stop();
     }

@@ -31,6 +31,7 @@ pub(crate) struct Run {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) worker: RegisteredWorker,
     pub(crate) states: Arc<States>,
+    pub(crate) epoch: u64,
     pub(crate) claimed: Claimed,
     pub(crate) attempt: Arc<Attempt>,
     pub(crate) abort: AbortRegistration,
@@ -73,7 +74,7 @@ impl Run {
     /// Who runs, for those who want to wait for somebody.
     fn current(&self) -> Current {
         let Attempt { id, worker, .. } = &*self.attempt;
-        Current { store: self.store.identity(), id: *id, worker: Arc::clone(worker) }
+        Current { store: self.store.identity(), epoch: self.epoch, id: *id, worker: Arc::clone(worker) }
     }
 
     async fn run_async(self) -> Ending {
