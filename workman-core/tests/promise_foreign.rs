@@ -13,14 +13,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use futures::executor::block_on;
 use futures::pin_mut;
 use futures::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 use support::{Bystanders, RedbHome};
-use workman_core::runtime::block_on;
+use workman_core::store::Store;
 use workman_core::{
     Backoff, Completer, Conditions, ConstraintSensor, Constraints, HealthStatus, ManualSensor, MemoryStore,
-    NetworkType, Store, ThreadRuntime, WorkContext, WorkId, WorkManager, WorkState, worker,
+    NetworkType, ThreadRuntime, WorkContext, WorkId, WorkManager, WorkState, worker,
 };
 use workman_redb::RedbStore;
 use workman_testing::TestDriver;

@@ -206,7 +206,7 @@ fn finished_work_that_shall_not_be_kept_at_all_is_there_for_a_minute_and_then_go
 
 #[test]
 fn a_built_in_runtime_of_no_threads_has_one_and_of_many_has_no_more_than_it_needs() {
-    use workman_core::runtime::block_on;
+    use futures::executor::block_on;
     use workman_core::{MemoryStore, WorkManager};
 
     for threads in [0, 1, usize::MAX] {

@@ -14,12 +14,12 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use support::{HOUR, RedbHome, secs};
-use workman_core::query::{Page, PageRequest};
-use workman_core::runtime::block_on;
-use workman_core::store::{Change, Ownership, Unit, UnitResult};
+
+use workman_core::seams::block_on;
+use workman_core::store::{Change, Ownership, Page, PageRequest, Store, Unit, UnitResult};
 use workman_core::{
-    Clock, HealthStatus, MemoryStore, Store, StoreError, SystemClock, ThreadRuntime, WorkContext, WorkError,
-    WorkHandle, WorkManager, WorkQuery, WorkState, worker,
+    Clock, HealthStatus, MemoryStore, StoreError, SystemClock, ThreadRuntime, WorkContext, WorkError, WorkHandle,
+    WorkManager, WorkQuery, WorkState, worker,
 };
 use workman_redb::RedbStore;
 use workman_testing::{StoreHome, TestDriver};

@@ -9,9 +9,9 @@ mod support;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures::executor::block_on;
 use futures::future::BoxFuture;
 use support::{HOUR, MINUTE, secs};
-use workman_core::runtime::block_on;
 use workman_core::{
     HealthStatus, MemoryStore, OutputError, Runtime, ThreadRuntime, WorkId, WorkManager, WorkState, worker,
 };

@@ -11,7 +11,9 @@ use std::time::Duration;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{BoxFuture, Either, Shared, select};
 use futures::{FutureExt, StreamExt};
-use workman_core::store::{ChangeFeed, Dump, HomeProcess, LONGEST_SLEEP, Page, PageRequest, answer as tell, dump, page};
+use workman_core::store::{
+    ChangeFeed, Dump, HomeProcess, LONGEST_SLEEP, Page, PageRequest, answer as tell, dump, page,
+};
 use workman_core::{Clock, StoreError, StoreErrorKind};
 
 use crate::error::kills_the_handle;

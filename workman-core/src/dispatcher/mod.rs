@@ -194,10 +194,9 @@ impl Dispatcher {
     /// Some ends say more about this process than about their work, and the same would happen to the next.
     fn heed(&mut self, end: &End) {
         match end {
-            End::Interrupted { reason } | End::HeldBack { reason, .. } => match reason {
-                StopReason::StoreUnavailable => self.outbox.on_unreadable(self.now()),
-                _ => {}
-            },
+            End::Interrupted { reason } | End::HeldBack { reason, .. } if *reason == StopReason::StoreUnavailable => {
+                self.outbox.on_unreadable(self.now());
+            }
             End::Succeeded { .. } => self.outbox.on_readable(),
             _ => {}
         }
