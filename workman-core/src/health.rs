@@ -1,8 +1,11 @@
 //! [`Health`]: whether the engine and the calls of the program get on with the store.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use crate::plan::WorkerKind;
 use crate::store::{Damage, StoreError, StoreErrorKind};
 
 /// How the engine is doing.
@@ -12,7 +15,8 @@ pub enum HealthStatus {
     /// All is well.
     #[default]
     Healthy,
-    /// Something fails: the store (nothing is lost, and the same is tried again, later and later), or the runtime. What a call of
+    /// Something fails: the store (nothing is lost, and the same is tried again, later and later; or it has answered nothing for five
+    /// seconds, and since when), the runtime, or the sensor. What a call of
     /// the program met counts until a call of its kind succeeds. Or something in the store is damaged: it is passed over and the
     /// rest goes on, and that is said until the store is opened anew.
     Degraded {
@@ -31,6 +35,23 @@ pub enum HealthStatus {
     Ended,
 }
 
+/// What may be in trouble beside the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Trouble {
+    AsyncWorkers,
+    BlockingWorkers,
+    Sensor,
+}
+
+impl Trouble {
+    pub(crate) fn of(kind: WorkerKind) -> Self {
+        match kind {
+            WorkerKind::Async => Trouble::AsyncWorkers,
+            WorkerKind::Blocking => Trouble::BlockingWorkers,
+        }
+    }
+}
+
 /// What a call of the program asks of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -43,6 +64,31 @@ pub(crate) struct Health {
     state: Mutex<State>,
     /// Whether calls of a kind fail, so that those that don't need not take the lock.
     failing: [AtomicBool; 2],
+    /// Whether the runtime has taken no workers of a kind for long.
+    lost: [AtomicBool; 2],
+    silence: Silence,
+}
+
+/// A store that has answered nothing for so long is silent.
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(5);
+
+/// How many questions the store has not answered, and since when it has answered none.
+#[derive(Default)]
+struct Silence {
+    open: AtomicUsize,
+    /// On the monotonic clock, in milliseconds.
+    since_ms: AtomicU64,
+}
+
+impl Silence {
+    fn note(&self, now: Duration) {
+        self.since_ms.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    fn lasts(&self, now: Duration) -> Duration {
+        let since = Duration::from_millis(self.since_ms.load(Ordering::Acquire));
+        if self.open.load(Ordering::Acquire) == 0 { Duration::ZERO } else { now.saturating_sub(since) }
+    }
 }
 
 #[derive(Default)]
@@ -50,6 +96,8 @@ struct State {
     engine: HealthStatus,
     /// What calls of each kind have met since one of them succeeded.
     calls: [Option<(String, u32)>; 2],
+    /// What is in trouble, why, and how often in a row.
+    troubles: BTreeMap<Trouble, (String, u32)>,
     damage: Vec<Damage>,
 }
 
@@ -61,7 +109,7 @@ impl Health {
     /// How the engine is doing, and its store.
     pub(crate) fn status(&self) -> HealthStatus {
         let state = self.lock();
-        let failing = state.calls.iter().flatten().max_by_key(|(_, failures)| *failures);
+        let failing = state.calls.iter().flatten().chain(state.troubles.values()).max_by_key(|(_, failures)| *failures);
         match (&state.engine, failing, state.damage.first()) {
             (HealthStatus::Healthy, Some((error, failures)), _) => {
                 HealthStatus::Degraded { error: error.clone(), failures: *failures }
@@ -72,6 +120,24 @@ impl Health {
             }
             (engine, _, _) => engine.clone(),
         }
+    }
+
+    /// The store is asked something.
+    pub(crate) fn asks(&self, now: Duration) {
+        if self.silence.open.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.silence.note(now);
+        }
+    }
+
+    /// It has answered, or nobody waits for that any more.
+    pub(crate) fn asks_no_more(&self, now: Duration) {
+        self.silence.note(now);
+        self.silence.open.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// For how long the store has answered nothing, though somebody waits.
+    pub(crate) fn silence(&self, now: Duration) -> Duration {
+        self.silence.lasts(now)
     }
 
     /// How the engine is doing: what is damaged holds up nothing else.
@@ -120,9 +186,30 @@ impl Health {
         }
     }
 
-    /// Something is wrong that does not pass.
-    pub(crate) fn degraded(&self, error: &str) {
-        self.lock().engine = HealthStatus::Degraded { error: error.to_owned(), failures: 1 };
+    /// Something beside the store fails, once more.
+    pub(crate) fn is_in(&self, trouble: Trouble, why: String) {
+        let mut state = self.lock();
+        let before = state.troubles.get(&trouble).map_or(0, |(_, failures)| *failures);
+        state.troubles.insert(trouble, (why, before.saturating_add(1)));
+    }
+
+    /// It is well again.
+    pub(crate) fn is_over(&self, trouble: Trouble) {
+        self.lock().troubles.remove(&trouble);
+    }
+
+    /// The runtime has taken no workers of this kind for long. Whether that is news.
+    pub(crate) fn lose_runtime(&self, kind: WorkerKind) -> bool {
+        !self.lost[kind as usize].swap(true, Ordering::Relaxed)
+    }
+
+    /// It takes them again.
+    pub(crate) fn regain_runtime(&self, kind: WorkerKind) {
+        self.lost[kind as usize].store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_lost_runtime(&self, kind: WorkerKind) -> bool {
+        self.lost[kind as usize].load(Ordering::Relaxed)
     }
 
     pub(crate) fn recovered(&self) {

@@ -164,6 +164,7 @@ mod constraints;
 mod data;
 mod dispatcher;
 pub mod docs;
+mod foreign;
 mod health;
 mod id;
 mod index;

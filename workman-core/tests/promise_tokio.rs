@@ -2,17 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "promise_support/mod.rs"]
+mod support;
+
+use std::process::Command;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::executor::block_on;
+use support::RedbHome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime as Tokio;
 use workman_core::{
-    HealthStatus, MemoryStore, OutputError, StartError, StopReason, ThreadRuntime, TokioRuntime, WorkManager,
-    WorkState, worker,
+    HealthStatus, MemoryStore, OutputError, StartError, StopReason, ThreadRuntime, TokioRuntime, WorkContext,
+    WorkError, WorkManager, WorkQuery, WorkState, worker,
 };
+use workman_redb::RedbStore;
 
 /// Needs tokio's timer and tokio's sockets.
 #[worker(retry = never)]
@@ -25,7 +31,13 @@ async fn fetch(port: u16) -> Result<String, std::io::Error> {
 }
 
 #[worker]
-async fn waits_for_ever() {
+fn waits_here(cx: &WorkContext) -> Result<(), WorkError> {
+    Ok(cx.sleep_blocking(Duration::from_secs(3600))?)
+}
+
+#[worker]
+async fn waits_for_ever(cx: &WorkContext) {
+    let _ = cx.set_progress(&"it has begun");
     tokio::time::sleep(Duration::from_secs(3600)).await;
 }
 
@@ -88,7 +100,7 @@ fn a_runtime_that_goes_away_interrupts_its_works_and_is_reported() {
     let manager = WorkManager::builder(MemoryStore::new()).runtime(runtime).start().unwrap();
     let work = block_on(manager.enqueue(waits_for_ever::request())).unwrap();
     let mut watched = work.watch();
-    while block_on(watched.next()).unwrap().state != WorkState::Running {}
+    while block_on(watched.next()).unwrap().progress.is_none() {}
     tokio.shutdown_background();
     let info = block_on(async {
         loop {
@@ -101,4 +113,62 @@ fn a_runtime_that_goes_away_interrupts_its_works_and_is_reported() {
     assert_eq!((info.state, info.failures), (WorkState::Enqueued, 0));
     assert_eq!(info.stop_reason, Some(StopReason::RuntimeGone));
     assert!(matches!(manager.health(), HealthStatus::Degraded { .. }));
+}
+
+const CHILD: &str = "WORKMAN_LEAVING";
+
+/// Not a test of its own: what the children run. The manager is dropped inside of the runtime, on its only thread if it has one.
+#[test]
+fn a_child_that_leaves() {
+    let (Ok(flavour), Ok(file)) = (std::env::var(CHILD), std::env::var("WORKMAN_FILE")) else { return };
+    let mut tokio = match flavour.as_str() {
+        "one" => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    tokio.enable_all().build().unwrap().block_on(async {
+        let manager = WorkManager::builder(RedbStore::open(file).unwrap()).start().unwrap();
+        for request in [waits_for_ever::request(), waits_here::request()] {
+            let mut watched = manager.enqueue(request).await.unwrap().watch();
+            while watched.next().await.unwrap().state != WorkState::Running {}
+        }
+        drop(manager);
+    });
+    std::process::exit(0);
+}
+
+#[test]
+fn a_tokio_program_that_ends_right_behind_the_last_drop_has_interrupted_its_works_and_killed_none() {
+    let rounds = std::env::var("WORKMAN_EXITS").map_or(3, |rounds| rounds.parse().unwrap());
+    for round in 1..=rounds {
+        for flavour in ["one", "many"] {
+            let home = RedbHome::new("tokio-exits");
+            let child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "a_child_that_leaves", "--nocapture"])
+                .env(CHILD, flavour)
+                .env("WORKMAN_FILE", home.file())
+                .output()
+                .unwrap();
+            assert!(child.status.success(), "in round {round}: {child:?}");
+            let store = RedbStore::open(home.file()).unwrap();
+            let manager = WorkManager::builder(store).runtime(ThreadRuntime::new()).enqueue_only().start().unwrap();
+            let works = block_on(manager.query(WorkQuery::all())).unwrap();
+            let counts = works.iter().map(|work| (work.state, work.deaths, work.failures, work.interruptions));
+            assert_eq!(counts.collect::<Vec<_>>(), [(WorkState::Enqueued, 0, 0, 1); 2], "in round {round}: {works:?}");
+        }
+    }
+}
+
+/// What tokio does when the system gives it no thread: it panics, and keeps the job. Here the runtime is gone, so it drops it.
+#[test]
+fn who_waits_for_an_output_of_a_tokio_that_has_ended_is_told() {
+    let tokio = Tokio::new().unwrap();
+    let runtime = TokioRuntime::new(tokio.handle().clone());
+    tokio.shutdown_background();
+    let manager = WorkManager::builder(MemoryStore::new()).runtime(runtime).start().unwrap();
+    for request in [waits_for_ever::request(), waits_here::request()] {
+        let work = block_on(manager.enqueue(request)).unwrap();
+        assert!(matches!(block_on(work.output()), Err(OutputError::RuntimeGone)));
+        let info = block_on(work.info()).unwrap().unwrap();
+        assert_eq!((info.state, info.interruptions, info.attempts.len()), (WorkState::Enqueued, 0, 0));
+    }
 }

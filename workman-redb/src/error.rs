@@ -1,6 +1,5 @@
 //! [`OpenError`], and how an error of redb becomes a [`StoreError`] that is honest about the data.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -250,9 +249,7 @@ pub(crate) fn replaced(place: &str, stored: u64, shown: u64) -> StoreError {
 }
 
 /// A panic below us, as an error of this kind.
-pub(crate) fn panicked(place: &str, kind: StoreErrorKind, payload: &(dyn Any + Send)) -> StoreError {
-    let said = payload.downcast_ref::<String>().map(String::as_str);
-    let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+pub(crate) fn panicked(place: &str, kind: StoreErrorKind, said: &workman_core::store::Panicked) -> StoreError {
     StoreError::new(kind, format!("the store {place} panicked, which a damaged file can make it do: {said}"))
         .caused_by(Panicked)
 }

@@ -4,12 +4,12 @@
 //! store itself stays open, so claims stay alive. Readers share the handle with the writer; only the writer replaces it.
 
 use std::ops::RangeInclusive;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{Database, ReadableDatabase};
+use workman_core::store::foreign;
 use workman_core::{StoreError, StoreErrorKind, WorkId};
 
 use crate::codec::Opening;
@@ -74,10 +74,9 @@ impl Handle {
             opening
         };
         let place = &*self.place;
-        let entered = catch_unwind(AssertUnwindSafe(|| {
-            self.with(|database| write_alone(place, database, |tables| tables.put_opening(opening)))
-        }));
-        entered.unwrap_or_else(|payload| Err(panicked(place, StoreErrorKind::Corrupted, &*payload)))?;
+        let entered =
+            foreign(|| self.with(|database| write_alone(place, database, |tables| tables.put_opening(opening))));
+        entered.unwrap_or_else(|said| Err(panicked(place, StoreErrorKind::Corrupted, &said)))?;
         *lock(&self.openings) = vec![opening];
         Ok(opening.incarnation)
     }
@@ -132,14 +131,14 @@ impl Handle {
         look: impl FnOnce(&SnapshotTables<'_, '_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let place = &*self.place;
-        catch_unwind(AssertUnwindSafe(|| {
+        foreign(|| {
             self.with(|database| {
                 let transaction = database.begin_read().map_err(|error| failed(place, error))?;
                 let tables = SnapshotTables::snapshot(place, &transaction);
                 look(&tables)
             })
-        }))
-        .unwrap_or_else(|payload| Err(panicked(place, StoreErrorKind::Corrupted, &*payload)))
+        })
+        .unwrap_or_else(|said| Err(panicked(place, StoreErrorKind::Corrupted, &said)))
     }
 
     /// Uses the database alone: waits for the reads that are under way, and holds up those that come.
@@ -236,7 +235,7 @@ impl Handle {
         let mut guard = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *guard, slot);
         self.generation.fetch_add(1, Ordering::AcqRel);
-        if catch_unwind(AssertUnwindSafe(|| drop(old))).is_err() {
+        if foreign(|| drop(old)).is_err() {
             tracing::error!(store = self.place, "redb panicked while it closed the store");
         }
     }
@@ -255,9 +254,9 @@ fn down(place: &str) -> StoreError {
 
 /// A damaged file can make redb panic when it is opened.
 fn guarded<T, E: From<OpenError>>(home: &Home, open: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|payload| {
+    foreign(open).unwrap_or_else(|said| {
         let path = home.path().to_owned();
-        let why = panicked(&path.display().to_string(), StoreErrorKind::Corrupted, &*payload).to_string();
+        let why = panicked(&path.display().to_string(), StoreErrorKind::Corrupted, &said).to_string();
         Err(OpenError::Corrupted { path, why }.into())
     })
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{BoxFuture, Either, Shared, select};
 use futures::{FutureExt, StreamExt};
-use workman_core::store::{ChangeFeed, Dump, HomeProcess, LONGEST_SLEEP, Page, PageRequest, dump, page};
+use workman_core::store::{
+    ChangeFeed, Dump, HomeProcess, LONGEST_SLEEP, Page, PageRequest, answer as tell, dump, page,
+};
 use workman_core::{Clock, StoreError, StoreErrorKind};
 
 use crate::error::kills_the_handle;
@@ -163,9 +165,9 @@ impl WriterThread {
             match message {
                 ToWriter::Transact(units, answer) => next = self.serve_group(units, answer),
                 ToWriter::Replace(generation, answer) => {
-                    let _ = answer.send(self.writer.replace(generation));
+                    tell(answer, self.writer.replace(generation));
                 }
-                ToWriter::Verify(answer) => drop(answer.send(self.writer.verify())),
+                ToWriter::Verify(answer) => tell(answer, self.writer.verify()),
                 ToWriter::Close => break,
             }
             next = next.or_else(|| self.wait());
@@ -218,7 +220,7 @@ impl WriterThread {
         self.company = calls.len();
         for (answer, result) in answers.into_iter().zip(self.writer.serve(&calls)) {
             // Nobody waits for it if the caller dropped its future; the work is done all the same.
-            let _ = answer.send(result);
+            tell(answer, result);
         }
         left
     }
@@ -228,9 +230,9 @@ impl WriterThread {
         self.writes.close();
         while let Some(message) = self.writes.next().now_or_never().flatten() {
             match message {
-                ToWriter::Transact(_, answer) => drop(answer.send(Err(StoreError::closed()))),
-                ToWriter::Replace(_, answer) => drop(answer.send(Err(StoreError::closed()))),
-                ToWriter::Verify(answer) => drop(answer.send(Err(StoreError::closed()))),
+                ToWriter::Transact(_, answer) => tell(answer, Err(StoreError::closed())),
+                ToWriter::Replace(_, answer) => tell(answer, Err(StoreError::closed())),
+                ToWriter::Verify(answer) => tell(answer, Err(StoreError::closed())),
                 ToWriter::Close => {}
             }
         }
@@ -254,10 +256,10 @@ impl ReaderThread {
         while let Some(message) = block_on(self.reads.next()) {
             match message {
                 ToReader::Page(request, answer) => {
-                    let _ = answer.send(self.look(|handle| read_page(handle, &request, &self.feed)));
+                    tell(answer, self.look(|handle| read_page(handle, &request, &self.feed)));
                 }
                 ToReader::Dump(answer) => {
-                    let _ = answer.send(self.look(read_dump));
+                    tell(answer, self.look(read_dump));
                 }
                 ToReader::Close => break,
             }
@@ -265,8 +267,8 @@ impl ReaderThread {
         self.reads.close();
         while let Some(message) = self.reads.next().now_or_never().flatten() {
             match message {
-                ToReader::Page(_, answer) => drop(answer.send(Err(StoreError::closed()))),
-                ToReader::Dump(answer) => drop(answer.send(Err(StoreError::closed()))),
+                ToReader::Page(_, answer) => tell(answer, Err(StoreError::closed())),
+                ToReader::Dump(answer) => tell(answer, Err(StoreError::closed())),
                 ToReader::Close => {}
             }
         }

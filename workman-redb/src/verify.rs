@@ -6,12 +6,11 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase};
-use workman_core::store::Audit;
+use workman_core::store::{Audit, foreign};
 use workman_core::{StoreError, StoreErrorKind};
 
 use crate::ballast::private;
@@ -266,18 +265,17 @@ fn keep_old(path: &Path) -> io::Result<PathBuf> {
 
 /// A damaged file can make redb panic when it is closed.
 fn discard(inspected: Inspected) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(inspected)));
+    let _ = foreign(|| drop(inspected));
 }
 
 fn guarded<T>(place: &str, look: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(look))
-        .unwrap_or_else(|payload| Err(panicked(place, StoreErrorKind::Corrupted, &*payload)))
+    foreign(look).unwrap_or_else(|said| Err(panicked(place, StoreErrorKind::Corrupted, &said)))
 }
 
 fn guarded_open<T>(path: &Path, look: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
-    catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|payload| {
+    foreign(look).unwrap_or_else(|said| {
         let place = path.display().to_string();
-        let why = panicked(&place, StoreErrorKind::Corrupted, &*payload).to_string();
+        let why = panicked(&place, StoreErrorKind::Corrupted, &said).to_string();
         Err(OpenError::Corrupted { path: path.to_owned(), why })
     })
 }

@@ -6,12 +6,11 @@
 mod recover;
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use redb::{Database, WriteTransaction};
-use workman_core::store::{Change, ChangeFeed, Command, Opening, RowKey, Rows, Transaction, Unit, UnitResult};
+use workman_core::store::{Change, ChangeFeed, Command, Opening, RowKey, Rows, Transaction, Unit, UnitResult, foreign};
 use workman_core::{Clock, StoreError, StoreErrorKind};
 
 use crate::ballast::Ballast;
@@ -162,13 +161,13 @@ impl Writer {
             return;
         }
         let place = self.handle.place();
-        let synced = catch_unwind(AssertUnwindSafe(|| {
+        let synced = foreign(|| {
             self.handle.with(|database| {
                 let transaction = begin(place, database, true)?;
                 transaction.commit().map_err(|error| in_doubt(place, error))
             })
-        }));
-        match synced.unwrap_or_else(|payload| Err(panicked(place, StoreErrorKind::Indeterminate, &*payload))) {
+        });
+        match synced.unwrap_or_else(|said| Err(panicked(place, StoreErrorKind::Indeterminate, &said))) {
             Ok(()) => (self.unsynced_since, self.synced) = (None, self.commit),
             Err(error) => self.after(&error),
         }
@@ -192,14 +191,13 @@ impl Writer {
         let synced = self.syncs_now();
         let phase = Cell::new(Phase::Applying);
         let handle = Arc::clone(&self.handle);
-        let tried = catch_unwind(AssertUnwindSafe(|| {
-            handle.with(|database| self.try_commit(handle.place(), database, calls, synced, &phase))
-        }));
+        let tried =
+            foreign(|| handle.with(|database| self.try_commit(handle.place(), database, calls, synced, &phase)));
         let kind = match phase.get() {
             Phase::Applying => StoreErrorKind::Corrupted,
             Phase::Committing => StoreErrorKind::Indeterminate,
         };
-        let tried = tried.unwrap_or_else(|payload| Err(panicked(handle.place(), kind, &*payload)));
+        let tried = tried.unwrap_or_else(|said| Err(panicked(handle.place(), kind, &said)));
         match &tried {
             Ok(_) => self.committed(synced),
             Err(error) => self.after(error),
@@ -260,14 +258,7 @@ impl Writer {
             None => Some(self.clock.monotonic()),
             since => since,
         };
-        self.announce(&change);
-    }
-
-    /// A subscriber's waker is not ours; if it panics, the others have heard of the commit all the same.
-    fn announce(&self, change: &Change) {
-        if catch_unwind(AssertUnwindSafe(|| self.feed.announce(change))).is_err() {
-            tracing::error!("a subscriber to the changes of the store panicked when it was woken");
-        }
+        self.feed.announce(&change);
     }
 
     fn syncs_now(&self) -> bool {

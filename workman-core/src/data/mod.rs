@@ -9,7 +9,8 @@ use std::sync::{Arc, LazyLock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(crate) mod foreign;
+use crate::foreign::foreign;
+
 pub(crate) mod merge;
 pub(crate) mod object;
 mod read_back;
@@ -314,6 +315,14 @@ impl fmt::Display for DecodeError {
 }
 
 impl std::error::Error for DecodeError {}
+
+/// Calls the program's implementation of this trait of serde. A panic in it is an error of the value, as any other answer that is
+/// of no use: whoever enqueues goes on, and whatever was written so far is the caller's to drop.
+fn guarded<T>(implementation: &str, call: impl FnOnce() -> Result<T, EncodeError>) -> Result<T, EncodeError> {
+    foreign(call).unwrap_or_else(|said| {
+        Err(EncodeError::new(format!("its `{implementation}` panicked: {said}; it answers with an error instead")))
+    })
+}
 
 #[cfg(test)]
 mod tests {

@@ -10,14 +10,14 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{DecodeError, EncodeError, Scratch, foreign, strict};
+use super::{DecodeError, EncodeError, Scratch, guarded, strict};
 
 /// What to do about it.
 const REMEDY: &str = "give it forms of serde that agree; `Payload::encode` names those that do not";
 
 /// Refuses JSON that was written for such a value and does not read back, or not as what was written.
 pub(super) fn check<T: Serialize + DeserializeOwned>(json: &[u8]) -> Result<(), EncodeError> {
-    foreign::guarded("Deserialize", || {
+    guarded("Deserialize", || {
         let read: T = serde_json::from_slice(json).map_err(|error| {
             let error = DecodeError::of(&error);
             EncodeError::new(format!("what its `Serialize` writes, its `Deserialize` does not read: {error}; {REMEDY}"))

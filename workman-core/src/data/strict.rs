@@ -19,7 +19,7 @@ use serde::ser::{
 };
 use serde::{Serialize, Serializer};
 
-use super::{EncodeError, foreign};
+use super::{EncodeError, guarded};
 
 /// How many lists and objects may lie in each other. `serde_json` reads no more.
 const DEEPEST: u8 = 127;
@@ -51,7 +51,7 @@ impl Place {
 pub(super) fn write<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T, place: Place) -> Result<(), EncodeError> {
     let start = bytes.len();
     let strict = Strict { value, at: &At::Root, levels: Levels { place, left: place.levels() } };
-    let written = foreign::guarded("Serialize", || {
+    let written = guarded("Serialize", || {
         serde_json::to_writer(&mut *bytes, &strict).map_err(|error| EncodeError::new(error.to_string()))
     });
     if written.is_err() {

@@ -1,7 +1,6 @@
 //! [`Attempts`]: what runs in this process. It is started and stopped here, and given up when it does not stop.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::exit::Parting;
 use super::inbox::Wake;
 use super::slots::{Beside, Place, Places};
 use crate::constraints::{ConstraintKind, Constraints};
+use crate::foreign::{Panicked, foreign};
 use crate::id::WorkId;
 use crate::plan::{Claimed, End, Note, Settle, WorkerKind};
 use crate::state::StopReason;
@@ -20,6 +20,12 @@ use crate::worker::{Attempt, Ending, FromWorker, RegisteredWorker, Run};
 
 /// An async worker that was dropped has this long to be gone before it is given up like a blocking one.
 const DROP_GRACE: Duration = Duration::from_secs(1);
+
+/// The same while the manager leaves, which has its time.
+const LAST_DROP_GRACE: Duration = Duration::from_millis(250);
+
+/// A runtime that begins none of its runs for so long has no thread for them, or nobody drives it.
+pub(crate) const BEGIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What runs here, and what was given up and still runs.
 pub(super) struct Attempts {
@@ -39,6 +45,8 @@ pub(super) struct Attempts {
     constrained: BTreeSet<WorkId>,
     /// Whether one of those may have to stop, as far as is known.
     conditions_changed: bool,
+    /// How long an async worker that was dropped has to be gone.
+    drop_grace: Duration,
     /// When conditions may count by the passing of time alone, on the monotonic clock.
     dwell_at: Option<Duration>,
 }
@@ -50,6 +58,8 @@ struct Running {
     place: Place,
     cohort: u64,
     constraints: Constraints,
+    /// When it was given to the runtime, on the monotonic clock.
+    given_at: Duration,
     /// When the attempt has taken too long, on the monotonic clock.
     times_out_at: Option<Duration>,
     /// The store has moved on: the end of this run is of no interest.
@@ -73,6 +83,22 @@ pub(super) struct Over {
     pub(super) last_words: Option<Note>,
     /// What is to be settled, unless the store has moved on.
     pub(super) end: Option<Settle>,
+    /// Whether the runtime has dropped it.
+    pub(super) dropped: Option<Dropped>,
+}
+
+/// A run that the runtime did not bring to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dropped {
+    pub(super) kind: WorkerKind,
+    pub(super) begun: Begun,
+}
+
+/// Whether the runtime had come to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    Yes,
+    No,
 }
 
 /// Whether conditions count as they did.
@@ -96,18 +122,27 @@ impl Attempts {
             deadlines: BTreeSet::new(),
             constrained: BTreeSet::new(),
             conditions_changed: false,
+            drop_grace: DROP_GRACE,
             dwell_at: None,
         };
         (attempts, from_workers)
     }
 
-    /// Starts a run of this worker.
-    pub(super) fn start(&mut self, claimed: Claimed, worker: RegisteredWorker) {
+    /// Where runs say how they are.
+    pub(super) fn pipe(&self) -> UnboundedSender<FromWorker> {
+        self.to_dispatcher.clone()
+    }
+
+    /// Starts a run of this worker, unless the runtime does not take it.
+    pub(super) fn start(&mut self, claimed: Claimed, worker: RegisteredWorker) -> Option<Dropped> {
+        let kind = worker.def.kind;
         let (id, fence) = (claimed.record.id, claimed.record.fence);
         let attempt = Arc::new(self.core.attempt(&claimed, worker.def, self.to_dispatcher.clone()));
         let (abort, registration) = AbortHandle::new_pair();
+        let now = self.core.clock.monotonic();
         let running = Running {
-            times_out_at: attempt.times_out_at(self.core.clock.monotonic()),
+            given_at: now,
+            times_out_at: attempt.times_out_at(now),
             attempt: Arc::clone(&attempt),
             abort,
             place: Place::of(&claimed, worker.def.kind),
@@ -118,23 +153,27 @@ impl Attempts {
         };
         tracing::debug!(%id, worker = %claimed.spec.worker, attempt = claimed.record.failures, fence, "starts");
         self.insert(id, running);
+        self.core.live.queued.add(now);
         let run = Run {
             store: Arc::clone(&self.core.store),
             worker,
             states: Arc::clone(&self.core.states),
+            epoch: self.core.epoch,
             claimed,
             attempt,
             abort: registration,
         };
-        // A runtime is not our code; if it panics, the run reports itself as interrupted.
-        if catch_unwind(AssertUnwindSafe(|| run.start(&self.core.runtime))).is_err() {
-            tracing::error!(%id, "the runtime panicked when it was given a worker");
-        }
+        // A runtime is not our code. One that panics may have kept the run all the same, so it must not begin any more.
+        let panicked = foreign(|| run.start(&self.core.runtime)).err()?;
+        tracing::error!(%id, %panicked, "the runtime panicked when it was given a worker");
+        self.withdraw(id).then_some(Dropped { kind, begun: Begun::No })
     }
 
     fn insert(&mut self, id: WorkId, running: Running) {
         // An earlier run of the same work, of which the store knows nothing any more, is nobody's business now.
-        self.remove(id);
+        if let Some(earlier) = self.remove(id) {
+            earlier.attempt.end();
+        }
         self.places.add(running.place);
         self.young += 1;
         self.deadlines.extend(running.next_deadline().map(|at| (at, id)));
@@ -185,16 +224,20 @@ impl Attempts {
             return None;
         }
         let running = self.remove(id)?;
+        let begun = if running.attempt.has_begun() { Begun::Yes } else { Begun::No };
         running.attempt.end();
+        let lost = is_by_runtime(&end).then_some(Dropped { kind: running.place.kind, begun });
         let dropped = matches!(running.deadline, Some((_, Patience::Dropped)));
         let parting = if dropped { Parting::GivenUp } else { Parting::ByItself };
         if running.fenced {
             self.core.live.forget(id, fence);
-            return Some(Over { id, parting, last_words: None, end: None });
+            return Some(Over { id, parting, last_words: None, end: None, dropped: lost });
         }
         // What is over for good has no further run that could want its notes.
         let last_words = if matches!(end, End::Succeeded { .. }) { None } else { unsaved(&running.attempt) };
-        Some(Over { id, parting, last_words, end: Some(Settle { id, fence, end }) })
+        // What never began is given back as it was, and is no attempt.
+        let end = (lost.is_none_or(|lost| lost.begun == Begun::Yes)).then_some(Settle { id, fence, end });
+        Some(Over { id, parting, last_words, end, dropped: lost })
     }
 
     /// The store has moved on without this run: it is told to stop, and its end is of no interest.
@@ -208,7 +251,9 @@ impl Attempts {
         });
     }
 
+    /// The manager leaves: whatever runs is to stop within the grace.
     pub(super) fn stop_all(&mut self, reason: StopReason, grace: Duration) {
+        self.drop_grace = LAST_DROP_GRACE;
         let deadline = self.core.clock.monotonic().saturating_add(grace);
         let all: Vec<WorkId> = self.running.keys().copied().collect();
         for id in all {
@@ -216,14 +261,12 @@ impl Attempts {
         }
     }
 
-    /// What the sensor says counts from now on.
-    pub(super) fn on_sensed(&mut self, now: Duration) {
-        // A sensor is the program's code; if it panics, what it said before still counts.
-        match catch_unwind(AssertUnwindSafe(|| self.core.sensor.conditions())) {
-            Ok(conditions) => self.core.dwell().observe(conditions, now),
-            Err(_) => tracing::error!("the sensor panicked when it was asked"),
-        }
+    /// What the sensor says counts from now on. If it panics, what it said before still does.
+    pub(super) fn on_sensed(&mut self, now: Duration) -> Result<(), Panicked> {
+        let said = self.core.senses.ask();
+        let said = said.map(|conditions| self.core.dwell().observe(conditions, now));
         self.reckon(now);
+        said
     }
 
     /// What the sensor said may count by the passing of time alone.
@@ -281,17 +324,45 @@ impl Attempts {
     /// Drops async workers whose grace is over, and gives up what can't be dropped.
     fn give_up(&mut self, now: Duration) -> Vec<Over> {
         let mut over = Vec::new();
+        let dropped_until = now.saturating_add(self.drop_grace);
         for id in self.overdue(now) {
             self.with_deadline(id, |running| match running.deadline {
                 Some((_, Patience::Asked)) if running.place.kind == WorkerKind::Async => {
                     running.abort.abort();
-                    running.deadline = Some((now.saturating_add(DROP_GRACE), Patience::Dropped));
+                    running.deadline = Some((dropped_until, Patience::Dropped));
                 }
                 Some(_) => over.push(id),
                 None => {}
             });
         }
         over.into_iter().filter_map(|id| self.abandon(id)).collect()
+    }
+
+    /// Takes back what the runtime has not come to for long. Answers of which kinds that was.
+    pub(super) fn take_back(&mut self, now: Duration) -> BTreeSet<WorkerKind> {
+        let (_, waited) = self.core.live.queued.waiting(now);
+        if waited < BEGIN_WITHIN {
+            return BTreeSet::new();
+        }
+        let late = self.running.iter().filter(|(_, running)| running.is_late(now)).map(|(id, _)| *id);
+        let late: Vec<WorkId> = late.collect();
+        let mut kinds = BTreeSet::new();
+        for id in late {
+            let kind = self.running[&id].place.kind;
+            tracing::warn!(%id, "the runtime has not begun it for long; it is given back");
+            if self.withdraw(id) {
+                kinds.insert(kind);
+            }
+        }
+        kinds
+    }
+
+    /// Takes back what the runtime has not begun: from now on it can't. Whether it had not.
+    fn withdraw(&mut self, id: WorkId) -> bool {
+        let Some(running) = self.running.get(&id).filter(|running| running.attempt.withdraw()) else { return false };
+        running.attempt.stop(StopReason::RuntimeGone);
+        self.remove(id);
+        true
     }
 
     fn abandon(&mut self, id: WorkId) -> Option<Over> {
@@ -306,7 +377,7 @@ impl Attempts {
         self.abandoned.insert((id, fence), running.place);
         let end = Ending::Cut(running.attempt.given_up());
         let end = (!running.fenced).then(|| Settle { id, fence, end: running.attempt.verdict(end) });
-        Some(Over { id, parting: Parting::GivenUp, last_words: unsaved(&running.attempt), end })
+        Some(Over { id, parting: Parting::GivenUp, last_words: unsaved(&running.attempt), end, dropped: None })
     }
 
     /// The manager ends: whatever still runs is told so, and nobody waits for it.
@@ -381,6 +452,11 @@ impl Attempts {
 }
 
 impl Running {
+    /// Whether the runtime should have come to it by now.
+    fn is_late(&self, now: Duration) -> bool {
+        now.saturating_sub(self.given_at) >= BEGIN_WITHIN && !self.attempt.has_begun()
+    }
+
     /// When somebody has to look at it again.
     fn next_deadline(&self) -> Option<Duration> {
         self.deadline.map(|(at, _)| at).or(self.times_out_at)
@@ -393,6 +469,10 @@ impl Running {
             self.deadline = Some((deadline, Patience::Asked));
         }
     }
+}
+
+fn is_by_runtime(end: &End) -> bool {
+    matches!(end, End::Interrupted { reason } | End::HeldBack { reason, .. } if *reason == StopReason::RuntimeGone)
 }
 
 fn unsaved(attempt: &Attempt) -> Option<Note> {

@@ -107,8 +107,9 @@ impl Claims {
         self.want_reclaim(slots);
     }
 
-    /// An answer was lost: the store may think that this manager runs more than it does.
-    fn want_reclaim(&mut self, slots: &Slots) {
+    /// An answer was lost, or a run never began: the store thinks that this manager runs more than it does. What it does not run is
+    /// given back as it was.
+    pub(super) fn want_reclaim(&mut self, slots: &Slots) {
         self.reclaim = true;
         self.generation += 1;
         self.line = Line::default();

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::claims::Again;
+use super::core::{Asking, Control};
+use super::exit::Trying;
+use super::inbox::{Event, Heard};
 use super::outbox::{Recovery, log_settled};
 use super::prune::{Company, Pruned};
 use super::{Dispatcher, Progress, Started};
+use crate::id::WorkId;
 use crate::plan::{Applied, Command, Refusal};
 use crate::state::StopReason;
 use crate::store::{StoreError, StoreErrorKind, Unit, UnitResult};
@@ -52,19 +56,26 @@ impl Dispatcher {
         self.outbox.on_sent();
         self.attempts.begin_cohort();
         let store = Arc::clone(&self.core.store);
+        let asking = Asking::new(Arc::clone(&self.core));
         let mut answers = store.transact(units.clone());
+        let mut meanwhile = Vec::new();
         let answers = loop {
             let polled = poll_fn(|cx| Poll::Ready(answers.as_mut().poll(cx))).await;
             match polled {
-                Poll::Ready(answers) => break answers,
+                Poll::Ready(answers) => break Some(answers),
                 Poll::Pending if self.start_some() == Started::Some => {}
-                Poll::Pending => break answers.await,
+                Poll::Pending => break self.answered(&mut answers, &mut meanwhile).await,
             }
         };
+        let Some(answers) = answers else {
+            self.exit.on_uncertain(units.iter().filter_map(settled));
+            return self.exit.on_silence(self.core.silence());
+        };
+        drop(asking);
         match answers {
             Ok(answers) => {
                 self.prune.on_written();
-                if self.outbox.on_written() == Recovery::Recovered && !self.exit.runtime_is_gone() {
+                if self.outbox.on_written() == Recovery::Recovered {
                     self.core.health.recovered();
                 }
                 self.on_answers(units, answers);
@@ -77,14 +88,81 @@ impl Dispatcher {
             Err(error) => self.on_failed(units, &error),
         }
         self.count_running();
+        meanwhile.into_iter().for_each(|event| self.on_event(event));
+    }
+
+    /// Waits for an answer of the store. A manager that is told to leave meanwhile begins with that, and waits no longer than it may:
+    /// `None` if there was no answer until then. What else it is told comes later.
+    pub(super) async fn answered<F: Future + Unpin>(
+        &mut self,
+        answer: &mut F,
+        later: &mut Vec<Event>,
+    ) -> Option<F::Output> {
+        loop {
+            let clock = Arc::clone(&self.core.clock);
+            let ends_at = self.exit.ends_at();
+            let wake = ends_at.map(|ends_at| self.attempts.next_wake().map_or(ends_at, |wake| wake.and(ends_at)));
+            match self.inbox.beside(answer, wake, &*clock).await {
+                Heard::Answer(answer) => return Some(answer),
+                Heard::Meanwhile(event @ Event::Handle(Control::Shutdown { .. } | Control::HandlesGone)) => {
+                    self.on_event(event);
+                }
+                Heard::Meanwhile(Event::Woken) => {}
+                Heard::Meanwhile(event) => later.push(event),
+            }
+            let now = self.now();
+            for over in self.attempts.stop_what_must(now) {
+                self.on_over(over);
+            }
+            if self.exit.is_over(now) {
+                return None;
+            }
+        }
     }
 
     async fn one_by_one(&mut self, units: Vec<Unit>) {
         for unit in units {
-            match self.core.store.transact(vec![unit.clone()]).await {
+            let answer = {
+                let _asking = Asking::new(Arc::clone(&self.core));
+                self.core.store.transact(vec![unit.clone()]).await
+            };
+            match answer {
                 Ok(answers) => self.on_answers(vec![unit], answers),
                 Err(error) if error.kind() == StoreErrorKind::Corrupted => self.on_damaged(unit, &error),
                 Err(error) => self.on_failed(vec![unit], &error),
+            }
+        }
+    }
+
+    /// The ends that are not settled yet, and then all claims, tried again until it is time to go. Answers why that failed.
+    pub(super) async fn give_back(&mut self) -> Option<String> {
+        let mut left = self.take_notes();
+        left.extend(self.outbox.take_ends().into_iter().map(Command::Settle));
+        loop {
+            let detach = Command::Detach { epoch: self.core.epoch };
+            let units = self.core.units(left.iter().cloned().chain([detach]));
+            let store = Arc::clone(&self.core.store);
+            let asking = Asking::new(Arc::clone(&self.core));
+            let answer = self.answered(&mut store.transact(units), &mut Vec::new()).await;
+            let Some(answer) = answer else {
+                self.exit.on_silence(self.core.silence());
+                return self.exit.silence();
+            };
+            drop(asking);
+            match answer {
+                Ok(answers) if matches!(answers.last(), Some(Ok(Applied::Released { again: true, .. }))) => {
+                    left.clear()
+                }
+                Ok(_) => return None,
+                Err(error) if self.exit.tries_again(&error, self.now()) == Trying::InVain => {
+                    return Some(error.to_string());
+                }
+                Err(_) => {
+                    while self.exit.rests(self.now()) {
+                        self.wait().await;
+                        self.on_time();
+                    }
+                }
             }
         }
     }
@@ -185,6 +263,14 @@ impl Dispatcher {
             Command::Claim(_) => self.on_failed(vec![unit], error),
             _ => {}
         }
+    }
+}
+
+/// The work whose end it brings.
+fn settled(unit: &Unit) -> Option<WorkId> {
+    match &unit.command {
+        Command::Settle(settle) => Some(settle.id),
+        _ => None,
     }
 }
 

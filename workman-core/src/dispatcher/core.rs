@@ -1,6 +1,7 @@
 //! [`Core`]: what the handles of a manager and its dispatcher share. [`Control`]: what handles tell the dispatcher.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use futures::channel::oneshot;
 
 use super::slots::Slots;
 use crate::constraints::{ConstraintKind, Constraints};
+use crate::foreign::Kept;
 use crate::health::{Asked, Health};
 use crate::id::WorkId;
 use crate::limits::Limits;
@@ -17,7 +19,7 @@ use crate::plan::{Claimed, Command};
 use crate::query::{Page, PageRequest};
 use crate::record::LaneId;
 use crate::runtime::Runtime;
-use crate::sensor::{ConstraintSensor, Dwell};
+use crate::sensor::{Dwell, Senses};
 use crate::store::Stamp;
 use crate::store::{ExpectedTime, HomeProcess, Store, StoreError, Unit, UnitResult};
 use crate::time::{Clock, Due, Timestamp};
@@ -30,8 +32,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     /// What the store makes of that clock.
     pub(crate) time: Arc<ExpectedTime>,
-    pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) sensor: Arc<dyn ConstraintSensor>,
+    pub(crate) runtime: Kept<Arc<dyn Runtime>>,
+    pub(crate) senses: Arc<Senses>,
     pub(crate) registry: Registry,
     pub(crate) states: Arc<States>,
     pub(crate) limits: Arc<Limits>,
@@ -82,6 +84,22 @@ pub(crate) enum Role {
     EnqueuesOnly,
 }
 
+/// The store is asked something, as long as this is there.
+pub(crate) struct Asking<C: Deref<Target = Core>>(C);
+
+impl<C: Deref<Target = Core>> Asking<C> {
+    pub(crate) fn new(core: C) -> Self {
+        core.health.asks(core.clock.monotonic());
+        Asking(core)
+    }
+}
+
+impl<C: Deref<Target = Core>> Drop for Asking<C> {
+    fn drop(&mut self) {
+        self.0.health.asks_no_more(self.0.clock.monotonic());
+    }
+}
+
 /// A command that may leave a cascade is on its way to the store.
 pub(crate) struct Wide<'a>(&'a Core);
 
@@ -114,15 +132,20 @@ pub struct ShutdownReport {
     pub ended: usize,
     /// Runs that did not end in time: async workers were dropped, blocking ones go on without effect. Their work runs again.
     pub given_up: Vec<WorkId>,
-    /// What the store said, if giving work back failed to the end; the next opening of the store rescues it then.
+    /// Why work could not be given back: what the store said to the end, or that it has not answered; or why there was no shutdown.
     pub error: Option<String>,
+    /// Works that this manager had when it could not give them back. What the store knows of them is uncertain: an end may be written
+    /// or not. The next opening of the store rescues those that run as far as it knows.
+    pub uncertain: Vec<WorkId>,
 }
 
 impl Core {
     /// Writes for a call of the program.
     pub(crate) async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
         self.home.check()?;
+        let asking = Asking::new(self);
         let answers = self.store.transact(units).await;
+        drop(asking);
         self.health.heard(Asked::Write, answers.as_ref().err());
         answers
     }
@@ -130,7 +153,9 @@ impl Core {
     /// Reads for a call of the program, which wants to see the times of the wall clock.
     pub(crate) async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
         self.home.check()?;
+        let asking = Asking::new(self);
         let mut page = self.store.query(request).await;
+        drop(asking);
         self.health.heard(Asked::Read, page.as_ref().err());
         if let Ok(page) = &mut page {
             let Stamp { offset_ms, .. } = self.time.now();
@@ -152,6 +177,15 @@ impl Core {
     /// What the store would stamp now.
     pub(crate) fn store_now(&self) -> Timestamp {
         self.time.now().now
+    }
+
+    /// For how long the store has answered nothing, and since when.
+    pub(crate) fn silence(&self) -> Option<String> {
+        let silence = self.health.silence(self.clock.monotonic());
+        (silence > Duration::ZERO).then(|| {
+            let since = self.clock.wall() - silence;
+            format!("the store has not answered since {since}, for {:.1} s", silence.as_secs_f64())
+        })
     }
 
     /// How long it is until then, as the clocks stand.
@@ -208,7 +242,7 @@ impl Core {
         if self.missing_sensor != MissingSensor::AssumeMet || constraints.is_none() {
             return constraints.clone();
         }
-        let conditions = self.sensor.conditions();
+        let conditions = self.senses.conditions();
         let unobserved = ConstraintKind::ALL.into_iter().filter(|kind| !conditions.observes(*kind));
         unobserved.fold(constraints.clone(), Constraints::without)
     }
@@ -227,7 +261,7 @@ impl Core {
         use crate::MemoryStore;
         use crate::plan::Applied;
         use crate::runtime::block_on;
-        use crate::sensor::NoSensor;
+        use crate::sensor::{ConstraintSensor, NoSensor};
 
         /// Drops what it is given, and never moves.
         struct Still;
@@ -257,8 +291,8 @@ impl Core {
             store: Arc::new(MemoryStore::new()),
             clock: Arc::new(Still),
             time: Arc::new(ExpectedTime::new(Arc::new(Still))),
-            runtime: Arc::new(Still),
-            sensor: Arc::new(NoSensor),
+            runtime: Kept::new("the runtime", Arc::new(Still)),
+            senses: Arc::new(Senses::new(Arc::new(NoSensor))),
             registry,
             states: Arc::default(),
             missing_sensor: MissingSensor::default(),

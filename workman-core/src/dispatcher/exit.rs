@@ -4,25 +4,24 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
-use super::core::{Core, Role, ShutdownReport};
+use super::core::{Role, ShutdownReport};
 use super::inbox::Wake;
 use super::outbox::wait_after;
+use crate::foreign::answer;
 use crate::id::WorkId;
 use crate::store::StoreError;
 
-/// However short the grace of a shutdown is, giving work back is tried for this long while the store fails.
-const LEAST_FAREWELL: Duration = Duration::from_secs(2);
-
-/// What health and log say when the runtime is gone.
-const RUNTIME_GONE: &str = "the runtime of the workers has ended; nothing runs until a new manager is started";
+/// How long after the grace of a shutdown work is given back, however the store fails. With what it takes to say so, a shutdown is over a
+/// second after its grace.
+const FAREWELL: Duration = Duration::from_millis(900);
 
 /// How far the manager is on its way out, and who waits for it.
 pub(super) struct Exit {
     role: Role,
     phase: Phase,
-    /// Whatever is spawned is dropped: there is no use in claiming anything.
-    runtime_gone: bool,
     store_gone: bool,
+    /// What there is to say of a store that did not answer in time.
+    silence: Option<String>,
     /// Whether everything was given back.
     detached: bool,
     idle_waiters: Vec<oneshot::Sender<()>>,
@@ -62,8 +61,7 @@ pub(crate) struct Farewell {
 impl Farewell {
     pub(crate) fn say(self) {
         for done in self.waiting {
-            // Who does not wait any more does not want to know.
-            let _ = done.send(self.report.clone());
+            answer(done, self.report.clone());
         }
     }
 }
@@ -73,8 +71,8 @@ impl Exit {
         Exit {
             role,
             phase: Phase::Running,
-            runtime_gone: false,
             store_gone: false,
+            silence: None,
             detached: false,
             idle_waiters: Vec::new(),
             report: ShutdownReport::default(),
@@ -83,27 +81,9 @@ impl Exit {
         }
     }
 
-    /// Whether this manager may start what it has claimed.
-    pub(super) fn starts(&self) -> bool {
-        self.role == Role::Runs && matches!(self.phase, Phase::Running)
-    }
-
-    /// Whether this manager may claim work at all.
+    /// Whether this manager may claim work, and start what it has claimed.
     pub(super) fn runs(&self) -> bool {
-        self.starts() && !self.runtime_gone
-    }
-
-    pub(super) fn runtime_is_gone(&self) -> bool {
-        self.runtime_gone
-    }
-
-    /// The runtime has dropped what it was given, and would drop the next as well.
-    pub(super) fn on_runtime_gone(&mut self, core: &Core) {
-        if !std::mem::replace(&mut self.runtime_gone, true) {
-            core.slots.refuse_offers();
-            tracing::error!("{RUNTIME_GONE}");
-            core.health.degraded(RUNTIME_GONE);
-        }
+        self.role == Role::Runs && matches!(self.phase, Phase::Running)
     }
 
     pub(super) fn on_store_gone(&mut self) {
@@ -121,7 +101,7 @@ impl Exit {
     /// Nothing runs and nothing can start.
     pub(super) fn tell_idle(&mut self) {
         for waiter in self.idle_waiters.drain(..) {
-            let _ = waiter.send(());
+            answer(waiter, ());
         }
     }
 
@@ -138,7 +118,7 @@ impl Exit {
                 Leaving::GoesOn
             }
             Phase::Running => {
-                let until = now.saturating_add(grace.max(LEAST_FAREWELL));
+                let until = now.saturating_add(grace).saturating_add(FAREWELL);
                 self.phase = Phase::Leaving { waiting: Vec::from_iter(done), until };
                 Leaving::Begins
             }
@@ -157,6 +137,37 @@ impl Exit {
     /// Whether the manager goes as soon as nothing runs any more.
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self.phase, Phase::Leaving { .. })
+    }
+
+    /// Whether the time to leave in is over, on the monotonic clock.
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        matches!(self.phase, Phase::Leaving { until, .. } if until <= now)
+    }
+
+    /// The time to leave in is over, and the store has not answered.
+    pub(super) fn on_silence(&mut self, silence: Option<String>) {
+        self.silence = silence.or_else(|| Some("the store does not answer".to_owned()));
+    }
+
+    pub(super) fn store_is_silent(&self) -> bool {
+        self.silence.is_some()
+    }
+
+    pub(super) fn silence(&self) -> Option<String> {
+        self.silence.clone()
+    }
+
+    /// When the time to leave in is over, if it has begun.
+    pub(super) fn ends_at(&self) -> Option<Wake> {
+        match &self.phase {
+            Phase::Leaving { until, .. } => Some(Wake::at(*until)),
+            Phase::Running => None,
+        }
+    }
+
+    /// Nobody knows what the store says of these.
+    pub(super) fn on_uncertain(&mut self, works: impl IntoIterator<Item = WorkId>) {
+        self.report.uncertain.extend(works);
     }
 
     /// What is left could not be given back. Whether that is tried once more.
@@ -186,6 +197,12 @@ impl Exit {
     /// Everything was given back, or can't be.
     pub(super) fn farewell(&mut self, error: Option<String>) -> Farewell {
         self.detached = error.is_none();
+        let uncertain = &mut self.report.uncertain;
+        uncertain.sort();
+        uncertain.dedup();
+        if self.detached {
+            uncertain.clear();
+        }
         let waiting = match &mut self.phase {
             Phase::Leaving { waiting, .. } => std::mem::take(waiting),
             Phase::Running => Vec::new(),
@@ -195,7 +212,7 @@ impl Exit {
 
     /// Whether somebody else may have this manager's works already.
     pub(super) fn has_left(&self) -> bool {
-        self.detached || self.store_gone
+        self.detached || self.store_gone || self.store_is_silent()
     }
 }
 
@@ -219,15 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_claims_while_it_has_a_runtime_and_starts_what_it_has_until_it_leaves() {
+    fn a_manager_claims_and_starts_until_it_leaves_and_one_that_only_enqueues_never_does() {
         let mut exit = Exit::new(Role::Runs);
-        assert!(exit.starts() && exit.runs());
-        exit.runtime_gone = true;
-        assert!(exit.starts() && !exit.runs(), "what it has reports itself as interrupted");
+        assert!(exit.runs() && !exit.is_leaving());
         assert_eq!(exit.leave(SECOND, None, NOW), Leaving::Begins);
-        assert!(!exit.starts() && exit.is_leaving());
-        let exit = Exit::new(Role::EnqueuesOnly);
-        assert!(!exit.starts() && !exit.runs());
+        assert!(!exit.runs() && exit.is_leaving());
+        assert!(!Exit::new(Role::EnqueuesOnly).runs());
     }
 
     #[test]
@@ -240,8 +254,10 @@ mod tests {
         exit.count(two, Parting::GivenUp);
         exit.count(one, Parting::ByItself);
         assert_eq!(exit.leave(SECOND, Some(second), NOW), Leaving::GoesOn);
+        exit.on_uncertain([two, one, two]);
         exit.farewell(Some("no".to_owned())).say();
-        let wanted = ShutdownReport { ended: 1, given_up: vec![two], error: Some("no".to_owned()) };
+        let error = Some("no".to_owned());
+        let wanted = ShutdownReport { ended: 1, given_up: vec![two], error, uncertain: vec![one, two] };
         assert_eq!(hears.try_recv(), Ok(Some(wanted.clone())));
         assert_eq!(hears_too.try_recv(), Ok(Some(wanted)));
         assert!(!exit.has_left(), "a last try is made when it is dropped");
@@ -261,8 +277,10 @@ mod tests {
                 now = exit.retry_at.unwrap_or(now);
                 assert!(!exit.rests(now));
             }
-            let lasted = now - NOW;
-            assert!(lasted <= grace.max(LEAST_FAREWELL) && lasted >= grace.max(LEAST_FAREWELL) / 4, "{lasted:?}");
+            let (lasted, most) = (now - NOW, grace + FAREWELL);
+            assert!(lasted <= most && lasted >= most / 4, "{lasted:?}");
+            assert!(!exit.is_over(NOW + most / 2) && exit.is_over(NOW + most));
+            assert_eq!(exit.ends_at(), Some(Wake::at(NOW + most)));
             assert!(exit.tries_again(&StoreError::closed(), NOW) == Trying::InVain);
         }
         assert!(Exit::new(Role::Runs).tries_again(&rejected(), NOW) == Trying::InVain, "nobody waits for it");

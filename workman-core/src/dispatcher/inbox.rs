@@ -11,6 +11,8 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
 use super::core::Control;
+use crate::foreign::Panicked;
+use crate::sensor::Bell;
 use crate::store::Change;
 use crate::time::{Clock, LONGEST_REST, LONGEST_SLEEP};
 use crate::worker::FromWorker;
@@ -29,6 +31,12 @@ pub(super) enum Event {
     Sensed,
     /// A time has come that somebody waited for.
     Woken,
+}
+
+/// What was awaited, or what has happened meanwhile.
+pub(super) enum Heard<T> {
+    Answer(T),
+    Meanwhile(Event),
 }
 
 /// When to look again if nothing happens before, on the monotonic clock, and how long to trust that, because that clock stands
@@ -62,7 +70,7 @@ pub(super) struct Inbox {
     handles: UnboundedReceiver<Control>,
     /// None once it has ended.
     changes: Option<BoxStream<'static, Change>>,
-    sensed: BoxStream<'static, ()>,
+    bell: Bell,
     timer: Option<Timer>,
 }
 
@@ -73,9 +81,9 @@ pub(crate) struct Pipes {
 }
 
 impl Inbox {
-    pub(super) fn new(pipes: Pipes, workers: UnboundedReceiver<FromWorker>, sensed: BoxStream<'static, ()>) -> Self {
+    pub(super) fn new(pipes: Pipes, workers: UnboundedReceiver<FromWorker>, bell: Bell) -> Self {
         let (handles, changes) = (pipes.controls, Some(pipes.changes));
-        Inbox { workers, handles, changes, sensed: sensed.fuse().boxed(), timer: None }
+        Inbox { workers, handles, changes, bell, timer: None }
     }
 
     /// The next thing that has happened already, if there is one.
@@ -100,6 +108,33 @@ impl Inbox {
         .await
     }
 
+    /// What is heard of while something is awaited that may never come: the wishes of handles, and a time that somebody waits for. All
+    /// else waits.
+    pub(super) async fn beside<F: Future + Unpin>(
+        &mut self,
+        awaited: &mut F,
+        wake: Option<Wake>,
+        clock: &dyn Clock,
+    ) -> Heard<F::Output> {
+        if wake.is_some() {
+            self.set_timer(wake, clock);
+        }
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = awaited.poll_unpin(cx) {
+                return Poll::Ready(Heard::Answer(answer));
+            }
+            if let Poll::Ready(Some(control)) = self.handles.poll_next_unpin(cx) {
+                return Poll::Ready(Heard::Meanwhile(Event::Handle(control)));
+            }
+            if wake.is_some() && self.timer.as_mut().is_some_and(|timer| timer.doze.poll_unpin(cx).is_ready()) {
+                self.timer = None;
+                return Poll::Ready(Heard::Meanwhile(Event::Woken));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Ends come first, since each makes room for something.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if let Poll::Ready(Some(said)) = self.workers.poll_next_unpin(cx) {
@@ -116,12 +151,28 @@ impl Inbox {
             }
             Some(Poll::Pending) | None => {}
         }
-        let mut polled = Poll::Pending;
-        // The sensor is asked how it is now, however often it has changed.
-        while let Poll::Ready(Some(())) = self.sensed.poll_next_unpin(cx) {
-            polled = Poll::Ready(Event::Sensed);
+        self.bell.poll(cx).map(|()| Event::Sensed)
+    }
+
+    /// The sensor was asked, since its bell rang. Whether it is well again.
+    pub(super) fn on_asked(&mut self, answered: Result<(), Panicked>) -> bool {
+        match answered {
+            Ok(()) => self.bell.on_answered(),
+            Err(panicked) => {
+                self.bell.on_panicked(panicked);
+                false
+            }
         }
-        polled
+    }
+
+    /// What comes by the passing of time alone. Answers what has gone wrong with the sensor since.
+    pub(super) fn on_time(&mut self, now: Duration) -> Option<Panicked> {
+        self.bell.on_time(now)
+    }
+
+    /// When the sensor is to be listened to again.
+    pub(super) fn next_wake(&self) -> Option<Wake> {
+        self.bell.next_wake().map(Wake::at)
     }
 
     /// A timer that is set to the right moment stays: what happens meanwhile is seldom a reason for another.

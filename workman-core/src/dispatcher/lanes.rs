@@ -47,7 +47,7 @@ impl Lanes {
             tracing::info!(worker = %lane.worker, "can't run in this build; work of this worker waits");
         }
         let constraints = core.effective(&lane.constraints);
-        let conditions = core.sensor.conditions();
+        let conditions = core.senses.conditions();
         let unobserved = constraints.kinds().find(|kind| !conditions.observes(*kind));
         if let Some(unobserved) = unobserved.filter(|_| !self.known.contains_key(&lane.id)) {
             tracing::warn!(worker = %lane.worker, constraint = %unobserved, "nobody observes this constraint here; work that asks for it waits");

@@ -4,9 +4,10 @@
 //! about a work; it says which lanes are open and which slots are free, and sends ends as commands. It has no thread of its own: a
 //! program polls it on one, a test driver in place.
 //!
-//! Six owners have a file and fields of their own, and nobody else touches those: the [`Inbox`] yields one [`Event`] after the
+//! Seven owners have a file and fields of their own, and nobody else touches those: the [`Inbox`] yields one [`Event`] after the
 //! other; [`Claims`] has what is to start, [`Attempts`] what runs, the [`Outbox`] what is to be written, [`Pruning`] the deletion of
-//! what is finished, [`Exit`] the way out. Here is the loop, and who hears of what has happened; who hears of what the store
+//! what is finished, [`Probes`] what the runtime is trusted with, [`Exit`] the way out.
+//! Here is the loop, and who hears of what has happened; who hears of what the store
 //! answers is in `commit`.
 
 mod attempts;
@@ -17,6 +18,7 @@ mod exit;
 mod inbox;
 mod lanes;
 mod outbox;
+mod probe;
 mod prune;
 mod slots;
 mod walk;
@@ -25,32 +27,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
+use futures::future::{Either, select};
 
-use crate::plan::{Applied, Claimed, Command, End, Hint};
+use crate::health::Trouble;
+use crate::plan::{Claimed, Command, End, Hint};
 use crate::record::Lane;
 use crate::runtime;
+use crate::sensor::Bell;
 use crate::state::StopReason;
 use crate::store::Change;
 use crate::time::NextDue;
 use crate::worker::FromWorker;
 
-use attempts::{Attempts, Conditions, Over};
+pub(crate) use attempts::BEGIN_WITHIN;
+use attempts::{Attempts, Begun, Conditions, Dropped, Over};
 use claims::Claims;
 pub(crate) use core::{Control, Core, Rivals, Role};
 pub use core::{MissingSensor, ShutdownReport};
 pub(crate) use exit::Farewell;
-use exit::{Exit, Leaving, Trying};
+use exit::{Exit, Leaving};
 pub(crate) use inbox::Pipes;
 use inbox::{Event, Inbox, Wake};
 use outbox::Outbox;
+use probe::Probes;
 use prune::{Moment, Pruning};
 pub(crate) use slots::{Reservation, Slots};
 pub(crate) use walk::{Progress, Walk};
 
+/// How long a dispatcher that is dropped waits for the store.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How many are started before somebody looks what has happened meanwhile.
 const AT_ONCE: usize = 32;
 
-/// The loop, and the six owners of its state.
+/// The loop, and the seven owners of its state.
 pub(crate) struct Dispatcher {
     core: Arc<Core>,
     inbox: Inbox,
@@ -58,6 +68,7 @@ pub(crate) struct Dispatcher {
     outbox: Outbox,
     attempts: Attempts,
     prune: Pruning,
+    probes: Probes,
     exit: Exit,
 }
 
@@ -73,9 +84,10 @@ impl Dispatcher {
     pub(crate) fn new(core: Arc<Core>, lanes: &[Lane], next_due: NextDue, pipes: Pipes) -> Self {
         let (attempts, from_workers) = Attempts::new(Arc::clone(&core));
         Dispatcher {
-            inbox: Inbox::new(pipes, from_workers, core.sensor.changes()),
+            inbox: Inbox::new(pipes, from_workers, Bell::new(Arc::clone(&core.senses))),
             claims: Claims::new(lanes, next_due, &core),
             outbox: Outbox::default(),
+            probes: Probes::new(attempts.pipe()),
             attempts,
             prune: Pruning::new(&core.limits),
             exit: Exit::new(core.role),
@@ -90,14 +102,15 @@ impl Dispatcher {
 
     /// Runs until the manager has left.
     pub(crate) async fn run(mut self) -> Farewell {
-        // The sensor was asked before anybody listened to it.
-        self.on_event(Event::Sensed);
         loop {
             while let Some(event) = self.inbox.take() {
                 self.on_event(event);
             }
             self.on_time();
-            if self.exit.store_is_gone() || (self.exit.is_leaving() && self.attempts.is_empty()) {
+            if self.exit.store_is_gone()
+                || self.exit.store_is_silent()
+                || (self.exit.is_leaving() && self.attempts.is_empty())
+            {
                 break;
             }
             self.claims.try_again();
@@ -145,6 +158,12 @@ impl Dispatcher {
                     self.on_over(over);
                 }
             }
+            Event::Worker(FromWorker::Tried(kind, tried)) => {
+                let now = self.now();
+                if self.probes.on_tried(kind, tried, &self.core, now) {
+                    self.claims.look();
+                }
+            }
             Event::Handle(Control::SlotsFree) => self.claims.look(),
             Event::Handle(Control::Cascade) => self.claims.on_cascade(),
             Event::Handle(Control::WhenIdle(waiter)) => self.exit.wait_until_idle(waiter),
@@ -163,7 +182,10 @@ impl Dispatcher {
             Event::Store(Change::Damaged(damage)) => self.core.health.damaged(damage),
             Event::StoreClosed => self.exit.on_store_gone(),
             Event::Sensed => {
-                self.attempts.on_sensed(self.now());
+                let answered = self.attempts.on_sensed(self.now());
+                if self.inbox.on_asked(answered) {
+                    self.core.health.is_over(Trouble::Sensor);
+                }
                 self.claims.look();
             }
         }
@@ -172,11 +194,9 @@ impl Dispatcher {
     /// Some ends say more about this process than about their work, and the same would happen to the next.
     fn heed(&mut self, end: &End) {
         match end {
-            End::Interrupted { reason } | End::HeldBack { reason, .. } => match reason {
-                StopReason::RuntimeGone => self.exit.on_runtime_gone(&self.core),
-                StopReason::StoreUnavailable => self.outbox.on_unreadable(self.now()),
-                _ => {}
-            },
+            End::Interrupted { reason } | End::HeldBack { reason, .. } if *reason == StopReason::StoreUnavailable => {
+                self.outbox.on_unreadable(self.now());
+            }
             End::Succeeded { .. } => self.outbox.on_readable(),
             _ => {}
         }
@@ -186,6 +206,20 @@ impl Dispatcher {
         self.exit.count(over.id, over.parting);
         over.last_words.into_iter().for_each(|note| self.outbox.on_last_words(note));
         over.end.into_iter().for_each(|end| self.outbox.on_end(end));
+        if let Some(dropped) = over.dropped {
+            self.on_dropped(dropped);
+        }
+    }
+
+    /// The runtime does not run what it was given.
+    fn on_dropped(&mut self, Dropped { kind, begun }: Dropped) {
+        if begun == Begun::No {
+            self.claims.want_reclaim(&self.core.slots);
+        }
+        let mut places = self.attempts.places();
+        let running = places.taken.of(kind).all();
+        let now = self.now();
+        self.probes.on_dropped(kind, running, &self.core, now);
     }
 
     fn begin_leaving(&mut self, grace: Duration, done: Option<oneshot::Sender<ShutdownReport>>) {
@@ -221,11 +255,21 @@ impl Dispatcher {
     /// What comes by the passing of time alone, and what follows from what has happened.
     fn on_time(&mut self) {
         let now = self.now();
+        if let Some(panicked) = self.inbox.on_time(now) {
+            tracing::error!(%panicked, "the sensor panicked; what it said before still counts, and it is asked again");
+            self.core.health.is_in(Trouble::Sensor, format!("the sensor panicked: {panicked}"));
+        }
         if self.attempts.on_time(now) == Conditions::MayHaveChanged {
             self.claims.look();
         }
         for over in self.attempts.stop_what_must(now) {
             self.on_over(over);
+        }
+        for kind in self.attempts.take_back(now) {
+            self.on_dropped(Dropped { kind, begun: Begun::No });
+        }
+        if self.exit.runs() {
+            self.probes.on_time(&self.core, now);
         }
     }
 
@@ -240,13 +284,15 @@ impl Dispatcher {
     /// Starts some of what was claimed.
     fn start_some(&mut self) -> Started {
         let mut started = Started::None;
-        if !self.exit.starts() {
+        if !self.exit.runs() {
             return started;
         }
         for _ in 0..AT_ONCE {
             let Some(next) = self.claims.next(&self.core.slots, self.attempts.places()) else { break };
-            self.attempts.start(next.claimed, next.worker);
             started = Started::Some;
+            if let Some(dropped) = self.attempts.start(next.claimed, next.worker) {
+                self.on_dropped(dropped);
+            }
         }
         if started == Started::Some {
             self.outbox.on_started(self.now());
@@ -276,48 +322,31 @@ impl Dispatcher {
             writes.then(|| self.claims.next_wake(&self.core, now)).flatten(),
             writes.then(|| self.prune.next_wake(Self::moment(&self.core))).flatten(),
             self.exit.next_wake(),
+            self.inbox.next_wake(),
+            self.exit.runs().then(|| self.probes.next_wake()).flatten(),
         ];
         wakes.into_iter().flatten().reduce(Wake::and)
     }
 
     /// Whether nothing runs and nothing can start.
     fn is_idle(&self) -> bool {
-        self.attempts.is_empty() && self.outbox.is_quiet() && self.claims.is_empty()
+        self.attempts.is_empty() && self.outbox.is_quiet() && self.claims.is_empty() && !self.probes.are_hopeful()
     }
 
     /// Writes and gives back what is left. Who waits for the end is told by the answer, when nothing of the engine is left that
     /// holds the store.
     async fn leave(&mut self) -> Farewell {
+        self.exit.on_uncertain(self.attempts.held().into_iter().map(|(id, _)| id));
+        self.exit.on_uncertain(self.outbox.ends());
         self.attempts.abandon_all();
-        let error = if self.exit.store_is_gone() { None } else { self.give_back().await };
+        let error = match () {
+            () if self.exit.store_is_gone() => None,
+            () if self.exit.store_is_silent() => self.exit.silence(),
+            () => self.give_back().await,
+        };
         self.core.health.ended();
         self.core.hub.close();
         self.exit.farewell(error)
-    }
-
-    /// The ends that are not settled yet, and then all claims, tried again until it is time to go. Answers why that failed.
-    async fn give_back(&mut self) -> Option<String> {
-        let mut left = self.take_notes();
-        left.extend(self.outbox.take_ends().into_iter().map(Command::Settle));
-        loop {
-            let detach = Command::Detach { epoch: self.core.epoch };
-            let units = self.core.units(left.iter().cloned().chain([detach]));
-            match self.core.store.transact(units).await {
-                Ok(answers) if matches!(answers.last(), Some(Ok(Applied::Released { again: true, .. }))) => {
-                    left.clear()
-                }
-                Ok(_) => return None,
-                Err(error) if self.exit.tries_again(&error, self.now()) == Trying::InVain => {
-                    return Some(error.to_string());
-                }
-                Err(_) => {
-                    while self.exit.rests(self.now()) {
-                        self.wait().await;
-                        self.on_time();
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -328,9 +357,13 @@ impl Drop for Dispatcher {
             return;
         }
         self.attempts.abandon_all();
-        let detach = vec![self.core.unit(Command::Detach { epoch: self.core.epoch })];
-        if let Err(error) = runtime::block_on(self.core.store.transact(detach)) {
-            tracing::warn!(%error, "what ran here could not be given back; the next opening of the store rescues it");
+        let detach = self.core.store.transact(vec![self.core.unit(Command::Detach { epoch: self.core.epoch })]);
+        let given_back = match runtime::block_on(select(detach, self.core.clock.sleep(LAST_PATIENCE))) {
+            Either::Left((given_back, _)) => given_back.map(drop).map_err(|error| error.to_string()),
+            Either::Right(_) => Err("the store does not answer".to_owned()),
+        };
+        if let Err(error) = given_back {
+            tracing::warn!(error, "what ran here could not be given back; the next opening of the store rescues it");
         }
         self.core.health.ended();
         self.core.hub.close();

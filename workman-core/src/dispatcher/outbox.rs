@@ -14,6 +14,7 @@ use futures::channel::oneshot;
 use super::core::Core;
 use super::inbox::Wake;
 use super::prune::Company;
+use crate::foreign::answer;
 use crate::id::WorkId;
 use crate::plan::{Applied, End, Note, Settle};
 use crate::record::ErrorText;
@@ -148,6 +149,11 @@ impl Outbox {
         (std::mem::take(&mut self.last_words), std::mem::take(&mut self.noted))
     }
 
+    /// The works whose ends are here.
+    pub(super) fn ends(&self) -> impl Iterator<Item = WorkId> {
+        self.ends.iter().map(|end| end.id)
+    }
+
     pub(super) fn take_ends(&mut self) -> Vec<Settle> {
         std::mem::take(&mut self.ends)
     }
@@ -171,8 +177,7 @@ impl Outbox {
     /// All that was said is on disk.
     pub(super) fn answer_flushes(&mut self) {
         for (_, done) in self.flushes.drain(..) {
-            // A worker that does not wait any more does not want to know.
-            let _ = done.send(());
+            answer(done, ());
         }
     }
 

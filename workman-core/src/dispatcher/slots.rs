@@ -42,6 +42,8 @@ struct Count {
     capacity: Room,
     running: InUse,
     claiming: Room,
+    /// The runtime takes no more than so many for now.
+    ceiling: Option<usize>,
 }
 
 /// How many slots of one kind are taken.
@@ -65,6 +67,10 @@ impl InUse {
             Urgency::Expedited => &mut self.expedited,
         };
         *count = count.saturating_sub(1);
+    }
+
+    pub(crate) fn all(self) -> usize {
+        self.ordinary + self.expedited
     }
 
     fn and(self, other: InUse) -> InUse {
@@ -140,9 +146,12 @@ impl Count {
     /// What these leave free.
     fn beside(&self, running: InUse) -> Room {
         let beyond = running.expedited.saturating_sub(self.capacity.reserved);
+        let below = self
+            .ceiling
+            .map_or(usize::MAX, |ceiling| ceiling.saturating_sub(running.ordinary.saturating_add(running.expedited)));
         Room {
-            ordinary: self.capacity.ordinary.saturating_sub(running.ordinary.saturating_add(beyond)),
-            reserved: self.capacity.reserved.saturating_sub(running.expedited),
+            ordinary: self.capacity.ordinary.saturating_sub(running.ordinary.saturating_add(beyond)).min(below),
+            reserved: self.capacity.reserved.saturating_sub(running.expedited).min(below),
         }
     }
 
@@ -184,6 +193,11 @@ impl Slots {
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on no more than so many of a kind may run, or as many as there are slots.
+    pub(crate) fn set_ceiling(&self, kind: WorkerKind, ceiling: Option<usize>) {
+        self.lock().of(kind).ceiling = ceiling;
     }
 
     /// From now on callers may reserve slots, and what is claimed for them carries this number.
@@ -248,7 +262,7 @@ impl Slots {
     /// are gone.
     pub(crate) fn has_any_room(&self) -> bool {
         let mut counts = self.lock();
-        let free = counts.free(WorkerKind::Async).ordinary + counts.free(WorkerKind::Blocking).ordinary > 0;
+        let free = [WorkerKind::Async, WorkerKind::Blocking].into_iter().any(|kind| counts.free(kind).ordinary > 0);
         counts.starved |= !counts.reserved.is_empty();
         free
     }

@@ -25,7 +25,7 @@ pub struct Limits {
     pub tags: usize,
     /// One tag.
     pub tag: usize,
-    /// A unique name or a worker's name.
+    /// A unique name. A worker's name is part of the program; `#[worker]` holds it to 256 bytes.
     pub name: usize,
     /// Works in one enqueue.
     pub works: usize,

@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
@@ -12,6 +11,7 @@ use futures::future::join;
 use futures::stream::BoxStream;
 
 use crate::dispatcher::{Core, Role};
+use crate::foreign::foreign;
 use crate::id::WorkId;
 use crate::info::WorkInfo;
 use crate::observe::{Hub, NO_WORK, News};
@@ -116,9 +116,8 @@ async fn decodes(core: &Core, info: &WorkInfo) -> bool {
     let given = Given::read(&*core.store, &info.input, info.takes, &info.prerequisites, &core.limits).await;
     let Ok(given) = given else { return false };
     let invocation = given.invocation(Arc::new(attempt_of_nobody(core, info, worker.def)), Arc::clone(&core.states));
-    // Decoding is the program's code; what panics does not decode.
-    let started = catch_unwind(AssertUnwindSafe(|| worker.start(invocation)));
-    started.is_ok_and(|started| !matches!(started, Err(Unstartable::Undecodable(_))))
+    // Decoding is the program's code, and so is the drop of what was decoded; what panics does not decode.
+    foreign(|| !matches!(worker.start(invocation), Err(Unstartable::Undecodable(_)))).unwrap_or(false)
 }
 
 fn attempt_of_nobody(core: &Core, info: &WorkInfo, def: &'static WorkerDef) -> Attempt {

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -17,13 +16,14 @@ use futures::{StreamExt, stream};
 use super::WorkManager;
 use super::beside::beside;
 use crate::dispatcher::{Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots};
+use crate::foreign::{Kept, foreign};
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::observe::Hub;
 use crate::plan::{Applied, Command};
 use crate::record::Lane;
 use crate::runtime::{self, NoRuntime, Runtime};
-use crate::sensor::{ConstraintSensor, Dwell, NoSensor};
+use crate::sensor::{ConstraintSensor, Dwell, NoSensor, Senses};
 use crate::store::{ExpectedTime, HomeProcess, Store, StoreError, Unit};
 use crate::time::{Clock, NextDue, Reading, SystemClock, Timestamp};
 use crate::worker::{DuplicateWorker, ReadBack, Registry, StateKey, States, Worker};
@@ -182,11 +182,14 @@ impl Builder {
     pub fn start(self) -> Result<WorkManager, StartError> {
         let (manager, engine) = self.start_inline()?;
         let thread = thread::Builder::new().name("workman-dispatcher".into());
+        let departure = manager.departs();
         let run = move || {
+            departure.begin();
             // A dispatcher that panics gives its works back and closes the hub as it is dropped.
-            if catch_unwind(AssertUnwindSafe(|| runtime::block_on(engine))).is_err() {
-                tracing::error!("the dispatcher has ended by a bug of workman; nothing runs here any more");
+            if let Err(panicked) = foreign(|| runtime::block_on(engine)) {
+                tracing::error!(%panicked, "the dispatcher has ended by a bug of workman; nothing runs here any more");
             }
+            departure.end();
         };
         thread.spawn(run).map_err(StartError::Thread)?;
         Ok(manager)
@@ -213,7 +216,8 @@ impl Builder {
         let time = ExpectedTime::new(Arc::clone(&self.clock));
         time.learn(attached.at, attached.now);
         let (to_dispatcher, controls) = unbounded();
-        let dwell = Dwell::new(self.limits.dwell, self.sensor.conditions());
+        let senses = Arc::new(Senses::new(self.sensor));
+        let dwell = Dwell::new(self.limits.dwell, senses.conditions());
         let home = HomeProcess::current();
         let core = Arc::new(Core {
             home,
@@ -221,8 +225,8 @@ impl Builder {
             store: self.store,
             clock: self.clock,
             time: Arc::new(time),
-            runtime,
-            sensor: self.sensor,
+            runtime: Kept::new("the runtime", runtime),
+            senses,
             registry,
             states: Arc::new(self.states),
             limits: Arc::new(self.limits),

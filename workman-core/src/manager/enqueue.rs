@@ -179,7 +179,7 @@ impl<'a> Placing<'a> {
             draft.registered = Some(Arc::clone(&registered.name));
         }
         if self.core.missing_sensor == MissingSensor::Refuse && !draft.constraints.is_none() {
-            let conditions = self.conditions.get_or_init(|| self.core.sensor.conditions());
+            let conditions = self.conditions.get_or_init(|| self.core.senses.conditions());
             if let Some(kind) = draft.constraints.kinds().find(|kind| !conditions.observes(*kind)) {
                 return Err(EnqueueError::NoSensor { worker: draft.worker(), kind });
             }

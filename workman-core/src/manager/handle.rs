@@ -137,6 +137,7 @@ impl<O: DeserializeOwned> WorkHandle<O> {
                 WorkState::Cancelled => return Err(OutputError::Cancelled),
                 _ if info.schedule.interval().is_some() => return Err(OutputError::Periodic),
                 _ if !open => return Err(OutputError::ManagerEnded),
+                _ if self.manager.has_lost_runtime_of(&info.worker) => return Err(OutputError::RuntimeGone),
                 _ => {}
             }
             let current = Current::get();
@@ -224,6 +225,9 @@ pub enum OutputError {
     Decode(DecodeError),
     /// The manager ended before the work did; the work goes on when the next one starts.
     ManagerEnded,
+    /// The runtime of the manager has run nothing for some seconds: it has ended, or can't start a thread. The work is stored still,
+    /// and is run once the runtime runs anything again, or by the next manager.
+    RuntimeGone,
     /// The store can't be read.
     Store(StoreError),
 }
@@ -252,6 +256,9 @@ impl fmt::Display for OutputError {
             OutputError::ManagerEnded => {
                 f.write_str("the manager ended before the work did; it goes on when the next one starts")
             }
+            OutputError::RuntimeGone => f.write_str(
+                "the runtime of the manager runs nothing: it has ended, or can't start a thread; the work is stored, and goes on when it does or when the next manager starts",
+            ),
             OutputError::Store(error) => error.fmt(f),
         }
     }

@@ -3,6 +3,7 @@
 mod beside;
 mod builder;
 mod culprit;
+mod departure;
 mod enqueue;
 mod explain;
 mod handle;
@@ -16,15 +17,15 @@ mod watch;
 use std::error::Error;
 use std::fmt;
 use std::mem::ManuallyDrop;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use futures::{FutureExt, StreamExt};
 
-use crate::dispatcher::{Control, Core, Role, ShutdownReport};
-use crate::health::HealthStatus;
+use crate::dispatcher::{BEGIN_WITHIN, Control, Core, Role, ShutdownReport};
+use crate::health::{HealthStatus, SILENT_AFTER};
 use crate::id::WorkId;
 use crate::info::WorkInfo;
 use crate::plan::{Enqueued, Refusal, Unique, UniquePolicy};
@@ -33,12 +34,13 @@ use crate::query::{PageRequest, WorkQuery};
 use crate::request::{Nothing, PeriodicRequest, Request};
 use crate::runtime;
 use crate::state::WorkState;
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Store, StoreError, StoreErrorKind};
 use crate::time::LONGEST_SLEEP;
-use crate::worker::{Worker, WorkerDef, WorkerType};
+use crate::worker::{Current, Worker, WorkerDef, WorkerType};
 
 pub use builder::{Builder, Engine, StartError};
 pub use culprit::FailedPrerequisite;
+use departure::Departure;
 pub(crate) use enqueue::Naming;
 pub use explain::Explanation;
 pub use handle::{OutputError, WorkHandle};
@@ -47,14 +49,18 @@ pub(crate) use order::Declared;
 pub use refused::EnqueueError;
 pub use steer::{ActionError, Updatable, UpdateError};
 
+/// How long after its grace a shutdown returns at the latest.
+const AFTER_GRACE: Duration = Duration::from_secs(1);
+
 /// How many works a report names at the most.
 const NAMED: usize = 256;
 
 /// Enqueues, observes and steers work, and runs it.
 ///
 /// Cloning is cheap, and all clones are one manager. When the last clone (a [`WorkHandle`] and a watched stream count as one)
-/// is dropped, what runs is stopped and given back, as an interruption. A program may have several managers, on one store
-/// (an `Arc` of it) or on many.
+/// is dropped, what runs is stopped and given back, as an interruption, before the drop returns: within a second, and not where a
+/// worker of the manager drops it, which the manager would wait for. So a program may end right behind that, or open the same file. A
+/// program may have several managers, on one store (an `Arc` of it) or on many.
 ///
 /// A manager lives by its threads, and a child that is forked without `exec` has none of them: there every call is answered with
 /// an error ([`StoreErrorKind::Lost`](crate::store::StoreErrorKind::Lost)) at once, streams end, and a drop ends nothing of the
@@ -71,6 +77,8 @@ pub struct WorkManager {
 
 struct Inner {
     core: Arc<Core>,
+    /// The thread of the dispatcher, if it has one.
+    departure: OnceLock<Arc<Departure>>,
 }
 
 impl Drop for Inner {
@@ -82,7 +90,16 @@ impl Drop for Inner {
         }
         // A dispatcher that is gone has left already.
         let _ = self.core.dispatcher.unbounded_send(Control::HandlesGone);
+        // A worker that has the last handle would wait for itself.
+        if let Some(departure) = self.departure.get().filter(|_| running_in(&self.core).is_none()) {
+            departure.wait();
+        }
     }
+}
+
+/// The work of this manager that runs on this thread.
+fn running_in(core: &Core) -> Option<Current> {
+    Current::get().filter(|current| current.store == core.store.identity() && current.epoch == core.epoch)
 }
 
 impl fmt::Debug for WorkManager {
@@ -101,7 +118,12 @@ impl WorkManager {
     }
 
     fn new(core: Arc<Core>) -> Self {
-        WorkManager { inner: Arc::new(Inner { core }) }
+        WorkManager { inner: Arc::new(Inner { core, departure: OnceLock::new() }) }
+    }
+
+    /// From now on the last handle waits for a thread to end.
+    fn departs(&self) -> Arc<Departure> {
+        Arc::clone(self.inner.departure.get_or_init(Arc::default))
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -290,7 +312,29 @@ impl WorkManager {
         if self.core().role == Role::EnqueuesOnly {
             self.learn_damage();
         }
-        self.core().health.status()
+        let core = self.core();
+        let (queued, waited) = core.live.queued.waiting(core.clock.monotonic());
+        if waited >= BEGIN_WITHIN {
+            // Somebody looks, so the engine does too. If it is gone there is nothing to look at.
+            let _ = core.dispatcher.unbounded_send(Control::SlotsFree);
+        }
+        let silent = core.health.silence(core.clock.monotonic()) >= SILENT_AFTER;
+        match core.health.status() {
+            HealthStatus::Healthy | HealthStatus::Degraded { .. } if silent => {
+                HealthStatus::Degraded { error: core.silence().unwrap_or_default(), failures: 1 }
+            }
+            HealthStatus::Healthy if waited >= BEGIN_WITHIN => HealthStatus::Degraded {
+                error: format!("the runtime has begun none of {queued} runs for {} s", waited.as_secs()),
+                failures: 1,
+            },
+            status => status,
+        }
+    }
+
+    /// Whether this manager would run such work, if its runtime ran anything.
+    pub(super) fn has_lost_runtime_of(&self, worker: &str) -> bool {
+        let worker = self.core().registry.get(worker);
+        worker.is_some_and(|worker| self.core().health.has_lost_runtime(worker.def.kind))
     }
 
     /// A store tells each new subscriber at once what it knows to be damaged.
@@ -307,11 +351,12 @@ impl WorkManager {
     /// what is due and end.
     ///
     /// # Errors
-    /// When the store can't be read.
+    /// When the store can't be read, and inside of a worker of this manager, which it would wait for.
     #[doc(alias = "wait_until_idle")]
     #[doc(alias = "flush")]
     pub async fn drain(&self, limit: Duration) -> Result<DrainReport, StoreError> {
         self.core().home.check()?;
+        self.refuse_inside("drain").map_err(|why| StoreError::new(StoreErrorKind::Rejected, why))?;
         let idle = self.wait_until_idle(limit).await;
         let query = WorkQuery::in_state(WorkState::Enqueued).state(WorkState::Running).state(WorkState::Blocked);
         let query = query.without_payloads();
@@ -324,17 +369,26 @@ impl WorkManager {
         if self.core().dispatcher.unbounded_send(Control::WhenIdle(waiter)).is_err() {
             return false;
         }
-        let clock = &self.core().clock;
-        let end = clock.monotonic().saturating_add(limit);
-        let timeout = async {
-            while let Some(left) = end.checked_sub(clock.monotonic()).filter(|left| !left.is_zero()) {
-                clock.sleep(left.min(LONGEST_SLEEP)).await;
-            }
-        };
-        match select(idle, Box::pin(timeout)).await {
+        match select(idle, Box::pin(self.time_passes(limit))).await {
             Either::Left((idle, _)) => idle.is_ok(),
             Either::Right(_) => false,
         }
+    }
+
+    async fn time_passes(&self, length: Duration) {
+        let clock = &self.core().clock;
+        let end = clock.monotonic().saturating_add(length);
+        while let Some(left) = end.checked_sub(clock.monotonic()).filter(|left| !left.is_zero()) {
+            clock.sleep(left.min(LONGEST_SLEEP)).await;
+        }
+    }
+
+    /// What waits until nothing runs can't be asked for by what runs.
+    fn refuse_inside(&self, verb: &str) -> Result<(), String> {
+        let Some(Current { worker, id, .. }) = running_in(self.core()) else { return Ok(()) };
+        Err(format!(
+            "`{verb}` was called inside of worker \"{worker}\" (work {id}) of this very manager and would wait for it, so it did nothing: let the worker return, and call it where no worker runs"
+        ))
     }
 
     /// Ends the manager: starts nothing more, asks what runs to stop, waits for `grace` at the most, and gives back what did not
@@ -343,6 +397,10 @@ impl WorkManager {
     ///
     /// The store is closed when the last clone, handle and stream is dropped too, and a blocking worker that was given up has
     /// ended: open the same file after that.
+    ///
+    /// It returns a second after the grace at the latest, whatever the store does: one that does not answer leaves works of which
+    /// nobody knows what is stored, and the report says which ([`ShutdownReport::uncertain`]). Inside of a worker of this manager
+    /// it would wait for that worker: it does nothing then, and the report has an error that says so.
     #[doc(alias = "stop")]
     #[doc(alias = "graceful_shutdown")]
     #[doc(alias = "close")]
@@ -350,11 +408,24 @@ impl WorkManager {
         if let Err(error) = self.core().home.check() {
             return ShutdownReport { error: Some(error.to_string()), ..ShutdownReport::default() };
         }
+        if let Err(why) = self.refuse_inside("shutdown") {
+            return ShutdownReport { error: Some(why), ..ShutdownReport::default() };
+        }
         let (done, report) = oneshot::channel();
         if self.core().dispatcher.unbounded_send(Control::Shutdown { grace, done }).is_err() {
             return ShutdownReport::default();
         }
-        runtime::own_wait(report).await.unwrap_or_default()
+        let patience = Box::pin(self.time_passes(grace.saturating_add(AFTER_GRACE)));
+        match select(Box::pin(runtime::own_wait(report)), patience).await {
+            Either::Left((report, _)) => report.unwrap_or_default(),
+            Either::Right(_) => {
+                let error = self.core().silence().unwrap_or_else(|| "the engine does not answer".to_owned());
+                let error = format!(
+                    "{error}; what ran here may be given back or not, the next opening of the store rescues it"
+                );
+                ShutdownReport { error: Some(error), ..ShutdownReport::default() }
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::stream::Stream;
 
+use crate::foreign::wake_all;
 use crate::id::WorkId;
 use crate::runtime;
 use crate::store::HomeProcess;
@@ -152,7 +153,7 @@ impl Hub {
         }
         let first = watchers.first.take();
         drop(watchers);
-        first.into_iter().for_each(Waker::wake);
+        wake_all(first);
         Signals { watcher, ids, hub: Arc::clone(self) }
     }
 
@@ -212,7 +213,7 @@ impl Hub {
         }
         watchers.pass(news, &mut wake);
         drop(watchers);
-        wake.into_iter().for_each(Waker::wake);
+        wake_all(wake);
     }
 
     /// Commits were missed: everything may have changed.
@@ -240,7 +241,7 @@ impl Hub {
         }
         watchers.wake_awaiting(&mut wake);
         drop(watchers);
-        wake.into_iter().for_each(Waker::wake);
+        wake_all(wake);
     }
 }
 
@@ -335,7 +336,10 @@ impl Stream for Signals {
         if state.closed {
             return Poll::Ready(None);
         }
-        state.waker = Some(cx.waker().clone());
+        let before = state.waker.replace(cx.waker().clone());
+        // It is not ours, and is dropped outside of the lock.
+        drop(state);
+        drop(before);
         runtime::note_own_wait();
         Poll::Pending
     }

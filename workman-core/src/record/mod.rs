@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Payload;
+use crate::foreign::{foreign, shown};
 use crate::id::WorkId;
 use crate::policy::DEATHS_TO_SUSPECT;
 use crate::state::{StopReason, WorkState};
@@ -405,6 +406,10 @@ pub struct ErrorText {
     pub panicked: bool,
 }
 
+/// How many sources of an error are asked for, and how many bytes all texts together may have.
+const MOST_SOURCES: usize = 32;
+const MOST_TEXT: usize = 1 << 20;
+
 impl ErrorText {
     /// A plain message.
     pub fn new(message: impl Into<String>) -> Self {
@@ -425,11 +430,35 @@ impl ErrorText {
         ErrorText { sources, ..Self::new(message) }
     }
 
-    /// The text of an error and its sources.
+    /// The text of an error and its sources: 32 of these at the most, and a mebibyte in all. An error that is its own source is
+    /// said once, one that panics when it is asked for its text or its source is what it was until then.
     #[must_use]
     pub fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let sources = std::iter::successors(error.source(), |error| error.source());
-        ErrorText { message: error.to_string(), sources: sources.map(ToString::to_string).collect(), panicked: false }
+        let mut room = MOST_TEXT;
+        let mut say = |error: &(dyn std::error::Error + 'static)| {
+            let text = shown(&error, room);
+            room = room.saturating_sub(text.len());
+            text
+        };
+        let (mut of, mut said) = (ErrorText::new(say(error)), error);
+        while of.sources.len() < MOST_SOURCES {
+            let next = match foreign(|| said.source()) {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                Err(panicked) => {
+                    of.sources.push(format!("(its source panicked: {panicked})"));
+                    break;
+                }
+            };
+            let text = say(next);
+            // An error may lie at the address of the one that it is the first field of, but hardly says the same then.
+            if std::ptr::addr_eq(said, next) && of.sources.last().unwrap_or(&of.message) == &text {
+                break;
+            }
+            of.sources.push(text);
+            said = next;
+        }
+        of
     }
 
     /// The same text within `limit` bytes; what is cut off is marked with an ellipsis.

@@ -1,10 +1,10 @@
 //! What a request would do: when its runs are due, how long it waits between attempts.
 
-use std::panic::catch_unwind;
 use std::time::Duration;
 
 use super::draft::RequestDraft;
 use super::terms::whole_backoff;
+use crate::foreign::foreign;
 use crate::plan::NextScheduleTime;
 use crate::policy::BackoffPolicy;
 use crate::record::Schedule;
@@ -16,7 +16,7 @@ impl RequestDraft {
         let backoff = whole_backoff(self.terms.backoff);
         let own = self.def.defaults.backoff_fn.filter(|_| backoff.policy() == BackoffPolicy::Custom);
         // Where the function panics, the wait is what it would be without it, as after a run.
-        let asked = |failures| own.and_then(|delay_after| catch_unwind(|| delay_after(failures)).ok());
+        let asked = |failures| own.and_then(|delay_after| foreign(|| delay_after(failures)).ok());
         let delay = |failures| match asked(failures) {
             Some(said) => backoff.own_delay_of(self.id, failures, in_whole_millis(said)),
             None => backoff.delay_of(self.id, failures),

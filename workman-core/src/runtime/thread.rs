@@ -4,11 +4,10 @@
 //! first. A thread starts when there is more to do than threads are free, and waits on a condition variable without a
 //! timeout when there is nothing: an idle program makes no wake-ups.
 
-use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::mem;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -16,6 +15,7 @@ use std::thread;
 use futures::future::BoxFuture;
 
 use super::Runtime;
+use crate::foreign::{Panicked, discard, foreign};
 
 /// The built-in runtime: a few threads of the standard library.
 ///
@@ -54,10 +54,10 @@ impl ThreadRuntime {
     pub fn with_threads(threads: usize) -> Self {
         ThreadRuntime {
             tasks: Arc::new(Tasks {
-                crew: Crew::new("workman-async", threads.max(1), Task::run),
+                crew: Crew::new("workman-async", Threads::Shared { most: threads.max(1) }, Task::run),
                 pending: Mutex::default(),
             }),
-            blocking: Crew::new("workman-blocking", usize::MAX, |job| job()),
+            blocking: Crew::new("workman-blocking", Threads::OneEach, |job| job()),
         }
     }
 }
@@ -94,10 +94,27 @@ impl Drop for ThreadRuntime {
 /// A queue and the threads that empty it.
 struct Crew<T> {
     name: &'static str,
-    most: usize,
+    threads: Threads,
     perform: fn(T),
+    start: Start,
     state: Mutex<CrewState<T>>,
     changed: Condvar,
+}
+
+/// How a thread of this name is started.
+type Start = fn(&'static str, Job) -> io::Result<()>;
+
+fn start_thread(name: &'static str, run: Job) -> io::Result<()> {
+    thread::Builder::new().name(name.into()).spawn(run).map(drop)
+}
+
+/// How many threads a crew has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Threads {
+    /// So many at the most. Items take turns, so one that has none yet can wait for one.
+    Shared { most: usize },
+    /// One for each item, which may keep it for ever, so no other can wait for it.
+    OneEach,
 }
 
 struct CrewState<T> {
@@ -111,13 +128,29 @@ struct CrewState<T> {
     closed: bool,
 }
 
+impl Threads {
+    fn may_be_more_than(self, threads: usize) -> bool {
+        match self {
+            Threads::Shared { most } => threads < most,
+            Threads::OneEach => true,
+        }
+    }
+}
+
 impl<T: Send + 'static> Crew<T> {
-    fn new(name: &'static str, most: usize, perform: fn(T)) -> Arc<Self> {
+    fn new(name: &'static str, threads: Threads, perform: fn(T)) -> Arc<Self> {
         let state = CrewState { queue: VecDeque::new(), threads: 0, free: 0, called: false, closed: false };
-        Arc::new(Crew { name, most, perform, state: Mutex::new(state), changed: Condvar::new() })
+        Arc::new(Crew {
+            name,
+            threads,
+            perform,
+            start: start_thread,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        })
     }
 
-    /// Queues the item, or gives it back if nobody would ever take it: the crew is closed, or has no thread and gets none.
+    /// Queues the item, or gives it back if it can't be known that anybody will take it: the crew is closed, or gets no thread for it.
     fn push(self: &Arc<Self>, item: T) -> Result<(), T> {
         let mut state = lock(&self.state);
         if state.closed {
@@ -126,11 +159,11 @@ impl<T: Send + 'static> Crew<T> {
         let mut calls = false;
         if state.queue.len() < state.free {
             calls = !mem::replace(&mut state.called, true);
-        } else if state.threads < self.most {
+        } else if self.threads.may_be_more_than(state.threads) {
             match self.start_thread() {
                 Ok(()) => state.threads += 1,
-                Err(error) if state.threads == 0 => {
-                    tracing::error!(%error, crew = self.name, "no thread could be started; the run is dropped");
+                Err(error) if state.threads == 0 || self.threads == Threads::OneEach => {
+                    tracing::warn!(%error, crew = self.name, "no thread could be started; what was to run is dropped");
                     return Err(item);
                 }
                 Err(error) => tracing::warn!(%error, crew = self.name, "no more threads; the run waits for one"),
@@ -145,15 +178,15 @@ impl<T: Send + 'static> Crew<T> {
         Ok(())
     }
 
-    fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
+    fn start_thread(self: &Arc<Self>) -> io::Result<()> {
         let crew = Arc::clone(self);
-        thread::Builder::new().name(self.name.into()).spawn(move || crew.work()).map(drop)
+        (self.start)(self.name, Box::new(move || crew.work()))
     }
 
     fn work(&self) {
         while let Some(item) = self.next() {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.perform)(item))) {
-                report(panic.as_ref());
+            if let Err(panicked) = foreign(|| (self.perform)(item)) {
+                report(&panicked);
             }
         }
     }
@@ -247,14 +280,14 @@ impl Task {
     fn run(self: Arc<Self>) {
         let Some(mut future) = self.begin() else { return };
         let waker = Waker::from(Arc::clone(&self));
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
+        let polled = foreign(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
         match polled {
             Ok(Poll::Pending) => self.suspend(future),
             Ok(Poll::Ready(())) => self.end(),
-            Err(panic) => {
+            Err(panicked) => {
                 self.end();
                 drop_caught(future);
-                resume_unwind(panic);
+                report(&panicked);
             }
         }
     }
@@ -339,15 +372,11 @@ impl Wake for Task {
 
 /// Drops what may be foreign code; a panic in there must not keep the others from being dropped.
 fn drop_caught<T>(value: T) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        report(panic.as_ref());
-    }
+    discard("a run", value);
 }
 
-fn report(panic: &(dyn Any + Send)) {
-    let message = panic.downcast_ref::<&str>().copied();
-    let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    tracing::error!(message, "a panic reached the built-in runtime; its threads go on");
+fn report(panicked: &Panicked) {
+    tracing::error!(%panicked, "a panic reached the built-in runtime; its threads go on");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -357,6 +386,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
     use std::time::Duration;
 
@@ -421,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_crew_that_closes_drops_its_queue_and_takes_nothing_more() {
-        let crew: Arc<Crew<Job>> = Crew::new("test", 1, |job| job());
+        let crew: Arc<Crew<Job>> = Crew::new("test", Threads::Shared { most: 1 }, |job| job());
         let (gate, wait_gate) = mpsc::channel::<()>();
         let (entered, wait_entered) = mpsc::channel();
         let first: Job = Box::new(move || {
@@ -556,5 +586,61 @@ mod tests {
         }
         drop(runtime);
         wait_dropped(&ended);
+    }
+
+    /// Fails with this, until the last of them.
+    fn starts_at_last(name: &'static str, run: Job, failures: &AtomicU32) -> io::Result<()> {
+        let fails = failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if fails { Err(io::Error::other("no thread")) } else { start_thread(name, run) }
+    }
+
+    fn crew_of(threads: Threads, start: Start) -> Arc<Crew<Job>> {
+        let mut crew = Crew::new("test", threads, |job: Job| job());
+        Arc::get_mut(&mut crew).unwrap().start = start;
+        crew
+    }
+
+    #[test]
+    fn what_gets_no_thread_of_its_own_is_given_back_and_the_next_one_may_get_one() {
+        static FAILURES: AtomicU32 = AtomicU32::new(0);
+        let crew = crew_of(Threads::OneEach, |name, run| starts_at_last(name, run, &FAILURES));
+        let (done, hears) = mpsc::channel();
+        let (enter, entered) = mpsc::channel();
+        let leave = Arc::new(Barrier::new(2));
+        let (waits, busy) = (Arc::clone(&leave), done.clone());
+        let stubborn: Job = Box::new(move || {
+            enter.send(()).unwrap();
+            waits.wait();
+            busy.send(1).unwrap();
+        });
+        FAILURES.store(2, Ordering::SeqCst);
+        let stubborn = crew.push(stubborn).err().and_then(|job| crew.push(job).err()).expect("it got no thread");
+        assert!(crew.push(stubborn).is_ok());
+        entered.recv().unwrap();
+        FAILURES.store(1, Ordering::SeqCst);
+        let other = done.clone();
+        let other = crew.push(Box::new(move || other.send(2).unwrap())).err().expect("nobody knows when it would run");
+        assert!(crew.push(other).is_ok());
+        assert_eq!(hears.recv(), Ok(2));
+        leave.wait();
+        assert_eq!(hears.recv(), Ok(1));
+        crew.close();
+    }
+
+    #[test]
+    fn what_takes_turns_waits_for_the_threads_that_there_are() {
+        static FAILURES: AtomicU32 = AtomicU32::new(1);
+        let crew = crew_of(Threads::Shared { most: 2 }, |name, run| starts_at_last(name, run, &FAILURES));
+        let (done, hears) = mpsc::channel();
+        let job = |number| {
+            let done = done.clone();
+            Box::new(move || done.send(number).unwrap()) as Job
+        };
+        let first = crew.push(job(1)).err().expect("there is no thread at all");
+        assert!(crew.push(first).is_ok());
+        FAILURES.store(100, Ordering::SeqCst);
+        assert!((2..=10).all(|number| crew.push(job(number)).is_ok()));
+        assert_eq!((1..=10).map(|_| hears.recv().unwrap()).sum::<i32>(), 55);
+        crew.close();
     }
 }

@@ -5,6 +5,7 @@
 //! [`Constraints::is_met`](crate::constraints::Constraints::is_met), and how long it must do so is [`Dwell`].
 
 mod dwell;
+mod senses;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +16,7 @@ use futures::stream::{self, BoxStream};
 use crate::constraints::{Conditions, ConstraintKind, Network};
 
 pub(crate) use dwell::{Dwell, Unmet};
+pub(crate) use senses::{Bell, Senses};
 
 /// Observes what the machine is like.
 ///
@@ -23,6 +25,10 @@ pub(crate) use dwell::{Dwell, Unmet};
 /// - Whoever subscribes to `changes` first and asks for `conditions` afterwards misses nothing.
 /// - Items may be too many (nothing changed) and may be merged (several changes, one item). They may not be missing.
 /// - A stream that ends says that nothing will change any more.
+///
+/// A sensor that breaks it harms its own constraints only. One that panics is what it said last, and is asked again later and
+/// later; [`health`](crate::WorkManager::health) says so meanwhile. One that rings more than a thousand times in a second is
+/// not listened to for the rest of that second.
 pub trait ConstraintSensor: Send + Sync + 'static {
     /// What the machine is like now; `None` in a field says that this sensor does not observe it.
     fn conditions(&self) -> Conditions;

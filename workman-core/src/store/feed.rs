@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::{BoxStream, Stream};
 
 use super::{Change, Damage, HomeProcess};
+use crate::foreign::wake_all;
 
 /// Changes that a subscriber may be behind before it is told that it lags.
 const BUFFER: usize = 1024;
@@ -110,7 +111,7 @@ impl ChangeFeed {
             wakers.extend(waker);
             true
         });
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 }
 
@@ -132,7 +133,10 @@ impl Stream for Subscription {
             Some(change) => Poll::Ready(Some(change)),
             None if state.closed => Poll::Ready(None),
             None => {
-                state.waker = Some(cx.waker().clone());
+                let before = state.waker.replace(cx.waker().clone());
+                // It is not ours, and is dropped outside of the lock.
+                drop(state);
+                drop(before);
                 Poll::Pending
             }
         }

@@ -21,6 +21,7 @@ use crate::id::WorkId;
 use crate::plan::Refusal;
 use crate::time::Timestamp;
 
+pub use crate::foreign::{Panicked, answer, foreign};
 pub use damage::Damage;
 pub(crate) use error::{StoreError, StoreErrorKind};
 pub(crate) use expected::ExpectedTime;

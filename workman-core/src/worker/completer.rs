@@ -1,7 +1,6 @@
 //! [`Completer`]: for work that is finished elsewhere, by a thread or a callback.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,6 +11,7 @@ use futures::channel::oneshot;
 
 use super::context::{Attempt, StopWatch};
 use super::{Outcome, WorkContext, WorkError};
+use crate::foreign::foreign;
 use crate::plan::{Advice, End};
 use crate::record::ErrorText;
 use crate::runtime;
@@ -201,7 +201,11 @@ impl Callbacks<'_> {
         if self.watch.poll(cx).is_ready()
             && let Some((reason, callbacks)) = self.attempt.take_on_stop()
         {
-            callbacks.into_iter().for_each(|callback| callback(reason));
+            // Each is called, whatever the one before does; then the attempt fails with the first that panicked.
+            let panicked = callbacks.into_iter().filter_map(|callback| foreign(|| callback(reason)).err());
+            if let Some(panicked) = panicked.reduce(|first, _| first) {
+                panicked.go_on();
+            }
         }
     }
 }
@@ -216,7 +220,9 @@ impl Drop for Callbacks<'_> {
         if let Some((reason, callbacks)) = self.attempt.take_on_stop() {
             for callback in callbacks {
                 // There is no attempt any more that could fail with it.
-                let _ = catch_unwind(AssertUnwindSafe(|| callback(reason)));
+                if let Err(panicked) = foreign(|| callback(reason)) {
+                    tracing::error!(%panicked, "what was to be called at a stop panicked");
+                }
             }
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -18,10 +18,11 @@ use serde::de::DeserializeOwned;
 use super::verdict::Circumstances;
 use super::{OwnWaits, ReadBack, Role, WorkerDef};
 use crate::data::{DecodeError, EncodeError, Payload};
+use crate::foreign;
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::observe::{Hub, News};
-use crate::plan::End;
+use crate::plan::{End, WorkerKind};
 use crate::record::Notes;
 use crate::runtime;
 use crate::state::StopReason;
@@ -86,6 +87,39 @@ pub(crate) enum Fate {
 #[derive(Default)]
 pub(crate) struct Live {
     attempts: Mutex<BTreeMap<WorkId, Arc<Attempt>>>,
+    pub(crate) queued: Queued,
+}
+
+/// How many runs were given to the runtime that it has not come to yet, and since when it has come to none.
+#[derive(Default)]
+pub(crate) struct Queued {
+    count: AtomicUsize,
+    /// On the monotonic clock, in milliseconds.
+    since_ms: AtomicU64,
+}
+
+impl Queued {
+    pub(crate) fn add(&self, now: Duration) {
+        if self.count.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.note(now);
+        }
+    }
+
+    fn remove(&self, now: Duration) {
+        self.note(now);
+        let _ = self.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| count.checked_sub(1));
+    }
+
+    fn note(&self, now: Duration) {
+        self.since_ms.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// How many wait for the runtime, and for how long it has come to none of them.
+    pub(crate) fn waiting(&self, now: Duration) -> (usize, Duration) {
+        let count = self.count.load(Ordering::Acquire);
+        let since = Duration::from_millis(self.since_ms.load(Ordering::Acquire));
+        (count, if count > 0 { now.saturating_sub(since) } else { Duration::ZERO })
+    }
 }
 
 impl Live {
@@ -108,6 +142,8 @@ pub(crate) enum FromWorker {
     Noted(WorkId),
     /// The notes are to be written now; the sender hears when they are.
     Flush(WorkId, oneshot::Sender<()>),
+    /// Something was given to the runtime to see whether it runs such workers.
+    Tried(WorkerKind, Tried),
     /// A run is over.
     Ended {
         /// The work.
@@ -119,6 +155,13 @@ pub(crate) enum FromWorker {
     },
 }
 
+/// What became of something that was given to a runtime to try it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tried {
+    Run,
+    Dropped,
+}
+
 /// What a worker wants to be called when its run is to stop.
 type OnStop = Box<dyn FnOnce(StopReason) + Send>;
 
@@ -126,6 +169,7 @@ type OnStop = Box<dyn FnOnce(StopReason) + Send>;
 pub(crate) struct Shared {
     stop: Option<StopReason>,
     told: bool,
+    begun: bool,
     over: bool,
     /// What is to be called when the run is to stop.
     on_stop: Vec<OnStop>,
@@ -155,7 +199,7 @@ impl Attempt {
         shared.stop.get_or_insert(reason);
         let wakers = std::mem::take(&mut shared.wakers);
         drop(shared);
-        wakers.into_values().for_each(Waker::wake);
+        foreign::wake_all(wakers.into_values());
     }
 
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
@@ -173,9 +217,40 @@ impl Attempt {
         Circumstances { stop, told, own_waits }
     }
 
+    /// The runtime has come to the run. Whether it may begin: one that is over was taken back from a runtime that did not come.
+    pub(super) fn begin(&self) -> bool {
+        let mut shared = self.lock();
+        shared.begun = !shared.over;
+        let begun = shared.begun;
+        drop(shared);
+        if begun {
+            self.live.queued.remove(self.time.clock().monotonic());
+        }
+        begun
+    }
+
+    /// The run is not to begin any more. Whether it had not.
+    pub(crate) fn withdraw(&self) -> bool {
+        let mut shared = self.lock();
+        if shared.begun || shared.over {
+            return false;
+        }
+        shared.over = true;
+        drop(shared);
+        self.live.queued.remove(self.time.clock().monotonic());
+        true
+    }
+
+    /// Whether the runtime has come to the run.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.lock().begun
+    }
+
     /// The attempt is over: whatever still holds the context can say nothing any more.
     pub(crate) fn end(&self) {
-        self.lock().over = true;
+        if !self.withdraw() {
+            self.lock().over = true;
+        }
         self.forget_on_stop();
     }
 
@@ -183,7 +258,7 @@ impl Attempt {
     pub(super) fn forget_on_stop(&self) {
         let uncalled = std::mem::take(&mut self.lock().on_stop);
         // It is the program's: what it does when it is dropped is no business of whoever ends the attempt.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(uncalled)));
+        foreign::discard("what was to be called at a stop", uncalled);
     }
 
     /// Calls this when the run is to stop, at once if it already is, and never once it is over.

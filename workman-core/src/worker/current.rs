@@ -19,6 +19,8 @@ thread_local! {
 pub(crate) struct Current {
     /// [`Store::identity`](crate::store::Store::identity).
     pub(crate) store: usize,
+    /// The manager that runs it.
+    pub(crate) epoch: u64,
     pub(crate) id: WorkId,
     pub(crate) worker: Arc<str>,
 }
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     fn work(id: u128) -> Current {
-        Current { store: 1, id: WorkId::from_u128(id), worker: "worker".into() }
+        Current { store: 1, epoch: 1, id: WorkId::from_u128(id), worker: "worker".into() }
     }
 
     #[test]

@@ -1,11 +1,8 @@
 //! One run, in named steps: gather what it takes, decode, run, report. A panic in any of them is a failed attempt.
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use futures::FutureExt;
 use futures::future::{AbortRegistration, Abortable};
 use tracing::{Instrument, Span};
 
@@ -14,8 +11,8 @@ use super::{
     Body, Current, Ending, Invocation, OwnWaits, RegisteredWorker, RunTerms, States, Unstartable, WorkContext,
 };
 use crate::data::Payload;
-use crate::data::foreign::panic_message;
 use crate::data::merge::{self, MergeError};
+use crate::foreign::{self, Panicked, foreign};
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::{Claimed, End, WorkerKind};
@@ -34,6 +31,7 @@ pub(crate) struct Run {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) worker: RegisteredWorker,
     pub(crate) states: Arc<States>,
+    pub(crate) epoch: u64,
     pub(crate) claimed: Claimed,
     pub(crate) attempt: Arc<Attempt>,
     pub(crate) abort: AbortRegistration,
@@ -48,14 +46,20 @@ impl Run {
         match self.worker.def.kind {
             WorkerKind::Async => {
                 let run = async move {
-                    let ending = AssertUnwindSafe(self.run_async()).catch_unwind().await;
+                    if !self.attempt.begin() {
+                        return report.send(Ok(Ending::Cut(self.attempt.given_up())));
+                    }
+                    let ending = foreign::awaited(self.run_async()).await;
                     report.send(ending);
                 };
                 runtime.spawn(Box::pin(run.instrument(span)));
             }
             WorkerKind::Blocking => runtime.spawn_blocking(Box::new(move || {
                 span.in_scope(|| {
-                    let ending = catch_unwind(AssertUnwindSafe(|| self.run_blocking()));
+                    if !self.attempt.begin() {
+                        return report.send(Ok(Ending::Cut(self.attempt.given_up())));
+                    }
+                    let ending = foreign(|| self.run_blocking());
                     report.send(ending);
                 });
             })),
@@ -70,7 +74,7 @@ impl Run {
     /// Who runs, for those who want to wait for somebody.
     fn current(&self) -> Current {
         let Attempt { id, worker, .. } = &*self.attempt;
-        Current { store: self.store.identity(), id: *id, worker: Arc::clone(worker) }
+        Current { store: self.store.identity(), epoch: self.epoch, id: *id, worker: Arc::clone(worker) }
     }
 
     async fn run_async(self) -> Ending {
@@ -251,8 +255,8 @@ struct Report {
 }
 
 impl Report {
-    fn send(mut self, ending: std::thread::Result<Ending>) {
-        self.tell(ending.unwrap_or_else(|panic| Ending::Panicked(panic_text(&*panic))));
+    fn send(mut self, ending: Result<Ending, Panicked>) {
+        self.tell(ending.unwrap_or_else(|panicked| Ending::Panicked(panic_text(panicked))));
     }
 
     fn tell(&mut self, ending: Ending) {
@@ -273,8 +277,8 @@ impl Drop for Report {
 }
 
 /// What a panic said. tokio's own message does not know about workman, so the way out is added.
-fn panic_text(panic: &(dyn Any + Send)) -> ErrorText {
-    let message = panic_message(panic);
+fn panic_text(panicked: Panicked) -> ErrorText {
+    let message = panicked.into_text();
     if message.contains("there is no reactor running") || message.contains("no timer running") {
         let advice = "this worker needs a tokio runtime: give the builder `.runtime(TokioRuntime::new(handle))`";
         return ErrorText { sources: vec![advice.to_owned()], ..ErrorText::panic(message) };

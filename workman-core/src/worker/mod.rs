@@ -26,13 +26,14 @@ use futures::future::BoxFuture;
 
 use crate::constraints::Constraints;
 use crate::data::{EncodeError, Payload};
+use crate::foreign::discard;
 use crate::plan::{End, WorkerKind};
 use crate::policy::{Backoff, OnDeath};
 use crate::record::InputShape;
 
 pub use completer::Completer;
 pub(crate) use completer::complete;
-pub(crate) use context::{Attempt, Fate, FromWorker, Live, Shared};
+pub(crate) use context::{Attempt, Fate, FromWorker, Live, Shared, Tried};
 pub use context::{NoteError, Stopped, WorkContext};
 pub(crate) use current::Current;
 pub(crate) use execute::{Given, Run};
@@ -257,6 +258,13 @@ impl fmt::Debug for StateKey {
 #[derive(Default)]
 pub struct States {
     values: BTreeMap<TypeId, Box<dyn Any + Send + Sync>>,
+}
+
+/// What the program gave is dropped one by one, whatever the drop of another does.
+impl Drop for States {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.values).into_values().for_each(|value| discard("a state", value));
+    }
 }
 
 impl States {

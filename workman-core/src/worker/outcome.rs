@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::context::Stopped;
 use crate::data::{EncodeError, Payload};
+use crate::foreign::discard;
 use crate::plan::{Advice, End};
 use crate::record::ErrorText;
 
@@ -123,7 +124,11 @@ impl WorkError {
     pub(crate) fn into_end(self) -> End {
         match self.stopped {
             Some(Stopped { reason }) => End::Interrupted { reason },
-            None => End::Failed { error: ErrorText::of(self.error()), advice: self.advice },
+            None => {
+                let (error, advice) = (ErrorText::of(self.error()), self.advice);
+                discard("the error of a worker", self.error);
+                End::Failed { error, advice }
+            }
         }
     }
 }
@@ -262,10 +267,15 @@ impl<T> Outcome<T> {
         match self {
             Outcome::Failed(error) => error.into_end(),
             Outcome::Snooze(delay) => End::Snoozed { delay },
-            Outcome::Success(value) => match encode(&value) {
-                Ok(output) => End::Succeeded { output },
-                Err(error) => Unstorable { worker: worker.to_owned(), error }.into_end(),
-            },
+            Outcome::Success(value) => {
+                let encoded = encode(&value);
+                // What the work was to do is done, whatever its output does when it is dropped.
+                discard("the output of a worker", value);
+                match encoded {
+                    Ok(output) => End::Succeeded { output },
+                    Err(error) => Unstorable { worker: worker.to_owned(), error }.into_end(),
+                }
+            }
         }
     }
 }

@@ -1,9 +1,9 @@
 //! [`OwnWaits`]: what a worker's own backoff function says of the time after a run.
 
-use std::panic::catch_unwind;
 use std::time::Duration;
 
 use super::WorkerDef;
+use crate::foreign::foreign;
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::Claimed;
@@ -47,14 +47,14 @@ impl OwnWaits {
         let Some(backoff_fn) = def.defaults.backoff_fn.filter(|_| backoff.policy() == BackoffPolicy::Custom) else {
             return OwnWaits::default();
         };
-        let wait_after = |failures: u32| match catch_unwind(|| backoff_fn(failures)) {
+        let wait_after = |failures: u32| match foreign(|| backoff_fn(failures)) {
             Ok(said) => {
                 let said = in_whole_millis(said).max(limits.minimums.backoff);
                 Some(backoff.own_delay_of(run.id, failures, said))
             }
-            Err(_) => {
+            Err(panicked) => {
                 let worker = run.worker;
-                tracing::error!(worker, failures, "the worker's backoff function panicked; the wait doubles instead");
+                tracing::error!(worker, failures, %panicked, "the worker's backoff function panicked; the wait doubles instead");
                 None
             }
         };

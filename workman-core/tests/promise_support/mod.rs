@@ -94,11 +94,16 @@ impl RedbHome {
         std::fs::create_dir_all(&folder).unwrap();
         RedbHome { folder }
     }
+
+    /// For those who want it with its threads.
+    pub(crate) fn file(&self) -> std::path::PathBuf {
+        self.folder.join("works.redb")
+    }
 }
 
 impl StoreHome for RedbHome {
     fn open(&self) -> Arc<dyn Store> {
-        Arc::new(RedbStore::builder(self.folder.join("works.redb")).inline().open().unwrap())
+        Arc::new(RedbStore::builder(self.file()).inline().open().unwrap())
     }
 }
 

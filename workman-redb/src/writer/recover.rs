@@ -103,7 +103,7 @@ impl Writer {
         match self.doubt.take() {
             Some(Doubt { number, change, opening }) if number == stored => {
                 (self.commit, self.opening) = (number, opening);
-                self.announce(&change);
+                self.feed.announce(&change);
             }
             _ => {}
         }
@@ -115,7 +115,7 @@ impl Writer {
                 to = self.commit,
                 "commits that were not synced yet are lost"
             );
-            self.announce(&Change::Lagged);
+            self.feed.announce(&Change::Lagged);
         }
         self.synced = stored;
     }
