@@ -3,6 +3,8 @@
 //! The rules read source text, so they hold for macros and for code behind features too. Comments and strings are
 //! blanked out first, and so is code under `#[cfg(test)]`, unless a rule says that it looks at those.
 
+#[path = "tidy/circles.rs"]
+mod circles;
 mod sources;
 
 use std::collections::BTreeSet;
@@ -43,7 +45,7 @@ const ROOMS: [(&str, &str); 25] = [
     ),
     ("chain", "id manager plan policy query record request"),
     // Doors: they are entered from outside, and nothing imports them.
-    ("steps", "chain"),
+    ("steps", "chain request"),
     ("private", "constraints data id plan policy record request state worker"),
     ("seams", "data id limits plan record request runtime state store time worker"),
 ];
@@ -189,7 +191,8 @@ const LONGEST_FUNCTION: usize = 70;
 const WIDEST_COMMENT: usize = 140;
 
 /// Files over 400 lines without their tests, and why each is one.
-const LONG_FILES: [(&str, &str); 5] = [
+const LONG_FILES: [(&str, &str); 6] = [
+    ("workman-core/src/dispatcher/attempts.rs", "all that starts, stops and gives up a run, with one owner"),
     ("workman-core/src/manager/mod.rs", "the verbs of the manager, each a few lines and its contract"),
     ("workman-core/src/record/mod.rs", "what a store keeps; the nouns are read together"),
     ("workman-core/src/worker/context.rs", "what a worker is given, one type with its contract"),

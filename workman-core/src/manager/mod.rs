@@ -30,21 +30,22 @@ use crate::info::WorkInfo;
 use crate::plan::{Enqueued, Refusal, Unique, UniquePolicy};
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::query::{PageRequest, WorkQuery};
-use crate::request::{Nothing, PeriodicRequest, Request};
+use crate::request::{PeriodicRequest, RequestDraft, Standalone};
 use crate::runtime;
 use crate::state::WorkState;
 use crate::store::{Change, Store, StoreError};
 use crate::time::LONGEST_SLEEP;
 use crate::worker::{Worker, WorkerDef, WorkerType};
 
-pub use builder::{Builder, Engine, StartError};
+pub use builder::{Builder, Engine};
 pub use culprit::FailedPrerequisite;
+pub use enqueue::Enqueueing;
 pub(crate) use enqueue::Naming;
 pub use explain::Explanation;
 pub use handle::{OutputError, WorkHandle};
 pub use look::{Findings, QueryError};
 pub(crate) use order::Declared;
-pub use refused::EnqueueError;
+pub use refused::{EnqueueError, StartError};
 pub use steer::{ActionError, Updatable, UpdateError};
 
 /// How many works a report names at the most.
@@ -100,7 +101,7 @@ impl WorkManager {
         Builder::new(Arc::new(store))
     }
 
-    fn new(core: Arc<Core>) -> Self {
+    fn of(core: Arc<Core>) -> Self {
         WorkManager { inner: Arc::new(Inner { core }) }
     }
 
@@ -126,9 +127,12 @@ impl WorkManager {
     #[doc(alias = "push")]
     #[doc(alias = "perform_later")]
     #[doc(alias = "send")]
-    pub async fn enqueue<O>(&self, request: Request<Nothing, O>) -> Result<WorkHandle<O>, EnqueueError> {
-        let stored = self.submit([Declared::first(vec![request.into_draft()])], Naming::None).await?;
-        stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
+    pub fn enqueue<R: Standalone>(&self, request: R) -> Enqueueing<'_, WorkHandle<R::Output>> {
+        let draft = request.into_request().into_draft();
+        let stored = Box::pin(self.submit([Declared::first(vec![draft])], Naming::None));
+        Enqueueing::new(self, stored, |manager, stored| {
+            stored.ids.first().map(|id| WorkHandle::new(manager.clone(), *id)).ok_or(EnqueueError::Empty)
+        })
     }
 
     /// Stores many works in one commit: all or none.
@@ -138,13 +142,15 @@ impl WorkManager {
     #[doc(alias = "insert_all")]
     #[doc(alias = "bulk")]
     #[doc(alias = "batch")]
-    pub async fn enqueue_all<O>(
+    pub fn enqueue_all<R: Standalone>(
         &self,
-        requests: impl IntoIterator<Item = Request<Nothing, O>>,
-    ) -> Result<Vec<WorkHandle<O>>, EnqueueError> {
-        let drafts = requests.into_iter().map(Request::into_draft).collect();
-        let stored = self.submit([Declared::first(drafts)], Naming::None).await?;
-        Ok(stored.ids.into_iter().map(|id| WorkHandle::new(self.clone(), id)).collect())
+        requests: impl IntoIterator<Item = R>,
+    ) -> Enqueueing<'_, Vec<WorkHandle<R::Output>>> {
+        let drafts = requests.into_iter().map(|request| request.into_request().into_draft()).collect();
+        let stored = Box::pin(self.submit([Declared::first(drafts)], Naming::None));
+        Enqueueing::new(self, stored, |manager, stored| {
+            Ok(stored.ids.into_iter().map(|id| WorkHandle::new(manager.clone(), id)).collect())
+        })
     }
 
     /// Stores one work under a unique name. If the name is taken, the policy says what happens, and [`UniqueWork::how`] what has
@@ -188,17 +194,19 @@ impl WorkManager {
     #[doc(alias = "enqueueUniqueWork")]
     #[doc(alias = "deduplicate")]
     #[doc(alias = "singleton")]
-    pub async fn enqueue_unique<O>(
+    pub fn enqueue_unique<R: Standalone>(
         &self,
         name: impl Into<Arc<str>>,
         policy: ExistingWorkPolicy,
-        request: Request<Nothing, O>,
-    ) -> Result<UniqueWork<O>, EnqueueError> {
+        request: R,
+    ) -> Enqueueing<'_, UniqueWork<R::Output>> {
         let unique = Unique { name: name.into(), policy: UniquePolicy::OneTime(policy) };
-        let draft = request.into_draft();
-        let def = draft.def;
-        let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
-        self.unique_work(stored, def).await
+        let draft = request.into_request().into_draft();
+        Enqueueing::new(
+            self,
+            Box::pin(self.submit_unique(draft, unique)),
+            |manager, held| Ok(held.unique_work(manager)),
+        )
     }
 
     /// Stores periodic work.
@@ -227,17 +235,13 @@ impl WorkManager {
         request: PeriodicRequest,
     ) -> Result<UniqueWork<()>, EnqueueError> {
         let unique = Unique { name: name.into(), policy: UniquePolicy::Periodic(policy) };
-        let draft = request.into_draft();
-        let def = draft.def;
-        let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
-        self.unique_work(stored, def).await
+        Ok(self.submit_unique(request.into_draft(), unique).await?.unique_work(self))
     }
 
-    async fn unique_work<O>(
-        &self,
-        stored: enqueue::Stored,
-        def: &'static WorkerDef,
-    ) -> Result<UniqueWork<O>, EnqueueError> {
+    /// Stores one work under a name. The id that is answered is that of the holder, if it is of the same worker.
+    async fn submit_unique(&self, draft: RequestDraft, unique: Unique) -> Result<enqueue::Stored, EnqueueError> {
+        let def = draft.def;
+        let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
         let own = stored.ids.first().copied();
         let (id, same_worker) = match stored.how {
             Enqueued::Kept(id) => {
@@ -248,8 +252,7 @@ impl WorkManager {
             Enqueued::Updated(id) => (Some(id), true),
             _ => (own, true),
         };
-        let handle = id.filter(|_| same_worker).map(|id| WorkHandle::new(self.clone(), id));
-        Ok(UniqueWork { how: stored.how, handle })
+        Ok(enqueue::Stored { how: stored.how, ids: id.filter(|_| same_worker).into_iter().collect() })
     }
 
     /// Whether work that is stored under this name is this worker's: by its name here, its own name or an alias.
@@ -331,7 +334,7 @@ impl WorkManager {
                 clock.sleep(left.min(LONGEST_SLEEP)).await;
             }
         };
-        match select(idle, Box::pin(timeout)).await {
+        match self.core().driven.wait("manager.drain(..)", select(idle, Box::pin(timeout))).await {
             Either::Left((idle, _)) => idle.is_ok(),
             Either::Right(_) => false,
         }
@@ -354,7 +357,7 @@ impl WorkManager {
         if self.core().dispatcher.unbounded_send(Control::Shutdown { grace, done }).is_err() {
             return ShutdownReport::default();
         }
-        runtime::own_wait(report).await.unwrap_or_default()
+        self.core().driven.wait("manager.shutdown(..)", runtime::own_wait(report)).await.unwrap_or_default()
     }
 }
 
