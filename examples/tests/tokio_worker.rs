@@ -17,7 +17,7 @@ async fn a_file_that_is_not_there_is_not_copied() {
     back_up("no such file".into(), "copy".into()).await.unwrap_err(); // a worker is a plain function still
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)] // a thread of tokio's own serves timers and sockets
+#[tokio::test]
 async fn a_file_that_comes_later_is_copied_half_a_minute_later() {
     let folder = std::env::temp_dir().join(format!("back-up-{}", std::process::id()));
     let (file, to) = (folder.join("a.txt"), folder.join("b.txt"));

@@ -155,7 +155,7 @@
 //! # Features
 //!
 //! None is on by default: workers run on built-in threads, and no executor is needed. `tokio` and `smol` run workers there.
-//! With `tokio` on, a manager that is given no runtime takes the one that surrounds `start()`, and fails outside of one.
+//! With `tokio` on, a manager that is given no runtime takes the tokio runtime that surrounds `start()`, if one does.
 
 #![forbid(unsafe_code)]
 
@@ -195,7 +195,7 @@ pub mod seams;
 pub use workman_macros::worker;
 
 // What a program holds in its hands.
-pub use manager::{Builder, Engine, UniqueWork, WorkHandle, WorkManager};
+pub use manager::{Builder, Engine, Enqueueing, UniqueWork, WorkHandle, WorkManager};
 
 // What it asks for.
 pub use chain::{Chain, EnqueuedChain, EnqueuedGraph, GraphNode, WorkGraph};

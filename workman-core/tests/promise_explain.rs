@@ -58,7 +58,7 @@ fn work_that_is_not_due_says_what_it_waits_for() {
     assert_eq!(test.explain(delayed), Explanation::NotDue { left: HOUR, wait: Wait::Delay, times: 0 });
     let (wait, times) = (Wait::Backoff, 1);
     assert_eq!(test.explain(failed), Explanation::NotDue { left: MINUTE, wait, times });
-    assert_eq!(test.explain(failed).to_string(), "due in 60s: it waits for its backoff after 1 failed attempt");
+    assert_eq!(test.explain(failed).to_string(), "due in 1 min: it waits for its backoff after 1 failed attempt");
     assert_eq!(test.explain(periodic), Explanation::NotDue { left: HOUR, wait: Wait::Period, times: 0 });
 }
 
@@ -80,7 +80,7 @@ fn a_wait_is_named_for_what_asked_for_it() {
     for id in ids {
         assert_eq!(test.explain(id), Explanation::NotDue { left: MINUTE, wait: Wait::Asked, times: 0 });
     }
-    assert_eq!(test.explain(ids[0]).to_string(), "due in 60s: it waits for what its last attempt asked for");
+    assert_eq!(test.explain(ids[0]).to_string(), "due in 1 min: it waits for what its last attempt asked for");
     assert_eq!(test.explain(flexed), Explanation::NotDue { left: 59 * MINUTE, wait: Wait::FirstRun, times: 0 });
     assert!(test.explain(flexed).to_string().ends_with("it waits for the first run of its period"));
     test.crash_and_restart();

@@ -275,3 +275,57 @@ fn ten_thousand_nodes_deep_and_wide_in_any_order() {
     };
     thread::Builder::new().stack_size(512 * 1024).spawn(deep_and_wide).unwrap().join().unwrap();
 }
+
+/// Requests whose workers are known at run time only stand in steps of a chain, beside typed ones.
+#[test]
+fn erased_requests_are_steps_of_a_chain_in_front_of_typed_ones_and_behind_them() {
+    let test = TestDriver::new();
+    let manager = test.manager();
+    let both = vec![say("ab"), number::request(2).erased()];
+    let chain = manager.begin_with(both).then(repeat::request()).then([twice::request().erased()]);
+    let stored = test.block_on(chain.then(whatever::request().erased()).enqueue()).unwrap();
+    let joined = manager.combine([manager.begin_with(say("a")), manager.begin_with([say("b"), say("c")])]);
+    let joined = test.block_on(joined.then(join::request()).enqueue()).unwrap();
+    test.run_until_idle();
+    assert_eq!(test.output::<String>(stored.ids[3]), "abababab");
+    assert_eq!(stored.last.as_deref(), Some(&stored.ids[4..]));
+    assert_eq!(test.state_of(stored.ids[4]), WorkState::Succeeded);
+    assert_eq!(test.block_on(joined.last.unwrap().output()).unwrap(), "a b c");
+    let behind = test.block_on(stored.then(whatever::request()).enqueue()).unwrap();
+    test.run_until_idle();
+    assert_eq!(test.state_of(behind.ids[0]), WorkState::Succeeded);
+}
+
+#[test]
+fn an_erased_step_that_does_not_fit_its_neighbours_is_refused_with_both_types_wherever_it_stands() {
+    let test = TestDriver::new();
+    let manager = test.manager();
+    let refused = |chain: Result<Vec<workman_core::WorkId>, EnqueueError>| {
+        assert_eq!(test.query(WorkQuery::all()), [], "nothing of it is stored");
+        chain.unwrap_err()
+    };
+    macro_rules! refused {
+        ($chain:expr) => {
+            refused(test.block_on($chain.enqueue()).map(|stored| stored.ids))
+        };
+    }
+    let takes_text = |error: EnqueueError| {
+        let text = error.to_string();
+        assert!(matches!(error, EnqueueError::OtherType { .. }), "{text}");
+        assert!(text.contains("String") && text.contains("u32"), "{text}");
+    };
+    takes_text(refused!(manager.begin_with(number::request(1)).then(twice::request().erased())));
+    takes_text(refused!(manager.begin_with(number::request(1).erased()).then(twice::request())));
+    takes_text(refused!(manager.begin_with([number::request(1).erased(), say("a")]).then(repeat::request())));
+    let late = manager.begin_with(say("a")).then(whatever::request()).then(number::request(1));
+    takes_text(refused!(late.then(vec![whatever::request().erased(), twice::request().erased()])));
+    let branch = manager.begin_with(number::request(1)).then(twice::request().erased());
+    takes_text(refused!(manager.combine([manager.begin_with(say("a")).then(say("b")), branch])));
+
+    let error = refused!(manager.begin_with([say("a"), say("b"), say("c")]).then(repeat::request()));
+    assert!(matches!(error, EnqueueError::TupleLength { takes: 2, given: 3, .. }), "{error}");
+    let error = refused!(manager.begin_with(twice::request().erased()));
+    assert!(matches!(error, EnqueueError::Request(RequestError::Prerequisites { given: 0, .. })), "{error}");
+    let error = refused!(manager.begin_with(Vec::<ErasedRequest>::new()));
+    assert!(matches!(error, EnqueueError::EmptyStep { step: 1 }), "{error}");
+}

@@ -1,4 +1,4 @@
-//! Workers that need tokio, with the manager started from a plain `fn main`, with and without a runtime given.
+//! Workers that need tokio: with the manager started from a plain `fn main`, with and without a runtime given, and in tests.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -15,10 +15,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime as Tokio;
 use workman_core::{
-    HealthStatus, MemoryStore, OutputError, StartError, StopReason, ThreadRuntime, TokioRuntime, WorkContext,
-    WorkError, WorkManager, WorkQuery, WorkState, worker,
+    HealthStatus, MemoryStore, OutputError, StopReason, ThreadRuntime, TokioRuntime, WorkContext, WorkError,
+    WorkManager, WorkQuery, WorkState, worker,
 };
 use workman_redb::RedbStore;
+use workman_testing::{TestDriver, TestWorker};
 
 /// Needs tokio's timer and tokio's sockets.
 #[worker(retry = never)]
@@ -75,21 +76,80 @@ fn without_a_runtime_the_ambient_one_is_used() {
     assert_eq!(text, "hello");
 }
 
+#[worker(retry = never)]
+fn needs_nothing() -> u8 {
+    7
+}
+
+/// A program that never heard of tokio runs, though another crate has turned the feature on; who does need it is told what to add.
 #[test]
-fn without_a_runtime_and_outside_of_tokio_the_start_fails_and_says_what_to_add() {
-    let Err(StartError::NoRuntime(error)) = WorkManager::builder(MemoryStore::new()).start() else {
-        panic!("it should not have started");
-    };
-    assert!(error.to_string().contains(".runtime(TokioRuntime::new("), "{error}");
+fn without_a_runtime_and_outside_of_tokio_workers_run_on_threads_and_who_misses_tokio_is_told_the_way_out() {
+    let given = || WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new());
+    for builder in [WorkManager::builder(MemoryStore::new()), given()] {
+        let manager = builder.start().unwrap();
+        let output = block_on(async { manager.enqueue(needs_nothing::request()).await.unwrap().output().await });
+        assert_eq!(output.unwrap(), 7);
+        let output = block_on(async { manager.enqueue(fetch::request(1)).await.unwrap().output().await });
+        let Err(OutputError::Failed { last_error: Some(error), .. }) = output else { panic!("it should have failed") };
+        let advice = &error.sources[0];
+        assert!(advice.contains("`.runtime(TokioRuntime::new(handle))`"), "{advice}");
+        assert!(!advice.contains("turn on the feature"), "it is on: {advice}");
+    }
+}
+
+/// A worker that blocks, and uses the runtime that is around it meanwhile.
+#[worker(retry = never)]
+fn fetch_blocking(port: u16) -> Result<String, std::io::Error> {
+    tokio::runtime::Handle::current().block_on(fetch(port))
+}
+
+#[worker(retry = never)]
+async fn spawns(port: u16) -> Result<String, String> {
+    tokio::spawn(fetch(port)).await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}
+
+/// What a `#[tokio::test]` of this flavour does, with a server outside of it.
+fn within(mut tokio: tokio::runtime::Builder, test: impl FnOnce(u16)) {
+    let outside = Tokio::new().unwrap();
+    let port = greeter(&outside);
+    tokio.enable_all().build().unwrap().block_on(async { test(port) });
 }
 
 #[test]
-fn a_tokio_worker_on_plain_threads_fails_with_the_way_out() {
-    let builder = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new());
-    let manager = builder.start().unwrap();
-    let output = block_on(async { manager.enqueue(fetch::request(1)).await.unwrap().output().await });
-    let Err(OutputError::Failed { last_error: Some(error), .. }) = output else { panic!("it should have failed") };
-    assert!(error.to_string().contains("TokioRuntime::new"), "{error}");
+fn a_test_in_tokio_of_any_flavour_runs_workers_that_need_it_blocking_ones_too() {
+    use tokio::runtime::Builder;
+
+    for tokio in [Builder::new_current_thread, Builder::new_multi_thread] {
+        within(tokio(), |port| {
+            let test = TestDriver::new();
+            let ids = [
+                test.enqueue(fetch::request(port)),
+                test.enqueue(fetch_blocking::request(port)),
+                test.enqueue(spawns::request(port)),
+            ];
+            test.run_until_idle();
+            assert_eq!(ids.map(|id| test.output::<String>(id)), ["hello", "hello", "hello"]);
+            test.crash_and_restart();
+            let again = test.enqueue(fetch_blocking::request(port));
+            let handle = test.block_on(test.manager().handle(fetch_blocking::worker(), again)).unwrap();
+            assert_eq!(test.block_on(handle.output()).unwrap(), "hello");
+            test.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        });
+        within(tokio(), |port| {
+            assert_eq!(TestWorker::<fetch>::new(fetch::request(port)).output(), "hello");
+            assert_eq!(TestWorker::<fetch_blocking>::new(fetch_blocking::request(port)).output(), "hello");
+        });
+    }
+}
+
+/// In a plain `#[test]` there is none to be found, and the advice says which attribute has one.
+#[test]
+fn a_test_outside_of_tokio_tells_who_needs_it() {
+    let test = TestDriver::new();
+    let id = test.enqueue(fetch::request(1));
+    test.run_until_idle();
+    let error = test.info(id).last_error().unwrap().clone();
+    assert!(error.sources[0].contains("`#[tokio::test]`"), "{error:?}");
 }
 
 /// W10: the runtime goes away under its workers.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use workman_core::{InputMerger, WorkContext, worker};
 use workman_testing::TestDriver;
 
@@ -26,6 +26,8 @@ struct Traces {
     spans: Arc<Mutex<Vec<Span>>>,
     inside: Arc<Mutex<Vec<u64>>>,
     entered: Arc<Mutex<BTreeSet<u64>>>,
+    /// What was said about runs, inside of spans and outside, from the level of information on.
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 struct Fields(String);
@@ -59,6 +61,9 @@ impl Subscriber for Traces {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields(String::new());
         event.record(&mut fields);
+        if *event.metadata().level() <= Level::INFO {
+            self.said.lock().unwrap().push(fields.0.clone());
+        }
         if let Some(span) = self.inside.lock().unwrap().last() {
             self.spans.lock().unwrap()[*span as usize - 1].1.push(fields.0);
         }
@@ -122,4 +127,12 @@ fn each_attempt_has_one_span_with_its_tag_worker_id_and_number() {
     assert_eq!([&spans[0].1, &spans[1].1], [&said, &said]);
     let [parked] = spans[3].1.as_slice() else { panic!("{:?}", spans[3]) };
     assert!(parked.starts_with("can't begin worker=says why=input does not decode"), "{parked}");
+
+    // One attempt has one number, in its span and in what the manager says of it, and lengths of time read well.
+    let said = traces.said.lock().unwrap().clone();
+    let failed: Vec<&String> = said.iter().filter(|said| said.starts_with("an attempt failed")).collect();
+    let again = "an attempt failed; it is tried again";
+    assert_eq!(failed, [&format!("{again} id={twice} worker=says attempt=0 error=not yet next_in=30 s")]);
+    let parked = said.iter().find(|said| said.starts_with("parked")).unwrap();
+    assert!(parked.contains("worker=says attempt=0 why=input does not decode"), "{parked}");
 }

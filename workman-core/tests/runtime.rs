@@ -129,10 +129,9 @@ fn built_in_threads_drop_what_has_not_ended_when_they_are_dropped() {
     assert!(block_on(when_dropped).is_err());
 }
 
-#[cfg(not(feature = "tokio"))]
 #[test]
-fn a_manager_without_a_runtime_gets_built_in_threads() {
-    let runtime = workman_core::seams::default_runtime().unwrap();
+fn a_manager_without_a_runtime_gets_built_in_threads_also_where_another_crate_has_turned_tokio_on() {
+    let runtime = workman_core::seams::default_runtime();
     assert_eq!(runtime.name(), "built-in threads");
     runs_what_is_spawned(runtime.as_ref());
 }
@@ -167,14 +166,11 @@ mod on_tokio {
     }
 
     #[test]
-    fn the_ambient_tokio_is_the_default_and_there_is_no_fallback() {
+    fn the_ambient_tokio_is_the_default() {
         let tokio = tokio();
-        let inside = tokio.block_on(async { default_runtime().map(|runtime| runtime.name()) });
-        assert_eq!(inside, Ok("tokio"));
-
-        let text = default_runtime().map(|runtime| runtime.name()).unwrap_err().to_string();
-        assert!(text.contains("`.runtime(TokioRuntime::new(handle))`"), "{text}");
-        assert!(text.contains("`.runtime(ThreadRuntime::new())`"), "{text}");
+        assert_eq!(tokio.block_on(async { default_runtime().name() }), "tokio");
+        let text = TokioRuntime::current().unwrap_err().to_string();
+        assert!(text.contains("`TokioRuntime::new(handle)`"), "{text}");
     }
 
     #[test]

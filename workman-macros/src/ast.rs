@@ -1,11 +1,10 @@
-//! What the user wrote, typed: the function, its arguments and its answer.
+//! What the user wrote, typed: the function ([`Function`]), the options of its attribute ([`Options`]), and both together once
+//! they obey all rules ([`Worker`]).
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, TokenStreamExt};
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Error, Expr, Ident, LitStr, Result, Signature, Token, Type, Visibility};
-
-use crate::attr::Options;
+use syn::{Attribute, Error, Expr, Ident, LitStr, Path, Result, Signature, Token, Type, Visibility};
 
 /// A function whose body is not looked into.
 #[derive(Clone)]
@@ -37,6 +36,38 @@ impl ToTokens for Function {
         self.sig.to_tokens(tokens);
         self.body.to_tokens(tokens);
     }
+}
+
+/// The options of `#[worker(..)]`, each as it was written.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) aliases: Vec<LitStr>,
+    pub(crate) handle: Option<Ident>,
+    pub(crate) output: Option<Type>,
+    pub(crate) krate: Option<Path>,
+    pub(crate) attempts: Option<Attempts>,
+    pub(crate) permanent: Option<Path>,
+    pub(crate) on_death: Option<OnDeath>,
+    pub(crate) backoff: Option<Expr>,
+    pub(crate) backoff_fn: Option<Path>,
+    pub(crate) timeout: Option<Expr>,
+    pub(crate) priority: Option<Expr>,
+    pub(crate) constraints: Option<Expr>,
+}
+
+/// After how many failed attempts work fails for good.
+pub(crate) enum Attempts {
+    Unlimited,
+    AtMost(Expr),
+    /// `retry = never`.
+    One,
+}
+
+/// What a death of the process does.
+pub(crate) enum OnDeath {
+    Fail,
+    Park,
 }
 
 /// A worker that obeys all rules.
@@ -93,6 +124,8 @@ pub(crate) enum DefaultValue {
 pub(crate) struct Answer {
     /// What it gives when all is well.
     pub(crate) output: Type,
+    /// What it returns, or what its stream gives.
+    pub(crate) answered: Type,
     /// Where errors about the return type belong.
     pub(crate) span: Span,
     /// Where errors about the error type belong.

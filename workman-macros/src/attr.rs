@@ -1,52 +1,26 @@
 //! The grammar of attributes: the options of `#[worker(..)]`, and the attributes of arguments.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Result, Token, Type, bracketed};
+use syn::{Attribute, Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Meta, Path, Result, Token, UnOp, bracketed};
 
-use crate::ast::{DefaultValue, Role};
+use crate::ast::{Attempts, DefaultValue, OnDeath, Options, Role};
 
 const OPTIONS: &str = "aliases, backoff, backoff_fn, constraints, crate, handle, max_attempts, name, on_death, output, permanent, priority, retry, timeout";
 const LATER: [&str; 3] = ["concurrency", "version", "upgrade"];
-
-/// The options of `#[worker(..)]`, each as it was written.
-#[derive(Default)]
-pub(crate) struct Options {
-    pub(crate) name: Option<LitStr>,
-    pub(crate) aliases: Vec<LitStr>,
-    pub(crate) handle: Option<Ident>,
-    pub(crate) output: Option<Type>,
-    pub(crate) krate: Option<Path>,
-    pub(crate) attempts: Option<Attempts>,
-    pub(crate) permanent: Option<Path>,
-    pub(crate) on_death: Option<OnDeath>,
-    pub(crate) backoff: Option<Expr>,
-    pub(crate) backoff_fn: Option<Path>,
-    pub(crate) timeout: Option<Expr>,
-    pub(crate) priority: Option<Expr>,
-    pub(crate) constraints: Option<Expr>,
-}
-
-/// After how many failed attempts work fails for good.
-pub(crate) enum Attempts {
-    Unlimited,
-    AtMost(Expr),
-    /// `retry = never`.
-    One,
-}
-
-/// What a death of the process does.
-pub(crate) enum OnDeath {
-    Fail,
-    Park,
-}
 
 impl Options {
     pub(crate) fn parse(tokens: TokenStream) -> Result<Self> {
         let mut options = Options::default();
         let mut seen: Vec<Ident> = Vec::new();
+        if let Some(TokenTree::Literal(value)) = tokens.clone().into_iter().next() {
+            return Err(Error::new(
+                value.span(),
+                format!("an option has a name: write `name = {value}`, if that is meant"),
+            ));
+        }
         syn::meta::parser(|meta| {
             let name = meta.path.require_ident().cloned().map_err(|_| unknown(&meta))?;
             if seen.contains(&name) {
@@ -74,11 +48,13 @@ impl Options {
             "retry" => self.attempts = Some(value::<Never>(meta, "`retry = never`").map(|Never| Attempts::One)?),
             "permanent" => self.permanent = Some(value(meta, "`permanent = Error::is_permanent`")?),
             "on_death" => self.on_death = Some(value(meta, "`on_death = fail` or `on_death = park`")?),
-            "backoff" => self.backoff = Some(value(meta, "`backoff = Backoff::linear(..)`")?),
+            "backoff" => self.backoff = Some(no_literal(meta, "a `Backoff`", "`backoff = Backoff::linear(..)`")?),
             "backoff_fn" => self.backoff_fn = Some(value(meta, "`backoff_fn = my_backoff`")?),
-            "timeout" => self.timeout = Some(value(meta, "`timeout = Duration::from_secs(60)`")?),
+            "timeout" => self.timeout = Some(no_literal(meta, "a `Duration`", "`timeout = Duration::from_secs(60)`")?),
             "priority" => self.priority = Some(value(meta, "`priority = 5`")?),
-            "constraints" => self.constraints = Some(value(meta, "`constraints = Constraints::new()..`")?),
+            "constraints" => {
+                self.constraints = Some(no_literal(meta, "`Constraints`", "`constraints = Constraints::new()..`")?);
+            }
             later if LATER.contains(&later) => {
                 return Err(meta.error(format!(
                     "the option `{later}` is not in this version of workman, it comes later; there are: {OPTIONS}"
@@ -103,6 +79,14 @@ fn value<T: Parse>(meta: &ParseNestedMeta<'_>, example: &str) -> Result<T> {
         said if said.contains('`') => error,
         said => Error::new(error.span(), format!("{said}; write {example}")),
     })
+}
+
+/// A value that no literal can be: it has a unit, or parts.
+fn no_literal(meta: &ParseNestedMeta<'_>, what: &str, example: &str) -> Result<Expr> {
+    match value(meta, example)? {
+        Expr::Lit(literal) => Err(Error::new_spanned(literal, format!("expected {what}; write {example}"))),
+        value => Ok(value),
+    }
 }
 
 /// `["..", ".."]`.
@@ -133,8 +117,13 @@ struct Never;
 
 impl Parse for Never {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let word: Ident = input.parse()?;
-        if word == "never" { Ok(Never) } else { Err(Error::new(word.span(), "expected `never`")) }
+        const WAYS: &str =
+            "failed work is tried again by itself; `retry = never` forbids it, and `max_attempts = 5` says how often";
+        let value: Expr = input.parse()?;
+        match &value {
+            Expr::Path(path) if path.path.is_ident("never") => Ok(Never),
+            _ => Err(Error::new_spanned(value, WAYS)),
+        }
     }
 }
 
@@ -149,6 +138,9 @@ impl Parse for Attempts {
             )),
             Expr::Lit(ExprLit { lit, .. }) if !matches!(lit, Lit::Int(_)) => {
                 Err(Error::new(lit.span(), "expected a number or `unlimited`"))
+            }
+            Expr::Unary(ExprUnary { op: UnOp::Neg(_), .. }) => {
+                Err(Error::new_spanned(attempts, "expected a number or `unlimited`"))
             }
             _ => Ok(Attempts::AtMost(attempts)),
         }
@@ -193,7 +185,13 @@ pub(crate) fn role(attrs: &[Attribute]) -> Result<Role> {
             "prerequisite" => Role::Prerequisite,
             _ => Role::Prerequisites,
         };
-        attr.meta.require_path_only()?;
+        if !matches!(attr.meta, Meta::Path(_)) {
+            let ours = name(attr);
+            return Err(Error::new_spanned(
+                &attr.meta,
+                format!("`#[{ours}]` stands alone: the type of the argument says what is meant"),
+            ));
+        }
         if let Some((_, first)) = &source {
             let (first, second) = (name(first), name(attr));
             return Err(Error::new_spanned(

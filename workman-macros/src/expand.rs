@@ -6,10 +6,10 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::{Ident, LitStr, Path, Type, parse_quote};
+use syn::{Ident, LitStr, Path, Type};
 
-use crate::ast::{Argument, DefaultValue, Hold, Role, Way, Worker};
-use crate::attr::{Attempts, OnDeath};
+use crate::ast::{Argument, Attempts, DefaultValue, Hold, OnDeath, Role, Way, Worker};
+use crate::parts::{self, getter, lints, located, private};
 
 pub(crate) fn expand(worker: &Worker<'_>) -> TokenStream {
     let expansion = Expansion::new(worker);
@@ -33,31 +33,6 @@ pub(crate) fn expand(worker: &Worker<'_>) -> TokenStream {
             #definition
             #methods
         };
-    }
-}
-
-/// What added code must be allowed, and no more: an `allow` is an error where the user forbids the lint.
-fn lints(worker: &Worker<'_>) -> Vec<TokenStream> {
-    let deprecated = worker.function.attrs.iter().any(|attr| attr.path().is_ident("deprecated"));
-    let deprecated = deprecated.then(|| quote!(deprecated));
-    let crowded = (worker.arguments.len() > 6).then(|| quote!(clippy::too_many_arguments));
-    [Some(quote!(dead_code)), deprecated, crowded].into_iter().flatten().collect()
-}
-
-/// The path of the private room.
-pub(crate) fn private(krate: Option<&Path>) -> Path {
-    let krate = krate.cloned().unwrap_or_else(|| parse_quote!(::workman_core));
-    parse_quote!(#krate::__private)
-}
-
-/// The type that stands beside the function.
-pub(crate) fn handle(function: &Ident, vis: &syn::Visibility, handle: &Ident) -> TokenStream {
-    let doc = format!("The worker [`{function}()`]: its type, and the maker of its requests.");
-    let allow = (function == handle).then(|| quote!(#[allow(non_camel_case_types)]));
-    quote! {
-        #[doc = #doc]
-        #allow
-        #vis struct #handle {}
     }
 }
 
@@ -91,7 +66,7 @@ impl<'a> Expansion<'a> {
     }
 
     fn handle(&self) -> TokenStream {
-        handle(self.name, &self.worker.function.vis, self.handle)
+        parts::handle(self.name, &self.worker.function.vis, self.handle)
     }
 
     /// The arguments that have a constant, with their constants.
@@ -105,6 +80,7 @@ impl<'a> Expansion<'a> {
     fn constants(&self) -> TokenStream {
         let (p, output, stored) = (&self.p, self.output, &self.stored);
         let arguments = self.parts().map(|(argument, constant)| self.constant(argument, &constant));
+        let permanent = self.permanent();
         let span = Span::mixed_site().located_at(self.worker.answer.span);
         let here = located(p, span);
         let refuse = quote_spanned! {span=>
@@ -112,6 +88,7 @@ impl<'a> Expansion<'a> {
         };
         quote! {
             #(#arguments)*
+            #permanent
 
             const __WORKMAN_OUTPUT: #p::Output<#output> = {
                 use #p::Visible as _;
@@ -156,6 +133,7 @@ impl<'a> Expansion<'a> {
         let defaults = self.defaults();
         let start = self.start();
         let reads_input = self.reads_input();
+        let is_permanent = self.is_permanent();
         quote! {
             static __WORKMAN_DEF: #p::WorkerDef = #p::WorkerDef {
                 name: #stored,
@@ -174,10 +152,32 @@ impl<'a> Expansion<'a> {
             impl #p::Worker for #handle {
                 type Output = #output;
                 const DEF: &'static #p::WorkerDef = &__WORKMAN_DEF;
+
+                #is_permanent
             }
 
             #p::submit! { #p::Linked(&__WORKMAN_DEF) }
         }
+    }
+
+    /// The function of `permanent = ..`, where its type is asked for, and nowhere else.
+    fn permanent(&self) -> Option<TokenStream> {
+        let (p, permanent) = (&self.p, self.worker.options.permanent.as_ref()?);
+        let answered = &self.worker.answer.answered;
+        Some(quote!(const __WORKMAN_PERMANENT: fn(&<#answered as #p::FailsWith>::Error) -> #p::bool = #permanent;))
+    }
+
+    /// Asks that function about an error that is given in place of the worker's own.
+    fn is_permanent(&self) -> Option<TokenStream> {
+        self.worker.options.permanent.as_ref()?;
+        let (p, error) = (&self.p, Ident::new("error", Span::mixed_site()));
+        Some(quote! {
+            fn is_permanent(#error: &#p::WorkError) -> #p::bool {
+                #[allow(unused_imports)]
+                use #p::AsksOthers as _;
+                #p::sorter(__WORKMAN_PERMANENT).asks(#error)
+            }
+        })
     }
 
     fn defaults(&self) -> TokenStream {
@@ -266,11 +266,11 @@ impl<'a> Expansion<'a> {
         let (p, name) = (&self.p, self.name);
         let answer = Ident::new("answer", Span::mixed_site().located_at(self.worker.answer.error_span));
         let end = match &self.worker.options.permanent {
-            Some(permanent) => quote!(__WORKMAN_OUTPUT.end_sorted(#answer, #permanent)),
+            Some(_) => quote!(__WORKMAN_OUTPUT.end_sorted(#answer, __WORKMAN_PERMANENT)),
             None => quote!(__WORKMAN_OUTPUT.end(#answer)),
         };
         let early = match &self.worker.options.permanent {
-            Some(permanent) => quote!(#p::early_sorted(#answer, #permanent)),
+            Some(_) => quote!(#p::early_sorted(#answer, __WORKMAN_PERMANENT)),
             None => quote!(#p::early(#answer)),
         };
         let at_name = Span::mixed_site().located_at(name.span());
@@ -363,24 +363,4 @@ impl<'a> Expansion<'a> {
             }
         }
     }
-}
-
-/// The reader of an argument's value.
-fn getter(role: &Role) -> &'static str {
-    match role {
-        Role::Context(_) | Role::Completer | Role::Input { .. } => "argument",
-        Role::State => "state",
-        Role::Prerequisite | Role::Prerequisites => "prerequisite",
-    }
-}
-
-/// The same path, shown here in errors.
-fn located(path: &Path, here: Span) -> TokenStream {
-    let tokens = path.to_token_stream().into_iter();
-    tokens
-        .map(|mut token| {
-            token.set_span(token.span().located_at(here));
-            token
-        })
-        .collect()
 }

@@ -5,9 +5,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Error, FnArg, Ident, Path, ReturnType, Type, parse_quote};
 
-use crate::ast::{Function, Role};
-use crate::attr::{self, Options};
-use crate::{expand, valid};
+use crate::ast::{Function, Options, Role};
+use crate::{attr, parts, valid, written};
 
 /// The error and the item as it was.
 pub(crate) fn untouched(item: TokenStream, error: &Error) -> TokenStream {
@@ -17,16 +16,15 @@ pub(crate) fn untouched(item: TokenStream, error: &Error) -> TokenStream {
 
 /// The error, the function without our attributes, and the type as far as it can be made.
 pub(crate) fn beside(mut function: Function, options: &Options, error: &Error) -> TokenStream {
+    if function.sig.receiver().is_some() || written::finds_self(&function.sig) {
+        return inside(function, error);
+    }
     let error = error.to_compile_error();
     let arguments = strip(&mut function);
-    if function.sig.receiver().is_some() || valid::finds_self(&function.sig) {
-        // Inside an `impl` no type can be defined.
-        return quote!(#error #function);
-    }
     let name = &function.sig.ident;
     let handle = options.handle.as_ref().unwrap_or(name);
-    let methods = methods(&function, &arguments, handle, &expand::private(options.krate.as_ref()));
-    let handle = expand::handle(name, &function.vis, handle);
+    let methods = methods(&function, &arguments, handle, &parts::private(options.krate.as_ref()));
+    let handle = parts::handle(name, &function.vis, handle);
     quote! {
         #error
         #function
@@ -35,12 +33,21 @@ pub(crate) fn beside(mut function: Function, options: &Options, error: &Error) -
     }
 }
 
+/// The error and the function without our attributes: inside an `impl` no type can be defined.
+pub(crate) fn inside(mut function: Function, error: &Error) -> TokenStream {
+    let error = error.to_compile_error();
+    strip(&mut function);
+    quote!(#error #function)
+}
+
 /// Takes our attributes off, and tells the role of each argument as far as it can be told.
 fn strip(function: &mut Function) -> Vec<(Role, Type)> {
     let mut arguments = Vec::new();
     for input in &mut function.sig.inputs {
         match input {
             FnArg::Typed(input) => {
+                // The one error has been said.
+                input.attrs.retain(|attr| !attr.path().is_ident("serde"));
                 let role = attr::role(&attr::take_ours(&mut input.attrs));
                 arguments
                     .push((role.unwrap_or(Role::Input { default: None, aliases: Vec::new() }), (*input.ty).clone()));
@@ -57,7 +64,7 @@ fn methods(function: &Function, arguments: &[(Role, Type)], handle: &Ident, p: &
     let nameable = |ty: &Type| !generic && valid::check_owned(ty).is_ok() && !matches!(ty, Type::Never(_));
     let output: Type = match &function.sig.output {
         ReturnType::Default => parse_quote!(()),
-        ReturnType::Type(_, ty) => valid::visible_output(ty).unwrap_or_else(|| (**ty).clone()),
+        ReturnType::Type(_, ty) => written::visible_output(ty).unwrap_or_else(|| (**ty).clone()),
     };
     let output = if nameable(&output) { output } else { parse_quote!(()) };
     let told = |role: &Role, ty: &Type| !matches!(role, Role::State) && !valid::is_of_the_attempt(ty);

@@ -1,8 +1,8 @@
 //! The `#[worker]` attribute of `workman-core`, which re-exports it. Depend on that crate, not on this one.
 //!
 //! The code reads in the order in which it runs: what the user wrote (`ast`), the options and argument attributes
-//! (`attr`), the rules (`valid`, and `stream` for one of its questions), the code that is added (`expand`), and what is
-//! emitted beside an error (`fallback`).
+//! (`attr`), the rules (`valid`, with `written`, `stream` and `place` for its questions), the code that is added
+//! (`expand`, with `parts`), and what is emitted beside an error (`fallback`).
 
 #![forbid(unsafe_code)]
 
@@ -10,13 +10,15 @@ mod ast;
 mod attr;
 mod expand;
 mod fallback;
+mod parts;
+mod place;
 mod stream;
 mod valid;
+mod written;
 
 use proc_macro2::TokenStream;
 
-use ast::{Function, Worker};
-use attr::Options;
+use ast::{Function, Options, Worker};
 
 /// Makes a worker of a function.
 ///
@@ -122,6 +124,9 @@ fn worker_of(options: TokenStream, item: TokenStream) -> TokenStream {
         Ok(options) => options,
         Err(error) => return fallback::beside(function, &Options::default(), &error),
     };
+    if let Err(error) = place::check(&function) {
+        return fallback::inside(function, &error);
+    }
     match Worker::check(function.clone(), &options) {
         Ok(worker) => expand::expand(&worker),
         Err(error) => fallback::beside(function, &options, &error),

@@ -3,7 +3,7 @@
 use syn::punctuated::Punctuated;
 use syn::{AngleBracketedGenericArguments, Error, GenericArgument, PathArguments, Result, Token, Type, TypeParamBound};
 
-use crate::valid::{arguments_of, bare, is_named};
+use crate::written::{arguments_of, bare, is_named};
 
 type Bounds = Punctuated<TypeParamBound, Token![+]>;
 

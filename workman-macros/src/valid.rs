@@ -1,17 +1,18 @@
 //! The rules: what a worker's function may look like. The first broken one is the only error, at the token that breaks it.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Span, TokenTree};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, Ident, LitStr, Pat, PatType, Path, PathArguments, Result, ReturnType,
-    Signature, Type, TypePath, parse_quote,
+    Attribute, Error, FnArg, Ident, LitStr, Pat, PatType, Result, ReturnType, Signature, Type, TypeParamBound,
+    parse_quote,
 };
 
-use crate::ast::{Answer, Argument, Function, Hold, Role, Way, Worker};
-use crate::attr::{self, Options};
+use crate::ast::{Answer, Argument, Function, Hold, Options, Role, Way, Worker};
+use crate::attr;
 use crate::stream;
+use crate::written::{arguments_of, bare, completed, find, is_borrow, is_named, visible_output};
 
 /// The longest name that every manager takes unless told otherwise: `Limits::name`.
 const LONGEST_NAME: usize = 256;
@@ -72,13 +73,21 @@ fn argument(place: usize, input: &mut FnArg) -> Result<Argument> {
             "an argument can't depend on `cfg`: another build may read what this one stored",
         ));
     }
+    if let Some(serde) = input.attrs.iter().find(|attr| attr.path().is_ident("serde")) {
+        return Err(Error::new_spanned(
+            serde,
+            "an argument is no field of a struct, so serde's attributes don't fit: there are `#[default]`, `#[default = value]` and `#[alias(\"old\")]`",
+        ));
+    }
     let ours = attr::take_ours(&mut input.attrs);
     let role = match of_the_attempt(&input.ty)? {
         Some(role) => needs_no_attribute(role, &input.ty, &ours)?,
         None => attr::role(&ours)?,
     };
-    if !role.is_of_the_attempt() {
-        check_owned(&input.ty)?;
+    match role {
+        Role::Context(_) | Role::Completer => {}
+        Role::State => check_state(&input.ty)?,
+        _ => check_owned(&input.ty)?,
     }
     let name = argument_name(place, input, &role)?;
     Ok(Argument { name, ty: (*input.ty).clone(), role })
@@ -128,11 +137,6 @@ fn check_completed(completer: &Type) -> Result<()> {
     Ok(())
 }
 
-/// The `T` of `Completer<T>`.
-fn completed(ty: &Type) -> Option<Type> {
-    arguments_of(ty, "Completer").and_then(|types| types.into_iter().next())
-}
-
 fn needs_no_attribute(role: Role, ty: &Type, ours: &[Attribute]) -> Result<Role> {
     match ours.first() {
         None => Ok(role),
@@ -164,6 +168,26 @@ pub(crate) fn check_owned(ty: &Type) -> Result<()> {
     }
 }
 
+/// State is no input: it is not stored, but each run has one of its own.
+fn check_state(ty: &Type) -> Result<()> {
+    check_one_type(ty, "a state")?;
+    if let Type::Reference(reference) = bare(ty) {
+        let owned = owned(&reference.elem);
+        return Err(Error::new_spanned(
+            ty,
+            format!(
+                "a state can't be borrowed, since a run may outlive whoever lends: use {owned}, of which each run gets a clone, or an `Arc` of it if it has none"
+            ),
+        ));
+    }
+    match find(ty.to_token_stream(), &is_borrow) {
+        Some(span) => {
+            Err(Error::new(span, "a state can't borrow, since a run may outlive whoever lends: use an owned type"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// What to use instead of a reference to this.
 fn owned(ty: &Type) -> String {
     match bare(ty) {
@@ -186,23 +210,6 @@ fn check_one_type(ty: &Type, what: &str) -> Result<()> {
         Some(span) => Err(Error::new(span, "a worker is a free function: here is no `Self`")),
         None => Ok(()),
     }
-}
-
-/// Whether the signature says `Self`, so that the function stands in an `impl` or a trait.
-pub(crate) fn finds_self(sig: &Signature) -> bool {
-    find(sig.to_token_stream(), &|token| matches!(token, TokenTree::Ident(word) if word == "Self")).is_some()
-}
-
-fn is_borrow(token: &TokenTree) -> bool {
-    matches!(token, TokenTree::Punct(punct) if punct.as_char() == '&' || punct.as_char() == '\'')
-}
-
-/// Where the first such token is.
-fn find(tokens: TokenStream, wanted: &dyn Fn(&TokenTree) -> bool) -> Option<Span> {
-    tokens.into_iter().find_map(|token| match &token {
-        TokenTree::Group(group) => find(group.stream(), wanted),
-        _ => wanted(&token).then(|| token.span()),
-    })
 }
 
 /// The name of an argument. What is not stored needs none.
@@ -268,6 +275,7 @@ fn answer(sig: &Signature, options: &Options, arguments: &[Argument]) -> Result<
         (None, None) => Way::Returned,
     };
     let answered = item.unwrap_or(returned);
+    check_no_future(&answered)?;
     check_one_type(&answered, "the answer")?;
     let span = if matches!(sig.output, ReturnType::Default) { sig.ident.span() } else { answered.span() };
     let failure = arguments_of(&answered, "Result").and_then(|types| types.into_iter().nth(1));
@@ -277,7 +285,10 @@ fn answer(sig: &Signature, options: &Options, arguments: &[Argument]) -> Result<
     }
     let given = completer.and_then(|completer| completed(&completer.ty));
     let span = given.as_ref().map_or(span, Spanned::span);
-    let output = given.or_else(|| options.output.clone()).or_else(|| visible_output(&answered)).unwrap_or(answered);
+    let output = given
+        .or_else(|| options.output.clone())
+        .or_else(|| visible_output(&answered))
+        .unwrap_or_else(|| answered.clone());
     match bare(&output) {
         Type::Never(never) => Err(Error::new_spanned(never, "a worker has to end: it can't return `!`")),
         Type::Reference(reference) => {
@@ -287,7 +298,20 @@ fn answer(sig: &Signature, options: &Options, arguments: &[Argument]) -> Result<
                 format!("what a worker gives is stored, so it can't be borrowed: use {instead}"),
             ))
         }
-        _ => Ok(Answer { output, span, error_span, way }),
+        _ => Ok(Answer { output, answered, span, error_span, way }),
+    }
+}
+
+/// A future that is returned is what an `async fn` has anyway.
+fn check_no_future(answered: &Type) -> Result<()> {
+    let is_future =
+        |bound: &TypeParamBound| matches!(bound, TypeParamBound::Trait(bound) if is_named(&bound.path, "Future"));
+    match bare(answered) {
+        Type::ImplTrait(opaque) if opaque.bounds.iter().any(is_future) => Err(Error::new_spanned(
+            answered,
+            "a worker that waits is an `async fn`: write that, and return what the future gives",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -322,42 +346,6 @@ fn check_beside_stream(arguments: &[Argument]) -> Result<()> {
         )),
         None => Ok(()),
     }
-}
-
-/// The `T` of `Result<T, ..>`, `Outcome<T>` and `Result<Outcome<T>, ..>`.
-pub(crate) fn visible_output(returned: &Type) -> Option<Type> {
-    let first = |ty: &Type, name: &str| arguments_of(ty, name).and_then(|types| types.into_iter().next());
-    match first(returned, "Result") {
-        Some(ty) => first(&ty, "Outcome").or(Some(ty)),
-        None => first(returned, "Outcome"),
-    }
-}
-
-/// The types between the angle brackets of a path that ends in this name, if there are any.
-pub(crate) fn arguments_of(ty: &Type, name: &str) -> Option<Vec<Type>> {
-    let path = match bare(ty) {
-        Type::Path(TypePath { qself: None, path, .. }) if is_named(path, name) => path,
-        _ => return None,
-    };
-    let PathArguments::AngleBracketed(arguments) = &path.segments.last()?.arguments else { return None };
-    let types = arguments.args.iter().filter_map(|argument| match argument {
-        GenericArgument::Type(ty) => Some(ty.clone()),
-        _ => None,
-    });
-    Some(types.collect()).filter(|types: &Vec<Type>| !types.is_empty())
-}
-
-/// The type without parentheses, and without the invisible ones that a `macro_rules` puts around `$ty`.
-pub(crate) fn bare(ty: &Type) -> &Type {
-    match ty {
-        Type::Paren(inner) => bare(&inner.elem),
-        Type::Group(inner) => bare(&inner.elem),
-        _ => ty,
-    }
-}
-
-pub(crate) fn is_named(path: &Path, name: &str) -> bool {
-    path.segments.last().is_some_and(|segment| segment.ident == name)
 }
 
 fn check_names(function: &Ident, options: &Options) -> Result<()> {

@@ -90,7 +90,7 @@ async fn waits(done: Completer<u8>, #[state] heard: Heard) {
 fn a_runtime_that_goes_away_under_a_completer_is_heard_like_a_stop() {
     let heard = Heard::default();
     let mut states = States::default();
-    states.insert(Arc::clone(&heard));
+    states.insert(Arc::clone(&heard)).unwrap();
     let input = Payload::encode(&BTreeMap::<String, u8>::new()).unwrap();
     let context = detached_context(waits::DEF, input.clone());
     let invocation = Invocation { context, input, prerequisites: Vec::new(), states: Arc::new(states) };

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::tenure::sibling;
+use crate::tenure::{private, sibling};
 
 /// How large it is.
 const SIZE: usize = 1 << 20;
@@ -93,18 +93,6 @@ fn fill(path: &Path) -> io::Result<()> {
     let bytes: Vec<u8> = noise.take(SIZE / 8).flatten().collect();
     file.write_all(&bytes)?;
     File::sync_data(&file)
-}
-
-/// Only the user who runs the program may read what it keeps.
-#[cfg(unix)]
-pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
-}
-
-/// The folder's own rights decide here.
-#[cfg(not(unix))]
-pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -11,14 +11,13 @@ use std::sync::Arc;
 use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 use workman_core::{StoreError, WorkId};
 
-use crate::ballast::private;
 use crate::codec::{Body, Format, Opening};
 use crate::envelope::{self, Damage, Kind};
-use crate::error::{OpenError, failed, in_doubt};
+use crate::error::{Astray, OpenError, failed, in_doubt};
 use crate::gate::{Admission, Gate};
 use crate::rows::{COMMIT_KEY, FORMAT_KEY, NAMES, OPENING_KEY, TableId};
 use crate::tables::WriteTables;
-use crate::tenure::{Astray, Extent, Identity, Lock, Place, Tenure, sibling};
+use crate::tenure::{Extent, Identity, Lock, Place, Tenure, private, sibling};
 
 /// The version of the file format that this build writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;

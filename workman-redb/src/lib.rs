@@ -75,6 +75,7 @@ mod gate;
 mod handle;
 mod home;
 mod keys;
+mod report;
 mod rows;
 #[cfg(test)]
 mod sample;
@@ -83,10 +84,9 @@ mod tables;
 mod tenure;
 mod threads;
 mod verify;
-mod wait;
 mod writer;
 
 pub use durability::Durability;
 pub use error::OpenError;
+pub use report::{RepairReport, VerifyReport};
 pub use store::{RedbBuilder, RedbStore};
-pub use verify::{RepairReport, VerifyReport};

@@ -19,9 +19,9 @@ use crate::durability::Durability;
 use crate::error::{OpenError, kills_the_handle};
 use crate::handle::Handle;
 use crate::home::{Home, Opened};
-use crate::threads::{Threads, read_dump, read_page};
-use crate::verify::{RepairReport, VerifyReport, repair_file, verify, verify_file};
-use crate::wait::block_on;
+use crate::report::{RepairReport, VerifyReport};
+use crate::threads::{Threads, block_on, read_dump, read_page};
+use crate::verify::{repair_file, verify, verify_file};
 use crate::writer::Writer;
 
 /// Works in one file, owned by one process at a time.

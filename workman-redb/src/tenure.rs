@@ -5,7 +5,6 @@
 //! written to a file that was deleted or replaced is acknowledged by every layer below, and gone at the next start. So before
 //! anything is written or read, the path must still lead to the very file that was opened.
 
-use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,10 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use workman_core::store::HomeProcess;
-use workman_core::{StoreError, StoreErrorKind};
 
-use crate::ballast::private;
-use crate::error::OpenError;
+use crate::error::{Astray, OpenError};
 
 /// Which file it is, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,67 +273,21 @@ impl Tenure {
     }
 }
 
-/// Why a store is not to be used where it is.
-#[derive(Debug)]
-pub(crate) enum Astray {
-    /// Nothing is found at its path.
-    Gone(io::Error),
-    /// Another file is.
-    Replaced,
-    /// Somebody has cut its file short.
-    Cut { from: u64, to: u64 },
-    /// The file of its lock is not found.
-    LockGone(PathBuf, io::Error),
-    /// The file of its lock is another one.
-    LockReplaced(PathBuf),
-}
-
-impl Astray {
-    /// Certainly nothing was written, and nothing will be until it is found again.
-    pub(crate) fn refusal(self, place: &str) -> StoreError {
-        StoreError::new(StoreErrorKind::Rejected, format!("the store {place} is not as it was opened: {self}"))
-            .caused_by(self)
-    }
-}
-
-impl fmt::Display for Astray {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Astray::Gone(error) => write!(
-                f,
-                "its file, its folder or a link on the way was deleted or renamed while it was open ({error}); put it back and the \
-                 same call works again, or open the store anew; nothing is stored meanwhile"
-            ),
-            Astray::Replaced => f.write_str(
-                "another file lies there now; put the one that was opened back and the same call works again, or open the store \
-                 anew; nothing is stored meanwhile",
-            ),
-            Astray::Cut { from, to } => write!(
-                f,
-                "somebody has cut its file short, from {from} to {to} bytes; keep a copy of it, and restore a backup or move it \
-                 away to start with an empty store"
-            ),
-            Astray::LockGone(lock, error) => write!(
-                f,
-                "its lock {} was deleted or renamed while it was open ({error}), so another process may have it, too; close the \
-                 store and open it anew, and leave that file alone",
-                lock.display()
-            ),
-            Astray::LockReplaced(lock) => write!(
-                f,
-                "its lock {} is another file than the one that was locked, so another process may have it, too; close the store \
-                 and open it anew, and leave that file alone",
-                lock.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Astray {}
-
 /// The path of a file that belongs to `store`.
 pub(crate) fn sibling(store: &Path, suffix: &str) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// Only the user who runs the program may read what it keeps.
+#[cfg(unix)]
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
+}
+
+/// The folder's own rights decide here.
+#[cfg(not(unix))]
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
 }

@@ -4,8 +4,11 @@
 //! group gathers behind it. No call ever touches the disk on the caller's thread.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use futures::channel::{mpsc, oneshot};
@@ -18,8 +21,7 @@ use workman_core::{Clock, StoreError, StoreErrorKind};
 
 use crate::error::kills_the_handle;
 use crate::handle::Handle;
-use crate::verify::VerifyReport;
-use crate::wait::block_on;
+use crate::report::VerifyReport;
 use crate::writer::{Answer, Units, Writer};
 
 /// The most units of one commit; the calls behind them go with the next.
@@ -303,4 +305,33 @@ pub(crate) fn read_page(handle: &Handle, request: &PageRequest, feed: &ChangeFee
 /// Everything, for the invariants.
 pub(crate) fn read_dump(handle: &Handle) -> Result<Dump, StoreError> {
     handle.read(|tables| dump(tables))
+}
+
+/// Wakes a thread. The mark keeps a wake-up that somebody else's waiting on the same thread has swallowed.
+struct Unpark {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// Waits for a future on this thread.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&unpark));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        while !unpark.woken.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
+    }
 }

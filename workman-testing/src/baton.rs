@@ -12,9 +12,7 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use workman_core::seams::{BlockingHook, IdSource, own_waits, scoped_blocking_hook, scoped_ids};
-
-use crate::executor::TaskWaker;
+use workman_core::seams::{Ambient, BlockingHook, IdSource, own_waits, scoped_blocking_hook, scoped_ids};
 
 /// A worker that asks whether it is stopped this often, while nothing else is ready, waits for its stop.
 const QUESTIONS: u32 = 100_000;
@@ -29,6 +27,7 @@ pub(crate) struct Stuck;
 #[derive(Clone)]
 pub(crate) struct ThreadSetup {
     pub(crate) ids: Arc<IdSource>,
+    pub(crate) ambient: Ambient,
 }
 
 /// What a worker's thread runs.
@@ -53,6 +52,12 @@ pub(crate) enum Pause {
     Spins,
 }
 
+/// What else could run.
+pub(crate) trait Others: Send + Sync {
+    /// Whether nothing else is ready.
+    fn are_quiet(&self) -> bool;
+}
+
 enum Turn {
     NotStarted(Job),
     Worker,
@@ -64,17 +69,20 @@ enum Turn {
 pub(crate) struct Baton {
     turn: Mutex<Turn>,
     changed: Condvar,
-    waker: Arc<TaskWaker>,
+    waker: Waker,
+    others: Arc<dyn Others>,
     setup: ThreadSetup,
     questions_left: AtomicU32,
 }
 
 impl Baton {
-    pub(crate) fn new(job: Job, waker: Arc<TaskWaker>, setup: ThreadSetup) -> Arc<Self> {
+    /// A worker that has not begun. `waker` asks for another turn of it.
+    pub(crate) fn new(job: Job, waker: Waker, others: Arc<dyn Others>, setup: ThreadSetup) -> Arc<Self> {
         Arc::new(Baton {
             turn: Mutex::new(Turn::NotStarted(job)),
             changed: Condvar::new(),
             waker,
+            others,
             setup,
             questions_left: AtomicU32::new(QUESTIONS),
         })
@@ -107,7 +115,7 @@ impl Baton {
         let run = move || {
             let _ids = scoped_ids(Arc::clone(&baton.setup.ids));
             let _hook = scoped_blocking_hook(Arc::new(Hook { baton: Arc::clone(&baton) }));
-            let _: Result<(), Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(job));
+            let _: Result<(), Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| baton.setup.ambient.within(job)));
             *baton.lock() = Turn::Driver(Pause::Ended);
             baton.changed.notify_all();
         };
@@ -154,7 +162,8 @@ struct Hook {
 
 impl BlockingHook for Hook {
     fn block_on(&self, mut future: Pin<&mut dyn Future<Output = ()>>) {
-        let waker = Waker::from(Arc::clone(&self.baton.waker));
+        // One of its own: who waits for the outside is known by how many there are.
+        let waker = self.baton.waker.clone();
         let mut cx = Context::from_waker(&waker);
         loop {
             let waits = own_waits();
@@ -173,7 +182,7 @@ impl BlockingHook for Hook {
         if thread::panicking() {
             return;
         }
-        if !self.baton.waker.executor().is_quiet() {
+        if !self.baton.others.are_quiet() {
             self.baton.give_back(Pause::Yields);
         } else if self.baton.questions_left.fetch_sub(1, Ordering::Relaxed) <= 1 {
             self.baton.questions_left.store(MORE_QUESTIONS, Ordering::Relaxed);

@@ -10,11 +10,11 @@ use futures::FutureExt;
 use futures::future::abortable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use workman_core::seams::{Alone, Body, IdSource, Invocation, States, stored};
+use workman_core::seams::{Alone, Body, IdSource, Invocation, States, maker, stored};
 use workman_core::store::{End, NewWork};
 use workman_core::{Limits, Payload, Request, Runtime, StopReason, Worker};
 
-use crate::baton::{Stuck, ThreadSetup};
+use crate::baton::Stuck;
 use crate::clock::VirtualClock;
 use crate::executor::{Awaited, Executor};
 
@@ -93,9 +93,18 @@ impl<W: Worker> TestWorker<W> {
     /// The worker with this input.
     ///
     /// # Panics
-    /// If the request would be refused.
+    /// If the request would be refused, or is for another worker.
     #[track_caller]
     pub fn new<P>(request: Request<P, W::Output>) -> Self {
+        let def = maker(&request);
+        assert!(
+            std::ptr::eq(def, W::DEF),
+            "this tests the worker `{}` ({}), and the request is for `{}` ({}): make it with the function of the first",
+            W::DEF.name,
+            W::DEF.location,
+            def.name,
+            def.location
+        );
         TestWorker {
             work: stored(request).unwrap_or_else(|error| panic!("{error}")),
             prerequisites: Vec::new(),
@@ -129,9 +138,15 @@ impl<W: Worker> TestWorker<W> {
         self
     }
 
-    /// State of the application.
+    /// State of the application: one of each type.
+    ///
+    /// # Panics
+    /// If there is one of this type already.
+    #[track_caller]
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, state: T) -> Self {
-        self.states.insert(state);
+        if let Err(twice) = self.states.insert(state) {
+            panic!("two states of type `{}` were given, and no argument can say which it means", twice.name());
+        }
         self
     }
 
@@ -202,7 +217,7 @@ impl<W: Worker> TestWorker<W> {
             .unwrap_or_else(|error| panic!("worker `{}` can't be started: {error:?}", W::DEF.name));
         let executor = Executor::new(0);
         let ids = Arc::new(IdSource::new(Arc::new(clock.clone()), 0));
-        let runtime = executor.begin_process(ThreadSetup { ids });
+        let runtime = executor.begin_process(ids);
         executor.spawn_engine(stage.engine);
         let ended = Ended::default();
         spawn(&runtime, body, ended.clone());

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::fit::{Known, compare};
 use crate::id::WorkId;
 use crate::manager::{Declared, EnqueueError, Naming, WorkManager};
 use crate::plan::{Enqueued, Unique, UniquePolicy};
 use crate::policy::ExistingWorkPolicy;
 use crate::query::WorkQuery;
-use crate::record::InputShape;
-use crate::request::{ErasedRequest, RequestError, TakenTypes};
+use crate::request::ErasedRequest;
 
 /// Works and what waits for what, put together at run time. What the compiler checks in a [`Chain`](super::Chain) is checked by
 /// [`WorkManager::enqueue_graph`] here.
@@ -117,9 +117,9 @@ impl WorkGraph {
 
     /// The works with what they come after, if edges lead where they should and what is given is what is taken.
     fn declared(self) -> Result<Vec<Declared>, EnqueueError> {
-        let mut nodes: BTreeMap<WorkId, &ErasedRequest> = BTreeMap::new();
+        let mut nodes = Known::new();
         for request in &self.requests {
-            if nodes.insert(request.id(), request).is_some() {
+            if nodes.insert(request.id(), (&request.draft, request.types)).is_some() {
                 return Err(EnqueueError::SameRequestTwice(request.id()));
             }
         }
@@ -133,7 +133,8 @@ impl WorkGraph {
             }
         }
         for request in &self.requests {
-            check_types(request, self.prerequisites_of(request), &nodes)?;
+            let prerequisites = self.prerequisites_of(request).iter().map(|prerequisite| prerequisite.id());
+            compare(&request.draft, request.types, prerequisites, &nodes)?;
         }
         let declared = self.requests.iter().map(|request| Declared {
             drafts: vec![request.draft.clone()],
@@ -145,42 +146,6 @@ impl WorkGraph {
     fn prerequisites_of(&self, request: &ErasedRequest) -> &[Prerequisite] {
         self.after.get(&request.id()).map_or(&[], Vec::as_slice)
     }
-}
-
-/// Compares what a work takes with what the works before it give. Whether there are as many as it takes is checked with
-/// everything else about a request; only a tuple has a length that its shape does not say.
-fn check_types(
-    request: &ErasedRequest,
-    prerequisites: &[Prerequisite],
-    nodes: &BTreeMap<WorkId, &ErasedRequest>,
-) -> Result<(), EnqueueError> {
-    let wanted = |at: usize| match &request.takes {
-        TakenTypes::Any => None,
-        TakenTypes::One(taken) | TakenTypes::Each(taken) => Some(*taken),
-        TakenTypes::Tuple(taken) => taken.get(at).copied(),
-    };
-    if let TakenTypes::Tuple(taken) = &request.takes
-        && taken.len() != prerequisites.len()
-    {
-        let (worker, given) = (request.draft.worker(), prerequisites.len());
-        if given == 0 {
-            let error = RequestError::Prerequisites { worker, takes: InputShape::Tuple, given };
-            return Err(EnqueueError::Request(error));
-        }
-        return Err(EnqueueError::TupleLength { worker, takes: taken.len(), given });
-    }
-    for (at, prerequisite) in prerequisites.iter().enumerate() {
-        let Some(taken) = wanted(at) else { continue };
-        if let Some(before) = nodes.get(&prerequisite.id()).filter(|before| before.gives != taken) {
-            return Err(EnqueueError::OtherType {
-                worker: request.draft.worker(),
-                takes: taken,
-                prerequisite: before.draft.worker(),
-                gives: before.gives,
-            });
-        }
-    }
-    Ok(())
 }
 
 impl WorkManager {

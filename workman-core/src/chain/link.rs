@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::fit::{Known, compare};
+use super::shape::Drafts;
 use crate::id::WorkId;
-use crate::manager::Declared;
+use crate::manager::{Declared, EnqueueError};
 use crate::request::RequestDraft;
 
 /// One step of a chain. A clone of a chain shares its steps, so that a chain of chains that share their beginnings stays small.
@@ -17,7 +19,7 @@ pub(super) struct Link {
 
 enum Kind {
     /// New works side by side.
-    Step(Vec<RequestDraft>),
+    Step(Drafts),
     /// Several chains come together here.
     Joint,
     /// Works that are stored already.
@@ -27,9 +29,18 @@ enum Kind {
     },
 }
 
+impl Kind {
+    fn step(&self) -> Option<&Drafts> {
+        match self {
+            Kind::Step(step) => Some(step),
+            Kind::Joint | Kind::Stored { .. } => None,
+        }
+    }
+}
+
 impl Link {
-    pub(super) fn step(before: Option<Arc<Link>>, drafts: Vec<RequestDraft>) -> Arc<Self> {
-        let last = drafts.iter().map(|draft| draft.id).collect();
+    pub(super) fn step(before: Option<Arc<Link>>, drafts: Drafts) -> Arc<Self> {
+        let last = drafts.drafts.iter().map(|draft| draft.id).collect();
         Arc::new(Link { kind: Kind::Step(drafts), last, before: before.into_iter().collect() })
     }
 
@@ -64,25 +75,33 @@ impl Link {
         family
     }
 
+    /// Whom the works of a step come after. It has one link before it at the most.
+    fn after(&self) -> Arc<[WorkId]> {
+        self.before.first().map(|before| Arc::clone(&before.last)).unwrap_or_default()
+    }
+
+    /// Compares what each work takes with what those before it give, by the names of the types.
+    pub(super) fn compare(&self) -> Result<(), EnqueueError> {
+        let family = self.family();
+        let steps = || family.iter().filter_map(|link| link.kind.step().map(|step| (link, step)));
+        let known: Known<'_> =
+            steps().flat_map(|(_, step)| step.each().map(|(draft, types)| (draft.id, (draft, types)))).collect();
+        for (link, step) in steps() {
+            let after = link.after();
+            step.each().try_for_each(|(draft, types)| compare(draft, types, after.iter().copied(), &known))?;
+        }
+        Ok(())
+    }
+
     /// What is to be stored.
     pub(super) fn declared(&self) -> Vec<Declared> {
-        let steps = self.family().into_iter().filter_map(|link| match &link.kind {
-            Kind::Step(drafts) => {
-                // A step has one link before it at the most, and comes after the last works of that.
-                let after = link.before.first().map(|before| Arc::clone(&before.last)).unwrap_or_default();
-                Some(Declared { drafts: drafts.clone(), after })
-            }
-            Kind::Joint | Kind::Stored { .. } => None,
-        });
-        steps.collect()
+        let steps = self.family().into_iter().filter_map(|link| link.kind.step().map(|step| (link, step)));
+        steps.map(|(link, step)| Declared { drafts: step.drafts.clone(), after: link.after() }).collect()
     }
 
     /// The workers of what is to be stored, in order, one for each work; the first `most` of them.
     pub(super) fn workers(&self, most: usize) -> Vec<Arc<str>> {
-        let drafts = self.family().into_iter().filter_map(|link| match &link.kind {
-            Kind::Step(drafts) => Some(drafts),
-            Kind::Joint | Kind::Stored { .. } => None,
-        });
+        let drafts = self.family().into_iter().filter_map(|link| link.kind.step().map(|step| &step.drafts));
         drafts.flatten().take(most).map(RequestDraft::worker).collect()
     }
 

@@ -1,9 +1,10 @@
 //! [`Chain`]: works that come after each other, checked by the compiler.
 //!
 //! A chain knows the shape of its last step: [`One`] output, [`Many`] of one type, or [`Several`] of different types. A request
-//! fits behind it if it takes that shape, or nothing. Chains come together by [`WorkManager::combine`]. What has a shape that is
-//! known at run time only is a [`WorkGraph`].
+//! fits behind it if it takes that shape, or nothing. A step of [`Erased`] requests is checked when the chain is enqueued. Chains come
+//! together by [`WorkManager::combine`]. What has a shape that is known at run time only is a [`WorkGraph`].
 
+mod fit;
 mod graph;
 mod link;
 mod shape;
@@ -19,11 +20,12 @@ use crate::policy::ExistingWorkPolicy;
 use crate::query::WorkQuery;
 
 pub use graph::{EnqueuedGraph, GraphNode, WorkGraph};
-pub use shape::{Alike, Branches, Fits, Many, One, Several, Shape, Start, Step};
 #[doc(hidden)]
-pub(crate) use shape::{Bodies, Drafts};
+pub(crate) use shape::Bodies;
+pub use shape::{Alike, Branches, Erased, Fits, Many, One, Several, Shape, Start, Step};
 
 use link::Link;
+use shape::Compared;
 
 /// How many works of a chain `Debug` names.
 const SHOWN_WORKERS: usize = 16;
@@ -50,8 +52,16 @@ struct Body {
     tip: Option<Arc<Link>>,
     /// How many steps come after each other in it, those aside that are stored already.
     steps: usize,
+    /// Whether the types of all its steps are known.
+    compared: Compared,
     /// What is wrong with it; `enqueue` says so.
     problem: Option<EnqueueError>,
+}
+
+impl Body {
+    fn new(naming: Naming, tip: Option<Arc<Link>>) -> Self {
+        Body { naming, tip, steps: 0, compared: Compared::ByType, problem: None }
+    }
 }
 
 impl<S> Clone for Chain<S> {
@@ -62,7 +72,7 @@ impl<S> Clone for Chain<S> {
 
 impl<S> fmt::Debug for Chain<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Body { naming, tip, steps, problem } = &self.body;
+        let Body { naming, tip, steps, problem, .. } = &self.body;
         let workers = tip.as_ref().map(|tip| tip.workers(SHOWN_WORKERS)).unwrap_or_default();
         let mut shown = f.debug_struct("Chain");
         shown.field("name", &naming.name()).field("steps", steps).field("workers", &workers).field("problem", problem);
@@ -72,7 +82,7 @@ impl<S> fmt::Debug for Chain<S> {
 
 impl Chain<Start> {
     fn new(manager: WorkManager) -> Self {
-        Chain { manager, body: Body { naming: Naming::None, tip: None, steps: 0, problem: None }, shape: PhantomData }
+        Chain { manager, body: Body::new(Naming::None, None), shape: PhantomData }
     }
 
     fn unique(mut self, name: Arc<str>, policy: ExistingWorkPolicy) -> Self {
@@ -83,22 +93,26 @@ impl Chain<Start> {
 
 impl<S> Chain<S> {
     /// Adds a step that runs when every work of the step before has succeeded: one request, a list of requests side by
-    /// side (`[a, b]` or a `Vec`), or a tuple of requests of different workers.
+    /// side (`[a, b]` or a `Vec`), or a tuple of requests of different workers. Requests whose workers are known at run time only
+    /// are given [`erased`](crate::Request::erased), alone or in a list; what they take and give is compared by `enqueue`.
     ///
     /// A list without requests is refused by `enqueue` ([`EnqueueError::EmptyStep`]) and not passed over: what comes behind it
     /// takes the outputs of this step, and there would be none.
     pub fn then<N: Step<S>>(self, step: N) -> Chain<N::Shape> {
-        let Drafts(drafts) = step.into_drafts();
-        let Chain { manager, body: Body { naming, tip, steps, problem }, .. } = self;
-        let step = steps + 1;
-        let problem = problem.or_else(|| drafts.is_empty().then_some(EnqueueError::EmptyStep { step }));
-        let body = Body { naming, tip: Some(Link::step(tip, drafts)), steps: step, problem };
+        let drafts = step.into_drafts();
+        let Chain { manager, mut body, .. } = self;
+        body.steps += 1;
+        body.compared = body.compared.and(drafts.compared);
+        if drafts.drafts.is_empty() {
+            body.problem.get_or_insert(EnqueueError::EmptyStep { step: body.steps });
+        }
+        body.tip = Some(Link::step(body.tip, drafts));
         Chain { manager, body, shape: PhantomData }
     }
 
     /// Goes on behind works that are stored.
     fn behind(manager: WorkManager, naming: Naming, stored: Arc<Link>) -> Self {
-        Chain { manager, body: Body { naming, tip: Some(stored), steps: 0, problem: None }, shape: PhantomData }
+        Chain { manager, body: Body::new(naming, Some(stored)), shape: PhantomData }
     }
 }
 
@@ -109,10 +123,13 @@ impl<S: Shape> Chain<S> {
     /// # Errors
     /// See [`EnqueueError`]. Nothing of the chain is stored then, unless the error is indeterminate.
     pub async fn enqueue(self) -> Result<EnqueuedChain<S>, EnqueueError> {
-        let Body { naming, tip, problem, .. } = self.body;
+        let Body { naming, tip, compared, problem, .. } = self.body;
         let (Some(tip), None) = (tip, &problem) else {
             return Err(problem.unwrap_or(EnqueueError::Empty));
         };
+        if compared == Compared::ByName {
+            tip.compare()?;
+        }
         let stored = self.manager.submit(tip.declared(), naming.clone()).await?;
         let handles = if stored.is_new() { S::handles(&self.manager, tip.last()) } else { None };
         let mut family = tip.already_stored();
@@ -190,13 +207,14 @@ impl WorkManager {
     #[doc(alias = "chord")]
     pub fn combine<B: Branches>(&self, branches: B) -> Chain<B::Shape> {
         let Bodies(bodies) = branches.into_bodies();
-        let mut joint = Body { naming: Naming::None, tip: None, steps: 0, problem: None };
+        let mut joint = Body::new(Naming::None, None);
         if bodies.is_empty() {
             joint.problem = Some(EnqueueError::Empty);
         }
         let mut tips = Vec::with_capacity(bodies.len());
-        for Body { naming, tip, steps, problem } in bodies {
+        for Body { naming, tip, steps, compared, problem } in bodies {
             joint.steps = joint.steps.max(steps);
+            joint.compared = joint.compared.and(compared);
             joint.problem = joint.problem.or(problem);
             match joint.naming.joined_with(naming) {
                 Ok(naming) => joint.naming = naming,

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::{Body, Chain};
 use crate::id::WorkId;
 use crate::manager::{WorkHandle, WorkManager};
-use crate::request::{Nothing, Request, RequestDraft, Takes, TakesAll};
+use crate::request::{ErasedRequest, Nothing, Request, RequestDraft, Taken, Takes, TakesAll, TakesNothing, Types};
 
 /// The shape of a chain that has not begun.
 pub struct Start(());
@@ -19,15 +19,27 @@ pub struct Many<O>(PhantomData<fn() -> O>);
 /// The shape of a step of works side by side that give a tuple of different things.
 pub struct Several<T>(PhantomData<fn() -> T>);
 
+/// The shape of a step of erased requests. What they give is compared with what comes behind them when the chain is enqueued.
+pub struct Erased(());
+
 /// A request that takes `Self` from its prerequisites fits behind a step of shape `S`.
 #[diagnostic::on_unimplemented(
     message = "this step does not fit the step before it",
-    label = "this worker takes another type from its prerequisites than the step before gives",
+    label = "its worker takes `{Self}` from its prerequisites, and the step before gives `{S}`",
     note = "a worker that takes nothing fits everywhere; `#[prerequisite] x: T` fits one work that gives `T`; `#[prerequisites] xs: Vec<T>` fits a list of them; a tuple fits a tuple"
 )]
-pub trait Fits<S> {}
+pub trait Fits<S>: Taken {}
 
 impl<S> Fits<S> for Nothing {}
+
+// These two never hold. Behind them the compiler finds what is to be said of a worker that takes where there is nothing to take.
+impl<T> Fits<Start> for Takes<T> where Takes<T>: TakesNothing {}
+impl<T> Fits<Start> for TakesAll<T> where TakesAll<T>: TakesNothing + Taken {}
+
+#[diagnostic::do_not_recommend]
+impl<T> Fits<Erased> for Takes<T> {}
+#[diagnostic::do_not_recommend]
+impl<T> Fits<Erased> for TakesAll<T> where TakesAll<T>: Taken {}
 impl<T> Fits<One<T>> for Takes<T> {}
 impl<T> Fits<One<T>> for TakesAll<Vec<T>> {}
 impl<T> Fits<One<T>> for TakesAll<(T,)> {}
@@ -37,6 +49,7 @@ impl<T> Fits<Many<T>> for TakesAll<Vec<T>> {}
 #[diagnostic::on_unimplemented(
     message = "this is no step that fits behind the step before it",
     label = "not a fitting request, list of requests or tuple of requests",
+    note = "`name::request(inputs..)` makes a request for the worker `name`; `name(inputs..)` only calls its function, here and now",
     note = "what a worker takes from its prerequisites must be what the step before gives; a worker that takes nothing fits everywhere"
 )]
 pub trait Step<S> {
@@ -49,13 +62,65 @@ pub trait Step<S> {
 
 /// The requests of one step, erased.
 #[doc(hidden)]
-pub struct Drafts(pub(crate) Vec<RequestDraft>);
+pub struct Drafts {
+    pub(super) drafts: Vec<RequestDraft>,
+    pub(super) types: StepTypes,
+    pub(super) compared: Compared,
+}
+
+/// What the works of a step take and give.
+#[derive(Clone)]
+pub(super) enum StepTypes {
+    /// All the same.
+    Alike(Types),
+    /// Each its own.
+    Each(Vec<Types>),
+}
+
+/// Who compares what works take with what those before them give.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// The compiler has.
+    ByType,
+    /// The enqueue does, since somewhere they are known by their names only.
+    ByName,
+}
+
+impl Compared {
+    /// Of two parts of a chain.
+    pub(super) fn and(self, other: Compared) -> Compared {
+        if self == Compared::ByName { self } else { other }
+    }
+}
+
+impl Drafts {
+    fn alike<P: Taken, O>(requests: impl IntoIterator<Item = Request<P, O>>) -> Self {
+        Drafts {
+            drafts: requests.into_iter().map(Request::into_draft).collect(),
+            types: StepTypes::Alike(Types::of::<P, O>()),
+            compared: Compared::ByType,
+        }
+    }
+
+    fn erased(requests: impl IntoIterator<Item = ErasedRequest>) -> Self {
+        let (drafts, types) = requests.into_iter().map(|request| (request.draft, request.types)).unzip();
+        Drafts { drafts, types: StepTypes::Each(types), compared: Compared::ByName }
+    }
+
+    /// Each request with its types.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&RequestDraft, Types)> {
+        self.drafts.iter().enumerate().map(|(at, draft)| match &self.types {
+            StepTypes::Alike(types) => (draft, *types),
+            StepTypes::Each(types) => (draft, types[at]),
+        })
+    }
+}
 
 impl<S, P: Fits<S>, O> Step<S> for Request<P, O> {
     type Shape = One<O>;
 
     fn into_drafts(self) -> Drafts {
-        Drafts(vec![self.into_draft()])
+        Drafts::alike([self])
     }
 }
 
@@ -63,7 +128,7 @@ impl<S, P: Fits<S>, O, const N: usize> Step<S> for [Request<P, O>; N] {
     type Shape = Many<O>;
 
     fn into_drafts(self) -> Drafts {
-        Drafts(self.into_iter().map(Request::into_draft).collect())
+        Drafts::alike(self)
     }
 }
 
@@ -71,7 +136,34 @@ impl<S, P: Fits<S>, O> Step<S> for Vec<Request<P, O>> {
     type Shape = Many<O>;
 
     fn into_drafts(self) -> Drafts {
-        Drafts(self.into_iter().map(Request::into_draft).collect())
+        Drafts::alike(self)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<S> Step<S> for ErasedRequest {
+    type Shape = Erased;
+
+    fn into_drafts(self) -> Drafts {
+        Drafts::erased([self])
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<S, const N: usize> Step<S> for [ErasedRequest; N] {
+    type Shape = Erased;
+
+    fn into_drafts(self) -> Drafts {
+        Drafts::erased(self)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<S> Step<S> for Vec<ErasedRequest> {
+    type Shape = Erased;
+
+    fn into_drafts(self) -> Drafts {
+        Drafts::erased(self)
     }
 }
 
@@ -97,6 +189,15 @@ impl<O> Shape for Many<O> {
 
     fn handles(manager: &WorkManager, ids: &[WorkId]) -> Option<Self::Handles> {
         Some(ids.iter().map(|id| WorkHandle::new(manager.clone(), *id)).collect())
+    }
+}
+
+impl Shape for Erased {
+    /// The ids of the works; [`WorkManager::handle`] gives a typed handle of each.
+    type Handles = Vec<WorkId>;
+
+    fn handles(_: &WorkManager, ids: &[WorkId]) -> Option<Self::Handles> {
+        Some(ids.to_vec())
     }
 }
 
@@ -133,6 +234,10 @@ impl<O> Alike for Many<O> {
     type Together = Many<O>;
 }
 
+impl Alike for Erased {
+    type Together = Erased;
+}
+
 impl<S: Alike, const N: usize> Branches for [Chain<S>; N] {
     type Shape = S::Together;
 
@@ -157,7 +262,11 @@ macro_rules! tuples {
             type Shape = Several<($($output,)+)>;
 
             fn into_drafts(self) -> Drafts {
-                Drafts(vec![$(self.$field.into_draft()),+])
+                Drafts {
+                    drafts: vec![$(self.$field.into_draft()),+],
+                    types: StepTypes::Each(vec![$(Types::of::<$take, $output>()),+]),
+                    compared: Compared::ByType,
+                }
             }
         }
 

@@ -34,6 +34,8 @@ pub(super) struct Attempts {
     running: BTreeMap<WorkId, Running>,
     /// Workers that would not stop. Their work is given back, but not started here before they end.
     abandoned: BTreeMap<(WorkId, u64), Place>,
+    /// Attempts that failed, until it is known what comes of that: then the log says which they were.
+    failed: BTreeMap<(WorkId, u64), Arc<Attempt>>,
     /// What both of them hold, so that nobody has to count.
     places: Places,
     /// Raised by each commit that is sent, and how many of those that run have started since.
@@ -116,6 +118,7 @@ impl Attempts {
             to_dispatcher,
             running: BTreeMap::new(),
             abandoned: BTreeMap::new(),
+            failed: BTreeMap::new(),
             places: Places::default(),
             cohort: 0,
             young: 0,
@@ -151,7 +154,7 @@ impl Attempts {
             fenced: false,
             deadline: None,
         };
-        tracing::debug!(%id, worker = %claimed.spec.worker, attempt = claimed.record.failures, fence, "starts");
+        tracing::debug!(%id, worker = %attempt.worker, attempt = attempt.number, fence, "starts");
         self.insert(id, running);
         self.core.live.queued.add(now);
         let run = Run {
@@ -160,12 +163,13 @@ impl Attempts {
             states: Arc::clone(&self.core.states),
             epoch: self.core.epoch,
             claimed,
-            attempt,
+            attempt: Arc::clone(&attempt),
             abort: registration,
         };
         // A runtime is not our code. One that panics may have kept the run all the same, so it must not begin any more.
         let panicked = foreign(|| run.start(&self.core.runtime)).err()?;
-        tracing::error!(%id, %panicked, "the runtime panicked when it was given a worker");
+        let Attempt { worker, number, .. } = &*attempt;
+        tracing::error!(%id, %worker, attempt = number, %panicked, "the runtime panicked when it was given a worker");
         self.withdraw(id).then_some(Dropped { kind, begun: Begun::No })
     }
 
@@ -233,11 +237,23 @@ impl Attempts {
             self.core.live.forget(id, fence);
             return Some(Over { id, parting, last_words: None, end: None, dropped: lost });
         }
+        self.keep_failed(&running.attempt, &end);
         // What is over for good has no further run that could want its notes.
         let last_words = if matches!(end, End::Succeeded { .. }) { None } else { unsaved(&running.attempt) };
         // What never began is given back as it was, and is no attempt.
         let end = (lost.is_none_or(|lost| lost.begun == Begun::Yes)).then_some(Settle { id, fence, end });
         Some(Over { id, parting, last_words, end, dropped: lost })
+    }
+
+    fn keep_failed(&mut self, attempt: &Arc<Attempt>, end: &End) {
+        if matches!(end, End::Failed { .. } | End::TimedOut { .. } | End::Unrunnable { .. }) {
+            self.failed.insert((attempt.id, attempt.fence), Arc::clone(attempt));
+        }
+    }
+
+    /// The attempt that failed with this fence, once.
+    pub(super) fn take_failed(&mut self, id: WorkId, fence: u64) -> Option<Arc<Attempt>> {
+        self.failed.remove(&(id, fence))
     }
 
     /// The store has moved on without this run: it is told to stop, and its end is of no interest.
@@ -303,8 +319,11 @@ impl Attempts {
         };
         let deadline = now.saturating_add(self.core.limits.grace);
         for (id, kind) in lost {
-            tracing::info!(%id, constraint = %kind, "stops, since a constraint was lost");
-            self.with_deadline(id, |running| running.ask_to_stop(kind.stop_reason(), deadline));
+            self.with_deadline(id, |running| {
+                let Attempt { worker, number, .. } = &*running.attempt;
+                tracing::info!(%id, %worker, attempt = number, constraint = %kind, "stops, since a constraint was lost");
+                running.ask_to_stop(kind.stop_reason(), deadline);
+            });
         }
     }
 
@@ -314,7 +333,8 @@ impl Attempts {
         for id in self.overdue(now) {
             self.with_deadline(id, |running| {
                 if running.deadline.is_none() {
-                    tracing::info!(%id, worker = %running.attempt.worker, "stops, since it ran longer than an attempt may");
+                    let Attempt { worker, number, .. } = &*running.attempt;
+                    tracing::info!(%id, %worker, attempt = number, "stops, since it ran longer than an attempt may");
                     running.ask_to_stop(StopReason::Timeout, deadline);
                 }
             });
@@ -368,7 +388,8 @@ impl Attempts {
     fn abandon(&mut self, id: WorkId) -> Option<Over> {
         let running = self.remove(id)?;
         let fence = running.attempt.fence;
-        tracing::warn!(%id, worker = %running.attempt.worker, "does not stop; its work is given back, and waits here until the worker ends");
+        let Attempt { worker, number, .. } = &*running.attempt;
+        tracing::warn!(%id, %worker, attempt = number, "does not stop; its work is given back, and waits here until the worker ends");
         running.attempt.end();
         if running.fenced {
             self.core.live.forget(id, fence);
@@ -377,6 +398,7 @@ impl Attempts {
         self.abandoned.insert((id, fence), running.place);
         let end = Ending::Cut(running.attempt.given_up());
         let end = (!running.fenced).then(|| Settle { id, fence, end: running.attempt.verdict(end) });
+        end.iter().for_each(|settle| self.keep_failed(&running.attempt, &settle.end));
         Some(Over { id, parting: Parting::GivenUp, last_words: unsaved(&running.attempt), end, dropped: None })
     }
 

@@ -15,6 +15,7 @@ use crate::id::WorkId;
 use crate::plan::{Applied, Command, Refusal};
 use crate::state::StopReason;
 use crate::store::{StoreError, StoreErrorKind, Unit, UnitResult};
+use crate::time::Spoken;
 
 impl Dispatcher {
     /// The commands of the next transaction, or none if there is nothing to do now.
@@ -180,7 +181,8 @@ impl Dispatcher {
             (Command::Settle(settle), answer) => {
                 // Observers saw the last progress of the run until now: what was stored is older, and progress never goes back.
                 self.core.live.forget(settle.id, settle.fence);
-                log_settled(&settle, &answer, &self.core);
+                let attempt = self.attempts.take_failed(settle.id, settle.fence);
+                log_settled(&settle, &answer, attempt.as_deref(), &self.core);
             }
             (Command::Claim(_), Ok(Applied::Claimed { works, drained, next_due, now, again })) => {
                 self.core.time.learn(unit.at, now);
@@ -230,7 +232,7 @@ impl Dispatcher {
         }
         let now = self.now();
         let wait = self.outbox.on_failed(now);
-        tracing::warn!(%error, ?wait, "the store failed; the same is tried again");
+        tracing::warn!(%error, next_in = %Spoken(wait), "the store failed; the same is tried again");
         self.core.health.failed(error);
         let mut ends = Vec::new();
         for unit in units {
@@ -261,6 +263,7 @@ impl Dispatcher {
         match unit.command {
             Command::Rescue => self.claims.on_rescued(Again::Done),
             Command::Claim(_) => self.on_failed(vec![unit], error),
+            Command::Settle(settle) => drop(self.attempts.take_failed(settle.id, settle.fence)),
             _ => {}
         }
     }

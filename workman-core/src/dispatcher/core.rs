@@ -18,7 +18,7 @@ use crate::observe::Hub;
 use crate::plan::{Claimed, Command};
 use crate::query::{Page, PageRequest};
 use crate::record::LaneId;
-use crate::runtime::Runtime;
+use crate::runtime::{Driven, Runtime};
 use crate::sensor::{Dwell, Senses};
 use crate::store::Stamp;
 use crate::store::{ExpectedTime, HomeProcess, Store, StoreError, Unit, UnitResult};
@@ -38,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) states: Arc<States>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) missing_sensor: MissingSensor,
+    pub(crate) driven: Driven,
     pub(crate) role: Role,
     pub(crate) read_back: ReadBack,
     pub(crate) epoch: u64,
@@ -296,6 +297,7 @@ impl Core {
             registry,
             states: Arc::default(),
             missing_sensor: MissingSensor::default(),
+            driven: Driven::default(),
             role: Role::Runs,
             read_back: ReadBack::default(),
             epoch: 0,

@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::channel::oneshot;
+use tracing::field::display;
 
 use super::core::Core;
 use super::inbox::Wake;
@@ -20,6 +21,8 @@ use crate::plan::{Applied, End, Note, Settle};
 use crate::record::ErrorText;
 use crate::state::WorkState;
 use crate::store::UnitResult;
+use crate::time::Spoken;
+use crate::worker::Attempt;
 
 /// The first wait after a store's error; it doubles up to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -233,29 +236,36 @@ pub(super) fn wait_after(failures: u32) -> Duration {
     FIRST_RETRY.saturating_mul(doubled).min(LONGEST_RETRY)
 }
 
-/// Says what became of an attempt. The first failure is a warning, since the program's author may not expect a retry.
-pub(super) fn log_settled(settle: &Settle, answer: &UnitResult, core: &Core) {
+/// Says what became of an attempt; of one that failed it is known which it was. Its number is that of [`WorkContext::attempt`], here as
+/// everywhere. The first failure is a warning, since the program's author may not expect a retry.
+///
+/// [`WorkContext::attempt`]: crate::WorkContext::attempt
+pub(super) fn log_settled(settle: &Settle, answer: &UnitResult, attempt: Option<&Attempt>, core: &Core) {
     let id = settle.id;
-    match (&settle.end, answer) {
-        (End::Failed { error, .. }, Ok(applied)) => log_failed(id, error, applied, core),
-        (End::TimedOut { limit, error, .. }, Ok(applied)) => {
-            log_failed(id, &ErrorText::timed_out(*limit, error.clone()), applied, core);
+    match (&settle.end, answer, attempt) {
+        (End::Failed { error, .. }, Ok(applied), Some(attempt)) => log_failed(attempt, error, applied, core),
+        (End::TimedOut { limit, error, .. }, Ok(applied), Some(attempt)) => {
+            log_failed(attempt, &ErrorText::timed_out(*limit, error.clone()), applied, core);
         }
-        (End::Unrunnable { why }, Ok(_)) => tracing::warn!(%id, %why, "parked"),
-        (_, Ok(_)) => tracing::debug!(%id, "settled"),
-        (_, Err(refusal)) => tracing::debug!(%id, %refusal, "the end of a run came too late"),
+        (End::Unrunnable { why }, Ok(_), Some(Attempt { worker, number, .. })) => {
+            tracing::warn!(%id, %worker, attempt = number, %why, "parked");
+        }
+        (_, Ok(_), _) => tracing::debug!(%id, "settled"),
+        (_, Err(refusal), _) => tracing::debug!(%id, %refusal, "the end of a run came too late"),
     }
 }
 
-fn log_failed(id: WorkId, error: &dyn fmt::Display, applied: &Applied, core: &Core) {
-    let Applied::Settled { state, next_run, failures, .. } = applied else { return };
-    let next = next_run.map(|due| core.until(due));
-    match (state, failures) {
-        (WorkState::Failed, _) => tracing::warn!(%id, attempt = failures, %error, "failed for good"),
-        (_, 1) => {
-            tracing::warn!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again");
-        }
-        _ => tracing::info!(%id, attempt = failures, %error, next_in = ?next, "an attempt failed; it is tried again"),
+fn log_failed(attempt: &Attempt, error: &dyn fmt::Display, applied: &Applied, core: &Core) {
+    let Applied::Settled { state, next_run, .. } = applied else { return };
+    let Attempt { id, worker, number, .. } = attempt;
+    if *state == WorkState::Failed {
+        return tracing::warn!(%id, %worker, attempt = number, %error, "failed for good");
+    }
+    let next_in = next_run.map(|due| display(Spoken(core.until(due))));
+    if *number == 0 {
+        tracing::warn!(%id, %worker, attempt = number, %error, next_in, "an attempt failed; it is tried again");
+    } else {
+        tracing::info!(%id, %worker, attempt = number, %error, next_in, "an attempt failed; it is tried again");
     }
 }
 

@@ -1,8 +1,6 @@
 //! [`Builder`]: puts a manager together and starts it.
 
 use std::convert::Infallible;
-use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -15,6 +13,7 @@ use futures::{StreamExt, stream};
 
 use super::WorkManager;
 use super::beside::beside;
+use super::refused::StartError;
 use crate::dispatcher::{Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots};
 use crate::foreign::{Kept, foreign};
 use crate::health::Health;
@@ -22,11 +21,11 @@ use crate::limits::Limits;
 use crate::observe::Hub;
 use crate::plan::{Applied, Command};
 use crate::record::Lane;
-use crate::runtime::{self, NoRuntime, Runtime};
+use crate::runtime::{self, Driven, Runtime, ThreadRuntime};
 use crate::sensor::{ConstraintSensor, Dwell, NoSensor, Senses};
-use crate::store::{ExpectedTime, HomeProcess, Store, StoreError, Unit};
+use crate::store::{ExpectedTime, HomeProcess, Store, Unit};
 use crate::time::{Clock, NextDue, Reading, SystemClock, Timestamp};
-use crate::worker::{DuplicateWorker, ReadBack, Registry, StateKey, States, Worker};
+use crate::worker::{ReadBack, Registry, StateKey, States, Worker};
 
 /// Puts a [`WorkManager`] together. Made by [`WorkManager::builder`].
 #[must_use = "a builder does nothing until it is started"]
@@ -40,9 +39,12 @@ pub struct Builder {
     missing_sensor: MissingSensor,
     registry: Option<Registry>,
     states: States,
+    /// A type of which there was a state already.
+    twice: Option<StateKey>,
     limits: Limits,
     role: Role,
     read_back: ReadBack,
+    driven: Driven,
 }
 
 impl Builder {
@@ -55,14 +57,16 @@ impl Builder {
             missing_sensor: MissingSensor::default(),
             registry: None,
             states: States::default(),
+            twice: None,
             limits: Limits::default(),
             role: Role::Runs,
             read_back: ReadBack::default(),
+            driven: Driven::default(),
         }
     }
 
-    /// Runs workers there. Without this call: on built-in threads, unless the `tokio` feature is on; then on the
-    /// tokio runtime that calls `start`, and outside of one `start` fails.
+    /// Runs workers there. Without this call: with the feature `tokio` on the tokio runtime that surrounds the call of `start`, if one
+    /// does; otherwise on built-in threads. The log says which.
     pub fn runtime(mut self, runtime: impl Runtime) -> Self {
         self.runtime = Some(Arc::new(runtime));
         self
@@ -81,7 +85,8 @@ impl Builder {
         self
     }
 
-    /// Gives workers this value: each argument `#[state] x: T` gets a clone of it.
+    /// Gives workers this value: each argument `#[state] x: T` gets a clone of it. There is one value of each type: a second one makes
+    /// `start` fail, and a type of your own around it tells the two apart.
     ///
     /// # A manager as its own state
     /// The manager keeps its states until it ends, and it ends when its last clone is dropped. So a state that holds a clone of
@@ -125,7 +130,9 @@ impl Builder {
     #[doc(alias = "context")]
     #[doc(alias = "dependency")]
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, state: T) -> Self {
-        self.states.insert(state);
+        if let Err(twice) = self.states.insert(state) {
+            self.twice.get_or_insert(twice);
+        }
         self
     }
 
@@ -162,7 +169,8 @@ impl Builder {
         self
     }
 
-    /// Only enqueues: a program that leaves running to another, or to its next start.
+    /// Only enqueues: a program that leaves running to another, or to its next start. It needs no runtime, no state and no sensor,
+    /// and workers of one name are no concern of its; those who run them look at all that.
     pub fn enqueue_only(mut self) -> Self {
         self.role = Role::EnqueuesOnly;
         self
@@ -172,6 +180,13 @@ impl Builder {
     #[doc(hidden)]
     pub fn read_back(mut self, which: ReadBack) -> Self {
         self.read_back = which;
+        self
+    }
+
+    /// A test drives it, on its own thread.
+    #[doc(hidden)]
+    pub fn driven_by_test(mut self) -> Self {
+        self.driven = Driven::ByTest;
         self
     }
 
@@ -200,13 +215,18 @@ impl Builder {
     /// # Errors
     /// See [`StartError`].
     pub fn start_inline(self) -> Result<(WorkManager, Engine), StartError> {
-        let registry = self.registry.unwrap_or_else(Registry::linked);
-        let registry = registry.validate().map_err(StartError::DuplicateWorker)?;
-        check_states(&registry, &self.states)?;
-        let runtime = match self.runtime {
-            Some(runtime) => runtime,
-            None => runtime::default_runtime().map_err(StartError::NoRuntime)?,
-        };
+        if let Some(state) = self.twice {
+            return Err(StartError::StateTwice { state });
+        }
+        let mut registry = self.registry.unwrap_or_else(Registry::linked);
+        if self.role == Role::Runs {
+            registry = registry.validate().map_err(StartError::DuplicateWorker)?;
+            check_states(&registry, &self.states)?;
+        }
+        let runtime = self.runtime.unwrap_or_else(|| match self.role {
+            Role::Runs => runtime::default_runtime(),
+            Role::EnqueuesOnly => Arc::new(ThreadRuntime::new()),
+        });
         // Those who run work look at every commit; those who only enqueue would be woken by their own for nothing.
         let (changes, changes_for_observers) = match self.role {
             Role::Runs => (self.store.changes(), Some(self.store.changes())),
@@ -231,6 +251,7 @@ impl Builder {
             states: Arc::new(self.states),
             limits: Arc::new(self.limits),
             missing_sensor: self.missing_sensor,
+            driven: self.driven,
             role: self.role,
             read_back: self.read_back,
             epoch: attached.epoch,
@@ -259,7 +280,7 @@ impl Builder {
             let farewell = first_of(dispatcher, beside).await;
             farewell.say();
         };
-        Ok((WorkManager::new(core), Engine { home, run: Box::pin(engine) }))
+        Ok((WorkManager::of(core), Engine { home, run: Box::pin(engine) }))
     }
 }
 
@@ -327,58 +348,5 @@ impl Future for Engine {
             return Poll::Ready(());
         }
         self.run.as_mut().poll(cx)
-    }
-}
-
-/// Why a manager could not be started.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StartError {
-    /// There is nothing to run workers on.
-    NoRuntime(NoRuntime),
-    /// Two workers have one name.
-    DuplicateWorker(DuplicateWorker),
-    /// A worker that was registered by name needs a state that the builder was not given.
-    MissingState {
-        /// The worker.
-        worker: Arc<str>,
-        /// The type.
-        state: StateKey,
-    },
-    /// The store failed.
-    Store(StoreError),
-    /// The store answered something that is no answer: it breaks the contract of [`Store`].
-    StoreContract(String),
-    /// No thread could be started.
-    Thread(std::io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::NoRuntime(error) => error.fmt(f),
-            StartError::DuplicateWorker(error) => error.fmt(f),
-            StartError::MissingState { worker, state } => write!(
-                f,
-                "worker \"{worker}\" needs a state of type `{}`; add `.state(..)` with such a value to the builder",
-                state.name()
-            ),
-            StartError::Store(error) => write!(f, "the store failed at the start: {error}"),
-            StartError::StoreContract(answer) => write!(f, "the store breaks its contract: it answered {answer}"),
-            StartError::Thread(error) => write!(f, "the dispatcher's thread could not be started: {error}"),
-        }
-    }
-}
-
-impl Error for StartError {
-    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            StartError::NoRuntime(error) => error.source(),
-            StartError::DuplicateWorker(error) => error.source(),
-            StartError::Store(error) => error.source(),
-            StartError::Thread(error) => error.source(),
-            StartError::MissingState { .. } | StartError::StoreContract(_) => None,
-        }
     }
 }

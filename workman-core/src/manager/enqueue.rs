@@ -2,11 +2,15 @@
 
 use std::cell::OnceCell;
 use std::iter;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use super::WorkManager;
+use futures::future::BoxFuture;
+
 use super::order::{Declared, Node, Ordered, ordered};
 use super::refused::EnqueueError;
+use super::{UniqueWork, WorkHandle, WorkManager};
 use crate::constraints::Conditions;
 use crate::dispatcher::{Core, MissingSensor, Reservation, Rivals, Role};
 use crate::id::WorkId;
@@ -128,6 +132,43 @@ impl Stored {
     pub(crate) fn is_new(&self) -> bool {
         matches!(self.how, Enqueued::Inserted | Enqueued::Replaced(_) | Enqueued::Appended(_))
     }
+
+    /// What a unique enqueue did; the ids are those that there is a handle of.
+    pub(super) fn unique_work<O>(self, manager: &WorkManager) -> UniqueWork<O> {
+        let handle = self.ids.first().map(|id| WorkHandle::new(manager.clone(), *id));
+        UniqueWork { how: self.how, handle }
+    }
+}
+
+/// Works on their way into the store, and `T` once they are there. Nothing happens before it is polled; dropped after that, it
+/// withdraws nothing.
+///
+/// A type with a name, and no `async fn`: so a request that does not fit is one error of the compiler, and not one more for each use of
+/// the future.
+#[must_use = "nothing is stored before this is awaited"]
+pub struct Enqueueing<'a, T> {
+    manager: &'a WorkManager,
+    stored: BoxFuture<'a, Result<Stored, EnqueueError>>,
+    typed: fn(&WorkManager, Stored) -> Result<T, EnqueueError>,
+}
+
+impl<'a, T> Enqueueing<'a, T> {
+    pub(super) fn new(
+        manager: &'a WorkManager,
+        stored: BoxFuture<'a, Result<Stored, EnqueueError>>,
+        typed: fn(&WorkManager, Stored) -> Result<T, EnqueueError>,
+    ) -> Self {
+        Enqueueing { manager, stored, typed }
+    }
+}
+
+impl<T> Future for Enqueueing<'_, T> {
+    type Output = Result<T, EnqueueError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (manager, typed) = (self.manager, self.typed);
+        self.stored.as_mut().poll(cx).map(|stored| stored.and_then(|stored| typed(manager, stored)))
+    }
 }
 
 fn new_works(core: &Core, works: Vec<Node>, naming: &Naming, now: Timestamp) -> Result<Vec<NewWork>, EnqueueError> {
@@ -178,7 +219,9 @@ impl<'a> Placing<'a> {
         if let Some(registered) = self.registered(draft.def)? {
             draft.registered = Some(Arc::clone(&registered.name));
         }
-        if self.core.missing_sensor == MissingSensor::Refuse && !draft.constraints.is_none() {
+        // Sensors are a matter of those who run it.
+        let asks_sensor = self.core.role == Role::Runs && self.core.missing_sensor == MissingSensor::Refuse;
+        if asks_sensor && !draft.constraints.is_none() {
             let conditions = self.conditions.get_or_init(|| self.core.senses.conditions());
             if let Some(kind) = draft.constraints.kinds().find(|kind| !conditions.observes(*kind)) {
                 return Err(EnqueueError::NoSensor { worker: draft.worker(), kind });
@@ -192,7 +235,9 @@ impl<'a> Placing<'a> {
             return Ok(self.last);
         }
         let Some(registered) = self.core.registry.of(def) else { return Ok(None) };
-        if let Some(state) = registered.missing_states(&self.core.states).first().copied() {
+        if self.core.role == Role::Runs
+            && let Some(state) = registered.missing_states(&self.core.states).first().copied()
+        {
             return Err(EnqueueError::MissingState { worker: Arc::clone(&registered.name), state });
         }
         self.last = Some(registered);

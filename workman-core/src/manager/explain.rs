@@ -17,6 +17,7 @@ use crate::record::{ParkReason, Wait};
 use crate::sensor::Unmet;
 use crate::state::WorkState;
 use crate::store::StoreError;
+use crate::time::Spoken;
 use crate::worker::StateKey;
 
 /// How many open prerequisites an explanation names.
@@ -102,7 +103,7 @@ impl fmt::Display for Explanation {
                 write!(f, "work of worker \"{worker}\" is parked: {why}; {}", way_out(why))
             }
             Explanation::NotDue { left, wait, times } => {
-                write!(f, "due in {left:?}: it waits for {}", waits_for(*wait, *times))
+                write!(f, "due in {}: it waits for {}", Spoken(*left), waits_for(*wait, *times))
             }
             Explanation::EnqueuesOnly => {
                 f.write_str("this manager only enqueues; it runs where one without `enqueue_only()` is started")

@@ -119,9 +119,10 @@ impl<O: DeserializeOwned> WorkHandle<O> {
     #[doc(alias = "get_result")]
     pub async fn output(&self) -> Result<O, OutputError> {
         let mut signals = self.manager.core().hub.watch([self.id]);
+        let driven = self.manager.core().driven;
         let mut looked = None;
         loop {
-            let open = signals.next().await.is_some();
+            let open = driven.wait("handle.output()", signals.next()).await.is_some();
             let own = PageRequest { query: WorkQuery::id(self.id), after: None, limit: 1 };
             let page = self.manager.page(own).await.map_err(OutputError::Store)?;
             signals.has_read(page.commit);

@@ -31,22 +31,23 @@ use crate::info::WorkInfo;
 use crate::plan::{Enqueued, Refusal, Unique, UniquePolicy};
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::query::{PageRequest, WorkQuery};
-use crate::request::{Nothing, PeriodicRequest, Request};
+use crate::request::{PeriodicRequest, RequestDraft, Standalone};
 use crate::runtime;
 use crate::state::WorkState;
 use crate::store::{Change, Store, StoreError, StoreErrorKind};
 use crate::time::LONGEST_SLEEP;
 use crate::worker::{Current, Worker, WorkerDef, WorkerType};
 
-pub use builder::{Builder, Engine, StartError};
+pub use builder::{Builder, Engine};
 pub use culprit::FailedPrerequisite;
 use departure::Departure;
+pub use enqueue::Enqueueing;
 pub(crate) use enqueue::Naming;
 pub use explain::Explanation;
 pub use handle::{OutputError, WorkHandle};
 pub use look::{Findings, QueryError};
 pub(crate) use order::Declared;
-pub use refused::EnqueueError;
+pub use refused::{EnqueueError, StartError};
 pub use steer::{ActionError, Updatable, UpdateError};
 
 /// How long after its grace a shutdown returns at the latest.
@@ -117,7 +118,7 @@ impl WorkManager {
         Builder::new(Arc::new(store))
     }
 
-    fn new(core: Arc<Core>) -> Self {
+    fn of(core: Arc<Core>) -> Self {
         WorkManager { inner: Arc::new(Inner { core, departure: OnceLock::new() }) }
     }
 
@@ -148,9 +149,12 @@ impl WorkManager {
     #[doc(alias = "push")]
     #[doc(alias = "perform_later")]
     #[doc(alias = "send")]
-    pub async fn enqueue<O>(&self, request: Request<Nothing, O>) -> Result<WorkHandle<O>, EnqueueError> {
-        let stored = self.submit([Declared::first(vec![request.into_draft()])], Naming::None).await?;
-        stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
+    pub fn enqueue<R: Standalone>(&self, request: R) -> Enqueueing<'_, WorkHandle<R::Output>> {
+        let draft = request.into_request().into_draft();
+        let stored = Box::pin(self.submit([Declared::first(vec![draft])], Naming::None));
+        Enqueueing::new(self, stored, |manager, stored| {
+            stored.ids.first().map(|id| WorkHandle::new(manager.clone(), *id)).ok_or(EnqueueError::Empty)
+        })
     }
 
     /// Stores many works in one commit: all or none.
@@ -160,13 +164,15 @@ impl WorkManager {
     #[doc(alias = "insert_all")]
     #[doc(alias = "bulk")]
     #[doc(alias = "batch")]
-    pub async fn enqueue_all<O>(
+    pub fn enqueue_all<R: Standalone>(
         &self,
-        requests: impl IntoIterator<Item = Request<Nothing, O>>,
-    ) -> Result<Vec<WorkHandle<O>>, EnqueueError> {
-        let drafts = requests.into_iter().map(Request::into_draft).collect();
-        let stored = self.submit([Declared::first(drafts)], Naming::None).await?;
-        Ok(stored.ids.into_iter().map(|id| WorkHandle::new(self.clone(), id)).collect())
+        requests: impl IntoIterator<Item = R>,
+    ) -> Enqueueing<'_, Vec<WorkHandle<R::Output>>> {
+        let drafts = requests.into_iter().map(|request| request.into_request().into_draft()).collect();
+        let stored = Box::pin(self.submit([Declared::first(drafts)], Naming::None));
+        Enqueueing::new(self, stored, |manager, stored| {
+            Ok(stored.ids.into_iter().map(|id| WorkHandle::new(manager.clone(), id)).collect())
+        })
     }
 
     /// Stores one work under a unique name. If the name is taken, the policy says what happens, and [`UniqueWork::how`] what has
@@ -210,17 +216,19 @@ impl WorkManager {
     #[doc(alias = "enqueueUniqueWork")]
     #[doc(alias = "deduplicate")]
     #[doc(alias = "singleton")]
-    pub async fn enqueue_unique<O>(
+    pub fn enqueue_unique<R: Standalone>(
         &self,
         name: impl Into<Arc<str>>,
         policy: ExistingWorkPolicy,
-        request: Request<Nothing, O>,
-    ) -> Result<UniqueWork<O>, EnqueueError> {
+        request: R,
+    ) -> Enqueueing<'_, UniqueWork<R::Output>> {
         let unique = Unique { name: name.into(), policy: UniquePolicy::OneTime(policy) };
-        let draft = request.into_draft();
-        let def = draft.def;
-        let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
-        self.unique_work(stored, def).await
+        let draft = request.into_request().into_draft();
+        Enqueueing::new(
+            self,
+            Box::pin(self.submit_unique(draft, unique)),
+            |manager, held| Ok(held.unique_work(manager)),
+        )
     }
 
     /// Stores periodic work.
@@ -249,17 +257,13 @@ impl WorkManager {
         request: PeriodicRequest,
     ) -> Result<UniqueWork<()>, EnqueueError> {
         let unique = Unique { name: name.into(), policy: UniquePolicy::Periodic(policy) };
-        let draft = request.into_draft();
-        let def = draft.def;
-        let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
-        self.unique_work(stored, def).await
+        Ok(self.submit_unique(request.into_draft(), unique).await?.unique_work(self))
     }
 
-    async fn unique_work<O>(
-        &self,
-        stored: enqueue::Stored,
-        def: &'static WorkerDef,
-    ) -> Result<UniqueWork<O>, EnqueueError> {
+    /// Stores one work under a name. The id that is answered is that of the holder, if it is of the same worker.
+    async fn submit_unique(&self, draft: RequestDraft, unique: Unique) -> Result<enqueue::Stored, EnqueueError> {
+        let def = draft.def;
+        let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
         let own = stored.ids.first().copied();
         let (id, same_worker) = match stored.how {
             Enqueued::Kept(id) => {
@@ -270,8 +274,7 @@ impl WorkManager {
             Enqueued::Updated(id) => (Some(id), true),
             _ => (own, true),
         };
-        let handle = id.filter(|_| same_worker).map(|id| WorkHandle::new(self.clone(), id));
-        Ok(UniqueWork { how: stored.how, handle })
+        Ok(enqueue::Stored { how: stored.how, ids: id.filter(|_| same_worker).into_iter().collect() })
     }
 
     /// Whether work that is stored under this name is this worker's: by its name here, its own name or an alias.
@@ -369,7 +372,7 @@ impl WorkManager {
         if self.core().dispatcher.unbounded_send(Control::WhenIdle(waiter)).is_err() {
             return false;
         }
-        match select(idle, Box::pin(self.time_passes(limit))).await {
+        match self.core().driven.wait("manager.drain(..)", select(idle, Box::pin(self.time_passes(limit)))).await {
             Either::Left((idle, _)) => idle.is_ok(),
             Either::Right(_) => false,
         }
@@ -416,7 +419,8 @@ impl WorkManager {
             return ShutdownReport::default();
         }
         let patience = Box::pin(self.time_passes(grace.saturating_add(AFTER_GRACE)));
-        match select(Box::pin(runtime::own_wait(report)), patience).await {
+        let report = select(Box::pin(runtime::own_wait(report)), patience);
+        match self.core().driven.wait("manager.shutdown(..)", report).await {
             Either::Left((report, _)) => report.unwrap_or_default(),
             Either::Right(_) => {
                 let error = self.core().silence().unwrap_or_else(|| "the engine does not answer".to_owned());

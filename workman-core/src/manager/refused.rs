@@ -1,4 +1,4 @@
-//! [`EnqueueError`]: why work was not stored, and what to do about it.
+//! [`EnqueueError`] and [`StartError`]: why work was not stored, why a manager was not started, and what to do about it.
 
 use std::error::Error;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::plan::Refusal;
 use crate::policy::ExistingWorkPolicy;
 use crate::request::RequestError;
 use crate::store::StoreError;
-use crate::worker::StateKey;
+use crate::worker::{DuplicateWorker, StateKey};
 
 /// Why work was not stored, or not certainly.
 #[derive(Clone, Debug)]
@@ -215,6 +215,65 @@ impl Error for EnqueueError {
             EnqueueError::Refused(refusal) => refusal.source(),
             EnqueueError::Store { error, .. } => error.source(),
             _ => None,
+        }
+    }
+}
+
+/// Why a manager could not be started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Two workers have one name.
+    DuplicateWorker(DuplicateWorker),
+    /// A worker that was registered by name needs a state that the builder was not given.
+    MissingState {
+        /// The worker.
+        worker: Arc<str>,
+        /// The type.
+        state: StateKey,
+    },
+    /// The builder was given two states of one type.
+    StateTwice {
+        /// The type.
+        state: StateKey,
+    },
+    /// The store failed.
+    Store(StoreError),
+    /// The store answered something that is no answer: it breaks the contract of [`Store`].
+    StoreContract(String),
+    /// No thread could be started.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::DuplicateWorker(error) => error.fmt(f),
+            StartError::MissingState { worker, state } => write!(
+                f,
+                "worker \"{worker}\" needs a state of type `{}`; add `.state(..)` with such a value to the builder",
+                state.name()
+            ),
+            StartError::StateTwice { state } => write!(
+                f,
+                "two states of type `{0}` were given, and an argument `#[state] x: {0}` can't say which it means; leave one out, or give one a type of its own, `struct Other({0})`",
+                state.name()
+            ),
+            StartError::Store(error) => write!(f, "the store failed at the start: {error}"),
+            StartError::StoreContract(answer) => write!(f, "the store breaks its contract: it answered {answer}"),
+            StartError::Thread(error) => write!(f, "the dispatcher's thread could not be started: {error}"),
+        }
+    }
+}
+
+impl Error for StartError {
+    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            StartError::DuplicateWorker(error) => error.source(),
+            StartError::Store(error) => error.source(),
+            StartError::Thread(error) => error.source(),
+            StartError::MissingState { .. } | StartError::StateTwice { .. } | StartError::StoreContract(_) => None,
         }
     }
 }

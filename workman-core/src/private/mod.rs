@@ -20,14 +20,14 @@ pub use output::*;
 
 pub use core::option::Option::{None, Some};
 pub use core::result::Result::Ok;
-pub use core::{concat, convert::Into, default::Default, file, line, marker::Sized, primitive::str};
+pub use core::{concat, convert::Into, default::Default, file, line, marker::Sized, primitive::bool, primitive::str};
 pub use inventory::submit;
 
 pub use crate::plan::WorkerKind;
 pub use crate::policy::OnDeath;
 pub use crate::record::{InputShape, Schedule};
 pub use crate::request::{Nothing, PeriodicRequest, Request, Takes, TakesAll};
-pub use crate::worker::{Defaults, Linked, ReadBack, Trials, Worker, WorkerDef, WorkerType};
+pub use crate::worker::{Defaults, Linked, ReadBack, Trials, WorkError, Worker, WorkerDef, WorkerType};
 
 /// What a worker's requests start from if its attribute says nothing.
 pub const DEFAULTS: Defaults = Defaults {

@@ -1,5 +1,6 @@
 //! What a worker gives: whether it can be stored, whether an alias hides an answer or a stream, and how an answer ends an attempt.
 
+use std::error::Error;
 use std::pin::Pin;
 
 use futures::Stream;
@@ -8,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::data::{EncodeError, Payload};
 use crate::plan::End;
-use crate::worker::{Answer, Outcome, by};
+use crate::worker::{Answer, Outcome, WorkError, by};
 
 /// Whether a type is a `Result`, an `Outcome` or a stream that the macro could not see, because an alias hides it.
 pub struct Probe<T>(T);
@@ -162,5 +163,49 @@ impl<T> Output<T> {
     /// The same, with errors that `is_permanent` sorts.
     pub fn end_sorted<R: Answer<T, By>, By>(&self, answer: R, is_permanent: impl FnOnce(&R::Error) -> bool) -> End {
         answer.outcome(is_permanent).into_end(self.worker, self.encode)
+    }
+}
+
+/// The function that says which errors of a worker are permanent, for those who stand in for the worker.
+pub struct Sorter<E>(fn(&E) -> bool);
+
+/// The sorter with this function.
+#[must_use]
+pub fn sorter<E>(is_permanent: fn(&E) -> bool) -> Sorter<E> {
+    Sorter(is_permanent)
+}
+
+/// What a worker with `permanent = ..` returns.
+#[diagnostic::on_unimplemented(
+    message = "`permanent` sorts errors, and this worker returns no `Result`",
+    label = "no `Result`",
+    note = "leave `permanent` out, or return a `Result`"
+)]
+pub trait FailsWith {
+    /// What it fails with.
+    type Error;
+}
+
+impl<T, E> FailsWith for Result<T, E> {
+    type Error = E;
+}
+
+impl<E: Error + 'static> Sorter<E> {
+    /// Asks about an error, if it is of the worker's type. This one wins over [`AsksOthers`] where both exist.
+    #[must_use]
+    pub fn asks(&self, error: &WorkError) -> bool {
+        error.error().downcast_ref().is_some_and(self.0)
+    }
+}
+
+/// What a sorter asks about where the worker's type is no [`Error`]: a text, a box, a `WorkError`.
+pub trait AsksOthers {
+    /// Asks about an error, if it is of the worker's type.
+    fn asks(&self, error: &WorkError) -> bool;
+}
+
+impl<E: 'static> AsksOthers for Sorter<E> {
+    fn asks(&self, error: &WorkError) -> bool {
+        error.is_one(self.0)
     }
 }

@@ -3,12 +3,13 @@
 use std::any::type_name;
 use std::fmt;
 
+use super::Request;
 use super::draft::RequestDraft;
-use super::{Nothing, Request, Takes, TakesAll};
+use super::taken::{Taken, TakenTypes};
 use crate::id::WorkId;
 
-/// A request of any worker, for a [`WorkGraph`](crate::chain::WorkGraph). What it takes and gives is known by the names of the
-/// types, and is compared when the graph is enqueued.
+/// A request of any worker, for a [`WorkGraph`](crate::chain::WorkGraph) or a step of a chain. What it takes and gives is known by the
+/// names of the types, and is compared when the graph or the chain is enqueued.
 ///
 /// ```
 /// use workman_core::{ErasedRequest, worker};
@@ -30,8 +31,21 @@ use crate::id::WorkId;
 #[must_use = "a request does nothing until it is enqueued"]
 pub struct ErasedRequest {
     pub(crate) draft: RequestDraft,
-    pub(crate) takes: TakenTypes,
+    pub(crate) types: Types,
+}
+
+/// What a request takes and gives, by the names of the types.
+#[derive(Clone, Copy)]
+pub(crate) struct Types {
+    /// A function, so that nobody makes a list that nobody reads: most chains are checked by the compiler.
+    pub(crate) takes: fn() -> TakenTypes,
     pub(crate) gives: &'static str,
+}
+
+impl Types {
+    pub(crate) fn of<P: Taken, O>() -> Self {
+        Types { takes: P::types, gives: type_name::<O>() }
+    }
 }
 
 impl ErasedRequest {
@@ -44,84 +58,15 @@ impl ErasedRequest {
 
 impl fmt::Debug for ErasedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.draft.describe(f.debug_struct("ErasedRequest").field("gives", &self.gives))
+        self.draft.describe(f.debug_struct("ErasedRequest").field("gives", &self.types.gives))
     }
-}
-
-/// The names of the types that a worker takes from its prerequisites.
-#[doc(hidden)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TakenTypes {
-    /// None, or whatever there is.
-    Any,
-    /// The one.
-    One(&'static str),
-    /// Of each the same.
-    Each(&'static str),
-    /// Of each its own.
-    Tuple(Vec<&'static str>),
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-/// What a request may take from its prerequisites: [`Nothing`], [`Takes`] or [`TakesAll`].
-pub trait Taken: sealed::Sealed {
-    #[doc(hidden)]
-    fn types() -> TakenTypes;
-}
-
-impl sealed::Sealed for Nothing {}
-
-impl Taken for Nothing {
-    fn types() -> TakenTypes {
-        TakenTypes::Any
-    }
-}
-
-impl<T> sealed::Sealed for Takes<T> {}
-
-impl<T> Taken for Takes<T> {
-    fn types() -> TakenTypes {
-        TakenTypes::One(type_name::<T>())
-    }
-}
-
-impl<T> sealed::Sealed for TakesAll<T> {}
-
-impl<T> Taken for TakesAll<Vec<T>> {
-    fn types() -> TakenTypes {
-        TakenTypes::Each(type_name::<T>())
-    }
-}
-
-macro_rules! tuples {
-    ($(($($type:ident)+))+) => {$(
-        impl<$($type),+> Taken for TakesAll<($($type,)+)> {
-            fn types() -> TakenTypes {
-                TakenTypes::Tuple(vec![$(type_name::<$type>()),+])
-            }
-        }
-    )+};
-}
-
-tuples! {
-    (A)
-    (A B)
-    (A B C)
-    (A B C D)
-    (A B C D E)
-    (A B C D E F)
-    (A B C D E F G)
-    (A B C D E F G H)
 }
 
 impl<P: Taken, O> Request<P, O> {
-    /// The same request without its types, for a graph whose shape is known at run time only. What it takes and gives is checked
-    /// when the graph is enqueued.
+    /// The same request without its types, for a graph or a step whose works are known at run time only. What it takes and gives is
+    /// checked when the graph or the chain is enqueued.
     pub fn erased(self) -> ErasedRequest {
-        ErasedRequest { draft: self.draft, takes: P::types(), gives: type_name::<O>() }
+        ErasedRequest { draft: self.draft, types: Types::of::<P, O>() }
     }
 }
 

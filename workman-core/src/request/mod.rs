@@ -7,7 +7,9 @@
 mod draft;
 mod erased;
 mod error;
+mod periodic;
 mod preview;
+mod taken;
 mod terms;
 
 use std::fmt;
@@ -16,17 +18,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::constraints::Constraints;
-use crate::id::{WorkId, wall_of_ids};
-use crate::plan::NextScheduleTime;
+use crate::id::WorkId;
 use crate::policy::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
-use crate::record::{InputShape, Schedule};
+use crate::record::InputShape;
 use crate::time::Timestamp;
 
 pub(crate) use draft::{Input, RequestDraft, check_name, read_back};
-#[doc(hidden)]
-pub(crate) use erased::TakenTypes;
-pub use erased::{ErasedRequest, Taken};
+pub use erased::ErasedRequest;
+pub(crate) use erased::Types;
 pub use error::{NameProblem, RequestError};
+pub(crate) use taken::TakenTypes;
+pub use taken::{Standalone, Taken, TakesNothing};
 
 /// A trace tag has so many characters at the most, as on Android; the rest is cut off.
 const TRACE_TAG: usize = 127;
@@ -46,6 +48,35 @@ pub struct TakesAll<T>(PhantomData<fn() -> T>);
 /// `P` is what the worker takes from its prerequisites ([`Nothing`], [`Takes`] or [`TakesAll`]), `O` is what it gives. The
 /// worker itself is not part of the type, so requests for different workers that take and give the same fit the same
 /// place in a chain.
+///
+/// # Requests of different workers in one place
+/// A list, or the arms of an `if` or a `match`, have one type. Where requests give different things, the compiler says so
+/// ("expected `Request<_, u32>`, found `Request<_, String>`"), and there are three ways on:
+/// ```
+/// use workman_core::worker;
+/// # use workman_core::{MemoryStore, ThreadRuntime, WorkManager};
+///
+/// #[worker]
+/// fn count(text: String) -> usize {
+///     text.len()
+/// }
+///
+/// #[worker]
+/// fn print(text: String) -> String {
+///     text
+/// }
+///
+/// # let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start()?;
+/// let (text, quiet) = (String::from("abc"), true);
+/// // A step of a chain may be a tuple, which keeps what each gives.
+/// let chain = manager.begin_with((count::request(text.clone()), print::request(text.clone())));
+/// // What is not needed can be dropped; then both give nothing.
+/// let one = if quiet { count::request(text.clone()).discard_output() } else { print::request(text.clone()).discard_output() };
+/// // An erased request goes anywhere, and what it takes and gives is compared when it is enqueued.
+/// let many = vec![count::request(text.clone()).erased(), print::request(text).erased()];
+/// # let _ = (chain, one, many);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// ```
 /// use std::time::Duration;
@@ -100,6 +131,10 @@ pub struct PeriodicRequest {
 impl<P, O> Request<P, O> {
     pub(crate) fn new(draft: RequestDraft) -> Self {
         Request { draft, types: PhantomData }
+    }
+
+    pub(crate) fn draft(&self) -> &RequestDraft {
+        &self.draft
     }
 
     pub(crate) fn into_draft(self) -> RequestDraft {
@@ -196,75 +231,6 @@ impl<O> Request<Nothing, O> {
             input.takes = InputShape::Merged(merger);
         }
         self
-    }
-}
-
-impl PeriodicRequest {
-    pub(crate) fn new(mut draft: RequestDraft, schedule: Schedule) -> Self {
-        draft.terms.schedule = schedule;
-        draft.periodic = true;
-        PeriodicRequest { draft }
-    }
-
-    pub(crate) fn into_draft(self) -> RequestDraft {
-        self.draft
-    }
-
-    /// When the next run is due, by the wall clock, instead of when the period or the backoff say: once, then the period goes
-    /// on from there. A time that is over means at once.
-    ///
-    /// Enqueued under a name with `Update`, this moves the next run of work that is there already. With
-    /// [`CancelAndReenqueue`](crate::policy::ExistingPeriodicWorkPolicy::CancelAndReenqueue) it is refused.
-    ///
-    /// ```
-    /// use std::time::{Duration, UNIX_EPOCH};
-    /// use workman_core::{Timestamp, worker};
-    ///
-    /// #[worker]
-    /// fn back_up() {}
-    ///
-    /// let hour = Duration::from_secs(3600);
-    /// let (now, tonight) = (Timestamp::from(UNIX_EPOCH), UNIX_EPOCH + 10 * hour);
-    /// let request = back_up::periodic(24 * hour).next_schedule_time_override(tonight);
-    /// assert_eq!(request.next_runs_from(now, 2), [now + 10 * hour, now + 34 * hour]);
-    /// ```
-    #[doc(alias = "setNextScheduleTimeOverride")]
-    pub fn next_schedule_time_override(mut self, at: impl Into<Timestamp>) -> Self {
-        self.draft.next_schedule_time = NextScheduleTime::At(at.into());
-        self
-    }
-
-    /// The next run is due when the period and the backoff say, also if an earlier request of this work said otherwise.
-    pub fn clear_next_schedule_time_override(mut self) -> Self {
-        self.draft.next_schedule_time = NextScheduleTime::Cleared;
-        self
-    }
-
-    /// When the first `count` runs would be due if the work were enqueued now: as [`next_runs_from`](Self::next_runs_from).
-    #[must_use]
-    pub fn next_runs(&self, count: usize) -> Vec<Timestamp> {
-        self.next_runs_from(wall_of_ids(), count)
-    }
-
-    /// When the first `count` runs would be due if the work were enqueued at `at`: with its delay, its flex and its override,
-    /// each run taken to succeed as soon as it is due. Constraints, slots, retries and `Limits::minimums` are left aside.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use workman_core::{Schedule, Timestamp, worker};
-    ///
-    /// #[worker]
-    /// fn rotate_logs() {}
-    ///
-    /// let minutes = |n: u64| Duration::from_secs(60 * n);
-    /// let hourly = Schedule::every(minutes(60)).flex(minutes(15));
-    /// let request = rotate_logs::periodic(hourly).initial_delay(minutes(10));
-    /// let at = Timestamp::from_millis(0);
-    /// assert_eq!(request.next_runs_from(at, 3), [at + minutes(55), at + minutes(115), at + minutes(175)]);
-    /// ```
-    #[must_use]
-    pub fn next_runs_from(&self, at: impl Into<Timestamp>, count: usize) -> Vec<Timestamp> {
-        self.draft.runs_from(at.into(), count)
     }
 }
 
@@ -402,18 +368,5 @@ impl<P, O> Clone for Request<P, O> {
 impl<P, O> fmt::Debug for Request<P, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.draft.describe(&mut f.debug_struct("Request"))
-    }
-}
-
-impl fmt::Debug for PeriodicRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.draft.describe(&mut f.debug_struct("PeriodicRequest"))
-    }
-}
-
-impl From<Duration> for Schedule {
-    /// A period of this length, all of which the first run may use.
-    fn from(interval: Duration) -> Self {
-        Schedule::every(interval)
     }
 }

@@ -127,6 +127,11 @@ pub(crate) async fn own_wait<T>(future: impl Future<Output = T>) -> T {
     .await
 }
 
+/// Whether this thread is one that a test driver lets run.
+pub(super) fn is_hooked() -> bool {
+    HOOK.with_borrow(Option::is_some)
+}
+
 /// A clone, so that a hook may itself block or set another hook.
 fn current_hook() -> Option<Arc<dyn BlockingHook>> {
     HOOK.with_borrow(Clone::clone)

@@ -4,7 +4,9 @@
 //! runtime, so nothing in this module may be needed to keep a promise: a runtime that goes away drops its futures, and
 //! whoever owns one of them notices.
 
+mod ambient;
 mod blocking;
+mod driven;
 #[cfg(feature = "smol")]
 mod smol;
 mod thread;
@@ -16,10 +18,15 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+#[doc(hidden)]
+pub use self::ambient::Ambient;
 pub use self::blocking::{
     BlockingHook, ScopedHook, block_on, completer_waits, note_own_wait, own_waits, pause_point, scoped_blocking_hook,
 };
 pub(crate) use self::blocking::{note_completer_wait, own_wait, yield_now};
+pub(crate) use self::driven::Driven;
+#[doc(hidden)]
+pub use self::driven::{DriverHere, polled_by_driver};
 #[cfg(feature = "smol")]
 pub use self::smol::SmolRuntime;
 pub use self::thread::ThreadRuntime;
@@ -61,6 +68,11 @@ pub use self::tokio::TokioRuntime;
 /// Extravagant.spawn(Box::pin(async move { answer.send(42).unwrap() }));
 /// assert_eq!(question.recv(), Ok(42));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no runtime of workman",
+    label = "not a `Runtime`",
+    note = "a handle of tokio is wrapped, `TokioRuntime::new(handle)`, with the feature `tokio`; `ThreadRuntime::new()` has threads of its own"
+)]
 pub trait Runtime: Send + Sync + 'static {
     /// Polls the future to its end in the background, or drops it if the runtime is gone.
     fn spawn(&self, task: BoxFuture<'static, ()>);
@@ -89,22 +101,32 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
     }
 }
 
-/// The runtime of a manager that was given none.
+/// The runtime of a manager that was given none: with the feature `tokio` the tokio runtime that surrounds the call, if one does;
+/// otherwise a new [`ThreadRuntime`].
 ///
-/// Without the feature `tokio` that is a new [`ThreadRuntime`]. With it, it is the tokio runtime that surrounds the call,
-/// and nothing else: a worker that uses tokio's sockets would panic on plain threads, so there is no fallback.
-///
-/// # Errors
-/// [`NoRuntime`] with the feature `tokio`, outside of a tokio runtime.
-pub fn default_runtime() -> Result<Arc<dyn Runtime>, NoRuntime> {
+/// Features of one program are shared by all of its crates, so a program that never heard of tokio must not fail because another
+/// crate has turned it on. A worker that misses tokio on plain threads fails and is told what to add.
+#[must_use]
+pub fn default_runtime() -> Arc<dyn Runtime> {
     #[cfg(feature = "tokio")]
-    let runtime = TokioRuntime::current()?;
-    #[cfg(not(feature = "tokio"))]
-    let runtime = ThreadRuntime::new();
-    Ok(Arc::new(runtime))
+    match TokioRuntime::current() {
+        Ok(ambient) => return Arc::new(ambient),
+        Err(_) => tracing::info!("no tokio runtime surrounds the start, so workers run on built-in threads"),
+    }
+    Arc::new(ThreadRuntime::new())
 }
 
-/// No runtime was given, and none surrounds the call. The message says which line to add.
+/// What a worker that misses tokio on its thread needs. `TokioRuntime` is there with the feature only.
+pub(crate) const TOKIO_ADVICE: &str = if cfg!(feature = "tokio") {
+    "this worker needs a tokio runtime, and none surrounds it: start the manager inside of one, or give the builder \
+     `.runtime(TokioRuntime::new(handle))`; a test driver is made inside of one, say in a `#[tokio::test]`"
+} else {
+    "this worker needs a tokio runtime, and none surrounds it: turn on the feature `tokio` of `workman-core`, and start the manager \
+     inside of one, or give the builder `.runtime(TokioRuntime::new(handle))`; a test driver is made inside of one, say in a \
+     `#[tokio::test]`"
+};
+
+/// No tokio runtime surrounds a call that was to find one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NoRuntime;
@@ -112,8 +134,8 @@ pub struct NoRuntime;
 impl fmt::Display for NoRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "no runtime was given and no tokio runtime surrounds this call: start inside of tokio, or tell the builder \
-             where workers run, `.runtime(TokioRuntime::new(handle))` or `.runtime(ThreadRuntime::new())`",
+            "no tokio runtime surrounds this call: make it inside of one, or say which is meant, with \
+             `TokioRuntime::new(handle)`",
         )
     }
 }

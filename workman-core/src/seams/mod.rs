@@ -16,8 +16,8 @@ use crate::worker::{Attempt, Fate, Shared, WorkContext, WorkerDef};
 
 pub use crate::id::{IdSource, ScopedIds, scoped_ids};
 pub use crate::runtime::{
-    BlockingHook, ScopedHook, block_on, completer_waits, default_runtime, note_own_wait, own_waits, pause_point,
-    scoped_blocking_hook,
+    Ambient, BlockingHook, DriverHere, ScopedHook, block_on, completer_waits, default_runtime, note_own_wait,
+    own_waits, pause_point, polled_by_driver, scoped_blocking_hook,
 };
 pub use crate::time::LONGEST_REST;
 pub use crate::worker::{Body, Invocation, ReadBack, RegisteredWorker, Registry, StateKey, States, Stub, Unstartable};
@@ -56,6 +56,12 @@ pub fn detached_context(worker: &'static WorkerDef, input: Payload) -> WorkConte
 /// The request is refused.
 pub fn stored_input<P, O>(request: Request<P, O>) -> Result<Payload, RequestError> {
     Ok(stored(request)?.spec.input.clone())
+}
+
+/// The worker that a request is for.
+#[must_use]
+pub fn maker<P, O>(request: &Request<P, O>) -> &'static WorkerDef {
+    request.draft().def
 }
 
 /// The work that a request would store, whatever it is to wait for.

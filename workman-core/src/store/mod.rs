@@ -131,6 +131,11 @@ pub type UnitResult = Result<Applied, Refusal>;
 ///   a server: as durable as its `synchronous_commit` and standby settings.
 /// - **C20** After `close` this handle answers `Closed` to every call and writes nothing; its change streams end. A store
 ///   that is lost to its process (somebody else had it meanwhile, or the process is a forked child) answers `Lost` for good.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no store",
+    label = "not a `Store`",
+    note = "`MemoryStore::new()` keeps works in memory, `RedbStore::open(path)?` of the crate `workman-redb` in a file; behind a `Result` comes `?`"
+)]
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Runs the units in order in one atomic, durable commit.

@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use futures::future::BoxFuture;
 
 mod due;
+mod spoken;
 mod system;
 
 pub use due::{Due, NextDue};
+pub(crate) use spoken::Spoken;
 pub use system::SystemClock;
 
 /// No sleep until something shall happen is trusted for longer than this: monotonic clocks stand still while a machine is

@@ -19,7 +19,7 @@ use crate::plan::{Claimed, End, WorkerKind};
 use crate::policy::InputMerger;
 use crate::query::{PageRequest, WorkQuery};
 use crate::record::{ErrorText, InputShape, ParkReason, Prerequisites};
-use crate::runtime::{self, Runtime};
+use crate::runtime::{self, Runtime, TOKIO_ADVICE};
 use crate::state::StopReason;
 use crate::store::{Store, StoreError, StoreErrorKind};
 
@@ -280,8 +280,7 @@ impl Drop for Report {
 fn panic_text(panicked: Panicked) -> ErrorText {
     let message = panicked.into_text();
     if message.contains("there is no reactor running") || message.contains("no timer running") {
-        let advice = "this worker needs a tokio runtime: give the builder `.runtime(TokioRuntime::new(handle))`";
-        return ErrorText { sources: vec![advice.to_owned()], ..ErrorText::panic(message) };
+        return ErrorText { sources: vec![TOKIO_ADVICE.to_owned()], ..ErrorText::panic(message) };
     }
     ErrorText::panic(message)
 }

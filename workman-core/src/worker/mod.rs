@@ -17,6 +17,7 @@ mod waits;
 
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -107,6 +108,12 @@ pub trait Worker: 'static {
     type Output;
     /// Everything that workman knows about it.
     const DEF: &'static WorkerDef;
+
+    /// Whether its attribute says `permanent = ..` and that function says so of this error: for those who stand in for the worker.
+    #[doc(hidden)]
+    fn is_permanent(_error: &WorkError) -> bool {
+        false
+    }
 }
 
 /// A worker's type as a value: `upload_image::worker()` tells `manager.handle(..)` what the work gives.
@@ -268,9 +275,18 @@ impl Drop for States {
 }
 
 impl States {
-    /// Adds a value; the last one of a type counts.
-    pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
-        self.values.insert(TypeId::of::<T>(), Box::new(value));
+    /// Adds a value, the only one of its type.
+    ///
+    /// # Errors
+    /// The type, if there is such a value already: each argument of the type would get the one and never the other. The first stays.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) -> Result<(), StateKey> {
+        match self.values.entry(TypeId::of::<T>()) {
+            Entry::Vacant(place) => {
+                place.insert(Box::new(value));
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(StateKey::of::<T>()),
+        }
     }
 
     /// A clone of the value of this type.

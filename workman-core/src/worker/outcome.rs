@@ -1,5 +1,6 @@
 //! What a worker's answer means: [`Outcome`], [`WorkError`], and the way from a returned value to the planner's [`End`].
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
@@ -120,6 +121,21 @@ impl WorkError {
         &*self.error
     }
 
+    /// The same error, permanent if its worker says so of it: for those who stand in for the worker.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn sorted_by<W: super::Worker>(self) -> Self {
+        if W::is_permanent(&self) { WorkError { advice: Advice::Never, stopped: None, ..self } } else { self }
+    }
+
+    /// Whether this is an error of that type and is said yes to. A text is a `String`.
+    #[doc(hidden)]
+    pub fn is_one<E: 'static>(&self, ask: impl FnOnce(&E) -> bool) -> bool {
+        let text = self.to_string();
+        let ways: [&dyn Any; 3] = [self, &self.error, &text];
+        ways.into_iter().find_map(|way| way.downcast_ref()).is_some_and(ask)
+    }
+
     /// The end of an attempt that failed with this. Whether the run was to stop at all is for the verdict to see.
     pub(crate) fn into_end(self) -> End {
         match self.stopped {
@@ -183,7 +199,8 @@ pub trait ErrorOfNobody: Into<Box<dyn Error + Send + Sync>> {}
 #[diagnostic::on_unimplemented(
     message = "a worker can't fail with `{Self}`",
     label = "this error type can't be stored",
-    note = "implement `std::error::Error` for it (and `Send + Sync + 'static`), or return `String`, `anyhow::Error` or `workman_core::WorkError`"
+    note = "implement `std::error::Error` for it (and `Send + Sync + 'static`), or return `String`, `anyhow::Error` or `workman_core::WorkError`",
+    note = "any error in a box is `Box<dyn std::error::Error + Send + Sync>`; without `Send + Sync` it can't leave its thread"
 )]
 pub trait IntoFailure<By> {
     /// The error and what is to be done.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 
 use super::{Body, Invocation, StateKey, States, Unstartable, Worker, WorkerDef};
@@ -77,7 +78,7 @@ impl Registry {
     pub fn validate(self) -> Result<Self, DuplicateWorker> {
         let mut duplicates: Vec<DuplicateWorker> = Vec::new();
         for worker in &self.workers {
-            for name in worker.aliases().iter().copied().chain([&*worker.name]) {
+            for name in worker.names() {
                 let first = &self.workers[self.names[name]];
                 if !std::ptr::eq(first.def, worker.def) {
                     let (first, second) = (first.def.location, worker.def.location);
@@ -86,6 +87,33 @@ impl Registry {
             }
         }
         duplicates.into_iter().min_by(|a, b| a.name.cmp(&b.name)).map_or(Ok(self), Err)
+    }
+
+    /// Keeps workers of one name apart, for a test that may use none of them. Of those that share a name or an alias, the one that
+    /// was named or faked has it, if it is the only such; the others, or all, get a name that nobody else has and a stand-in, which
+    /// `stand_in` makes of what is wrong. Two that were both named are left for [`validate`](Self::validate).
+    #[doc(hidden)]
+    pub fn keep_apart(&mut self, stand_in: impl Fn(DuplicateWorker) -> Stub) {
+        let picked = |at: usize| self.workers[at].explicit || self.workers[at].stub.is_some();
+        let mut clashes: BTreeMap<usize, DuplicateWorker> = BTreeMap::new();
+        for (at, worker) in self.workers.iter().enumerate() {
+            for name in worker.names() {
+                let first = self.names[name];
+                if first != at {
+                    let (one, other) = (self.workers[first].def.location, worker.def.location);
+                    let clash = DuplicateWorker { name: name.into(), first: one, second: other };
+                    for loser in [first, at].into_iter().filter(|at| !picked(*at)) {
+                        clashes.entry(loser).or_insert_with(|| clash.clone());
+                    }
+                }
+            }
+        }
+        for (at, clash) in clashes {
+            let worker = &mut self.workers[at];
+            worker.name = format!("{} of {}", worker.name, worker.def.location).into();
+            worker.stub = Some(stand_in(clash));
+        }
+        self.sort();
     }
 
     /// The worker of this name or alias.
@@ -167,6 +195,11 @@ impl RegisteredWorker {
         needed.into_iter().filter(|key| !states.has(key)).collect()
     }
 
+    /// Its name and its aliases.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        iter::once(&*self.name).chain(self.aliases().iter().copied())
+    }
+
     /// The names under which older builds stored its work.
     #[must_use]
     pub fn aliases(&self) -> &'static [&'static str] {
@@ -198,10 +231,17 @@ pub struct DuplicateWorker {
 
 impl fmt::Display for DuplicateWorker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DuplicateWorker { name, first, second } = self;
+        if first == second {
+            // One place in the sources gives two workers only if it is compiled twice.
+            return write!(
+                f,
+                "the worker \"{name}\" at {first} is in this program twice: its file is compiled into a library and again into the program, or into two libraries; let one of them have it (`mod ..;`), and the others `use` it from there"
+            );
+        }
         write!(
             f,
-            "two workers are called \"{}\": one at {}, the other at {}; give one of them another name with `#[worker(name = \"..\")]`, or register it with `register_as`",
-            self.name, self.first, self.second
+            "two workers are called \"{name}\": one at {first}, the other at {second}; give one of them another name with `#[worker(name = \"..\")]`, or register it with `register_as`"
         )
     }
 }
@@ -307,5 +347,58 @@ pub(super) mod tests {
         assert_eq!(missing, [StateKey::of::<u8>()]);
         registry.stub::<Mail>(Arc::new(|_| Err(Unstartable::Undecodable("stub".into()))));
         assert!(registry.get("post").unwrap().missing_states(&States::default()).is_empty());
+    }
+
+    fn refusing(clash: DuplicateWorker) -> Stub {
+        Arc::new(move |_| Err(Unstartable::Undecodable(clash.to_string())))
+    }
+
+    #[test]
+    fn workers_kept_apart_each_have_a_name_and_who_was_picked_has_the_one_they_share() {
+        let linked = |defs: &[&'static WorkerDef]| {
+            let mut registry = Registry::new();
+            for def in defs {
+                registry.put(def, def.name.into(), Origin::Linked);
+            }
+            registry.sort();
+            registry
+        };
+        let stubbed = |registry: &Registry| -> Vec<(String, bool)> {
+            registry.iter().map(|worker| (worker.name.to_string(), worker.stub.is_some())).collect()
+        };
+        let mut nobody = linked(&[Sync::DEF, OtherSync::DEF, Mail::DEF]);
+        nobody.keep_apart(refusing);
+        let apart = ["mail", "sync of here:OtherSync", "sync of here:Sync"];
+        let names: Vec<String> = stubbed(&nobody).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, apart);
+        assert!(nobody.of(Sync::DEF).unwrap().stub.is_some() && nobody.of(Mail::DEF).unwrap().stub.is_none());
+        nobody.validate().unwrap();
+
+        let mut picked = linked(&[Sync::DEF, OtherSync::DEF]);
+        picked.add::<OtherSync>();
+        picked.keep_apart(refusing);
+        assert_eq!(stubbed(&picked), [("sync".to_owned(), false), ("sync of here:Sync".to_owned(), true)]);
+        assert_eq!(picked.get("sync").unwrap().def.location, "here:OtherSync");
+
+        // An alias is a name too.
+        let mut alias = linked(&[Mail::DEF, Post::DEF]);
+        alias.stub::<Mail>(refusing(DuplicateWorker { name: "a".into(), first: "b", second: "c" }));
+        alias.keep_apart(refusing);
+        assert_eq!(alias.get("post").unwrap().def.name, "mail");
+        assert_eq!(&*alias.of(Post::DEF).unwrap().name, "post of here:Post");
+
+        let mut both = linked(&[Sync::DEF, OtherSync::DEF]);
+        both.add::<Sync>().add::<OtherSync>();
+        both.keep_apart(refusing);
+        assert!(both.validate().is_err(), "a test that means both is told so");
+    }
+
+    #[test]
+    fn one_source_in_two_crates_is_told_as_that() {
+        let twice = DuplicateWorker { name: "sync".into(), first: "src/sync.rs:4", second: "src/sync.rs:4" };
+        let text = twice.to_string();
+        assert!(text.contains("src/sync.rs:4 is in this program twice") && text.contains("`use`"), "{text}");
+        let other = DuplicateWorker { second: "src/other.rs:4", ..twice };
+        assert!(other.to_string().contains("one at src/sync.rs:4, the other at src/other.rs:4"), "{other}");
     }
 }

@@ -31,7 +31,7 @@ impl Run {
     }
 
     pub(crate) fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.states.insert(value);
+        self.states.insert(value).expect("a type has one state");
         self
     }
 

@@ -78,7 +78,7 @@ impl RawRedb {
         tables[at].as_mut().ok_or_else(|| "it was opened right before".into())
     }
 
-    /// As `workman-redb/src/writer.rs` begins its transactions.
+    /// As `workman-redb/src/writer/mod.rs` begins its transactions.
     fn begin(&mut self) -> Outcome<WriteTransaction> {
         let mut transaction = self.database.begin_write()?;
         let due = self.synced.elapsed() >= RELAXED;

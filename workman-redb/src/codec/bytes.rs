@@ -7,6 +7,12 @@ use workman_core::{Timestamp, WorkId};
 
 use super::{CodecError, Decoded, Encoded};
 
+/// A value with bytes of its own.
+pub(crate) trait Body: Sized {
+    fn write(&self, to: &mut Writer) -> Encoded;
+    fn read(from: &mut Reader<'_>) -> Decoded<Self>;
+}
+
 /// Puts values one after the other.
 #[derive(Default)]
 pub(crate) struct Writer {

@@ -27,15 +27,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use workman_core::seams::{IdSource, Registry, ScopedIds, scoped_ids};
-use workman_core::{Builder, ConstraintSensor, Limits, ManualSensor, Worker};
+use workman_core::seams::{DriverHere, IdSource, Registry, ScopedIds, scoped_ids};
+use workman_core::{Builder, ConstraintSensor, Limits, ManualSensor, WorkManager, Worker};
 
 use crate::clock::VirtualClock;
 use crate::executor::Executor;
-use crate::fault::{Broken, CrashPoint, Fault, Ledger};
+use crate::fault::{Broken, CrashPoint, Fault, FaultStore, Ledger};
 use crate::home::{MemoryHome, StoreHome};
 
-use process::Process;
 pub use verbs::Named;
 
 /// The seed of a driver that was given none.
@@ -97,6 +96,15 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(5);
 /// Where no other thread does anything, the test says so with [`nobody_outside`](Self::nobody_outside), and nothing waits in real
 /// time.
 ///
+/// A future of the manager (`handle.output()`, say) is waited for with [`block_on`](Self::block_on): the driver lets nothing run while
+/// somebody else waits on its thread, so that is refused with a panic that says so.
+///
+/// # Workers that need tokio
+/// They find it when the driver is made inside of a tokio runtime, in a `#[tokio::test]` of any flavour (with the feature `tokio` of
+/// `workman-core`), blocking workers too. Timers and sockets of tokio take real time, which is given as to everything outside. A
+/// runtime of one thread stands still while the driver has its thread, so workers get another one beside it; tasks that the test itself
+/// has spawned go on when the test awaits something, or from the start in a `#[tokio::test(flavor = "multi_thread")]`.
+///
 /// # Seeds
 /// The order of things that could happen in any order follows from the seed: a fixed one, or that of
 /// [`with_seed`](Self::with_seed), or the environment variable `WORKMAN_SEED`, which wins. A failing test prints it.
@@ -129,7 +137,15 @@ pub struct TestDriver {
     noted_completers: Cell<bool>,
     /// Requests get their ids on this thread, so the driver stays on it.
     scope: Option<ScopedIds>,
+    /// Who waits on this thread by another executor waits in vain.
+    _here: DriverHere,
     this_thread: PhantomData<*const ()>,
+}
+
+/// What dies in a crash.
+struct Process {
+    manager: WorkManager,
+    store: Arc<FaultStore>,
 }
 
 /// Puts a stub in a registry.
@@ -144,7 +160,8 @@ struct Setup {
 }
 
 impl TestDriver {
-    /// A world with a memory store, an ideal machine, and all workers that are linked.
+    /// A world with a memory store, an ideal machine, and all workers that are linked. Workers of one name are no concern of a test
+    /// that runs none of them; one that means one of them says which, with [`register`](Self::register) or [`stub`](Self::stub).
     pub fn new() -> Self {
         Self::with_seed(DEFAULT_SEED)
     }
@@ -173,6 +190,7 @@ impl TestDriver {
             process: RefCell::new(None),
             patience: DEFAULT_PATIENCE,
             nobody_outside: false,
+            _here: DriverHere::new(),
             noted_completers: Cell::new(false),
             clock,
             this_thread: PhantomData,
@@ -206,7 +224,7 @@ impl TestDriver {
         self
     }
 
-    /// Gives workers this state, as [`Builder::state`] does.
+    /// Gives workers this state, as [`Builder::state`] does: one of each type.
     pub fn state<T: Clone + Send + Sync + 'static>(self, state: T) -> Self {
         self.shape(move |builder| builder.state(state.clone()))
     }

@@ -6,21 +6,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use workman_core::seams::{ReadBack, Registry};
-use workman_core::{ShutdownReport, StartError, Timestamp, WorkManager, WorkQuery, WorkState};
+use workman_core::seams::{Body, ReadBack, Registry, Stub};
+use workman_core::{
+    DuplicateWorker, Outcome, ShutdownReport, StartError, Timestamp, WorkError, WorkManager, WorkQuery, WorkState,
+};
 
-use super::TestDriver;
-use crate::baton::{Stuck, ThreadSetup};
+use super::{Process, TestDriver};
+use crate::baton::Stuck;
 use crate::executor::Awaited;
 use crate::fault::FaultStore;
 
 /// How long a shut down manager may need after the grace period: dropped workers get a second.
 const AFTER_GRACE: Duration = Duration::from_secs(5);
-
-pub(super) struct Process {
-    manager: WorkManager,
-    store: Arc<FaultStore>,
-}
 
 impl TestDriver {
     /// The manager of the process, which starts if there is none.
@@ -48,16 +45,18 @@ impl TestDriver {
         let ledger = Arc::clone(&self.ledger.borrow());
         ledger.begin_process();
         let store = FaultStore::open(ledger);
-        let runtime = self.executor.begin_process(ThreadSetup { ids: Arc::clone(&self.ids) });
+        let runtime = self.executor.begin_process(Arc::clone(&self.ids));
         let setup = self.setup.borrow();
         let mut registry = setup.registry.clone().unwrap_or_else(Registry::linked);
         setup.stubs.iter().for_each(|stub| stub(&mut registry));
+        registry.keep_apart(|clash| self.refusal(&clash));
         let builder = WorkManager::builder(Arc::clone(&store))
             .clock(self.clock.clone())
             .sensor(self.sensor.clone())
             .runtime(runtime)
             .limits(setup.limits.clone())
             .read_back(ReadBack::All)
+            .driven_by_test()
             .workers(registry);
         let builder = setup.shape.iter().fold(builder, |builder, shape| shape(builder));
         drop(setup);
@@ -69,6 +68,17 @@ impl TestDriver {
         self.executor.spawn_engine(Box::pin(engine));
         self.process.replace(Some(Process { manager, store }));
         Ok(())
+    }
+
+    /// What stands in for workers of one name: the test that runs one of them fails, and says which there are.
+    fn refusal(&self, clash: &DuplicateWorker) -> Stub {
+        let broken = self.ledger.borrow().broken();
+        let (name, text) = (clash.name.clone(), clash.to_string());
+        Arc::new(move |_| {
+            broken.report(format!("{text}. A test names the one that it means with `register` or `stub`"));
+            let (name, text) = (name.clone(), text.clone());
+            Ok(Body::Blocking(Box::new(move || Outcome::<()>::Failed(WorkError::permanent(text)).end(&name))))
+        })
     }
 
     /// Kills the process and starts the next on the same store.

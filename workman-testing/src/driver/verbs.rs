@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use workman_core::seams::{Body, Invocation, Unstartable};
+use workman_core::steps::Standalone;
 use workman_core::store::{End, WorkerKind};
 use workman_core::{
     ConstraintKind, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Explanation, Network,
-    Nothing, Outcome, PeriodicRequest, Request, UniqueWork, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector,
-    WorkState, Worker,
+    Outcome, PeriodicRequest, UniqueWork, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState, Worker,
 };
 
 use super::TestDriver;
@@ -33,7 +33,7 @@ impl TestDriver {
     /// # Panics
     /// If it is refused, with the error's text. [`try_enqueue`](Self::try_enqueue) answers it instead.
     #[track_caller]
-    pub fn enqueue<O>(&self, request: Request<Nothing, O>) -> WorkId {
+    pub fn enqueue(&self, request: impl Standalone) -> WorkId {
         let stored = self.try_enqueue(request);
         self.expect(stored)
     }
@@ -43,14 +43,15 @@ impl TestDriver {
     /// # Errors
     /// As [`WorkManager::enqueue`](workman_core::WorkManager::enqueue).
     #[track_caller]
-    pub fn try_enqueue<O>(&self, request: Request<Nothing, O>) -> Result<WorkId, EnqueueError> {
+    pub fn try_enqueue(&self, request: impl Standalone) -> Result<WorkId, EnqueueError> {
         let manager = self.manager();
         self.block_on(manager.enqueue(request)).map(|handle| handle.id())
     }
 
     /// Stores one work under a name.
     #[track_caller]
-    pub fn enqueue_unique<O>(&self, name: &str, policy: ExistingWorkPolicy, request: Request<Nothing, O>) -> Named {
+    pub fn enqueue_unique(&self, name: &str, policy: ExistingWorkPolicy, request: impl Standalone) -> Named {
+        let request = request.into_request();
         let (manager, own) = (self.manager(), request.id());
         let stored = self.block_on(manager.enqueue_unique(name, policy, request));
         named(self.expect(stored), own)
@@ -190,7 +191,9 @@ impl TestDriver {
     // ---- fakes ----
 
     /// Fakes a worker: its attempts, in any works, end with these results, one each. Its codec stays real: an input that does not
-    /// decode parks the work as ever. A run that finds no result left fails the test.
+    /// decode parks the work as ever, and what the worker's attribute says holds. Its function of `permanent = ..` is asked about an
+    /// error that is of its type (`Err(Refused.into())`); a text is the error of a worker that fails with a `String`, and an
+    /// `anyhow::Error` is never handed on: [`WorkError::permanent`] says it there. A run that finds no result left fails the test.
     #[track_caller]
     pub fn stub<W>(&self, results: impl IntoIterator<Item = Result<W::Output, WorkError>>)
     where
@@ -199,7 +202,7 @@ impl TestDriver {
     {
         self.stub_outcomes::<W>(results.into_iter().map(|result| match result {
             Ok(output) => Outcome::Success(output),
-            Err(error) => Outcome::Failed(error),
+            Err(error) => Outcome::Failed(error.sorted_by::<W>()),
         }));
     }
 

@@ -8,16 +8,16 @@ mod outside;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use workman_core::Runtime;
+use workman_core::seams::{Ambient, IdSource, completer_waits, own_waits, polled_by_driver};
 
-use crate::baton::{Baton, Job, Pause, Stuck, ThreadSetup};
+use crate::baton::{Baton, Job, Others, Pause, Stuck, ThreadSetup};
 
 pub(crate) use outside::Awaited;
-use outside::WaitsFor;
 
 /// A task of the executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,8 @@ const MAIN: TaskId = TaskId(0);
 
 /// Runs the tasks of one test.
 pub(crate) struct Executor {
+    /// What surrounded the test that made it, and surrounds everything that it polls.
+    ambient: Ambient,
     state: Mutex<State>,
     woken: Condvar,
     /// Tasks that are ready, for those who ask often.
@@ -59,6 +61,31 @@ struct Task {
     spins: bool,
 }
 
+/// What a task that is not ready waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitsFor {
+    /// Virtual time, a stop, another work, or the test.
+    Workman,
+    /// Whoever holds the completer of its attempt.
+    Completer,
+    /// Something else, if anybody holds its waker.
+    World,
+}
+
+impl WaitsFor {
+    /// Polls something, and says what it waits for if it is not ready.
+    fn poll<T>(poll: impl FnOnce() -> Poll<T>) -> (Poll<T>, Self) {
+        let (own, completers) = (own_waits(), completer_waits());
+        let polled = poll();
+        let waits_for = match (own_waits() != own, completer_waits() != completers) {
+            (true, _) => WaitsFor::Workman,
+            (false, true) => WaitsFor::Completer,
+            (false, false) => WaitsFor::World,
+        };
+        (polled, waits_for)
+    }
+}
+
 enum Kind {
     /// The engine of a manager; `None` while it is polled.
     Engine(Option<BoxFuture<'static, ()>>),
@@ -83,6 +110,7 @@ impl State {
 }
 
 impl Executor {
+    /// An executor inside of what surrounds this call.
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         let state = State {
             random: seed,
@@ -93,7 +121,8 @@ impl Executor {
             next_task: 1,
             process: 0,
         };
-        Arc::new(Executor { state: Mutex::new(state), woken: Condvar::new(), ready: AtomicU64::new(0) })
+        let ambient = Ambient::current();
+        Arc::new(Executor { ambient, state: Mutex::new(state), woken: Condvar::new(), ready: AtomicU64::new(0) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,6 +132,11 @@ impl Executor {
     /// Whether nothing is ready.
     pub(crate) fn is_quiet(&self) -> bool {
         self.ready.load(Ordering::Acquire) == 0
+    }
+
+    /// Polls something where workers find what they need, and those who wait for a manager know that it goes on.
+    fn within<T>(&self, poll: impl FnOnce() -> T) -> T {
+        polled_by_driver(|| self.ambient.within(poll))
     }
 
     fn wake(&self, id: TaskId) {
@@ -126,7 +160,8 @@ impl Executor {
     // ---- processes ----
 
     /// A new process begins; what the one before spawns from now on is dropped.
-    pub(crate) fn begin_process(self: &Arc<Self>, setup: ThreadSetup) -> TestRuntime {
+    pub(crate) fn begin_process(self: &Arc<Self>, ids: Arc<IdSource>) -> TestRuntime {
+        let setup = ThreadSetup { ids, ambient: self.ambient.clone() };
         let mut state = self.lock();
         state.process += 1;
         TestRuntime { executor: Arc::clone(self), process: state.process, setup }
@@ -219,7 +254,8 @@ impl Executor {
 
     fn poll(&self, id: TaskId, mut future: BoxFuture<'static, ()>, waker: Arc<TaskWaker>) {
         let waker = Waker::from(waker);
-        let (polled, waits_for) = WaitsFor::poll(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
+        let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+        let (polled, waits_for) = WaitsFor::poll(|| self.within(poll));
         let mut state = self.lock();
         let Some(task) = state.tasks.get_mut(&id) else { return };
         if polled.is_ready() {
@@ -262,15 +298,15 @@ impl Executor {
     }
 }
 
+impl Others for Executor {
+    fn are_quiet(&self) -> bool {
+        self.is_quiet()
+    }
+}
+
 pub(crate) struct TaskWaker {
     id: TaskId,
     executor: Arc<Executor>,
-}
-
-impl TaskWaker {
-    pub(crate) fn executor(&self) -> &Arc<Executor> {
-        &self.executor
-    }
 }
 
 impl Wake for TaskWaker {
@@ -297,7 +333,10 @@ impl Runtime for TestRuntime {
 
     fn spawn_blocking(&self, job: Box<dyn FnOnce() + Send>) {
         let setup = self.setup.clone();
-        let baton = |waker: &Arc<TaskWaker>| Kind::Blocking(Baton::new(Job::new(job), Arc::clone(waker), setup));
+        let others = Arc::clone(&self.executor) as Arc<dyn Others>;
+        let baton = |waker: &Arc<TaskWaker>| {
+            Kind::Blocking(Baton::new(Job::new(job), Waker::from(Arc::clone(waker)), others, setup))
+        };
         self.executor.add(baton, Some(self.process));
     }
 

@@ -5,20 +5,9 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use workman_core::seams::{completer_waits, own_waits};
+use workman_core::seams::own_waits;
 
-use super::{Executor, Kind, MAIN, State, Task, TaskWaker};
-
-/// What a task that is not ready waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WaitsFor {
-    /// Virtual time, a stop, another work, or the test.
-    Workman,
-    /// Whoever holds the completer of its attempt.
-    Completer,
-    /// Something else, if anybody holds its waker.
-    World,
-}
+use super::{Executor, Kind, MAIN, State, Task, TaskWaker, WaitsFor};
 
 /// What can only come from outside, in real time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,20 +18,6 @@ pub(crate) enum Awaited {
     Completers,
     /// A socket, a thread, a channel.
     World,
-}
-
-impl WaitsFor {
-    /// Polls something, and says what it waits for if it is not ready.
-    pub(super) fn poll<T>(poll: impl FnOnce() -> Poll<T>) -> (Poll<T>, Self) {
-        let (own, completers) = (own_waits(), completer_waits());
-        let polled = poll();
-        let waits_for = match (own_waits() != own, completer_waits() != completers) {
-            (true, _) => WaitsFor::Workman,
-            (false, true) => WaitsFor::Completer,
-            (false, false) => WaitsFor::World,
-        };
-        (polled, waits_for)
-    }
 }
 
 impl Executor {
@@ -83,7 +58,8 @@ impl Executor {
 
     /// A waker for the future that a test waits for.
     pub(crate) fn main(self: &Arc<Self>) -> MainFuture {
-        MainFuture { waker: Arc::new(TaskWaker { id: MAIN, executor: Arc::clone(self) }), waits_for_workman: false }
+        let waker = Arc::new(TaskWaker { id: MAIN, executor: Arc::clone(self) });
+        MainFuture { executor: Arc::clone(self), waker, waits_for_workman: false }
     }
 
     /// Whether the test's own future was woken since the last call.
@@ -108,6 +84,7 @@ impl Task {
 
 /// What the executor knows of the future that a test waits for.
 pub(crate) struct MainFuture {
+    executor: Arc<Executor>,
     waker: Arc<TaskWaker>,
     waits_for_workman: bool,
 }
@@ -116,7 +93,7 @@ impl MainFuture {
     pub(crate) fn poll<T>(&mut self, future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
         let waits = own_waits();
         let waker = Waker::from(Arc::clone(&self.waker));
-        let polled = future.poll(&mut Context::from_waker(&waker));
+        let polled = self.executor.within(|| future.poll(&mut Context::from_waker(&waker)));
         self.waits_for_workman = own_waits() != waits;
         polled
     }

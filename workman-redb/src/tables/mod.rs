@@ -2,6 +2,7 @@
 //!
 //! Every row is checked when it is read, every index entry too. This module begins and ends no transaction.
 
+mod flush;
 mod pending;
 mod read;
 mod walk;

@@ -13,7 +13,7 @@ mod terms;
 use std::fmt;
 
 pub(crate) use beside::{Format, Opening, read_cascade, read_lane, write_cascade, write_lane};
-pub(crate) use bytes::{Reader, Writer};
+pub(crate) use bytes::{Body, Reader, Writer};
 pub(crate) use record::{Birth, read_birth, read_state, write_birth, write_state};
 pub(crate) use spec::{read_spec, write_spec};
 
@@ -52,9 +52,3 @@ impl fmt::Display for CodecError {
 
 type Decoded<T> = Result<T, CodecError>;
 type Encoded = Result<(), CodecError>;
-
-/// A value with bytes of its own.
-pub(crate) trait Body: Sized {
-    fn write(&self, to: &mut Writer) -> Encoded;
-    fn read(from: &mut Reader<'_>) -> Decoded<Self>;
-}

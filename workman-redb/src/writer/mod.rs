@@ -17,8 +17,9 @@ use crate::ballast::Ballast;
 use crate::durability::Durability;
 use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked, replaced};
 use crate::handle::Handle;
+use crate::report::VerifyReport;
 use crate::tables::{Kept, WriteTables};
-use crate::verify::{Integrity, VerifyReport, verify};
+use crate::verify::{Integrity, verify};
 
 /// What one call of `transact` brings, and what it is answered.
 pub(crate) type Units = Vec<Unit>;

@@ -1,0 +1,23 @@
+#![allow(unused_variables)]
+
+use workman_core::{WorkManager, worker};
+
+#[worker]
+fn number() -> u8 {
+    1
+}
+
+#[worker]
+fn shout(#[prerequisite] text: String) -> String {
+    text
+}
+
+#[worker]
+fn sum(#[prerequisites] parts: Vec<u8>) {}
+
+async fn enqueue(manager: WorkManager, loud: bool) {
+    let request = if loud { shout::with("a".into()) } else { number::request() };
+    let _ = manager.enqueue(request).await;
+}
+
+fn main() {}

@@ -1,0 +1,22 @@
+#![allow(unused_variables)]
+
+use workman_core::{WorkManager, worker};
+
+#[worker]
+fn number() -> u8 {
+    1
+}
+
+#[worker]
+fn shout(#[prerequisite] text: String) -> String {
+    text
+}
+
+#[worker]
+fn sum(#[prerequisites] parts: Vec<u8>) {}
+
+fn begin(manager: WorkManager) {
+    let _ = manager.begin_with([number::request(), shout::with("a".into())]);
+}
+
+fn main() {}
