@@ -11,12 +11,12 @@ use crate::time::{Due, Timestamp};
 
 /// One entry of an index. Entries sort by kind, then by their fields in declaration order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum IndexKey {
     /// Blocked work, oldest first.
     Blocked {
         /// Its birth number.
         seq: u64,
-        /// The work.
         id: WorkId,
     },
     /// Delayed work, by due time: what waits in store time before what waits for a time of the wall clock.
@@ -25,12 +25,10 @@ pub enum IndexKey {
         due: Due,
         /// Its place in line.
         turn: u64,
-        /// The work.
         id: WorkId,
     },
     /// Work that could run, lane by lane; suspects apart, so that they hold up nobody.
     Ready {
-        /// The lane.
         lane: LaneId,
         /// Whether the process died under it too often to run it beside another such.
         suspect: bool,
@@ -38,37 +36,27 @@ pub enum IndexKey {
         rank: u8,
         /// Its place in line.
         turn: u64,
-        /// The work.
         id: WorkId,
     },
     /// Work that waits for somebody's help.
     Parked {
-        /// The lane.
         lane: LaneId,
         /// Its birth number.
         seq: u64,
-        /// The work.
         id: WorkId,
     },
     /// Claimed work, by the manager that claimed it.
-    Running {
-        /// The manager.
-        epoch: u64,
-        /// The work.
-        id: WorkId,
-    },
+    Running { epoch: u64, id: WorkId },
     /// Finished work, by its end plus the time for which its request asked to be kept. What the manager adds is not in here.
     Finished {
         /// The time.
         until: Timestamp,
         /// Its birth number.
         seq: u64,
-        /// The work.
         id: WorkId,
     },
     /// The members of a unique name.
     Name {
-        /// The name.
         name: Arc<str>,
         /// The birth number of the member.
         seq: u64,
@@ -94,7 +82,6 @@ pub enum IndexKey {
     /// The members of a unique name for which no other member waits: what is appended to the name comes behind these, and does
     /// not have to look at the others.
     Leaf {
-        /// The name.
         name: Arc<str>,
         /// The birth number of the member.
         seq: u64,
@@ -104,7 +91,6 @@ pub enum IndexKey {
     /// The members of a unique name that have not finished. Those that are blocked come first: a member is unblocked and never
     /// blocked again, so whoever goes through them in order, commit by commit, passes over none.
     Unfinished {
-        /// The name.
         name: Arc<str>,
         /// Whether it waits for no prerequisite any more.
         unblocked: bool,

@@ -27,8 +27,7 @@ use crate::time::{Due, Timestamp};
 /// text of its JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[doc(alias = "JobInfo")]
-#[doc(alias = "status")]
+#[doc(alias("JobInfo", "status"))]
 pub struct WorkInfo {
     /// Who it is.
     pub id: WorkId,

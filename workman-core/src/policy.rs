@@ -160,8 +160,7 @@ impl Default for Backoff {
 /// What to do when work is enqueued under a unique name that is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-#[doc(alias = "conflict")]
-#[doc(alias = "uniqueness")]
+#[doc(alias("conflict", "uniqueness"))]
 pub enum ExistingWorkPolicy {
     /// The old work stays and the new request is dropped, if any old work is enqueued or running. If none is, all of the old is
     /// deleted and the new takes the name.
@@ -236,9 +235,7 @@ pub enum OnInterruption {
 
 /// What a death of the process does to the work that was running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[doc(alias = "visibility_timeout")]
-#[doc(alias = "poison_pill")]
-#[doc(alias = "dead_letter")]
+#[doc(alias("visibility_timeout", "poison_pill", "dead_letter"))]
 pub enum OnDeath {
     /// It runs again; after too many deaths it is parked as poisoned and waits for `retry`.
     #[default]

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Where a work stands, in WorkManager's six states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[doc(alias = "State")]
-#[doc(alias = "JobStatus")]
+#[doc(alias("State", "JobStatus"))]
 pub enum WorkState {
     /// Waits for its time, its constraints, a free slot, or (parked) for somebody's help.
     Enqueued,

@@ -82,8 +82,8 @@ impl Bare {
         let claim = Claim {
             epoch,
             lanes,
-            async_room: 1.into(),
-            blocking_room: 0.into(),
+            async_slots_free: 1.into(),
+            blocking_slots_free: 0.into(),
             expedited_budget: Duration::ZERO,
             barred: Vec::new(),
             suspects,

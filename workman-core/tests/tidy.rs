@@ -148,7 +148,7 @@ const DISPATCHER: [(&str, &[&str]); 13] = [
     ("outbox", &["Outbox", "Linger"]),
     ("probe", &["Probes", "Probe"]),
     ("prune", &["Pruning", "Pass"]),
-    ("walk", &[]),
+    ("sweep", &[]),
     ("exit", &["Exit", "Farewell"]),
 ];
 

@@ -119,8 +119,8 @@ fn claim(store: &RedbStore) -> u64 {
     let claim = Claim {
         epoch,
         lanes: lanes.iter().map(open).collect(),
-        async_room: 1.into(),
-        blocking_room: 0.into(),
+        async_slots_free: 1.into(),
+        blocking_slots_free: 0.into(),
         expedited_budget: Duration::ZERO,
         barred: Vec::new(),
         suspects: SuspectsAllowed::One,

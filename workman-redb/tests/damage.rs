@@ -164,8 +164,8 @@ fn run_all(store: &RedbStore, now: i64) -> Vec<WorkRecord> {
         let claim = Claim {
             epoch,
             lanes: lanes.iter().map(open).collect(),
-            async_room: 20.into(),
-            blocking_room: 0.into(),
+            async_slots_free: 20.into(),
+            blocking_slots_free: 0.into(),
             expedited_budget: Duration::from_secs(600),
             barred: Vec::new(),
             suspects: SuspectsAllowed::One,

@@ -119,7 +119,7 @@ impl WorkGraph {
     fn declared(self) -> Result<Vec<Declared>, EnqueueError> {
         let mut nodes = Known::new();
         for request in &self.requests {
-            if nodes.insert(request.id(), (&request.draft, request.types)).is_some() {
+            if nodes.insert(request.id(), (&request.parts, request.types)).is_some() {
                 return Err(EnqueueError::SameRequestTwice(request.id()));
             }
         }
@@ -134,10 +134,10 @@ impl WorkGraph {
         }
         for request in &self.requests {
             let prerequisites = self.prerequisites_of(request).iter().map(|prerequisite| prerequisite.id());
-            compare(&request.draft, request.types, prerequisites, &nodes)?;
+            compare(&request.parts, request.types, prerequisites, &nodes)?;
         }
         let declared = self.requests.iter().map(|request| Declared {
-            drafts: vec![request.draft.clone()],
+            works: vec![request.parts.clone()],
             after: self.prerequisites_of(request).iter().map(|prerequisite| prerequisite.id()).collect(),
         });
         Ok(declared.collect())

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::fit::{Known, compare};
-use super::shape::Drafts;
+use super::shape::PartsOfStep;
 use crate::id::WorkId;
 use crate::manager::{Declared, EnqueueError};
-use crate::request::RequestDraft;
+use crate::request::RequestParts;
 
 /// One step of a chain. A clone of a chain shares its steps, so that a chain of chains that share their beginnings stays small.
 pub(super) struct Link {
@@ -19,7 +19,7 @@ pub(super) struct Link {
 
 enum Kind {
     /// New works side by side.
-    Step(Drafts),
+    Step(PartsOfStep),
     /// Several chains come together here.
     Joint,
     /// Works that are stored already.
@@ -30,7 +30,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn step(&self) -> Option<&Drafts> {
+    fn step(&self) -> Option<&PartsOfStep> {
         match self {
             Kind::Step(step) => Some(step),
             Kind::Joint | Kind::Stored { .. } => None,
@@ -39,9 +39,9 @@ impl Kind {
 }
 
 impl Link {
-    pub(super) fn step(before: Option<Arc<Link>>, drafts: Drafts) -> Arc<Self> {
-        let last = drafts.drafts.iter().map(|draft| draft.id).collect();
-        Arc::new(Link { kind: Kind::Step(drafts), last, before: before.into_iter().collect() })
+    pub(super) fn step(before: Option<Arc<Link>>, works: PartsOfStep) -> Arc<Self> {
+        let last = works.works.iter().map(|parts| parts.id).collect();
+        Arc::new(Link { kind: Kind::Step(works), last, before: before.into_iter().collect() })
     }
 
     pub(super) fn joint(before: Vec<Arc<Link>>) -> Arc<Self> {
@@ -85,10 +85,10 @@ impl Link {
         let family = self.family();
         let steps = || family.iter().filter_map(|link| link.kind.step().map(|step| (link, step)));
         let known: Known<'_> =
-            steps().flat_map(|(_, step)| step.each().map(|(draft, types)| (draft.id, (draft, types)))).collect();
+            steps().flat_map(|(_, step)| step.each().map(|(parts, types)| (parts.id, (parts, types)))).collect();
         for (link, step) in steps() {
             let after = link.after();
-            step.each().try_for_each(|(draft, types)| compare(draft, types, after.iter().copied(), &known))?;
+            step.each().try_for_each(|(parts, types)| compare(parts, types, after.iter().copied(), &known))?;
         }
         Ok(())
     }
@@ -96,13 +96,13 @@ impl Link {
     /// What is to be stored.
     pub(super) fn declared(&self) -> Vec<Declared> {
         let steps = self.family().into_iter().filter_map(|link| link.kind.step().map(|step| (link, step)));
-        steps.map(|(link, step)| Declared { drafts: step.drafts.clone(), after: link.after() }).collect()
+        steps.map(|(link, step)| Declared { works: step.works.clone(), after: link.after() }).collect()
     }
 
     /// The workers of what is to be stored, in order, one for each work; the first `most` of them.
     pub(super) fn workers(&self, most: usize) -> Vec<Arc<str>> {
-        let drafts = self.family().into_iter().filter_map(|link| link.kind.step().map(|step| &step.drafts));
-        drafts.flatten().take(most).map(RequestDraft::worker).collect()
+        let works = self.family().into_iter().filter_map(|link| link.kind.step().map(|step| &step.works));
+        works.flatten().take(most).map(RequestParts::worker).collect()
     }
 
     /// The works that were stored before.

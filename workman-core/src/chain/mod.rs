@@ -36,9 +36,7 @@ const SHOWN_WORKERS: usize = 16;
 /// [`WorkManager::combine`] has an example. The same request in several places is one work, which waits for what is before it in
 /// all of them, in the order of declaration. Places that wait for each other in a circle are refused by `enqueue`.
 #[must_use = "a chain is not stored before it is enqueued"]
-#[doc(alias = "WorkContinuation")]
-#[doc(alias = "workflow")]
-#[doc(alias = "pipeline")]
+#[doc(alias("WorkContinuation", "workflow", "pipeline"))]
 pub struct Chain<S> {
     manager: WorkManager,
     body: Body,
@@ -99,14 +97,14 @@ impl<S> Chain<S> {
     /// A list without requests is refused by `enqueue` ([`EnqueueError::EmptyStep`]) and not passed over: what comes behind it
     /// takes the outputs of this step, and there would be none.
     pub fn then<N: Step<S>>(self, step: N) -> Chain<N::Shape> {
-        let drafts = step.into_drafts();
+        let works = step.into_parts();
         let Chain { manager, mut body, .. } = self;
         body.steps += 1;
-        body.compared = body.compared.and(drafts.compared);
-        if drafts.drafts.is_empty() {
+        body.compared = body.compared.and(works.compared);
+        if works.works.is_empty() {
             body.problem.get_or_insert(EnqueueError::EmptyStep { step: body.steps });
         }
-        body.tip = Some(Link::step(body.tip, drafts));
+        body.tip = Some(Link::step(body.tip, works));
         Chain { manager, body, shape: PhantomData }
     }
 
@@ -134,17 +132,14 @@ impl<S: Shape> Chain<S> {
         let handles = if stored.is_new() { S::handles(&self.manager, tip.last()) } else { None };
         let mut family = tip.already_stored();
         family.extend(&stored.ids);
-        let place = Place { manager: self.manager, naming, family, last: Arc::clone(tip.last()) };
-        Ok(EnqueuedChain { how: stored.how, ids: stored.ids, last: handles, place })
+        let tail = Tail { manager: self.manager, naming, family, last: Arc::clone(tip.last()) };
+        Ok(EnqueuedChain { how: stored.how, ids: stored.ids, last: handles, tail })
     }
 }
 
 impl WorkManager {
     /// Begins a chain with one request, a list of requests side by side, or a tuple of different ones.
-    #[doc(alias = "beginWith")]
-    #[doc(alias = "chain")]
-    #[doc(alias = "pipeline")]
-    #[doc(alias = "workflow")]
+    #[doc(alias("beginWith", "chain", "pipeline", "workflow"))]
     pub fn begin_with<N: Step<Start>>(&self, step: N) -> Chain<N::Shape> {
         Chain::new(self.clone()).then(step)
     }
@@ -201,10 +196,7 @@ impl WorkManager {
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[doc(alias = "join")]
-    #[doc(alias = "fan_in")]
-    #[doc(alias = "group")]
-    #[doc(alias = "chord")]
+    #[doc(alias("join", "fan_in", "group", "chord"))]
     pub fn combine<B: Branches>(&self, branches: B) -> Chain<B::Shape> {
         let Bodies(bodies) = branches.into_bodies();
         let mut joint = Body::new(Naming::None, None);
@@ -237,7 +229,7 @@ pub struct EnqueuedChain<S: Shape> {
     pub ids: Vec<WorkId>,
     /// Handles of the last step; none if the holder of the name was kept.
     pub last: Option<S::Handles>,
-    place: Place,
+    tail: Tail,
 }
 
 impl<S: Shape> fmt::Debug for EnqueuedChain<S> {
@@ -247,7 +239,7 @@ impl<S: Shape> fmt::Debug for EnqueuedChain<S> {
 }
 
 /// Where an enqueued chain ends.
-struct Place {
+struct Tail {
     manager: WorkManager,
     naming: Naming,
     /// The works of the chain, and of the chains that it was appended to.
@@ -283,14 +275,14 @@ impl<S: Shape> EnqueuedChain<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn then<N: Step<S>>(&self, step: N) -> Chain<N::Shape> {
-        let Place { manager, naming, family, last } = &self.place;
+        let Tail { manager, naming, family, last } = &self.tail;
         let stored = Link::stored(last, family.clone());
         Chain::<S>::behind(manager.clone(), naming.inherited(), stored).then(step)
     }
 
     /// All works of the chain, and of the chains that it was appended to: for [`WorkManager::query`] and [`WorkManager::watch`].
     pub fn query(&self) -> WorkQuery {
-        WorkQuery::ids(self.place.family.iter().copied())
+        WorkQuery::ids(self.tail.family.iter().copied())
     }
 }
 

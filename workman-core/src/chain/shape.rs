@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::{Body, Chain};
 use crate::id::WorkId;
 use crate::manager::{WorkHandle, WorkManager};
-use crate::request::{ErasedRequest, Nothing, Request, RequestDraft, Taken, Takes, TakesAll, TakesNothing, Types};
+use crate::request::{ErasedRequest, Nothing, Request, RequestParts, Taken, Takes, TakesAll, TakesNothing, Types};
 
 /// The shape of a chain that has not begun.
 pub struct Start(());
@@ -57,13 +57,13 @@ pub trait Step<S> {
     type Shape: Shape;
 
     #[doc(hidden)]
-    fn into_drafts(self) -> Drafts;
+    fn into_parts(self) -> PartsOfStep;
 }
 
 /// The requests of one step, erased.
 #[doc(hidden)]
-pub struct Drafts {
-    pub(super) drafts: Vec<RequestDraft>,
+pub struct PartsOfStep {
+    pub(super) works: Vec<RequestParts>,
     pub(super) types: StepTypes,
     pub(super) compared: Compared,
 }
@@ -93,25 +93,25 @@ impl Compared {
     }
 }
 
-impl Drafts {
+impl PartsOfStep {
     fn alike<P: Taken, O>(requests: impl IntoIterator<Item = Request<P, O>>) -> Self {
-        Drafts {
-            drafts: requests.into_iter().map(Request::into_draft).collect(),
+        PartsOfStep {
+            works: requests.into_iter().map(Request::into_parts).collect(),
             types: StepTypes::Alike(Types::of::<P, O>()),
             compared: Compared::ByType,
         }
     }
 
     fn erased(requests: impl IntoIterator<Item = ErasedRequest>) -> Self {
-        let (drafts, types) = requests.into_iter().map(|request| (request.draft, request.types)).unzip();
-        Drafts { drafts, types: StepTypes::Each(types), compared: Compared::ByName }
+        let (works, types) = requests.into_iter().map(|request| (request.parts, request.types)).unzip();
+        PartsOfStep { works, types: StepTypes::Each(types), compared: Compared::ByName }
     }
 
     /// Each request with its types.
-    pub(super) fn each(&self) -> impl Iterator<Item = (&RequestDraft, Types)> {
-        self.drafts.iter().enumerate().map(|(at, draft)| match &self.types {
-            StepTypes::Alike(types) => (draft, *types),
-            StepTypes::Each(types) => (draft, types[at]),
+    pub(super) fn each(&self) -> impl Iterator<Item = (&RequestParts, Types)> {
+        self.works.iter().enumerate().map(|(at, parts)| match &self.types {
+            StepTypes::Alike(types) => (parts, *types),
+            StepTypes::Each(types) => (parts, types[at]),
         })
     }
 }
@@ -119,24 +119,24 @@ impl Drafts {
 impl<S, P: Fits<S>, O> Step<S> for Request<P, O> {
     type Shape = One<O>;
 
-    fn into_drafts(self) -> Drafts {
-        Drafts::alike([self])
+    fn into_parts(self) -> PartsOfStep {
+        PartsOfStep::alike([self])
     }
 }
 
 impl<S, P: Fits<S>, O, const N: usize> Step<S> for [Request<P, O>; N] {
     type Shape = Many<O>;
 
-    fn into_drafts(self) -> Drafts {
-        Drafts::alike(self)
+    fn into_parts(self) -> PartsOfStep {
+        PartsOfStep::alike(self)
     }
 }
 
 impl<S, P: Fits<S>, O> Step<S> for Vec<Request<P, O>> {
     type Shape = Many<O>;
 
-    fn into_drafts(self) -> Drafts {
-        Drafts::alike(self)
+    fn into_parts(self) -> PartsOfStep {
+        PartsOfStep::alike(self)
     }
 }
 
@@ -144,8 +144,8 @@ impl<S, P: Fits<S>, O> Step<S> for Vec<Request<P, O>> {
 impl<S> Step<S> for ErasedRequest {
     type Shape = Erased;
 
-    fn into_drafts(self) -> Drafts {
-        Drafts::erased([self])
+    fn into_parts(self) -> PartsOfStep {
+        PartsOfStep::erased([self])
     }
 }
 
@@ -153,8 +153,8 @@ impl<S> Step<S> for ErasedRequest {
 impl<S, const N: usize> Step<S> for [ErasedRequest; N] {
     type Shape = Erased;
 
-    fn into_drafts(self) -> Drafts {
-        Drafts::erased(self)
+    fn into_parts(self) -> PartsOfStep {
+        PartsOfStep::erased(self)
     }
 }
 
@@ -162,8 +162,8 @@ impl<S, const N: usize> Step<S> for [ErasedRequest; N] {
 impl<S> Step<S> for Vec<ErasedRequest> {
     type Shape = Erased;
 
-    fn into_drafts(self) -> Drafts {
-        Drafts::erased(self)
+    fn into_parts(self) -> PartsOfStep {
+        PartsOfStep::erased(self)
     }
 }
 
@@ -261,9 +261,9 @@ macro_rules! tuples {
         impl<Behind, $($take: Fits<Behind>, $output),+> Step<Behind> for ($(Request<$take, $output>,)+) {
             type Shape = Several<($($output,)+)>;
 
-            fn into_drafts(self) -> Drafts {
-                Drafts {
-                    drafts: vec![$(self.$field.into_draft()),+],
+            fn into_parts(self) -> PartsOfStep {
+                PartsOfStep {
+                    works: vec![$(self.$field.into_parts()),+],
                     types: StepTypes::Each(vec![$(Types::of::<$take, $output>()),+]),
                     compared: Compared::ByType,
                 }

@@ -141,7 +141,7 @@ impl Payload {
     /// ```
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let mut scratch = Scratch::take();
-        strict::write(&mut scratch, value, strict::Place::Alone)?;
+        strict::write(&mut scratch, value, strict::Position::Alone)?;
         Ok(Payload::new(Codec::JSON, &**scratch))
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::strict::Place;
+use super::strict::Position;
 use super::{Codec, DecodeError, EncodeError, Payload, Scratch, read_back, strict};
 
 /// Writes an object, value by value.
@@ -35,9 +35,9 @@ impl ObjectWriter {
     fn append<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), EncodeError> {
         let separator = if self.bytes.is_empty() { b'{' } else { b',' };
         self.bytes.push(separator);
-        strict::write(&mut self.bytes, name, Place::Alone)?;
+        strict::write(&mut self.bytes, name, Position::Alone)?;
         self.bytes.push(b':');
-        strict::write(&mut self.bytes, value, Place::InObject)
+        strict::write(&mut self.bytes, value, Position::InObject)
     }
 
     /// The object.

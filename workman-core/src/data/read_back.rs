@@ -40,7 +40,7 @@ fn writes<T: Serialize>(value: &T, json: &[u8]) -> Result<bool, EncodeError> {
 
 fn written<T: Serialize>(value: &T) -> Result<Scratch, EncodeError> {
     let mut bytes = Scratch::take();
-    strict::write(&mut bytes, value, strict::Place::Alone)?;
+    strict::write(&mut bytes, value, strict::Position::Alone)?;
     Ok(bytes)
 }
 

@@ -4,7 +4,7 @@
 //!
 //! - A float that is not finite, and `Some` of nothing: `serde_json` writes both as `null`, which reads back as something else, or
 //!   not at all.
-//! - What is nested deeper than the reader goes ([`DEEPEST`]) from where the value will lie ([`Place`]). This is also what keeps a
+//! - What is nested deeper than the reader goes ([`DEEPEST`]) from where the value will lie ([`Position`]). This is also what keeps a
 //!   list of a million links from running out of stack while it is written.
 //! - What a `Serialize` refuses of itself, and one that panics.
 //!
@@ -29,7 +29,7 @@ const VERBATIM: &str = "$serde_json::private::";
 
 /// Where a value will lie, which decides how deep it may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Place {
+pub(super) enum Position {
     /// It is all that there is: an output, progress, a checkpoint.
     Alone,
     /// It is an argument, in the object of all arguments. That object may be read as a whole, and a merger may put the value into a
@@ -37,20 +37,24 @@ pub(super) enum Place {
     InObject,
 }
 
-impl Place {
+impl Position {
     /// How many lists and objects may lie in each other there.
     const fn levels(self) -> u8 {
         match self {
-            Place::Alone => DEEPEST,
-            Place::InObject => DEEPEST - 1,
+            Position::Alone => DEEPEST,
+            Position::InObject => DEEPEST - 1,
         }
     }
 }
 
 /// Appends the value. A value that is refused leaves nothing of itself.
-pub(super) fn write<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T, place: Place) -> Result<(), EncodeError> {
+pub(super) fn write<T: Serialize + ?Sized>(
+    bytes: &mut Vec<u8>,
+    value: &T,
+    position: Position,
+) -> Result<(), EncodeError> {
     let start = bytes.len();
-    let strict = Strict { value, at: &At::Root, levels: Levels { place, left: place.levels() } };
+    let strict = Strict { value, at: &At::Root, levels: Levels { position, left: position.levels() } };
     let written = guarded("Serialize", || {
         serde_json::to_writer(&mut *bytes, &strict).map_err(|error| EncodeError::new(error.to_string()))
     });
@@ -63,7 +67,7 @@ pub(super) fn write<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T, place
 /// How much deeper a value may be.
 #[derive(Clone, Copy)]
 struct Levels {
-    place: Place,
+    position: Position,
     left: u8,
 }
 
@@ -74,7 +78,7 @@ impl Levels {
             Some(left) => Ok(Levels { left, ..self }),
             None => Err(E::custom(format_args!(
                 "lists and objects lie in each other more than {} deep, and would not be read again; nest less, or store it elsewhere and pass where it is",
-                self.place.levels()
+                self.position.levels()
             ))),
         }
     }
@@ -341,7 +345,7 @@ by_name! {
     SerializeStructVariant,
 }
 
-/// An entry is named by its place: its key may be anything that makes a JSON string.
+/// An entry is named by its position: its key may be anything that makes a JSON string.
 impl<C: SerializeMap> SerializeMap for Compound<'_, C> {
     type Ok = C::Ok;
     type Error = C::Error;
@@ -383,14 +387,14 @@ mod tests {
 
     fn refusal(value: impl Serialize) -> String {
         let mut bytes = b"before".to_vec();
-        let error = write(&mut bytes, &value, Place::Alone).expect_err("it would not decode again");
+        let error = write(&mut bytes, &value, Position::Alone).expect_err("it would not decode again");
         assert_eq!(bytes, b"before", "half a value stays");
         error.to_string()
     }
 
     fn json(value: impl Serialize) -> String {
         let mut bytes = Vec::new();
-        write(&mut bytes, &value, Place::Alone).expect("it decodes again");
+        write(&mut bytes, &value, Position::Alone).expect("it decodes again");
         String::from_utf8(bytes).expect("JSON is UTF-8")
     }
 

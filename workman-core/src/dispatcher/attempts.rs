@@ -10,7 +10,7 @@ use futures::future::AbortHandle;
 use super::core::Core;
 use super::exit::Parting;
 use super::inbox::Wake;
-use super::slots::{Beside, Place, Places};
+use super::slots::{Beside, Seat, Seats};
 use crate::constraints::{ConstraintKind, Constraints};
 use crate::foreign::{Panicked, foreign};
 use crate::id::WorkId;
@@ -33,11 +33,11 @@ pub(super) struct Attempts {
     to_dispatcher: UnboundedSender<FromWorker>,
     running: BTreeMap<WorkId, Running>,
     /// Workers that would not stop. Their work is given back, but not started here before they end.
-    abandoned: BTreeMap<(WorkId, u64), Place>,
+    abandoned: BTreeMap<(WorkId, u64), Seat>,
     /// Attempts that failed, until it is known what comes of that: then the log says which they were.
     failed: BTreeMap<(WorkId, u64), Arc<Attempt>>,
     /// What both of them hold, so that nobody has to count.
-    places: Places,
+    places: Seats,
     /// Raised by each commit that is sent, and how many of those that run have started since.
     cohort: u64,
     young: usize,
@@ -57,7 +57,7 @@ pub(super) struct Attempts {
 struct Running {
     attempt: Arc<Attempt>,
     abort: AbortHandle,
-    place: Place,
+    place: Seat,
     cohort: u64,
     constraints: Constraints,
     /// When it was given to the runtime, on the monotonic clock.
@@ -119,7 +119,7 @@ impl Attempts {
             running: BTreeMap::new(),
             abandoned: BTreeMap::new(),
             failed: BTreeMap::new(),
-            places: Places::default(),
+            places: Seats::default(),
             cohort: 0,
             young: 0,
             deadlines: BTreeSet::new(),
@@ -148,7 +148,7 @@ impl Attempts {
             times_out_at: attempt.times_out_at(now),
             attempt: Arc::clone(&attempt),
             abort,
-            place: Place::of(&claimed, worker.def.kind),
+            place: Seat::of(&claimed, worker.def.kind),
             cohort: self.cohort,
             constraints: claimed.spec.constraints.clone(),
             fenced: false,
@@ -429,7 +429,7 @@ impl Attempts {
     }
 
     /// What the runs hold. An abandoned worker holds its slot until it ends.
-    pub(super) fn places(&self) -> Places {
+    pub(super) fn places(&self) -> Seats {
         self.places
     }
 

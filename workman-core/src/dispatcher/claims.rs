@@ -9,9 +9,9 @@ use super::core::Core;
 use super::inbox::Wake;
 use super::lanes::{Lanes, Reach};
 use super::prune::Company;
-use super::slots::{Beside, Place, Places, Slots};
+use super::slots::{Beside, Seat, Seats, Slots};
 use crate::id::WorkId;
-use crate::plan::{Claim, Claimed, Command, End, Room, Settle, SuspectsAllowed};
+use crate::plan::{Claim, Claimed, Command, End, FreeSlots, Settle, SuspectsAllowed};
 use crate::record::{Lane, LaneId};
 use crate::state::StopReason;
 use crate::store::Stamp;
@@ -42,7 +42,7 @@ struct Line {
     next: VecDeque<Next>,
     /// Claimed beyond what may run: a slot was reserved for it, and nobody knew any more. It starts when one is free.
     beyond: Vec<Next>,
-    places: Places,
+    places: Seats,
 }
 
 /// Claimed work that is to start.
@@ -149,9 +149,9 @@ impl Claims {
     }
 
     /// What starts next beside these. What has no slot waits for one.
-    pub(super) fn next(&mut self, slots: &Slots, mut running: Places) -> Option<Next> {
+    pub(super) fn next(&mut self, slots: &Slots, mut running: Seats) -> Option<Next> {
         while let Some(next) = self.line.pop() {
-            let Place { kind, urgency, .. } = next.place();
+            let Seat { kind, urgency, .. } = next.place();
             if slots.may_run(kind, urgency, *running.taken.of(kind)) {
                 return Some(next);
             }
@@ -166,7 +166,7 @@ impl Claims {
     }
 
     /// No claim is under way: what runs, or is about to, holds its slots, and the rest is free.
-    pub(super) fn count(&self, slots: &Slots, running: Places) {
+    pub(super) fn count(&self, slots: &Slots, running: Seats) {
         slots.set_running(running.taken.and(self.line.places.taken));
     }
 
@@ -213,17 +213,17 @@ impl Claims {
             return None;
         }
         self.look = false;
-        let room = core.slots.begin_claim();
+        let free = core.slots.begin_claim();
         let reach = if due || company == Company::Ends { Reach::Known } else { Reach::Hot };
         let lanes = {
             let dwell = core.dwell();
             *core.rivals() = self.lanes.rivals(&dwell, now);
-            self.lanes.open(reach, &dwell, now, room)
+            self.lanes.open(reach, &dwell, now, free)
         };
         if !self.reclaim {
             core.slots.take_offers(self.generation);
         }
-        if room == (Room::default(), Room::default()) || (lanes.is_empty() && !due) {
+        if free == (FreeSlots::default(), FreeSlots::default()) || (lanes.is_empty() && !due) {
             self.count(&core.slots, places);
             return None;
         }
@@ -232,8 +232,8 @@ impl Claims {
         Some(Claim {
             epoch: core.epoch,
             lanes,
-            async_room: room.0,
-            blocking_room: room.1,
+            async_slots_free: free.0,
+            blocking_slots_free: free.1,
             expedited_budget: core.limits.expedited_budget,
             barred,
             suspects,
@@ -271,7 +271,7 @@ impl Claims {
         (self.reclaim, self.look) = (false, true);
     }
 
-    /// When something is due that there is room for.
+    /// When something is due that there is free for.
     pub(super) fn next_wake(&self, core: &Core, now: Duration) -> Option<Wake> {
         let wait = self.wait_for_due(core).filter(|_| core.slots.has_any_room())?;
         Some(Wake::at(now.saturating_add(wait)))
@@ -302,8 +302,8 @@ impl From<bool> for Again {
 }
 
 impl Next {
-    fn place(&self) -> Place {
-        Place::of(&self.claimed, self.worker.def.kind)
+    fn place(&self) -> Seat {
+        Seat::of(&self.claimed, self.worker.def.kind)
     }
 }
 
@@ -352,7 +352,7 @@ mod tests {
     use crate::limits::Limits;
     use crate::plan::{Applied, Enqueue, Hint, WorkerKind};
     use crate::record::InputShape;
-    use crate::request::{Input, RequestDraft};
+    use crate::request::{Input, RequestParts};
     use crate::runtime::block_on;
     use crate::store::{Change, StoreErrorKind};
     use crate::time::Timestamp;
@@ -424,7 +424,7 @@ mod tests {
         fn enqueue<W: Worker>(&mut self, count: usize, delay: Duration) -> Vec<WorkId> {
             let works = (0..count).map(|_| {
                 let input = Input { payload: Payload::encode(&()).unwrap(), takes: InputShape::Nothing };
-                let mut draft = RequestDraft::new(W::DEF, Ok(input));
+                let mut draft = RequestParts::new(W::DEF, Ok(input));
                 draft.terms.initial_delay = delay;
                 draft.new_work(&self.core.limits, self.core.store_now(), Vec::new(), None).unwrap()
             });
@@ -451,13 +451,13 @@ mod tests {
         }
 
         /// The next claim beside these.
-        fn look(&mut self, places: Places) -> Option<Claim> {
+        fn look(&mut self, places: Seats) -> Option<Claim> {
             let beside = || Beside { places, barred: Vec::new() };
             self.claims.claim(&self.core, Company::Nothing, beside, NOW)
         }
 
         /// Claims what there is, and lines it up. Answers how many works that were.
-        fn claim(&mut self, places: Places) -> usize {
+        fn claim(&mut self, places: Seats) -> usize {
             let Some(claim) = self.look(places) else { return 0 };
             let Applied::Claimed { works, drained, next_due, again, .. } = self.transact(Command::Claim(claim)) else {
                 panic!("it is the answer to a claim")
@@ -470,7 +470,7 @@ mod tests {
         }
 
         /// Starts what has a slot beside these.
-        fn start(&mut self, running: &mut Places) -> Vec<WorkId> {
+        fn start(&mut self, running: &mut Seats) -> Vec<WorkId> {
             self.claims.try_again();
             let next = std::iter::from_fn(|| {
                 let next = self.claims.next(&self.core.slots, *running)?;
@@ -496,39 +496,39 @@ mod tests {
     #[test]
     fn what_is_ready_is_claimed_as_far_as_there_are_slots_and_starts_in_its_order() {
         let mut bench = Bench::with_slots(2, 1);
-        assert_eq!(bench.look(Places::default()), None, "there is no lane");
-        assert_eq!(bench.look(Places::default()), None, "nothing has happened since");
+        assert_eq!(bench.look(Seats::default()), None, "there is no lane");
+        assert_eq!(bench.look(Seats::default()), None, "nothing has happened since");
         let (polled, blocks) = (bench.enqueue::<Polled>(3, NOW), bench.enqueue::<Blocks>(1, NOW));
-        assert_eq!(bench.claim(Places::default()), 3);
-        let mut running = Places::default();
+        assert_eq!(bench.claim(Seats::default()), 3);
+        let mut running = Seats::default();
         assert_eq!(bench.start(&mut running), [polled[0], polled[1], blocks[0]]);
         assert!(bench.claims.is_empty());
         bench.claims.look();
         assert_eq!(bench.claim(running), 0, "no slot is free");
         bench.claims.look();
-        assert_eq!(bench.claim(Places::default()), 1);
-        assert_eq!(bench.start(&mut Places::default()), [polled[2]]);
+        assert_eq!(bench.claim(Seats::default()), 1);
+        assert_eq!(bench.start(&mut Seats::default()), [polled[2]]);
     }
 
     #[test]
     fn what_lines_up_holds_its_slot_already() {
         let mut bench = Bench::with_slots(2, 1);
         bench.enqueue::<Polled>(1, NOW);
-        assert_eq!(bench.claim(Places::default()), 1);
+        assert_eq!(bench.claim(Seats::default()), 1);
         bench.enqueue::<Polled>(5, NOW);
-        let claim = bench.look(Places::default()).unwrap();
-        assert_eq!((claim.async_room.ordinary, claim.blocking_room.ordinary), (1, 1));
+        let claim = bench.look(Seats::default()).unwrap();
+        assert_eq!((claim.async_slots_free.ordinary, claim.blocking_slots_free.ordinary), (1, 1));
     }
 
     #[test]
     fn a_lane_that_a_claim_has_emptied_is_not_read_until_something_is_ready_in_it() {
         let mut bench = Bench::with_slots(9, 9);
         bench.enqueue::<Polled>(1, NOW);
-        assert_eq!(bench.claim(Places::default()), 1);
+        assert_eq!(bench.claim(Seats::default()), 1);
         bench.claims.look();
-        assert_eq!(bench.look(Places::default()), None);
+        assert_eq!(bench.look(Seats::default()), None);
         bench.enqueue::<Polled>(1, NOW);
-        assert_eq!(bench.look(Places::default()).unwrap().lanes.len(), 1);
+        assert_eq!(bench.look(Seats::default()).unwrap().lanes.len(), 1);
     }
 
     #[test]
@@ -536,25 +536,25 @@ mod tests {
         let mut bench = Bench::with_slots(1, 0);
         bench.enqueue::<Polled>(1, NOW);
         bench.enqueue::<Polled>(1, HOUR);
-        assert_eq!(bench.claim(Places::default()), 1);
+        assert_eq!(bench.claim(Seats::default()), 1);
         assert_eq!(bench.claims.next_wake(&bench.core, NOW), None, "its slot is taken");
-        let mut running = Places::default();
+        let mut running = Seats::default();
         assert_eq!(bench.start(&mut running).len(), 1);
-        bench.claims.count(&bench.core.slots, Places::default());
+        bench.claims.count(&bench.core.slots, Seats::default());
         assert_eq!(bench.claims.next_wake(&bench.core, HOUR), Some(Wake::at(HOUR + HOUR)));
-        assert_eq!(bench.look(Places::default()), None, "it is not due");
+        assert_eq!(bench.look(Seats::default()), None, "it is not due");
         bench.claims.on_due(Due::Store(Timestamp::MIN));
-        assert!(bench.look(Places::default()).is_some());
+        assert!(bench.look(Seats::default()).is_some());
     }
 
     #[test]
     fn what_was_claimed_beyond_what_may_run_waits_without_holding_up_the_others() {
         let mut bench = Bench::with_slots(2, 1);
         let (polled, blocks) = (bench.enqueue::<Polled>(2, NOW), bench.enqueue::<Blocks>(1, NOW));
-        assert_eq!(bench.claim(Places::default()), 3);
+        assert_eq!(bench.claim(Seats::default()), 3);
         // Somebody else got a slot meanwhile.
-        let place = Place { kind: WorkerKind::Async, urgency: crate::record::Urgency::Ordinary, suspect: false };
-        let mut running = Places::default();
+        let place = Seat { kind: WorkerKind::Async, urgency: crate::record::Urgency::Ordinary, suspect: false };
+        let mut running = Seats::default();
         running.add(place);
         assert_eq!(bench.start(&mut running), [polled[0], blocks[0]]);
         assert!(!bench.claims.is_empty());
@@ -567,18 +567,18 @@ mod tests {
     fn a_work_that_the_store_gave_away_never_starts_and_its_slot_is_free() {
         let mut bench = Bench::with_slots(2, 0);
         let ids = bench.enqueue::<Polled>(2, NOW);
-        assert_eq!(bench.claim(Places::default()), 2);
+        assert_eq!(bench.claim(Seats::default()), 2);
         bench.claims.withdraw(ids[0]);
         bench.enqueue::<Polled>(1, NOW);
-        assert_eq!(bench.look(Places::default()).unwrap().async_room.ordinary, 1);
-        assert_eq!(bench.start(&mut Places::default()), [ids[1]]);
+        assert_eq!(bench.look(Seats::default()).unwrap().async_slots_free.ordinary, 1);
+        assert_eq!(bench.start(&mut Seats::default()), [ids[1]]);
     }
 
     #[test]
     fn after_a_claim_that_may_have_been_written_everything_is_given_back_that_is_not_named() {
         let mut bench = Bench::with_slots(4, 4);
         bench.enqueue::<Polled>(2, NOW);
-        assert_eq!(bench.claim(Places::default()), 2);
+        assert_eq!(bench.claim(Seats::default()), 2);
         assert!(bench.may_reserve() && bench.errands().is_empty());
         let refused = StoreError::new(StoreErrorKind::Rejected, "no");
         bench.claims.on_claim_failed(&refused, &bench.core.slots);
@@ -592,7 +592,7 @@ mod tests {
         let Applied::Reclaimed { lanes, .. } = bench.transact(reclaim.clone()) else { panic!("it was given back") };
         bench.claims.on_reclaimed(&lanes, &bench.core);
         assert!(bench.errands().is_empty());
-        assert_eq!(bench.claim(Places::default()), 2, "what was given back is claimed anew");
+        assert_eq!(bench.claim(Seats::default()), 2, "what was given back is claimed anew");
         assert!(bench.may_reserve() && bench.claims.honours(1));
     }
 
@@ -600,7 +600,7 @@ mod tests {
     fn a_reclaim_names_what_runs_and_what_lines_up() {
         let mut bench = Bench::with_slots(1, 0);
         let ids = bench.enqueue::<Polled>(1, NOW);
-        assert_eq!(bench.claim(Places::default()), 1);
+        assert_eq!(bench.claim(Seats::default()), 1);
         assert!(!bench.claims.honours(7), "nobody made that offer");
         let runs = (WorkId::from_u128(5), 3);
         let commands: Vec<Command> = bench.claims.errands(9, || vec![runs]).collect();
@@ -628,35 +628,35 @@ mod tests {
     fn one_suspect_runs_at_a_time_be_it_only_about_to() {
         let mut bench = Bench::with_slots(9, 9);
         bench.enqueue::<Polled>(1, NOW);
-        assert_eq!(bench.look(Places::default()).unwrap().suspects, SuspectsAllowed::One);
+        assert_eq!(bench.look(Seats::default()).unwrap().suspects, SuspectsAllowed::One);
         bench.claims.look();
-        let beside = Places { suspects: 1, ..Places::default() };
+        let beside = Seats { suspects: 1, ..Seats::default() };
         assert_eq!(bench.look(beside).unwrap().suspects, SuspectsAllowed::None);
-        assert_eq!(bench.claim(Places::default()), 0, "nothing has happened since");
+        assert_eq!(bench.claim(Seats::default()), 0, "nothing has happened since");
         bench.claims.look();
         let Some(Applied::Claimed { mut works, .. }) =
-            bench.look(Places::default()).map(|claim| bench.transact(Command::Claim(claim)))
+            bench.look(Seats::default()).map(|claim| bench.transact(Command::Claim(claim)))
         else {
             panic!("it is ready")
         };
         works[0].record.deaths = u32::MAX;
         assert_eq!(bench.claims.line_up(works.remove(0), &bench.core), None);
         bench.claims.look();
-        assert_eq!(bench.look(Places::default()).unwrap().suspects, SuspectsAllowed::None);
+        assert_eq!(bench.look(Seats::default()).unwrap().suspects, SuspectsAllowed::None);
     }
 
     #[test]
     fn claimed_work_of_a_worker_that_is_not_here_is_given_back_at_once() {
         let mut bench = Bench::with_slots(1, 1);
         let ids = bench.enqueue::<Unknown>(1, NOW);
-        assert_eq!(bench.look(Places::default()), None, "its lane is closed here");
+        assert_eq!(bench.look(Seats::default()), None, "its lane is closed here");
         let lane = crate::plan::OpenLane {
             lane: LaneId(1),
             kind: WorkerKind::Async,
             urgency: crate::record::Urgency::Ordinary,
         };
         bench.enqueue::<Polled>(1, NOW);
-        let mut claim = bench.look(Places::default()).unwrap();
+        let mut claim = bench.look(Seats::default()).unwrap();
         let known = claim.lanes[0].lane;
         claim.lanes = (0..4)
             .map(LaneId)

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::claims::Again;
-use super::core::{Asking, Control};
+use super::core::Asking;
 use super::exit::Trying;
+use super::inbox::Control;
 use super::inbox::{Event, Heard};
 use super::outbox::{Recovery, log_settled};
 use super::prune::{Company, Pruned};
-use super::{Dispatcher, Progress, Started};
+use super::{Dispatcher, Started, SweepState};
 use crate::id::WorkId;
 use crate::plan::{Applied, Command, Refusal};
 use crate::state::StopReason;
@@ -253,7 +254,7 @@ impl Dispatcher {
     fn on_damaged(&mut self, unit: Unit, error: &StoreError) {
         // A pass finds a way around what is damaged, step by step, and only the end of that is news.
         if matches!(unit.command, Command::Prune(_)) {
-            if self.prune.on_damage(error, Self::moment(&self.core)) == Progress::Over {
+            if self.prune.on_damage(error, Self::moment(&self.core)) == SweepState::Over {
                 self.core.health.failed(error);
             }
             return;

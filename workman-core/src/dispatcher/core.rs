@@ -1,4 +1,4 @@
-//! [`Core`]: what the handles of a manager and its dispatcher share. [`Control`]: what handles tell the dispatcher.
+//! [`Core`]: what the handles of a manager and its dispatcher share.
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedSender;
-use futures::channel::oneshot;
 
+use super::inbox::Control;
 use super::slots::Slots;
 use crate::constraints::{ConstraintKind, Constraints};
 use crate::foreign::Kept;
 use crate::health::{Asked, Health};
-use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::observe::Hub;
 use crate::plan::{Claimed, Command};
@@ -49,7 +48,7 @@ pub(crate) struct Core {
     /// What may go before work that is offered a slot.
     pub(crate) rivals: Mutex<Rivals>,
     /// Workers that lanes name and that can't run here: unknown to this build, or without a state that they need.
-    pub(crate) strangers: Mutex<BTreeSet<Arc<str>>>,
+    pub(crate) unknown_workers: Mutex<BTreeSet<Arc<str>>>,
     pub(crate) live: Arc<Live>,
     pub(crate) dispatcher: UnboundedSender<Control>,
 }
@@ -109,35 +108,6 @@ impl Drop for Wide<'_> {
         // Also when the caller gave up waiting: what was sent is done. A dispatcher that is gone drains nothing; the next does.
         let _ = self.0.dispatcher.unbounded_send(Control::Cascade);
     }
-}
-
-/// What handles tell the dispatcher.
-pub(crate) enum Control {
-    /// Reserved slots are free again, and a claim has missed them.
-    SlotsFree,
-    /// A command of this manager may have left a cascade, and it does not listen to the store.
-    Cascade,
-    /// Say when nothing runs and nothing can start.
-    WhenIdle(oneshot::Sender<()>),
-    /// Start nothing more, and stop what runs.
-    Shutdown { grace: Duration, done: oneshot::Sender<ShutdownReport> },
-    /// The last handle is gone.
-    HandlesGone,
-}
-
-/// How a shutdown went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// Runs that ended by themselves within the grace period.
-    pub ended: usize,
-    /// Runs that did not end in time: async workers were dropped, blocking ones go on without effect. Their work runs again.
-    pub given_up: Vec<WorkId>,
-    /// Why work could not be given back: what the store said to the end, or that it has not answered; or why there was no shutdown.
-    pub error: Option<String>,
-    /// Works that this manager had when it could not give them back. What the store knows of them is uncertain: an end may be written
-    /// or not. The next opening of the store rescues those that run as far as it knows.
-    pub uncertain: Vec<WorkId>,
 }
 
 impl Core {
@@ -248,8 +218,8 @@ impl Core {
         unobserved.fold(constraints.clone(), Constraints::without)
     }
 
-    pub(crate) fn strangers(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
-        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn unknown_workers(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.unknown_workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -307,7 +277,7 @@ impl Core {
             dwell: Mutex::new(Dwell::new(limits.dwell, NoSensor.conditions())),
             limits: Arc::new(limits),
             rivals: Mutex::default(),
-            strangers: Mutex::default(),
+            unknown_workers: Mutex::default(),
             live: Arc::default(),
             dispatcher,
         };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
-use super::core::{Role, ShutdownReport};
-use super::inbox::Wake;
+use super::core::Role;
+use super::inbox::{ShutdownReport, Wake};
 use super::outbox::wait_after;
 use crate::foreign::answer;
 use crate::id::WorkId;

@@ -6,16 +6,46 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
+use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
-use super::core::Control;
 use crate::foreign::Panicked;
+use crate::id::WorkId;
 use crate::sensor::Bell;
 use crate::store::Change;
 use crate::time::{Clock, LONGEST_REST, LONGEST_SLEEP};
 use crate::worker::FromWorker;
+
+/// What handles tell the dispatcher.
+pub(crate) enum Control {
+    /// Reserved slots are free again, and a claim has missed them.
+    SlotsFree,
+    /// A command of this manager may have left a cascade, and it does not listen to the store.
+    Cascade,
+    /// Say when nothing runs and nothing can start.
+    WhenIdle(oneshot::Sender<()>),
+    /// Start nothing more, and stop what runs.
+    Shutdown { grace: Duration, done: oneshot::Sender<ShutdownReport> },
+    /// The last handle is gone.
+    HandlesGone,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Runs that ended by themselves within the grace period.
+    pub ended: usize,
+    /// Runs that did not end in time: async workers were dropped, blocking ones go on without effect. Their work runs again.
+    pub given_up: Vec<WorkId>,
+    /// Why work could not be given back: what the store said to the end, or that it has not answered; or why there was no shutdown.
+    pub error: Option<String>,
+    /// Works that this manager had when it could not give them back. What the store knows of them is uncertain: an end may be written
+    /// or not. The next opening of the store rescues those that run as far as it knows.
+    pub uncertain: Vec<WorkId>,
+}
 
 /// What has happened.
 pub(super) enum Event {
@@ -135,7 +165,7 @@ impl Inbox {
         .await
     }
 
-    /// Ends come first, since each makes room for something.
+    /// Ends come first, since each makes free for something.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if let Poll::Ready(Some(said)) = self.workers.poll_next_unpin(cx) {
             return Poll::Ready(Event::Worker(said));

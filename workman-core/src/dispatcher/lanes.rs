@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::core::{Core, Rivals};
 use crate::constraints::Constraints;
-use crate::plan::{OpenLane, Room, WorkerKind};
+use crate::plan::{FreeSlots, OpenLane, WorkerKind};
 use crate::record::{Lane, LaneId, Urgency};
 use crate::sensor::Dwell;
 
@@ -43,7 +43,7 @@ impl Lanes {
         let worker = core.registry.get(&lane.worker);
         let worker = worker.filter(|worker| worker.missing_states(&core.states).is_empty());
         let kind = worker.map(|worker| worker.def.kind);
-        if kind.is_none() && core.strangers().insert(Arc::clone(&lane.worker)) {
+        if kind.is_none() && core.unknown_workers().insert(Arc::clone(&lane.worker)) {
             tracing::info!(worker = %lane.worker, "can't run in this build; work of this worker waits");
         }
         let constraints = core.effective(&lane.constraints);
@@ -71,29 +71,29 @@ impl Lanes {
         self.hot.remove(&lane);
     }
 
-    /// The lanes that may be read: the worker is here, its slots have room for work of that urgency, its constraints hold.
+    /// The lanes that may be read: the worker is here, its slots have free for work of that urgency, its constraints hold.
     pub(super) fn open(
         &self,
         reach: Reach,
         dwell: &Dwell,
         now: Duration,
-        (for_async, for_blocking): (Room, Room),
+        (for_async, for_blocking): (FreeSlots, FreeSlots),
     ) -> Vec<OpenLane> {
-        let has_room = |open: &OpenLane| {
-            let room = match open.kind {
+        let has_free = |open: &OpenLane| {
+            let free = match open.kind {
                 WorkerKind::Async => for_async,
                 WorkerKind::Blocking => for_blocking,
             };
-            room.ordinary > 0 || (open.urgency == Urgency::Expedited && room.reserved > 0)
+            free.ordinary > 0 || (open.urgency == Urgency::Expedited && free.reserved > 0)
         };
-        let open = |lane: &LaneId| self.opened(*lane, dwell, now).filter(has_room);
+        let open = |lane: &LaneId| self.opened(*lane, dwell, now).filter(has_free);
         match reach {
             Reach::Known if self.known.len() <= MOST_COLD => self.known.keys().filter_map(open).collect(),
             _ => self.hot.iter().filter_map(open).collect(),
         }
     }
 
-    /// All lanes that may be read, hot or not, whatever room there is.
+    /// All lanes that may be read, hot or not, whatever free there is.
     pub(super) fn rivals(&self, dwell: &Dwell, now: Duration) -> Rivals {
         let open = self.known.keys().filter_map(|lane| self.opened(*lane, dwell, now)).map(|open| open.lane).collect();
         let lanes = self.known.keys().next_back().map_or(0, |last| last.0.saturating_add(1));

@@ -21,7 +21,7 @@ mod outbox;
 mod probe;
 mod prune;
 mod slots;
-mod walk;
+mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,17 +42,18 @@ use crate::worker::FromWorker;
 pub(crate) use attempts::BEGIN_WITHIN;
 use attempts::{Attempts, Begun, Conditions, Dropped, Over};
 use claims::Claims;
-pub(crate) use core::{Control, Core, Rivals, Role};
-pub use core::{MissingSensor, ShutdownReport};
+pub use core::MissingSensor;
+pub(crate) use core::{Core, Rivals, Role};
 pub(crate) use exit::Farewell;
 use exit::{Exit, Leaving};
-pub(crate) use inbox::Pipes;
+pub use inbox::ShutdownReport;
+pub(crate) use inbox::{Control, Pipes};
 use inbox::{Event, Inbox, Wake};
 use outbox::Outbox;
 use probe::Probes;
 use prune::{Moment, Pruning};
 pub(crate) use slots::{Reservation, Slots};
-pub(crate) use walk::{Progress, Walk};
+pub(crate) use sweep::{Sweep, SweepState};
 
 /// How long a dispatcher that is dropped waits for the store.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);

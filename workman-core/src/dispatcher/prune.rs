@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::inbox::Wake;
-use super::walk::{Progress, Walk};
+use super::sweep::{Sweep, SweepState};
 use crate::id::WorkId;
 use crate::index::IndexKey;
 use crate::limits::Limits;
@@ -45,7 +45,7 @@ pub(super) struct Pruning {
 
 /// A pass under way.
 struct Pass {
-    walk: Walk,
+    sweep: Sweep,
     /// When the first of what it passed, or of what finished since it began, has been kept long enough.
     due: Option<Timestamp>,
 }
@@ -111,9 +111,9 @@ impl Pruning {
         if self.pass.is_none() && (self.is_due(now) || (company == Company::Ends && self.may_ride(now))) {
             let keep = Retention::Recent { age: self.age, count: self.count, grace: PRUNE_GRACE };
             // What finishes meanwhile comes later in the index, and is looked at by the same pass.
-            self.pass = Some(Pass { walk: Walk::new(keep, None), due: None });
+            self.pass = Some(Pass { sweep: Sweep::new(keep, None), due: None });
         }
-        self.pass.as_ref().map(|pass| pass.walk.command())
+        self.pass.as_ref().map(|pass| pass.sweep.command())
     }
 
     fn is_due(&self, now: Moment) -> bool {
@@ -166,16 +166,16 @@ impl Pruning {
         self.stored = answer.stored;
         let mut pass = self.pass.take()?;
         pass.due = earlier(pass.due, answer.next_due.and_then(ever));
-        let known = pass.walk.damaged.len();
-        let progress = pass.walk.on_pruned(answer.count, answer.next);
-        let news = pass.walk.damaged.get(known).copied().filter(|id| self.reported.insert(*id));
-        let news = news.map(|id| Damaged { id, error: pass.walk.error.clone() });
+        let known = pass.sweep.damaged.len();
+        let progress = pass.sweep.on_pruned(answer.count, answer.next);
+        let news = pass.sweep.damaged.get(known).copied().filter(|id| self.reported.insert(*id));
+        let news = news.map(|id| Damaged { id, error: pass.sweep.error.clone() });
         news.iter().for_each(
             |Damaged { id, error }| tracing::error!(%id, ?error, "finished work is damaged and stays; the others go"),
         );
         match progress {
-            Progress::GoesOn => self.pass = Some(pass),
-            Progress::Over => self.end(&pass, now),
+            SweepState::GoesOn => self.pass = Some(pass),
+            SweepState::Over => self.end(&pass, now),
         }
         news
     }
@@ -183,18 +183,18 @@ impl Pruning {
     fn end(&mut self, pass: &Pass, now: Moment) {
         self.stuck = self.surplus() > 0;
         self.rests_until = now.monotonic.saturating_add(PAUSE);
-        if pass.walk.error.is_some() {
+        if pass.sweep.error.is_some() {
             self.rides_from = self.rests_until;
         }
         // What depends on deleted work, or on much, may go once that has gone: there is another look.
-        let again = (pass.walk.deleted > 0 && self.stored > 0).then_some(now.store);
+        let again = (pass.sweep.deleted > 0 && self.stored > 0).then_some(now.store);
         self.due = earlier(pass.due, again);
     }
 
     /// The store can't read something that the pass needs. It goes around that, or gives up for a while and says so.
-    pub(super) fn on_damage(&mut self, error: &StoreError, now: Moment) -> Progress {
-        let progress = self.pass.as_mut().map_or(Progress::Over, |pass| pass.walk.on_damage(error));
-        if progress == Progress::Over {
+    pub(super) fn on_damage(&mut self, error: &StoreError, now: Moment) -> SweepState {
+        let progress = self.pass.as_mut().map_or(SweepState::Over, |pass| pass.sweep.on_damage(error));
+        if progress == SweepState::Over {
             tracing::error!(%error, "finished work can't be deleted, since what lists it is damaged; it is tried again later");
             self.pass = None;
             self.rests_until = now.monotonic.saturating_add(LONGEST_REST);
@@ -392,7 +392,7 @@ mod tests {
             let now = at(pruning.rests_until);
             assert!(next(&mut pruning, now.monotonic).is_some());
             while next(&mut pruning, now.monotonic).unwrap().stride != Stride::PastOne {
-                assert_eq!(pruning.on_damage(&corrupted(), now), Progress::GoesOn);
+                assert_eq!(pruning.on_damage(&corrupted(), now), SweepState::GoesOn);
             }
             let news = pruning.on_pruned(Pruned { next: Some(key.clone()), ..pruned(0, 9, None) }, now);
             assert_eq!(news.map(|news| news.id), said.then(|| WorkId::from_u128(1)));
@@ -406,7 +406,7 @@ mod tests {
     fn a_list_that_can_not_be_read_is_left_alone_for_an_hour() {
         let mut pruning = pruning(0);
         assert!(next(&mut pruning, SECOND).is_some());
-        while pruning.on_damage(&corrupted(), at(SECOND)) == Progress::GoesOn {}
+        while pruning.on_damage(&corrupted(), at(SECOND)) == SweepState::GoesOn {}
         assert!(next(&mut pruning, SECOND).is_none());
         assert_eq!(pruning.rests_for(at(SECOND)), Some(LONGEST_REST));
         assert!(next(&mut pruning, SECOND + LONGEST_REST).is_some());

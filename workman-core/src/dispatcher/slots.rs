@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc::UnboundedSender;
 
-use super::core::Control;
+use super::inbox::Control;
 use crate::id::WorkId;
 use crate::limits::Limits;
-use crate::plan::{Claimed, Room, WorkerKind};
+use crate::plan::{Claimed, FreeSlots, WorkerKind};
 use crate::record::Urgency;
 
 /// Slots of one manager, shared by its dispatcher, which runs and claims, and by callers, who reserve some for work that
@@ -39,9 +39,9 @@ struct Counts {
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     /// Slots for any work, and those that are kept for expedited work.
-    capacity: Room,
+    capacity: FreeSlots,
     running: InUse,
-    claiming: Room,
+    claiming: FreeSlots,
     /// The runtime takes no more than so many for now.
     ceiling: Option<usize>,
 }
@@ -104,32 +104,32 @@ impl Taken {
 
 /// What a work takes up while it runs, or is about to.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Seat {
     pub(super) kind: WorkerKind,
     pub(super) urgency: Urgency,
     pub(super) suspect: bool,
 }
 
-impl Place {
+impl Seat {
     pub(super) fn of(claimed: &Claimed, kind: WorkerKind) -> Self {
-        Place { kind, urgency: claimed.record.urgency, suspect: claimed.record.is_suspect() }
+        Seat { kind, urgency: claimed.record.urgency, suspect: claimed.record.is_suspect() }
     }
 }
 
 /// A sum of places.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Places {
+pub(super) struct Seats {
     pub(super) taken: Taken,
     pub(super) suspects: usize,
 }
 
-impl Places {
-    pub(super) fn add(&mut self, place: Place) {
+impl Seats {
+    pub(super) fn add(&mut self, place: Seat) {
         self.taken.of(place.kind).add(place.urgency);
         self.suspects += usize::from(place.suspect);
     }
 
-    pub(super) fn remove(&mut self, place: Place) {
+    pub(super) fn remove(&mut self, place: Seat) {
         self.taken.of(place.kind).remove(place.urgency);
         self.suspects = self.suspects.saturating_sub(usize::from(place.suspect));
     }
@@ -137,29 +137,29 @@ impl Places {
 
 /// What runs, as far as it matters to what may start.
 pub(super) struct Beside {
-    pub(super) places: Places,
+    pub(super) places: Seats,
     /// Work that must not start here.
     pub(super) barred: Vec<WorkId>,
 }
 
 impl Count {
     /// What these leave free.
-    fn beside(&self, running: InUse) -> Room {
+    fn beside(&self, running: InUse) -> FreeSlots {
         let beyond = running.expedited.saturating_sub(self.capacity.reserved);
         let below = self
             .ceiling
             .map_or(usize::MAX, |ceiling| ceiling.saturating_sub(running.ordinary.saturating_add(running.expedited)));
-        Room {
+        FreeSlots {
             ordinary: self.capacity.ordinary.saturating_sub(running.ordinary.saturating_add(beyond)).min(below),
             reserved: self.capacity.reserved.saturating_sub(running.expedited).min(below),
         }
     }
 
-    fn free(&self, reserved_by_callers: usize) -> Room {
-        let room = self.beside(self.running);
-        Room {
-            ordinary: room.ordinary.saturating_sub(self.claiming.ordinary.saturating_add(reserved_by_callers)),
-            reserved: room.reserved.saturating_sub(self.claiming.reserved),
+    fn free(&self, reserved_by_callers: usize) -> FreeSlots {
+        let free = self.beside(self.running);
+        FreeSlots {
+            ordinary: free.ordinary.saturating_sub(self.claiming.ordinary.saturating_add(reserved_by_callers)),
+            reserved: free.reserved.saturating_sub(self.claiming.reserved),
         }
     }
 }
@@ -172,7 +172,7 @@ impl Counts {
         }
     }
 
-    fn free(&mut self, kind: WorkerKind) -> Room {
+    fn free(&mut self, kind: WorkerKind) -> FreeSlots {
         let reserved = self.reserved.values().filter(|reserved| **reserved == kind).count();
         self.of(kind).free(reserved)
     }
@@ -182,7 +182,7 @@ impl Slots {
     /// All slots free. Reservations are refused until the dispatcher says otherwise.
     pub(crate) fn new(limits: &Limits, dispatcher: UnboundedSender<Control>) -> Self {
         let count =
-            |ordinary| Count { capacity: Room { ordinary, reserved: limits.expedited_slots }, ..Count::default() };
+            |ordinary| Count { capacity: FreeSlots { ordinary, reserved: limits.expedited_slots }, ..Count::default() };
         let counts = Counts {
             for_async: count(limits.async_slots),
             for_blocking: count(limits.blocking_slots),
@@ -210,15 +210,15 @@ impl Slots {
         self.lock().offers = None;
     }
 
-    /// Reserves a slot for as many of these works as there is room for; `None` if there is none.
+    /// Reserves a slot for as many of these works as there is free for; `None` if there is none.
     pub(crate) fn reserve(self: &Arc<Self>, kind: WorkerKind, ids: &[WorkId]) -> Option<Reservation> {
         let mut counts = self.lock();
         let generation = counts.offers?;
-        let room = counts.free(kind).ordinary.min(ids.len());
-        let ids: BTreeSet<WorkId> = ids.iter().take(room).copied().collect();
+        let free = counts.free(kind).ordinary.min(ids.len());
+        let ids: BTreeSet<WorkId> = ids.iter().take(free).copied().collect();
         counts.reserved.extend(ids.iter().map(|id| (*id, kind)));
         drop(counts);
-        (room > 0).then(|| Reservation { slots: Arc::clone(self), generation, ids })
+        (free > 0).then(|| Reservation { slots: Arc::clone(self), generation, ids })
     }
 
     /// The dispatcher has heard of these works; from now on it counts them itself.
@@ -232,16 +232,16 @@ impl Slots {
     }
 
     /// Takes all that is free for a claim: (async, blocking).
-    pub(crate) fn begin_claim(&self) -> (Room, Room) {
+    pub(crate) fn begin_claim(&self) -> (FreeSlots, FreeSlots) {
         let mut counts = self.lock();
         let mut take = |kind| {
             let free = counts.free(kind);
             counts.of(kind).claiming = free;
             free
         };
-        let room = (take(WorkerKind::Async), take(WorkerKind::Blocking));
+        let free = (take(WorkerKind::Async), take(WorkerKind::Blocking));
         counts.starved = !counts.reserved.is_empty();
-        room
+        free
     }
 
     /// No claim is under way; this is what runs now, or is about to.
@@ -249,12 +249,12 @@ impl Slots {
         let mut counts = self.lock();
         for (kind, running) in [(WorkerKind::Async, taken.for_async), (WorkerKind::Blocking, taken.for_blocking)] {
             let count = counts.of(kind);
-            (count.running, count.claiming) = (running, Room::default());
+            (count.running, count.claiming) = (running, FreeSlots::default());
         }
     }
 
     /// Whether a slot of this kind is free for ordinary work.
-    pub(crate) fn has_room(&self, kind: WorkerKind) -> bool {
+    pub(crate) fn has_free(&self, kind: WorkerKind) -> bool {
         self.lock().free(kind).ordinary > 0
     }
 
@@ -269,8 +269,8 @@ impl Slots {
 
     /// Whether one more may run beside these, whatever is reserved.
     pub(crate) fn may_run(&self, kind: WorkerKind, urgency: Urgency, running: InUse) -> bool {
-        let room = self.lock().of(kind).beside(running);
-        room.ordinary > 0 || (urgency == Urgency::Expedited && room.reserved > 0)
+        let free = self.lock().of(kind).beside(running);
+        free.ordinary > 0 || (urgency == Urgency::Expedited && free.reserved > 0)
     }
 
     fn release(&self, ids: impl IntoIterator<Item = WorkId>) {

@@ -11,8 +11,7 @@ pub use minimums::WorkManagerLimits;
 /// Every limit and default of one manager. Sizes are in bytes. Change single fields of `Limits::default()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[doc(alias = "concurrency")]
-#[doc(alias = "rate_limit")]
+#[doc(alias("concurrency", "rate_limit"))]
 pub struct Limits {
     /// Encoded input or output of one work. Payloads are JSON, in which a `Vec<u8>` is a list of numbers of about four bytes each:
     /// give the path of a file, or bytes as text.

@@ -29,8 +29,7 @@ use crate::worker::{ReadBack, Registry, StateKey, States, Worker};
 
 /// Puts a [`WorkManager`] together. Made by [`WorkManager::builder`].
 #[must_use = "a builder does nothing until it is started"]
-#[doc(alias = "Configuration")]
-#[doc(alias = "config")]
+#[doc(alias("Configuration", "config"))]
 pub struct Builder {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -125,10 +124,7 @@ impl Builder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```
-    #[doc(alias = "Data")]
-    #[doc(alias = "Extension")]
-    #[doc(alias = "context")]
-    #[doc(alias = "dependency")]
+    #[doc(alias("Data", "Extension", "context", "dependency"))]
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, state: T) -> Self {
         if let Err(twice) = self.states.insert(state) {
             self.twice.get_or_insert(twice);
@@ -155,9 +151,7 @@ impl Builder {
     }
 
     /// Changes limits and defaults.
-    #[doc(alias = "concurrency")]
-    #[doc(alias = "workers")]
-    #[doc(alias = "setExecutor")]
+    #[doc(alias("concurrency", "workers", "setExecutor"))]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -259,7 +253,7 @@ impl Builder {
             health: Health::default(),
             dwell: Mutex::new(dwell),
             rivals: Mutex::default(),
-            strangers: Mutex::default(),
+            unknown_workers: Mutex::default(),
             live: Arc::default(),
             dispatcher: to_dispatcher,
         });

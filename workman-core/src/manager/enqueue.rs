@@ -17,7 +17,7 @@ use crate::id::WorkId;
 use crate::index::rank;
 use crate::plan::{Applied, Command, Enqueue, Enqueued, NewWork, Offer, Unique, UniquePolicy, WorkerKind};
 use crate::policy::ExistingWorkPolicy;
-use crate::request::{RequestDraft, check_name, read_back};
+use crate::request::{RequestParts, check_name, read_back};
 use crate::store::{StoreError, StoreErrorKind, Unit};
 use crate::time::Timestamp;
 use crate::worker::{RegisteredWorker, WorkerDef};
@@ -177,14 +177,14 @@ fn new_works(core: &Core, works: Vec<Node>, naming: &Naming, now: Timestamp) -> 
         check_name(name, &core.limits).map_err(EnqueueError::Request)?;
     }
     if let Naming::New(unique) = naming {
-        let checked = works.iter().try_for_each(|node| node.draft.check_override(unique.policy));
+        let checked = works.iter().try_for_each(|node| node.parts.check_override(unique.policy));
         checked.map_err(EnqueueError::Request)?;
     }
     let mut placing = Placing::new(core);
-    let new_work = |Node { mut draft, after, .. }: Node| {
-        placing.place(&mut draft)?;
-        let def = draft.def;
-        let work = draft.new_work(&core.limits, now, after, name.cloned()).map_err(EnqueueError::Request)?;
+    let new_work = |Node { mut parts, after, .. }: Node| {
+        placing.place(&mut parts)?;
+        let def = parts.def;
+        let work = parts.new_work(&core.limits, now, after, name.cloned()).map_err(EnqueueError::Request)?;
         read_back(core.read_back, def, &work).map_err(EnqueueError::Request)?;
         Ok(work)
     };
@@ -192,10 +192,10 @@ fn new_works(core: &Core, works: Vec<Node>, naming: &Naming, now: Timestamp) -> 
 }
 
 /// What stored work is to become. Its name and its prerequisites are not part of that.
-pub(super) fn changed_work(core: &Core, mut draft: RequestDraft) -> Result<NewWork, EnqueueError> {
-    Placing::new(core).place(&mut draft)?;
-    let def = draft.def;
-    let work = draft.changed_work(&core.limits, core.store_now()).map_err(EnqueueError::Request)?;
+pub(super) fn changed_work(core: &Core, mut parts: RequestParts) -> Result<NewWork, EnqueueError> {
+    Placing::new(core).place(&mut parts)?;
+    let def = parts.def;
+    let work = parts.changed_work(&core.limits, core.store_now()).map_err(EnqueueError::Request)?;
     read_back(core.read_back, def, &work).map_err(EnqueueError::Request)?;
     Ok(work)
 }
@@ -215,16 +215,16 @@ impl<'a> Placing<'a> {
     }
 
     /// Puts the request under the name that its worker has here, if this manager has what it needs.
-    fn place(&mut self, draft: &mut RequestDraft) -> Result<(), EnqueueError> {
-        if let Some(registered) = self.registered(draft.def)? {
-            draft.registered = Some(Arc::clone(&registered.name));
+    fn place(&mut self, parts: &mut RequestParts) -> Result<(), EnqueueError> {
+        if let Some(registered) = self.registered(parts.def)? {
+            parts.registered = Some(Arc::clone(&registered.name));
         }
         // Sensors are a matter of those who run it.
         let asks_sensor = self.core.role == Role::Runs && self.core.missing_sensor == MissingSensor::Refuse;
-        if asks_sensor && !draft.constraints.is_none() {
+        if asks_sensor && !parts.constraints.is_none() {
             let conditions = self.conditions.get_or_init(|| self.core.senses.conditions());
-            if let Some(kind) = draft.constraints.kinds().find(|kind| !conditions.observes(*kind)) {
-                return Err(EnqueueError::NoSensor { worker: draft.worker(), kind });
+            if let Some(kind) = parts.constraints.kinds().find(|kind| !conditions.observes(*kind)) {
+                return Err(EnqueueError::NoSensor { worker: parts.worker(), kind });
             }
         }
         Ok(())
@@ -253,7 +253,7 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     let mut startable = works.iter().filter_map(|work| startable(core, work).map(|kind| (work, kind)));
     let (first, kind) = startable.next()?;
     // While all slots are taken, nobody looks at the others.
-    if !core.slots.has_room(kind) {
+    if !core.slots.has_free(kind) {
         return None;
     }
     let Rivals { open: rivals, lanes } = core.rivals().clone();
@@ -266,8 +266,8 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     let ids: Vec<WorkId> = fitting.iter().map(|work| work.id).collect();
     let reservation = core.slots.reserve(kind, &ids)?;
     let ids: Vec<WorkId> = reservation.ids().iter().copied().collect();
-    let (epoch, generation, room) = (core.epoch, reservation.generation(), ids.len());
-    Some((Offer { epoch, generation, room, ids, rivals, lanes }, reservation))
+    let (epoch, generation, slots) = (core.epoch, reservation.generation(), ids.len());
+    Some((Offer { epoch, generation, slots, ids, rivals, lanes }, reservation))
 }
 
 /// Which slots the work takes, if nothing keeps it from running here and now. Expedited work is left to a claim, which knows its

@@ -26,6 +26,7 @@ const NAMED_PREREQUISITES: usize = 10;
 /// Why a work is not running; the first reason that applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Explanation {
     /// No work has this id.
     NotFound(WorkId),
@@ -66,7 +67,6 @@ pub enum Explanation {
     NoWorker(Arc<str>),
     /// Its worker needs a state that the builder was not given.
     MissingState {
-        /// The worker.
         worker: Arc<str>,
         /// The type.
         state: StateKey,
@@ -223,7 +223,7 @@ impl WorkManager {
         match core.health.engine() {
             HealthStatus::Ended | HealthStatus::Lost { .. } => Explanation::ManagerEnded,
             HealthStatus::Degraded { error, .. } => Explanation::Degraded { error },
-            HealthStatus::Healthy if !core.slots.has_room(worker.def.kind) => match info.expedited {
+            HealthStatus::Healthy if !core.slots.has_free(worker.def.kind) => match info.expedited {
                 Some(expedited) if expedited.state == ExpeditedState::FellBack => Explanation::OutOfQuota,
                 _ => Explanation::NoSlot,
             },

@@ -25,10 +25,7 @@ use crate::store::StoreError;
 use crate::worker::Current;
 
 /// One work, typed by what its worker gives. It holds its manager: as long as there is a handle, the manager runs.
-#[doc(alias = "JoinHandle")]
-#[doc(alias = "Operation")]
-#[doc(alias = "AsyncResult")]
-#[doc(alias = "TaskId")]
+#[doc(alias("JoinHandle", "Operation", "AsyncResult", "TaskId"))]
 pub struct WorkHandle<O> {
     manager: WorkManager,
     id: WorkId,
@@ -81,9 +78,7 @@ impl<O> WorkHandle<O> {
 
     /// What is known of it, now and after every change; may skip states in between, never the last. Ends when the work
     /// is finished or gone, or the manager ends.
-    #[doc(alias = "getWorkInfoByIdFlow")]
-    #[doc(alias = "observe")]
-    #[doc(alias = "subscribe")]
+    #[doc(alias("getWorkInfoByIdFlow", "observe", "subscribe"))]
     pub fn watch(&self) -> BoxStream<'static, WorkInfo> {
         let infos = self.manager.watch_within(WorkQuery::id(self.id), 1);
         let step = |(mut infos, over): (BoxStream<'static, Vec<WorkInfo>>, bool)| async move {
@@ -113,10 +108,7 @@ impl<O: DeserializeOwned> WorkHandle<O> {
     ///
     /// # Errors
     /// See [`OutputError`].
-    #[doc(alias = "result")]
-    #[doc(alias = "join")]
-    #[doc(alias = "wait")]
-    #[doc(alias = "get_result")]
+    #[doc(alias("result", "join", "wait", "get_result"))]
     pub async fn output(&self) -> Result<O, OutputError> {
         let mut signals = self.manager.core().hub.watch([self.id]);
         let driven = self.manager.core().driven;

@@ -18,9 +18,7 @@ impl WorkManager {
     ///
     /// # Errors
     /// When the store can't be read.
-    #[doc(alias = "getWorkInfoById")]
-    #[doc(alias = "status")]
-    #[doc(alias = "state")]
+    #[doc(alias("getWorkInfoById", "status", "state"))]
     pub async fn info(&self, id: WorkId) -> Result<Option<WorkInfo>, StoreError> {
         self.first(WorkQuery::id(id)).await
     }
@@ -43,8 +41,7 @@ impl WorkManager {
     ///
     /// # Errors
     /// [`QueryError::TooMany`] when more than `Limits::query` works match, and [`QueryError::Store`] when the store can't be read.
-    #[doc(alias = "getWorkInfos")]
-    #[doc(alias = "list")]
+    #[doc(alias("getWorkInfos", "list"))]
     pub async fn query(&self, query: WorkQuery) -> Result<Vec<WorkInfo>, QueryError> {
         let limit = self.core().limits.query;
         Ok(self.snapshot(query.in_one_page(), limit).await?.works)
@@ -95,8 +92,8 @@ impl WorkManager {
     pub async fn check(&self) -> Result<Findings, QueryError> {
         let mut works = self.query(WorkQuery::parked().without_payloads()).await?;
         let mut listed: BTreeSet<WorkId> = works.iter().map(|info| info.id).collect();
-        let strangers = self.core().strangers().clone();
-        for worker in strangers {
+        let unknown_workers = self.core().unknown_workers().clone();
+        for worker in unknown_workers {
             let waiting = WorkQuery::tag(worker.clone()).state(WorkState::Enqueued).without_payloads();
             let mut waiting = self.query(waiting).await?;
             // A tag may be called like a worker; and what was freed since the list of parked works was read is in that one.

@@ -31,7 +31,7 @@ use crate::info::WorkInfo;
 use crate::plan::{Enqueued, Refusal, Unique, UniquePolicy};
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::query::{PageRequest, WorkQuery};
-use crate::request::{PeriodicRequest, RequestDraft, Standalone};
+use crate::request::{PeriodicRequest, RequestParts, Standalone};
 use crate::runtime;
 use crate::state::WorkState;
 use crate::store::{Change, Store, StoreError, StoreErrorKind};
@@ -67,11 +67,7 @@ const NAMED: usize = 256;
 /// an error ([`StoreErrorKind::Lost`](crate::store::StoreErrorKind::Lost)) at once, streams end, and a drop ends nothing of the
 /// parent's.
 #[derive(Clone)]
-#[doc(alias = "Queue")]
-#[doc(alias = "Client")]
-#[doc(alias = "Scheduler")]
-#[doc(alias = "JobQueue")]
-#[doc(alias = "Storage")]
+#[doc(alias("Queue", "Client", "Scheduler", "JobQueue", "Storage"))]
 pub struct WorkManager {
     inner: Arc<Inner>,
 }
@@ -144,14 +140,10 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`EnqueueError`].
-    #[doc(alias = "submit")]
-    #[doc(alias = "spawn")]
-    #[doc(alias = "push")]
-    #[doc(alias = "perform_later")]
-    #[doc(alias = "send")]
+    #[doc(alias("submit", "spawn", "push", "perform_later", "send"))]
     pub fn enqueue<R: Standalone>(&self, request: R) -> Enqueueing<'_, WorkHandle<R::Output>> {
-        let draft = request.into_request().into_draft();
-        let stored = Box::pin(self.submit([Declared::first(vec![draft])], Naming::None));
+        let parts = request.into_request().into_parts();
+        let stored = Box::pin(self.submit([Declared::first(vec![parts])], Naming::None));
         Enqueueing::new(self, stored, |manager, stored| {
             stored.ids.first().map(|id| WorkHandle::new(manager.clone(), *id)).ok_or(EnqueueError::Empty)
         })
@@ -161,15 +153,13 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`EnqueueError`]. An empty list is refused ([`EnqueueError::Empty`]): mostly whoever made it expected something in it.
-    #[doc(alias = "insert_all")]
-    #[doc(alias = "bulk")]
-    #[doc(alias = "batch")]
+    #[doc(alias("insert_all", "bulk", "batch"))]
     pub fn enqueue_all<R: Standalone>(
         &self,
         requests: impl IntoIterator<Item = R>,
     ) -> Enqueueing<'_, Vec<WorkHandle<R::Output>>> {
-        let drafts = requests.into_iter().map(|request| request.into_request().into_draft()).collect();
-        let stored = Box::pin(self.submit([Declared::first(drafts)], Naming::None));
+        let works = requests.into_iter().map(|request| request.into_request().into_parts()).collect();
+        let stored = Box::pin(self.submit([Declared::first(works)], Naming::None));
         Enqueueing::new(self, stored, |manager, stored| {
             Ok(stored.ids.into_iter().map(|id| WorkHandle::new(manager.clone(), id)).collect())
         })
@@ -213,9 +203,7 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`EnqueueError`].
-    #[doc(alias = "enqueueUniqueWork")]
-    #[doc(alias = "deduplicate")]
-    #[doc(alias = "singleton")]
+    #[doc(alias("enqueueUniqueWork", "deduplicate", "singleton"))]
     pub fn enqueue_unique<R: Standalone>(
         &self,
         name: impl Into<Arc<str>>,
@@ -223,10 +211,10 @@ impl WorkManager {
         request: R,
     ) -> Enqueueing<'_, UniqueWork<R::Output>> {
         let unique = Unique { name: name.into(), policy: UniquePolicy::OneTime(policy) };
-        let draft = request.into_request().into_draft();
+        let parts = request.into_request().into_parts();
         Enqueueing::new(
             self,
-            Box::pin(self.submit_unique(draft, unique)),
+            Box::pin(self.submit_unique(parts, unique)),
             |manager, held| Ok(held.unique_work(manager)),
         )
     }
@@ -235,11 +223,9 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`EnqueueError`].
-    #[doc(alias = "recurring")]
-    #[doc(alias = "repeat")]
-    #[doc(alias = "interval")]
+    #[doc(alias("recurring", "repeat", "interval"))]
     pub async fn enqueue_periodic(&self, request: PeriodicRequest) -> Result<WorkHandle<()>, EnqueueError> {
-        let stored = self.submit([Declared::first(vec![request.into_draft()])], Naming::None).await?;
+        let stored = self.submit([Declared::first(vec![request.into_parts()])], Naming::None).await?;
         stored.ids.first().map(|id| WorkHandle::new(self.clone(), *id)).ok_or(EnqueueError::Empty)
     }
 
@@ -247,9 +233,7 @@ impl WorkManager {
     ///
     /// # Errors
     /// See [`EnqueueError`].
-    #[doc(alias = "enqueueUniquePeriodicWork")]
-    #[doc(alias = "cron")]
-    #[doc(alias = "recurring")]
+    #[doc(alias("enqueueUniquePeriodicWork", "cron", "recurring"))]
     pub async fn enqueue_unique_periodic(
         &self,
         name: impl Into<Arc<str>>,
@@ -257,13 +241,13 @@ impl WorkManager {
         request: PeriodicRequest,
     ) -> Result<UniqueWork<()>, EnqueueError> {
         let unique = Unique { name: name.into(), policy: UniquePolicy::Periodic(policy) };
-        Ok(self.submit_unique(request.into_draft(), unique).await?.unique_work(self))
+        Ok(self.submit_unique(request.into_parts(), unique).await?.unique_work(self))
     }
 
     /// Stores one work under a name. The id that is answered is that of the holder, if it is of the same worker.
-    async fn submit_unique(&self, draft: RequestDraft, unique: Unique) -> Result<enqueue::Stored, EnqueueError> {
-        let def = draft.def;
-        let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
+    async fn submit_unique(&self, parts: RequestParts, unique: Unique) -> Result<enqueue::Stored, EnqueueError> {
+        let def = parts.def;
+        let stored = self.submit([Declared::first(vec![parts])], Naming::New(unique)).await?;
         let own = stored.ids.first().copied();
         let (id, same_worker) = match stored.how {
             Enqueued::Kept(id) => {
@@ -355,8 +339,7 @@ impl WorkManager {
     ///
     /// # Errors
     /// When the store can't be read, and inside of a worker of this manager, which it would wait for.
-    #[doc(alias = "wait_until_idle")]
-    #[doc(alias = "flush")]
+    #[doc(alias("wait_until_idle", "flush"))]
     pub async fn drain(&self, limit: Duration) -> Result<DrainReport, StoreError> {
         self.core().home.check()?;
         self.refuse_inside("drain").map_err(|why| StoreError::new(StoreErrorKind::Rejected, why))?;
@@ -404,9 +387,7 @@ impl WorkManager {
     /// It returns a second after the grace at the latest, whatever the store does: one that does not answer leaves works of which
     /// nobody knows what is stored, and the report says which ([`ShutdownReport::uncertain`]). Inside of a worker of this manager
     /// it would wait for that worker: it does nothing then, and the report has an error that says so.
-    #[doc(alias = "stop")]
-    #[doc(alias = "graceful_shutdown")]
-    #[doc(alias = "close")]
+    #[doc(alias("stop", "graceful_shutdown", "close"))]
     pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
         if let Err(error) = self.core().home.check() {
             return ShutdownReport { error: Some(error.to_string()), ..ShutdownReport::default() };
@@ -457,12 +438,12 @@ pub struct DrainReport {
 /// Why there is no such handle.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum HandleError {
     /// No work has this id.
     NotFound(WorkId),
     /// The work belongs to another worker.
     OtherWorker {
-        /// The work.
         id: WorkId,
         /// The worker that was asked for.
         wanted: Arc<str>,

@@ -10,17 +10,17 @@ use super::EnqueueError;
 use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::Refusal;
-use crate::request::RequestDraft;
+use crate::request::RequestParts;
 
 /// Requests side by side, and what all of them come after: works of the same enqueue, or stored ones.
 pub(crate) struct Declared {
-    pub(crate) drafts: Vec<RequestDraft>,
+    pub(crate) works: Vec<RequestParts>,
     pub(crate) after: Arc<[WorkId]>,
 }
 
 impl Declared {
-    pub(crate) fn first(drafts: Vec<RequestDraft>) -> Self {
-        Declared { drafts, after: Arc::default() }
+    pub(crate) fn first(works: Vec<RequestParts>) -> Self {
+        Declared { works, after: Arc::default() }
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) fn ordered(declared: impl IntoIterator<Item = Declared>, limits: &Lim
         node.after = node.union();
     }
     check_edges(nodes.iter().map(|node| node.after.len()), limits)?;
-    let ids: Vec<WorkId> = nodes.iter().map(|node| node.draft.id).collect();
+    let ids: Vec<WorkId> = nodes.iter().map(|node| node.parts.id).collect();
     // Works that wait for nothing stand as they were declared.
     if nodes.iter().any(|node| !node.after.is_empty()) {
         let order = order(&nodes, &places).map_err(|circle| refused(&circle, &nodes))?;
@@ -58,7 +58,7 @@ pub(super) fn ordered(declared: impl IntoIterator<Item = Declared>, limits: &Lim
 
 /// A request and all the lists of works that it was declared behind.
 pub(super) struct Node {
-    pub(super) draft: RequestDraft,
+    pub(super) parts: RequestParts,
     /// The works that it comes after, once the lists are put together.
     pub(super) after: Vec<WorkId>,
     /// The step that named it last.
@@ -88,7 +88,7 @@ type Places = Vec<(WorkId, usize)>;
 
 /// Ids that were made one after the other are in ascending order already, and sorting them costs one look at each.
 fn places_of(nodes: &[Node]) -> Places {
-    let mut places: Places = nodes.iter().enumerate().map(|(at, node)| (node.draft.id, at)).collect();
+    let mut places: Places = nodes.iter().enumerate().map(|(at, node)| (node.parts.id, at)).collect();
     places.sort_unstable();
     places
 }
@@ -96,9 +96,9 @@ fn places_of(nodes: &[Node]) -> Places {
 /// Each request once, in the order of declaration. Within one step a request stands once.
 fn joined(declared: impl IntoIterator<Item = Declared>) -> Result<(Vec<Node>, Places), EnqueueError> {
     let mut nodes: Vec<Node> = Vec::new();
-    for (step, Declared { drafts, after }) in declared.into_iter().enumerate() {
-        let node = |draft| Node { draft, after: Vec::new(), step, first: Arc::clone(&after), others: Vec::new() };
-        nodes.extend(drafts.into_iter().map(node));
+    for (step, Declared { works, after }) in declared.into_iter().enumerate() {
+        let node = |parts| Node { parts, after: Vec::new(), step, first: Arc::clone(&after), others: Vec::new() };
+        nodes.extend(works.into_iter().map(node));
     }
     let places = places_of(&nodes);
     let same = places.chunk_by(|(a, _), (b, _)| a == b);
@@ -122,10 +122,10 @@ fn joined(declared: impl IntoIterator<Item = Declared>) -> Result<(Vec<Node>, Pl
 /// A request that was declared before is declared again.
 fn join(node: &mut Node, again: &Node) -> Result<(), EnqueueError> {
     if node.step == again.step {
-        return Err(EnqueueError::SameRequestTwice(again.draft.id));
+        return Err(EnqueueError::SameRequestTwice(again.parts.id));
     }
-    if !node.draft.is_same(&again.draft) {
-        return Err(EnqueueError::Refused(Refusal::IdReused(again.draft.id)));
+    if !node.parts.is_same(&again.parts) {
+        return Err(EnqueueError::Refused(Refusal::IdReused(again.parts.id)));
     }
     node.step = again.step;
     if !node.lists().any(|known| Arc::ptr_eq(known, &again.first)) {
@@ -157,8 +157,8 @@ impl Circle {
 }
 
 fn refused(circle: &Circle, nodes: &[Node]) -> EnqueueError {
-    let workers = circle.works.iter().take(NAMED_WORKERS).map(|at| nodes[*at].draft.worker()).collect();
-    EnqueueError::Cycle { id: nodes[circle.first].draft.id, workers }
+    let workers = circle.works.iter().take(NAMED_WORKERS).map(|at| nodes[*at].parts.worker()).collect();
+    EnqueueError::Cycle { id: nodes[circle.first].parts.id, workers }
 }
 
 /// How far a work is put in order.

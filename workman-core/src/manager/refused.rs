@@ -15,6 +15,7 @@ use crate::worker::{DuplicateWorker, StateKey};
 /// Why work was not stored, or not certainly.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum EnqueueError {
     /// A request is not valid.
     Request(RequestError),
@@ -26,24 +27,13 @@ pub enum EnqueueError {
         step: usize,
     },
     /// Too many works in one call.
-    TooManyWorks {
-        /// How many.
-        count: usize,
-        /// The limit.
-        limit: usize,
-    },
+    TooManyWorks { count: usize, limit: usize },
     /// Too many edges between the works of one call.
-    TooManyEdges {
-        /// How many.
-        count: usize,
-        /// The limit.
-        limit: usize,
-    },
+    TooManyEdges { count: usize, limit: usize },
     /// One step, or one list, has two works of one id: a request was cloned. Make a new request for each work.
     SameRequestTwice(WorkId),
     /// The works of one call wait for each other in a circle: this one waits for itself, directly or through others.
     Cycle {
-        /// The work.
         id: WorkId,
         /// The workers of the circle: that of the work first, and each before the one that it waits for. The first ten.
         workers: Vec<Arc<str>>,
@@ -61,7 +51,6 @@ pub enum EnqueueError {
     UnknownNode(WorkId),
     /// A worker of a graph takes a tuple of another length than it has prerequisites.
     TupleLength {
-        /// The worker.
         worker: Arc<str>,
         /// How many outputs it takes.
         takes: usize,
@@ -70,7 +59,6 @@ pub enum EnqueueError {
     },
     /// A worker of a graph takes another type than its prerequisite gives.
     OtherType {
-        /// The worker.
         worker: Arc<str>,
         /// The type that it takes there.
         takes: &'static str,
@@ -81,14 +69,12 @@ pub enum EnqueueError {
     },
     /// A constraint is asked for that nobody observes.
     NoSensor {
-        /// The worker.
         worker: Arc<str>,
         /// The constraint.
         kind: ConstraintKind,
     },
     /// The worker is here, but a state that it needs is not.
     MissingState {
-        /// The worker.
         worker: Arc<str>,
         /// The type.
         state: StateKey,
@@ -222,12 +208,12 @@ impl Error for EnqueueError {
 /// Why a manager could not be started.
 #[derive(Debug)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum StartError {
     /// Two workers have one name.
     DuplicateWorker(DuplicateWorker),
     /// A worker that was registered by name needs a state that the builder was not given.
     MissingState {
-        /// The worker.
         worker: Arc<str>,
         /// The type.
         state: StateKey,

@@ -5,11 +5,11 @@ use std::fmt;
 
 use super::refused::counted;
 use super::{EnqueueError, WorkManager, enqueue};
-use crate::dispatcher::{Progress, Walk};
+use crate::dispatcher::{Sweep, SweepState};
 use crate::id::WorkId;
 use crate::plan::{Applied, Cancel, Command, Refusal, Retention, UpdateResult};
 use crate::query::WorkSelector;
-use crate::request::{ErasedRequest, PeriodicRequest, Request, RequestDraft};
+use crate::request::{ErasedRequest, PeriodicRequest, Request, RequestParts};
 use crate::store::{StoreError, StoreErrorKind, UnitResult};
 
 impl WorkManager {
@@ -24,12 +24,7 @@ impl WorkManager {
     ///
     /// # Errors
     /// [`ActionError`], which says how many were ended before it.
-    #[doc(alias = "cancelWorkById")]
-    #[doc(alias = "cancelAllWorkByTag")]
-    #[doc(alias = "cancelUniqueWork")]
-    #[doc(alias = "cancelAllWork")]
-    #[doc(alias = "abort")]
-    #[doc(alias = "kill")]
+    #[doc(alias("cancelWorkById", "cancelAllWorkByTag", "cancelUniqueWork", "cancelAllWork", "abort", "kill"))]
     pub async fn cancel(&self, selector: impl Into<WorkSelector>) -> Result<usize, ActionError> {
         let selector = selector.into();
         let (mut total, mut before) = (0, None);
@@ -72,9 +67,7 @@ impl WorkManager {
     ///
     /// # Errors
     /// [`ActionError`] when there is no such work or it is not parked.
-    #[doc(alias = "unpark")]
-    #[doc(alias = "requeue")]
-    #[doc(alias = "resume")]
+    #[doc(alias("unpark", "requeue", "resume"))]
     pub async fn retry(&self, id: WorkId) -> Result<(), ActionError> {
         self.act(Command::Retry(id), 0).await.map(|_| ())
     }
@@ -114,8 +107,8 @@ impl WorkManager {
     /// See [`UpdateError`]; nothing was changed then, unless it is indeterminate.
     #[doc(alias = "updateWork")]
     pub async fn update(&self, request: impl Updatable) -> Result<UpdateResult, UpdateError> {
-        let Draft(draft) = request.into_draft();
-        let work = enqueue::changed_work(self.core(), draft).map_err(UpdateError::Request)?;
+        let PartsOfUpdate(parts) = request.into_parts();
+        let work = enqueue::changed_work(self.core(), parts).map_err(UpdateError::Request)?;
         match self.act(Command::Update(Box::new(work)), 0).await {
             Ok(Applied::Updated(result)) => Ok(result),
             Ok(other) => Err(UpdateError::Store(broken(&other))),
@@ -137,47 +130,45 @@ impl WorkManager {
     /// [`ActionError`], which says how many were deleted before it. What is damaged stays: the others are deleted all the same,
     /// and [`ActionError::Damaged`] says at the end what is left. Where not even the list of finished works can be read, it is
     /// [`ActionError::Store`].
-    #[doc(alias = "pruneWork")]
-    #[doc(alias = "vacuum")]
-    #[doc(alias = "clean")]
+    #[doc(alias("pruneWork", "vacuum", "clean"))]
     pub async fn prune(&self) -> Result<usize, ActionError> {
         let (mut total, mut before) = (0, None);
         loop {
-            let walk = self.prune_pass(before, total).await?;
-            total += walk.deleted;
+            let sweep = self.prune_pass(before, total).await?;
+            total += sweep.deleted;
             // Work with very many dependents goes after them, and those may have gone in this pass.
-            if walk.deleted > 0 {
-                before = walk.before;
+            if sweep.deleted > 0 {
+                before = sweep.before;
                 continue;
             }
-            return match walk.error.filter(|_| !walk.damaged.is_empty()) {
-                Some(error) => Err(ActionError::Damaged { error, works: walk.damaged, done: total }),
+            return match sweep.error.filter(|_| !sweep.damaged.is_empty()) {
+                Some(error) => Err(ActionError::Damaged { error, works: sweep.damaged, done: total }),
                 None => Ok(total),
             };
         }
     }
 
     /// Goes once through the finished works that were born before `before`, or before now.
-    async fn prune_pass(&self, before: Option<u64>, done: usize) -> Result<Walk, ActionError> {
-        let mut walk = Walk::new(Retention::Nothing, before);
+    async fn prune_pass(&self, before: Option<u64>, done: usize) -> Result<Sweep, ActionError> {
+        let mut sweep = Sweep::new(Retention::Nothing, before);
         loop {
-            let done = done + walk.deleted;
-            let progress = match self.act(Command::Prune(walk.command()), done).await {
+            let done = done + sweep.deleted;
+            let progress = match self.act(Command::Prune(sweep.command()), done).await {
                 Ok(Applied::Pruned { count, before, next, .. }) => {
-                    walk.before = Some(before);
-                    walk.on_pruned(count, next)
+                    sweep.before = Some(before);
+                    sweep.on_pruned(count, next)
                 }
                 Ok(other) => return Err(ActionError::answered(&other, done)),
                 Err(ActionError::Store { error, .. }) if error.kind() == StoreErrorKind::Corrupted => {
-                    match walk.on_damage(&error) {
-                        Progress::Over => return Err(ActionError::Store { error, done }),
-                        Progress::GoesOn => Progress::GoesOn,
+                    match sweep.on_damage(&error) {
+                        SweepState::Over => return Err(ActionError::Store { error, done }),
+                        SweepState::GoesOn => SweepState::GoesOn,
                     }
                 }
                 Err(error) => return Err(error),
             };
-            if progress == Progress::Over {
-                return Ok(walk);
+            if progress == SweepState::Over {
+                return Ok(sweep);
             }
         }
     }
@@ -201,28 +192,28 @@ impl WorkManager {
 /// A request that can change stored work: [`Request`], [`PeriodicRequest`] and [`ErasedRequest`].
 pub trait Updatable: sealed::Sealed {
     #[doc(hidden)]
-    fn into_draft(self) -> Draft;
+    fn into_parts(self) -> PartsOfUpdate;
 }
 
 /// A request without its types.
 #[doc(hidden)]
-pub struct Draft(RequestDraft);
+pub struct PartsOfUpdate(RequestParts);
 
 impl<P, O> Updatable for Request<P, O> {
-    fn into_draft(self) -> Draft {
-        Draft(self.into_draft())
+    fn into_parts(self) -> PartsOfUpdate {
+        PartsOfUpdate(self.into_parts())
     }
 }
 
 impl Updatable for PeriodicRequest {
-    fn into_draft(self) -> Draft {
-        Draft(self.into_draft())
+    fn into_parts(self) -> PartsOfUpdate {
+        PartsOfUpdate(self.into_parts())
     }
 }
 
 impl Updatable for ErasedRequest {
-    fn into_draft(self) -> Draft {
-        Draft(self.draft)
+    fn into_parts(self) -> PartsOfUpdate {
+        PartsOfUpdate(self.parts)
     }
 }
 

@@ -38,10 +38,7 @@ impl WorkManager {
     /// Ends when the manager is shut down; until then the stream holds it, as a handle does. It ends too, with an error in the log,
     /// once more works match than [`Limits::query`](crate::Limits::query): a part of them would be taken for all.
     /// [`query`](Self::query) says so then.
-    #[doc(alias = "getWorkInfosFlow")]
-    #[doc(alias = "getWorkInfosLiveData")]
-    #[doc(alias = "observe")]
-    #[doc(alias = "subscribe")]
+    #[doc(alias("getWorkInfosFlow", "getWorkInfosLiveData", "observe", "subscribe"))]
     pub fn watch(&self, query: WorkQuery) -> BoxStream<'static, Vec<WorkInfo>> {
         self.watch_within(query, self.core().limits.query)
     }

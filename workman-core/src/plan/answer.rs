@@ -60,6 +60,7 @@ pub struct Plan {
 
 /// One row that changes. Indexes follow from the rows.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Write {
     /// A work that is new, or that is another than it was: its record and what its request said.
     Work(WorkRecord, Arc<WorkSpec>),
@@ -71,7 +72,6 @@ pub enum Write {
     Notes(WorkId, Option<Notes>),
     /// An attempt is over. It goes behind those before it, of which only the last ones stay. So nobody has to load them first.
     Attempt {
-        /// The work.
         id: WorkId,
         /// The attempt.
         attempt: AttemptRecord,
@@ -91,6 +91,7 @@ pub enum Write {
 /// Something worth knowing after a commit.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Hint {
     /// Something may be ready in this lane.
     Ready(LaneId),
@@ -100,11 +101,9 @@ pub enum Hint {
     Lane(Lane),
     /// A run is over for the store, and its worker should hear of it.
     Stop {
-        /// The work.
         id: WorkId,
         /// The fence of the run.
         fence: u64,
-        /// Why.
         reason: StopReason,
     },
     /// Offered slots were taken.
@@ -113,7 +112,6 @@ pub enum Hint {
         epoch: u64,
         /// Which of its offers were taken.
         generation: u64,
-        /// The work.
         works: Vec<Claimed>,
     },
     /// A cascade waits to be drained.

@@ -112,7 +112,7 @@ pub(super) fn spread(
 pub(super) fn drain(draft: &mut Draft<'_>) -> Result<(), Halt> {
     let mut pending = draft.view.cascades()?;
     let mut size = CHUNK;
-    while draft.cascade_room > 0 && !pending.is_empty() {
+    while draft.cascade_left > 0 && !pending.is_empty() {
         let (chunk, rest) = pending.split_at(size.min(pending.len()));
         let width = width(chunk.len());
         draft.view.require(chunk.iter().map(|cascade| want(cascade.verb, cascade.of, cascade.after, width)))?;
@@ -125,7 +125,7 @@ pub(super) fn drain(draft: &mut Draft<'_>) -> Result<(), Halt> {
 }
 
 fn go_on(draft: &mut Draft<'_>, cascade: Cascade, width: usize) -> Result<(), Halt> {
-    if draft.cascade_room > 0 {
+    if draft.cascade_left > 0 {
         draft.write(Write::CascadeDone(cascade.number));
         draft.meta.first_cascade = cascade.number + 1;
         let Cascade { verb, of, after, born_before, .. } = cascade;
@@ -208,8 +208,8 @@ fn end(draft: &mut Draft<'_>, verb: CascadeVerb, from: Front, reason: StopReason
 fn take(draft: &mut Draft<'_>, verb: CascadeVerb, from: Front, width: usize) -> Result<Vec<WorkId>, Halt> {
     let Front { of, after, .. } = from;
     let list = draft.view.list(Want::Dependents { of, after, limit: width })?;
-    let taken: Vec<WorkId> = list.ids.iter().take(draft.cascade_room).copied().collect();
-    draft.cascade_room -= taken.len();
+    let taken: Vec<WorkId> = list.ids.iter().take(draft.cascade_left).copied().collect();
+    draft.cascade_left -= taken.len();
     if taken.len() < list.ids.len() || list.next.is_some() {
         draft.leave_cascade(verb, Front { after: taken.last().copied().or(after), ..from });
     }

@@ -8,8 +8,8 @@ use super::draft::Draft;
 use super::quota::{self, Budget, Fallen};
 use super::view::{Halt, Snapshot, Want};
 use super::{
-    Applied, Claim, Claimed, Hint, OpenLane, PROMOTE_LIMIT, Plan, Refusal, Room, SuspectsAllowed, WorkerKind, cascade,
-    periodic,
+    Applied, Claim, Claimed, FreeSlots, Hint, OpenLane, PROMOTE_LIMIT, Plan, Refusal, SuspectsAllowed, WorkerKind,
+    cascade, periodic,
 };
 use crate::id::WorkId;
 use crate::index::{Suspects, rank};
@@ -103,10 +103,10 @@ impl<'a> Reading<'a> {
     }
 
     fn limit(&self, open: &OpenLane) -> usize {
-        let room = room(self.claim, open.kind);
+        let free = free(self.claim, open.kind);
         match open.urgency {
-            Urgency::Ordinary => room.ordinary,
-            Urgency::Expedited => self.budget.share(self.expedited, room.ordinary.saturating_add(room.reserved)),
+            Urgency::Ordinary => free.ordinary,
+            Urgency::Expedited => self.budget.share(self.expedited, free.ordinary.saturating_add(free.reserved)),
         }
     }
 
@@ -128,10 +128,10 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn room(claim: &Claim, kind: WorkerKind) -> Room {
+fn free(claim: &Claim, kind: WorkerKind) -> FreeSlots {
     match kind {
-        WorkerKind::Async => claim.async_room,
-        WorkerKind::Blocking => claim.blocking_room,
+        WorkerKind::Async => claim.async_slots_free,
+        WorkerKind::Blocking => claim.blocking_slots_free,
     }
 }
 
@@ -218,8 +218,8 @@ fn spend(
     done: &mut Done,
 ) -> Result<(), Halt> {
     let could_start = |candidate: &Candidate| {
-        let room = room(reading.claim, candidate.kind);
-        candidate.urgency == Urgency::Expedited && (room.ordinary > 0 || room.reserved > 0)
+        let free = free(reading.claim, candidate.kind);
+        candidate.urgency == Urgency::Expedited && (free.ordinary > 0 || free.reserved > 0)
     };
     let ids: Vec<WorkId> =
         candidates.iter().filter(|candidate| could_start(candidate)).map(|candidate| candidate.id).collect();
@@ -248,16 +248,16 @@ fn spend(
 /// The best, as many as there are slots, and one suspect at the most. Expedited work takes the slots that are reserved for it
 /// first, so that it leaves the others to ordinary work. Answers those that are left too.
 fn choose(claim: &Claim, candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {
-    let (mut async_room, mut blocking_room) = (claim.async_room, claim.blocking_room);
+    let (mut async_slots_free, mut blocking_slots_free) = (claim.async_slots_free, claim.blocking_slots_free);
     let mut suspect_allowed = claim.suspects == SuspectsAllowed::One;
     candidates.into_iter().partition(|candidate| {
-        let room = match candidate.kind {
-            WorkerKind::Async => &mut async_room,
-            WorkerKind::Blocking => &mut blocking_room,
+        let free = match candidate.kind {
+            WorkerKind::Async => &mut async_slots_free,
+            WorkerKind::Blocking => &mut blocking_slots_free,
         };
         let free = match candidate.urgency {
-            Urgency::Expedited if room.reserved > 0 => &mut room.reserved,
-            _ => &mut room.ordinary,
+            Urgency::Expedited if free.reserved > 0 => &mut free.reserved,
+            _ => &mut free.ordinary,
         };
         if *free == 0 || (candidate.suspect && !suspect_allowed) {
             return false;

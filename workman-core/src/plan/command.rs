@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 /// What somebody wants to happen. The only way to change anything.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Command {
     /// Store new work.
     Enqueue(Enqueue),
@@ -35,13 +36,9 @@ pub enum Command {
     /// A manager starts.
     Attach,
     /// A manager ends; what it still holds is given back.
-    Detach {
-        /// The manager.
-        epoch: u64,
-    },
+    Detach { epoch: u64 },
     /// A manager doesn't know whether an earlier claim was written: all that it doesn't hold is given back.
     Reclaim {
-        /// The manager.
         epoch: u64,
         /// What it holds, with fences.
         held: Vec<(WorkId, u64)>,
@@ -122,7 +119,7 @@ pub struct Offer {
     /// Which of the manager's offers these are; it comes back with what they claimed.
     pub generation: u64,
     /// How many slots.
-    pub room: usize,
+    pub slots: usize,
     /// The works of the enqueue that fit the slots. Those that are expedited are left to a claim, which knows their budget.
     pub ids: Vec<WorkId>,
     /// Open lanes in which something may be ready; it goes first if it ranks higher.
@@ -139,9 +136,9 @@ pub struct Claim {
     /// The open lanes in which something may be ready. Closed lanes are never read.
     pub lanes: Vec<OpenLane>,
     /// Free slots for async workers.
-    pub async_room: Room,
+    pub async_slots_free: FreeSlots,
     /// Free slots for blocking workers.
-    pub blocking_room: Room,
+    pub blocking_slots_free: FreeSlots,
     /// How long expedited work may run in all within [`EXPEDITED_WINDOW`](crate::policy::EXPEDITED_WINDOW).
     pub expedited_budget: Duration,
     /// Work that must not start in this process now: its abandoned worker still runs.
@@ -152,17 +149,17 @@ pub struct Claim {
 
 /// Free slots of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
+pub struct FreeSlots {
     /// For any work.
     pub ordinary: usize,
     /// For expedited work only.
     pub reserved: usize,
 }
 
-impl From<usize> for Room {
+impl From<usize> for FreeSlots {
     /// So many slots for any work, and none beside.
     fn from(ordinary: usize) -> Self {
-        Room { ordinary, reserved: 0 }
+        FreeSlots { ordinary, reserved: 0 }
     }
 }
 
@@ -208,6 +205,7 @@ pub struct Settle {
 
 /// How an attempt ended, as the planner is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum End {
     /// Well.
     Succeeded {
@@ -236,14 +234,10 @@ pub enum End {
         delay: Duration,
     },
     /// It was stopped; no failed attempt.
-    Interrupted {
-        /// Why.
-        reason: StopReason,
-    },
+    Interrupted { reason: StopReason },
     /// It was stopped, and its worker's own backoff function has said how long the work waits if it has to wait for that; no
     /// failed attempt.
     HeldBack {
-        /// Why.
         reason: StopReason,
         /// How long.
         delay: Duration,
@@ -319,6 +313,7 @@ pub enum Stride {
 
 /// Which finished work stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Retention {
     /// None.
     Nothing,
@@ -327,7 +322,6 @@ pub enum Retention {
     Recent {
         /// How long.
         age: Duration,
-        /// How many.
         count: usize,
         /// How long each is spared, however many there are.
         grace: Duration,

@@ -22,7 +22,7 @@ pub(super) struct Draft<'a> {
     pub(super) now: Timestamp,
     pub(super) meta: Meta,
     /// How many dependents this commit may still look at.
-    pub(super) cascade_room: usize,
+    pub(super) cascade_left: usize,
     /// Whose dependents are left for later commits.
     left: BTreeSet<WorkId>,
     /// Whether one of those has succeeded.
@@ -66,7 +66,7 @@ impl<'a> Draft<'a> {
             view,
             now,
             meta: view.meta.clone(),
-            cascade_room: CASCADE_LIMIT,
+            cascade_left: CASCADE_LIMIT,
             left: BTreeSet::new(),
             left_behind_success: false,
             passed: None,

@@ -284,7 +284,7 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
         }
     }
     candidates.sort_by_key(|(rank, turn, _)| (*rank, *turn));
-    candidates.truncate(offer.room);
+    candidates.truncate(offer.slots);
     let Some((worst, _, _)) = candidates.last() else { return Ok(Vec::new()) };
     if best_rival(draft, offer, &candidates)?.is_some_and(|rival| rival <= *worst) {
         return Ok(Vec::new());

@@ -32,8 +32,8 @@ pub use answer::{
 };
 pub use by_id::ById;
 pub use command::{
-    Advice, Cancel, Claim, Command, End, Enqueue, NewWork, NextScheduleTime, Note, Offer, OpenLane, Prune, Retention,
-    Room, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
+    Advice, Cancel, Claim, Command, End, Enqueue, FreeSlots, NewWork, NextScheduleTime, Note, Offer, OpenLane, Prune,
+    Retention, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
 };
 pub use refusal::Refusal;
 pub use view::{List, Scope, SelectorWanted, Snapshot, Want};

@@ -25,10 +25,10 @@ impl Budget {
     }
 
     /// How many works to read from each of so many lanes of expedited work, if so many slots are free for it.
-    pub(super) fn share(self, lanes: usize, room: usize) -> usize {
+    pub(super) fn share(self, lanes: usize, slots: usize) -> usize {
         match self {
-            Budget::Left => room,
-            Budget::Spent if room == 0 => 0,
+            Budget::Left => slots,
+            Budget::Spent if slots == 0 => 0,
             Budget::Spent => (PROMOTE_LIMIT / lanes.max(1)).max(1),
         }
     }

@@ -10,6 +10,7 @@ use crate::state::WorkState;
 /// The planner said no. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Refusal {
     /// No work has this id.
     NotFound(WorkId),
@@ -19,14 +20,12 @@ pub enum Refusal {
     IdReused(WorkId),
     /// A prerequisite is not stored.
     MissingPrerequisite {
-        /// The work.
         work: WorkId,
         /// What it waits for.
         prerequisite: WorkId,
     },
     /// A prerequisite is periodic, which never finishes.
     PeriodicPrerequisite {
-        /// The work.
         work: WorkId,
         /// Its worker.
         worker: Arc<str>,
@@ -38,43 +37,18 @@ pub enum Refusal {
     /// A work waits for itself, or for one that comes later.
     Cycle(WorkId),
     /// The unique name belongs to work that can't be updated: a chain, or one-time work.
-    NotPeriodic {
-        /// The name.
-        name: Arc<str>,
-        /// One of its works.
-        id: WorkId,
-    },
+    NotPeriodic { name: Arc<str>, id: WorkId },
     /// So many works hold a name that it can't be taken from all of them in one commit.
-    TooManyMembers {
-        /// The name.
-        name: Arc<str>,
-        /// How many.
-        count: usize,
-        /// How many there may be.
-        limit: usize,
-    },
+    TooManyMembers { name: Arc<str>, count: usize, limit: usize },
     /// Work that takes the outputs of its prerequisites one by one can't wait for others that its request did not name.
-    TypedHead {
-        /// The name.
-        name: Arc<str>,
-        /// The work.
-        work: WorkId,
-    },
+    TypedHead { name: Arc<str>, work: WorkId },
     /// New work would have to wait for too many works of its name at once.
-    TooManyLeaves {
-        /// The name.
-        name: Arc<str>,
-        /// How many.
-        count: usize,
-        /// How many there may be.
-        limit: usize,
-    },
+    TooManyLeaves { name: Arc<str>, count: usize, limit: usize },
     /// One-time work can't become periodic, nor periodic work one-time.
     OtherSchedule(WorkId),
     /// The new worker takes from its prerequisites in a way that does not fit as many as the work has. Only their number and the
     /// way of taking are compared; a type that does not fit parks the work when it is to start.
     OtherShape {
-        /// The work.
         id: WorkId,
         /// How the new worker takes.
         takes: InputShape,
@@ -83,7 +57,6 @@ pub enum Refusal {
     },
     /// Only parked work can be freed.
     NotParked {
-        /// The work.
         id: WorkId,
         /// Where it stands.
         state: WorkState,

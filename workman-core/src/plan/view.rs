@@ -54,6 +54,7 @@ impl From<Want> for Scope {
 /// A list brings the records of its works along. `Due` and `Ready` bring their specs and notes too, since that is what
 /// a claim hands out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Want {
     /// The record of a work, or that there is none.
     Work(WorkId),
@@ -63,7 +64,6 @@ pub enum Want {
     Notes(WorkId),
     /// Members of a unique name, oldest first.
     Name {
-        /// The name.
         name: Arc<str>,
         /// How many at the most.
         limit: usize,
@@ -98,7 +98,6 @@ pub enum Want {
     },
     /// Work that could run in a lane, in the order in which it should.
     Ready {
-        /// The lane.
         lane: LaneId,
         /// The suspects, or the others.
         suspects: Suspects,
@@ -118,7 +117,6 @@ pub enum Want {
     Lanes,
     /// Claimed work of one manager.
     Running {
-        /// The manager.
         epoch: u64,
         /// How many at the most.
         limit: usize,

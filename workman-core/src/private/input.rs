@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::data::object::{ObjectReader, ObjectWriter};
 use crate::data::{EncodeError, Payload};
 use crate::record::{InputShape, Schedule};
-use crate::request::{Input, PeriodicRequest, Request, RequestDraft};
+use crate::request::{Input, PeriodicRequest, Request, RequestParts};
 use crate::worker::{Invocation, StateKey, States, Unencodable, Unstartable, Worker, by};
 
 /// Implemented by nothing: see `by`.
@@ -246,22 +246,22 @@ impl Arguments {
         self.add(&prerequisite.given, value)
     }
 
-    fn draft<W: Worker>(self) -> RequestDraft {
+    fn parts<W: Worker>(self) -> RequestParts {
         let input = match self.refused {
             Some(unencodable) => Err(unencodable),
             None => Ok(Input { payload: self.object.finish(), takes: self.takes }),
         };
-        RequestDraft::new(W::DEF, input)
+        RequestParts::new(W::DEF, input)
     }
 
     /// A request to run the worker once.
     pub fn request<W: Worker, P>(self) -> Request<P, W::Output> {
-        Request::new(self.draft::<W>())
+        Request::new(self.parts::<W>())
     }
 
     /// A request to run the worker again and again.
     pub fn periodic<W: Worker>(self, schedule: impl Into<Schedule>) -> PeriodicRequest {
-        PeriodicRequest::new(self.draft::<W>(), schedule.into())
+        PeriodicRequest::new(self.parts::<W>(), schedule.into())
     }
 }
 

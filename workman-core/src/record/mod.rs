@@ -113,6 +113,7 @@ pub struct RowsPresent {
 
 /// Where a work stands. Each standing has one index, and the record is in exactly one.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum Standing {
     /// Waits for prerequisites.
     Blocked,
@@ -144,7 +145,6 @@ pub enum Standing {
     Finished {
         /// How.
         how: Finish,
-        /// When.
         at: Timestamp,
     },
 }
@@ -247,9 +247,7 @@ pub enum Finish {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-#[doc(alias = "dead_letter")]
-#[doc(alias = "poison_pill")]
-#[doc(alias = "quarantine")]
+#[doc(alias("dead_letter", "poison_pill", "quarantine"))]
 pub enum ParkReason {
     /// Its input, or an output that it takes, does not decode in this build.
     Undecodable {
@@ -354,8 +352,7 @@ pub struct Notes {
 
 /// One attempt that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[doc(alias = "history")]
-#[doc(alias = "RunAttempt")]
+#[doc(alias("history", "RunAttempt"))]
 pub struct AttemptRecord {
     /// The number of the attempt: failed attempts before it, so 0 is the first.
     pub number: u32,
@@ -376,6 +373,7 @@ pub struct AttemptRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum AttemptEnd {
     /// Well.
     Succeeded,
@@ -387,10 +385,7 @@ pub enum AttemptEnd {
     /// It asked to be run again later.
     Snoozed,
     /// It was stopped, and given back.
-    Interrupted {
-        /// Why.
-        reason: StopReason,
-    },
+    Interrupted { reason: StopReason },
     /// The process died under it.
     Died,
 }

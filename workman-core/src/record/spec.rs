@@ -125,8 +125,7 @@ impl Default for Terms {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-#[doc(alias = "cron")]
-#[doc(alias = "interval")]
+#[doc(alias("cron", "interval"))]
 pub enum Schedule {
     /// Once.
     Once,

@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::fmt;
 
 use super::Request;
-use super::draft::RequestDraft;
+use super::parts::RequestParts;
 use super::taken::{Taken, TakenTypes};
 use crate::id::WorkId;
 
@@ -30,7 +30,7 @@ use crate::id::WorkId;
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is enqueued"]
 pub struct ErasedRequest {
-    pub(crate) draft: RequestDraft,
+    pub(crate) parts: RequestParts,
     pub(crate) types: Types,
 }
 
@@ -52,13 +52,13 @@ impl ErasedRequest {
     /// The id that the work will have.
     #[must_use]
     pub fn id(&self) -> WorkId {
-        self.draft.id
+        self.parts.id
     }
 }
 
 impl fmt::Debug for ErasedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.draft.describe(f.debug_struct("ErasedRequest").field("gives", &self.types.gives))
+        self.parts.describe(f.debug_struct("ErasedRequest").field("gives", &self.types.gives))
     }
 }
 
@@ -66,7 +66,7 @@ impl<P: Taken, O> Request<P, O> {
     /// The same request without its types, for a graph or a step whose works are known at run time only. What it takes and gives is
     /// checked when the graph or the chain is enqueued.
     pub fn erased(self) -> ErasedRequest {
-        ErasedRequest { draft: self.draft, types: Types::of::<P, O>() }
+        ErasedRequest { parts: self.parts, types: Types::of::<P, O>() }
     }
 }
 

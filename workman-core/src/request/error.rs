@@ -12,19 +12,17 @@ use crate::record::InputShape;
 /// A request is refused. Nothing was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum RequestError {
     /// An argument can't be encoded so that it would decode again.
     Unencodable {
-        /// The worker.
         worker: Arc<str>,
         /// The argument.
         argument: &'static str,
-        /// Why.
         source: EncodeError,
     },
     /// The encoded arguments are too large together.
     InputTooLarge {
-        /// The worker.
         worker: Arc<str>,
         /// Their size in bytes.
         size: usize,
@@ -33,7 +31,6 @@ pub enum RequestError {
     },
     /// There are too many tags.
     TooManyTags {
-        /// The worker.
         worker: Arc<str>,
         /// How many different ones.
         count: usize,
@@ -42,7 +39,6 @@ pub enum RequestError {
     },
     /// A tag can't be stored.
     Tag {
-        /// The worker.
         worker: Arc<str>,
         /// The tag.
         tag: Arc<str>,
@@ -51,19 +47,14 @@ pub enum RequestError {
     },
     /// A unique name can't be stored.
     Name {
-        /// The name.
         name: Arc<str>,
         /// What is wrong with it. The limit is `Limits::name`.
         problem: NameProblem,
     },
     /// Periodic work has no period, or one of no length.
-    NoInterval {
-        /// The worker.
-        worker: Arc<str>,
-    },
+    NoInterval { worker: Arc<str> },
     /// The flex of periodic work is zero, or longer than its interval.
     Flex {
-        /// The worker.
         worker: Arc<str>,
         /// The flex.
         flex: Duration,
@@ -72,7 +63,6 @@ pub enum RequestError {
     },
     /// A length of time reaches beyond the last moment that there is.
     TooLong {
-        /// The worker.
         worker: Arc<str>,
         /// What was set, as its builder method is called.
         field: &'static str,
@@ -80,65 +70,40 @@ pub enum RequestError {
         length: Duration,
     },
     /// An attempt may take no time at all.
-    NoTimeout {
-        /// The worker.
-        worker: Arc<str>,
-    },
+    NoTimeout { worker: Arc<str> },
     /// The delay of the backoff or its ceiling is zero, so work that fails would be tried again without a pause.
     NoBackoff {
-        /// The worker.
         worker: Arc<str>,
         /// Which of them: `delay` or `ceiling`.
         field: &'static str,
     },
     /// The jitter of the backoff is more than all of the delay.
     Jitter {
-        /// The worker.
         worker: Arc<str>,
         /// The jitter.
         percent: u8,
     },
     /// A backoff of its own and the constraint that the machine is idle don't go together.
-    BackoffWhenIdle {
-        /// The worker.
-        worker: Arc<str>,
-    },
+    BackoffWhenIdle { worker: Arc<str> },
     /// Expedited work waits for network and storage only.
     ExpeditedConstraint {
-        /// The worker.
         worker: Arc<str>,
         /// What it was to wait for.
         kind: ConstraintKind,
     },
     /// Expedited work can't be delayed.
-    ExpeditedDelay {
-        /// The worker.
-        worker: Arc<str>,
-    },
+    ExpeditedDelay { worker: Arc<str> },
     /// The next run of periodic work is set to less than an interval before [`Timestamp::MAX`](crate::time::Timestamp::MAX),
     /// and that period would never end.
-    OverrideNever {
-        /// The worker.
-        worker: Arc<str>,
-    },
+    OverrideNever { worker: Arc<str> },
     /// The time to run at is [`Timestamp::MAX`](crate::time::Timestamp::MAX), which never comes.
-    RunsNever {
-        /// The worker.
-        worker: Arc<str>,
-    },
+    RunsNever { worker: Arc<str> },
     /// The time of the next run is set for a period that the policy starts anew.
-    OverrideReplaced {
-        /// The worker.
-        worker: Arc<str>,
-    },
+    OverrideReplaced { worker: Arc<str> },
     /// Not even one attempt is allowed.
-    NoAttempts {
-        /// The worker.
-        worker: Arc<str>,
-    },
+    NoAttempts { worker: Arc<str> },
     /// The worker takes from its prerequisites, and there are too few or too many.
     Prerequisites {
-        /// The worker.
         worker: Arc<str>,
         /// How it takes.
         takes: InputShape,

@@ -4,9 +4,9 @@
 //! was lost is simply repeated. Nothing here fails: what is wrong with a request is found, all of it, when it is
 //! enqueued ([`RequestError`]).
 
-mod draft;
 mod erased;
 mod error;
+mod parts;
 mod periodic;
 mod preview;
 mod taken;
@@ -23,10 +23,10 @@ use crate::policy::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
 use crate::record::InputShape;
 use crate::time::Timestamp;
 
-pub(crate) use draft::{Input, RequestDraft, check_name, read_back};
 pub use erased::ErasedRequest;
 pub(crate) use erased::Types;
 pub use error::{NameProblem, RequestError};
+pub(crate) use parts::{Input, RequestParts, check_name, read_back};
 pub(crate) use taken::TakenTypes;
 pub use taken::{Standalone, Taken, TakesNothing};
 
@@ -96,12 +96,9 @@ pub struct TakesAll<T>(PhantomData<fn() -> T>);
 /// # let _ = id;
 /// ```
 #[must_use = "a request does nothing until it is enqueued"]
-#[doc(alias = "OneTimeWorkRequest")]
-#[doc(alias = "WorkRequest")]
-#[doc(alias = "Job")]
-#[doc(alias = "Task")]
+#[doc(alias("OneTimeWorkRequest", "WorkRequest", "Job", "Task"))]
 pub struct Request<P = Nothing, O = ()> {
-    draft: RequestDraft,
+    parts: RequestParts,
     types: PhantomData<fn(P) -> O>,
 }
 
@@ -122,29 +119,28 @@ pub struct Request<P = Nothing, O = ()> {
 /// ```
 #[derive(Clone)]
 #[must_use = "a request does nothing until it is enqueued"]
-#[doc(alias = "PeriodicWorkRequest")]
-#[doc(alias = "CronJob")]
+#[doc(alias("PeriodicWorkRequest", "CronJob"))]
 pub struct PeriodicRequest {
-    draft: RequestDraft,
+    parts: RequestParts,
 }
 
 impl<P, O> Request<P, O> {
-    pub(crate) fn new(draft: RequestDraft) -> Self {
-        Request { draft, types: PhantomData }
+    pub(crate) fn new(parts: RequestParts) -> Self {
+        Request { parts, types: PhantomData }
     }
 
-    pub(crate) fn draft(&self) -> &RequestDraft {
-        &self.draft
+    pub(crate) fn parts(&self) -> &RequestParts {
+        &self.parts
     }
 
-    pub(crate) fn into_draft(self) -> RequestDraft {
-        self.draft
+    pub(crate) fn into_parts(self) -> RequestParts {
+        self.parts
     }
 
     /// Drops what the worker gives instead of storing it. Evens out requests that differ in their output only.
     pub fn discard_output(mut self) -> Request<P, ()> {
-        self.draft.terms.discards_output = true;
-        Request::new(self.draft)
+        self.parts.terms.discards_output = true;
+        Request::new(self.parts)
     }
 
     /// Somebody waits for it: it goes before all other work, into a slot that is reserved for such work if no other is free. All
@@ -163,10 +159,9 @@ impl<P, O> Request<P, O> {
     /// let request = send::request("at once".into()).expedited(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest);
     /// # let _ = request;
     /// ```
-    #[doc(alias = "setExpedited")]
-    #[doc(alias = "urgent")]
+    #[doc(alias("setExpedited", "urgent"))]
     pub fn expedited(mut self, policy: OutOfQuotaPolicy) -> Self {
-        self.draft.terms.expedited = Some(policy);
+        self.parts.terms.expedited = Some(policy);
         self
     }
 
@@ -186,11 +181,9 @@ impl<P, O> Request<P, O> {
     /// let request = remind::request("tea".into()).run_at(in_an_hour);
     /// # let _ = request;
     /// ```
-    #[doc(alias = "run_after")]
-    #[doc(alias = "schedule_at")]
-    #[doc(alias = "eta")]
+    #[doc(alias("run_after", "schedule_at", "eta"))]
     pub fn run_at(mut self, at: impl Into<Timestamp>) -> Self {
-        self.draft.terms.run_at = at.into();
+        self.parts.terms.run_at = at.into();
         self
     }
 }
@@ -227,7 +220,7 @@ impl<O> Request<Nothing, O> {
     /// ```
     #[doc(alias = "setInputMerger")]
     pub fn input_merger(mut self, merger: InputMerger) -> Self {
-        if let Ok(input) = &mut self.draft.input {
+        if let Ok(input) = &mut self.parts.input {
             input.takes = InputShape::Merged(merger);
         }
         self
@@ -239,50 +232,42 @@ macro_rules! builder_methods {
         /// The id that the work will have.
         #[must_use]
         pub fn id(&self) -> WorkId {
-            self.draft.id
+            self.parts.id
         }
 
         /// Gives the work this id: one of your own making, or that of stored work that is to be updated.
-        #[doc(alias = "setId")]
-        #[doc(alias = "job_id")]
-        #[doc(alias = "idempotency_key")]
+        #[doc(alias("setId", "job_id", "idempotency_key"))]
         pub fn with_id(mut self, id: WorkId) -> Self {
-            self.draft.id = id;
+            self.parts.id = id;
             self
         }
 
         /// Adds a tag. The worker's name always counts as one.
-        #[doc(alias = "addTag")]
-        #[doc(alias = "label")]
+        #[doc(alias("addTag", "label"))]
         pub fn tag(mut self, tag: impl Into<Arc<str>>) -> Self {
-            self.draft.tags.push(tag.into());
+            self.parts.tags.push(tag.into());
             self
         }
 
         /// The conditions under which the work may run, instead of the worker's.
-        #[doc(alias = "setConstraints")]
-        #[doc(alias = "conditions")]
+        #[doc(alias("setConstraints", "conditions"))]
         pub fn constraints(mut self, constraints: Constraints) -> Self {
-            self.draft.constraints = constraints;
+            self.parts.constraints = constraints;
             self
         }
 
         /// How long the work waits after it was enqueued, or after its prerequisites succeeded.
-        #[doc(alias = "setInitialDelay")]
-        #[doc(alias = "delay")]
-        #[doc(alias = "countdown")]
-        #[doc(alias = "schedule_in")]
+        #[doc(alias("setInitialDelay", "delay", "countdown", "schedule_in"))]
         pub fn initial_delay(mut self, delay: Duration) -> Self {
-            self.draft.terms.initial_delay = delay;
+            self.parts.terms.initial_delay = delay;
             self
         }
 
         /// How long the work waits after a failed attempt, instead of the worker's backoff or backoff function.
-        #[doc(alias = "setBackoffCriteria")]
-        #[doc(alias = "retry_policy")]
+        #[doc(alias("setBackoffCriteria", "retry_policy"))]
         pub fn backoff(mut self, backoff: Backoff) -> Self {
-            self.draft.terms.backoff = backoff;
-            self.draft.own_backoff = true;
+            self.parts.terms.backoff = backoff;
+            self.parts.own_backoff = true;
             self
         }
 
@@ -292,22 +277,21 @@ macro_rules! builder_methods {
         /// `Limits::minimums` of a manager, if there are any, are not known here.
         #[must_use]
         pub fn backoff_delays(&self, count: usize) -> Vec<Duration> {
-            self.draft.backoff_delays(count)
+            self.parts.backoff_delays(count)
         }
 
         /// Waits for its backoff also after it was stopped by the system: a constraint was lost, more important work came.
         /// Without this it runs again as soon as it may.
         pub fn backoff_for_system_interruptions(mut self) -> Self {
-            self.draft.terms.on_interruption = OnInterruption::BackOff;
+            self.parts.terms.on_interruption = OnInterruption::BackOff;
             self
         }
 
         /// How long an attempt may take; one that takes longer is stopped and is a failed attempt. Unless this is said, the
         /// worker's timeout counts, if it has one.
-        #[doc(alias = "deadline")]
-        #[doc(alias = "max_runtime")]
+        #[doc(alias("deadline", "max_runtime"))]
         pub fn timeout(mut self, timeout: Duration) -> Self {
-            self.draft.terms.timeout = Some(timeout);
+            self.parts.terms.timeout = Some(timeout);
             self
         }
 
@@ -316,36 +300,33 @@ macro_rules! builder_methods {
         pub fn trace_tag(mut self, tag: impl Into<Arc<str>>) -> Self {
             let tag: Arc<str> = tag.into();
             let end = tag.char_indices().nth(TRACE_TAG).map(|(end, _)| end);
-            self.draft.trace_tag = Some(end.map_or_else(|| tag.clone(), |end| tag[..end].into()));
+            self.parts.trace_tag = Some(end.map_or_else(|| tag.clone(), |end| tag[..end].into()));
             self
         }
 
         /// After how many failed attempts it is over: the work, or the period of periodic work.
-        #[doc(alias = "max_retries")]
-        #[doc(alias = "retries")]
+        #[doc(alias("max_retries", "retries"))]
         pub fn max_attempts(mut self, attempts: u32) -> Self {
-            self.draft.terms.max_attempts = Some(attempts);
+            self.parts.terms.max_attempts = Some(attempts);
             self
         }
 
         /// Tries again however many attempts failed.
         pub fn unlimited_attempts(mut self) -> Self {
-            self.draft.terms.max_attempts = None;
+            self.parts.terms.max_attempts = None;
             self
         }
 
         /// Greater runs first among work that is ready; 0 is usual.
         pub fn priority(mut self, priority: i8) -> Self {
-            self.draft.terms.priority = priority;
+            self.parts.terms.priority = priority;
             self
         }
 
         /// Keeps the finished work at least this long, with `Limits::retention` on top, and beside the `Limits::retained` others.
-        #[doc(alias = "keepResultsForAtLeast")]
-        #[doc(alias = "retention")]
-        #[doc(alias = "ttl")]
+        #[doc(alias("keepResultsForAtLeast", "retention", "ttl"))]
         pub fn keep_results_for_at_least(mut self, length: Duration) -> Self {
-            self.draft.terms.retention = length;
+            self.parts.terms.retention = length;
             self
         }
     };
@@ -361,12 +342,12 @@ impl PeriodicRequest {
 
 impl<P, O> Clone for Request<P, O> {
     fn clone(&self) -> Self {
-        Self::new(self.draft.clone())
+        Self::new(self.parts.clone())
     }
 }
 
 impl<P, O> fmt::Debug for Request<P, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.draft.describe(&mut f.debug_struct("Request"))
+        self.parts.describe(&mut f.debug_struct("Request"))
     }
 }

@@ -4,21 +4,21 @@ use std::fmt;
 use std::time::Duration;
 
 use super::PeriodicRequest;
-use super::draft::RequestDraft;
+use super::parts::RequestParts;
 use crate::id::wall_of_ids;
 use crate::plan::NextScheduleTime;
 use crate::record::Schedule;
 use crate::time::Timestamp;
 
 impl PeriodicRequest {
-    pub(crate) fn new(mut draft: RequestDraft, schedule: Schedule) -> Self {
-        draft.terms.schedule = schedule;
-        draft.periodic = true;
-        PeriodicRequest { draft }
+    pub(crate) fn new(mut parts: RequestParts, schedule: Schedule) -> Self {
+        parts.terms.schedule = schedule;
+        parts.periodic = true;
+        PeriodicRequest { parts }
     }
 
-    pub(crate) fn into_draft(self) -> RequestDraft {
-        self.draft
+    pub(crate) fn into_parts(self) -> RequestParts {
+        self.parts
     }
 
     /// When the next run is due, by the wall clock, instead of when the period or the backoff say: once, then the period goes
@@ -41,13 +41,13 @@ impl PeriodicRequest {
     /// ```
     #[doc(alias = "setNextScheduleTimeOverride")]
     pub fn next_schedule_time_override(mut self, at: impl Into<Timestamp>) -> Self {
-        self.draft.next_schedule_time = NextScheduleTime::At(at.into());
+        self.parts.next_schedule_time = NextScheduleTime::At(at.into());
         self
     }
 
     /// The next run is due when the period and the backoff say, also if an earlier request of this work said otherwise.
     pub fn clear_next_schedule_time_override(mut self) -> Self {
-        self.draft.next_schedule_time = NextScheduleTime::Cleared;
+        self.parts.next_schedule_time = NextScheduleTime::Cleared;
         self
     }
 
@@ -75,13 +75,13 @@ impl PeriodicRequest {
     /// ```
     #[must_use]
     pub fn next_runs_from(&self, at: impl Into<Timestamp>, count: usize) -> Vec<Timestamp> {
-        self.draft.runs_from(at.into(), count)
+        self.parts.runs_from(at.into(), count)
     }
 }
 
 impl fmt::Debug for PeriodicRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.draft.describe(&mut f.debug_struct("PeriodicRequest"))
+        self.parts.describe(&mut f.debug_struct("PeriodicRequest"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::draft::RequestDraft;
+use super::parts::RequestParts;
 use super::terms::whole_backoff;
 use crate::foreign::foreign;
 use crate::plan::NextScheduleTime;
@@ -10,7 +10,7 @@ use crate::policy::BackoffPolicy;
 use crate::record::Schedule;
 use crate::time::{Timestamp, in_whole_millis};
 
-impl RequestDraft {
+impl RequestParts {
     /// The waits after the first `count` failed attempts.
     pub(super) fn backoff_delays(&self, count: usize) -> Vec<Duration> {
         let backoff = whole_backoff(self.terms.backoff);

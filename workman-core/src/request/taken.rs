@@ -103,6 +103,6 @@ impl<P: TakesNothing, O> Standalone for Request<P, O> {
     type Output = O;
 
     fn into_request(self) -> Request<Nothing, O> {
-        Request::new(self.draft)
+        Request::new(self.parts)
     }
 }

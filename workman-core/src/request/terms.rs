@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::draft::RequestDraft;
 use super::error::RequestError;
+use super::parts::RequestParts;
 use crate::constraints::ConstraintKind;
 use crate::limits::{Limits, WorkManagerLimits};
 use crate::plan::{NextScheduleTime, UniquePolicy};
@@ -11,7 +11,7 @@ use crate::policy::{Backoff, ExistingPeriodicWorkPolicy};
 use crate::record::{Schedule, Terms};
 use crate::time::{Timestamp, in_whole_millis};
 
-impl RequestDraft {
+impl RequestParts {
     /// Durations become whole milliseconds here, so that every store keeps the same.
     pub(super) fn checked_terms(&self, limits: &Limits, now: Timestamp) -> Result<Terms, RequestError> {
         let terms = Terms {

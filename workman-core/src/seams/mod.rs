@@ -61,7 +61,7 @@ pub fn stored_input<P, O>(request: Request<P, O>) -> Result<Payload, RequestErro
 /// The worker that a request is for.
 #[must_use]
 pub fn maker<P, O>(request: &Request<P, O>) -> &'static WorkerDef {
-    request.draft().def
+    request.parts().def
 }
 
 /// The work that a request would store, whatever it is to wait for.
@@ -69,13 +69,13 @@ pub fn maker<P, O>(request: &Request<P, O>) -> &'static WorkerDef {
 /// # Errors
 /// The request is refused.
 pub fn stored<P, O>(request: Request<P, O>) -> Result<NewWork, RequestError> {
-    let draft = request.into_draft();
-    let prerequisites = match &draft.input {
+    let parts = request.into_parts();
+    let prerequisites = match &parts.input {
         Ok(Input { takes: InputShape::Nothing, .. }) | Err(_) => Vec::new(),
         Ok(_) => vec![WorkId::from_u128(1)],
     };
-    let def = draft.def;
-    let work = draft.new_work(&Limits::default(), Timestamp::default(), prerequisites, None)?;
+    let def = parts.def;
+    let work = parts.new_work(&Limits::default(), Timestamp::default(), prerequisites, None)?;
     read_back(ReadBack::All, def, &work)?;
     Ok(work)
 }

@@ -56,8 +56,7 @@ use crate::state::StopReason;
 /// completers to itself, or lets them go unanswered, says `nobody_outside()` to its `TestDriver` or `TestWorker`, and
 /// nothing waits.
 #[must_use = "a completer that is dropped is a failed attempt"]
-#[doc(alias = "CallbackToFutureAdapter")]
-#[doc(alias = "async_completion")]
+#[doc(alias("CallbackToFutureAdapter", "async_completion"))]
 pub struct Completer<T> {
     context: WorkContext,
     settled: oneshot::Sender<Outcome<T>>,

@@ -15,7 +15,6 @@ use futures::channel::oneshot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::verdict::Circumstances;
 use super::{OwnWaits, ReadBack, Role, WorkerDef};
 use crate::data::{DecodeError, EncodeError, Payload};
 use crate::foreign;
@@ -40,10 +39,7 @@ use crate::time::LONGEST_SLEEP;
 /// interruption and no failed attempt, whatever its type. After a stop for the timeout of an attempt it is a failed attempt, which
 /// took too long; the error is kept as the reason for that, and one that says that the work is never to be tried again is obeyed.
 #[derive(Clone)]
-#[doc(alias = "WorkerParameters")]
-#[doc(alias = "JobContext")]
-#[doc(alias = "ListenableWorker")]
-#[doc(alias = "CoroutineWorker")]
+#[doc(alias("WorkerParameters", "JobContext", "ListenableWorker", "CoroutineWorker"))]
 pub struct WorkContext {
     attempt: Arc<Attempt>,
     input: Payload,
@@ -146,7 +142,6 @@ pub(crate) enum FromWorker {
     Tried(WorkerKind, Tried),
     /// A run is over.
     Ended {
-        /// The work.
         id: WorkId,
         /// The fence of the run.
         fence: u64,
@@ -186,6 +181,16 @@ impl Shared {
     pub(crate) fn new(checkpoint: Option<Payload>) -> Self {
         Shared { checkpoint, ..Shared::default() }
     }
+}
+
+/// What an end is judged by that changes while the attempt runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Circumstances {
+    /// Why the run is to stop.
+    pub(super) stop: Option<StopReason>,
+    /// Whether its worker was told so.
+    pub(super) told: bool,
+    pub(super) own_waits: OwnWaits,
 }
 
 impl Attempt {
@@ -336,8 +341,7 @@ impl WorkContext {
 
     /// The number of this attempt: how many failed before it, so 0 is the first.
     #[must_use]
-    #[doc(alias = "getRunAttemptCount")]
-    #[doc(alias = "retry_count")]
+    #[doc(alias("getRunAttemptCount", "retry_count"))]
     pub fn attempt(&self) -> u32 {
         self.attempt.number
     }
@@ -382,9 +386,7 @@ impl WorkContext {
 
     /// Whether this run is to stop.
     #[must_use]
-    #[doc(alias = "isStopped")]
-    #[doc(alias = "is_cancelled")]
-    #[doc(alias = "cancelled")]
+    #[doc(alias("isStopped", "is_cancelled", "cancelled"))]
     pub fn is_stopped(&self) -> bool {
         runtime::pause_point();
         self.attempt.stop_reason().is_some()
@@ -406,9 +408,7 @@ impl WorkContext {
     }
 
     /// Resolves when this run is to stop.
-    #[doc(alias = "onStopped")]
-    #[doc(alias = "cancelled")]
-    #[doc(alias = "cancellation_token")]
+    #[doc(alias("onStopped", "cancelled", "cancellation_token"))]
     pub async fn until_stopped(&self) -> Stopped {
         UntilStopped::new(&self.attempt).await
     }
@@ -446,9 +446,7 @@ impl WorkContext {
     /// # Errors
     /// [`NoteError`] when the run is to stop, or the value can't be encoded or is too large. It is not read back, as its type may
     /// be one that is only written.
-    #[doc(alias = "setProgress")]
-    #[doc(alias = "setProgressAsync")]
-    #[doc(alias = "report_progress")]
+    #[doc(alias("setProgress", "setProgressAsync", "report_progress"))]
     pub fn set_progress<T: Serialize>(&self, progress: &T) -> Result<(), NoteError> {
         let payload = self.encode("progress", progress)?;
         self.note(Notes { progress: Some(payload), checkpoint: None })
@@ -459,9 +457,7 @@ impl WorkContext {
     /// # Errors
     /// [`NoteError`] when the run is to stop, or the value can't be encoded, would not decode again (as far as it is
     /// [read back](Payload::encode)), or is too large. What was saved before stays.
-    #[doc(alias = "checkpoint")]
-    #[doc(alias = "heartbeat_details")]
-    #[doc(alias = "savepoint")]
+    #[doc(alias("checkpoint", "heartbeat_details", "savepoint"))]
     pub fn save_checkpoint<T: Serialize + DeserializeOwned>(&self, checkpoint: &T) -> Result<(), NoteError> {
         let what = "checkpoint";
         let payload = self.encode(what, checkpoint)?;
@@ -650,6 +646,7 @@ impl Stopped {
 /// Progress or a checkpoint was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the names of the fields say it")]
 pub enum NoteError {
     /// The run is to stop.
     Stopped(Stopped),
@@ -657,7 +654,6 @@ pub enum NoteError {
     Encode {
         /// Progress or checkpoint.
         what: &'static str,
-        /// Why.
         source: EncodeError,
     },
     /// The encoded value is too large.

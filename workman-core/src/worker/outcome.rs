@@ -35,8 +35,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
-#[doc(alias = "Result")]
-#[doc(alias = "JobResult")]
+#[doc(alias("Result", "JobResult"))]
 pub enum Outcome<T> {
     /// The work succeeded and gives this.
     Success(T),
@@ -77,18 +76,14 @@ pub struct WorkError {
 
 impl WorkError {
     /// The work fails for good, whatever attempts are left.
-    #[doc(alias = "failure")]
-    #[doc(alias = "discard")]
-    #[doc(alias = "cancel")]
-    #[doc(alias = "abort")]
+    #[doc(alias("failure", "discard", "cancel", "abort"))]
     pub fn permanent(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         WorkError { error: error.into(), advice: Advice::Never, stopped: None }
     }
 
     /// The next attempt comes after `delay` instead of the request's backoff, if attempts are left.
     #[must_use]
-    #[doc(alias = "retry")]
-    #[doc(alias = "defer")]
+    #[doc(alias("retry", "defer"))]
     pub fn retry_after(delay: Duration) -> Self {
         let error = format!("asked to be tried again after {delay:?}").into();
         WorkError { error, advice: Advice::After(delay), stopped: None }

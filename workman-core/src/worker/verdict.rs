@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use super::context::{Attempt, Fate, Stopped};
-use super::{OwnWaits, Role, Unstorable};
+use super::context::{Attempt, Circumstances, Fate, Stopped};
+use super::{Role, Unstorable};
 use crate::data::Payload;
 use crate::limits::Limits;
 use crate::plan::{Advice, End};
@@ -21,16 +21,6 @@ pub(crate) enum Ending {
     Panicked(ErrorText),
     /// Its worker did not come to an answer: it was not begun, or was given up.
     Cut(End),
-}
-
-/// What an end is judged by that changes while the attempt runs.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Circumstances {
-    /// Why the run is to stop.
-    pub(super) stop: Option<StopReason>,
-    /// Whether its worker was told so.
-    pub(super) told: bool,
-    pub(super) own_waits: OwnWaits,
 }
 
 impl Attempt {
@@ -139,6 +129,7 @@ fn failed(text: String) -> End {
 mod tests {
     use super::*;
     use crate::data::Codec;
+    use crate::worker::OwnWaits;
     use crate::worker::{NoteError, Outcome, WorkError};
 
     const MINUTE: Duration = Duration::from_secs(60);

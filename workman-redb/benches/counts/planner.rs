@@ -45,7 +45,7 @@ fn offered() -> usize {
     let mut house = House::new();
     house.enqueue(vec![work(0)]);
     let held = house.claim(1);
-    let offer = Offer { epoch: house.epoch, generation: 1, room: 1, ids: vec![id(1)], rivals: vec![], lanes: 1 };
+    let offer = Offer { epoch: house.epoch, generation: 1, slots: 1, ids: vec![id(1)], rivals: vec![], lanes: 1 };
     house.measure(&Command::Enqueue(Enqueue { works: works(1), unique: None, offer: Some(offer) }));
     held.len()
 }
@@ -179,8 +179,8 @@ impl House {
         Command::Claim(Claim {
             epoch: self.epoch,
             lanes: vec![OpenLane { lane: LaneId(0), kind: WorkerKind::Async, urgency: Urgency::Ordinary }],
-            async_room: room.into(),
-            blocking_room: 0.into(),
+            async_slots_free: room.into(),
+            blocking_slots_free: 0.into(),
             expedited_budget: Duration::from_secs(600),
             barred: Vec::new(),
             suspects: SuspectsAllowed::One,

@@ -7,7 +7,7 @@ use redb::{CursorError, Key, StorageError, Table, Value};
 use workman_core::store::{Damage, IfMissing, IndexKey};
 use workman_core::{StoreError, StoreErrorKind};
 
-use super::pending::{Change, in_order};
+use super::pending::{Edit, in_order};
 use super::{Access, WriteTables, opened_mut};
 use crate::error::failed;
 use crate::keys;
@@ -87,24 +87,24 @@ impl<'t> WriteTables<'_, 't> {
     }
 }
 
-fn link_of(change: &Change) -> Option<&[u8; 4]> {
+fn link_of(change: &Edit) -> Option<&[u8; 4]> {
     match change {
-        Change::Link(sum) => Some(sum),
-        Change::Unlink(_) => None,
+        Edit::Link(sum) => Some(sum),
+        Edit::Unlink(_) => None,
     }
 }
 
 /// What was to become of a key that is among these.
-fn change_of<K: Borrow<Q>, Q: Ord + ?Sized>(changes: &[(K, Change)], key: &Q) -> Option<Change> {
+fn change_of<K: Borrow<Q>, Q: Ord + ?Sized>(changes: &[(K, Edit)], key: &Q) -> Option<Edit> {
     let at = changes.binary_search_by(|(other, _)| other.borrow().cmp(key));
     at.ok().map(|at| changes[at].1)
 }
 
 /// Entries that were to go and were not there, as the one who took them away wants it.
-fn damage_of(missing: impl Iterator<Item = (Option<IndexKey>, Option<Change>)>) -> Result<Vec<Damage>, StoreError> {
+fn damage_of(missing: impl Iterator<Item = (Option<IndexKey>, Option<Edit>)>) -> Result<Vec<Damage>, StoreError> {
     let mut damage = Vec::new();
     for (key, change) in missing {
-        let (Some(key), Some(Change::Unlink(if_missing))) = (key, change) else { continue };
+        let (Some(key), Some(Edit::Unlink(if_missing))) = (key, change) else { continue };
         match if_missing {
             IfMissing::Refuse => {
                 return Err(StoreError::new(StoreErrorKind::Corrupted, Damage::missing(&key).what));

@@ -5,7 +5,7 @@
 mod flush;
 mod pending;
 mod read;
-mod walk;
+mod whole;
 mod write;
 
 use std::cell::OnceCell;
@@ -21,7 +21,7 @@ use crate::keys::ENTRY;
 use crate::rows::{ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkTableId};
 
 use pending::Pending;
-pub(crate) use walk::Copied;
+pub(crate) use whole::Copied;
 
 /// What has many lengths.
 type Bytes = &'static [u8];

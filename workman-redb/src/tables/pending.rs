@@ -27,13 +27,13 @@ pub(super) struct Pending {
     /// Where each row lies among them; `None` if it goes.
     pub(super) works: [BTreeMap<WorkId, Option<Range<usize>>>; WORK_NAMES.len()],
     /// In the order in which they were made.
-    pub(super) entries: Vec<([u8; ENTRY], Change)>,
-    pub(super) labels: Vec<(Vec<u8>, Change)>,
+    pub(super) entries: Vec<([u8; ENTRY], Edit)>,
+    pub(super) labels: Vec<(Vec<u8>, Edit)>,
 }
 
 /// What happens to an index entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum Edit {
     Link([u8; 4]),
     Unlink(IfMissing),
 }
@@ -64,15 +64,15 @@ impl Pending {
 
     pub(super) fn link(&mut self, key: &IndexKey) {
         let key = keys::encode(key);
-        let link = Change::Link(entry_sum(key.bytes()));
+        let link = Edit::Link(entry_sum(key.bytes()));
         self.change(key, link);
     }
 
     pub(super) fn unlink(&mut self, key: &IndexKey, if_missing: IfMissing) {
-        self.change(keys::encode(key), Change::Unlink(if_missing));
+        self.change(keys::encode(key), Edit::Unlink(if_missing));
     }
 
-    fn change(&mut self, key: EntryKey, change: Change) {
+    fn change(&mut self, key: EntryKey, change: Edit) {
         match key {
             EntryKey::Entry(key) => self.entries.push((key, change)),
             EntryKey::Label(key) => self.labels.push((key, change)),
@@ -86,10 +86,10 @@ impl Pending {
 }
 
 /// What becomes of each key in the end, in order. What came and went again leaves nothing.
-pub(super) fn in_order<K: Ord>(mut changes: Vec<(K, Change)>) -> Vec<(K, Change)> {
+pub(super) fn in_order<K: Ord>(mut changes: Vec<(K, Edit)>) -> Vec<(K, Edit)> {
     changes.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut net: Vec<(K, Change)> = Vec::with_capacity(changes.len());
-    let mut first = Change::Unlink(IfMissing::Ignore);
+    let mut net: Vec<(K, Edit)> = Vec::with_capacity(changes.len());
+    let mut first = Edit::Unlink(IfMissing::Ignore);
     for (key, change) in changes {
         match net.last_mut().filter(|(last, _)| *last == key) {
             Some((_, last)) => *last = change,
@@ -105,9 +105,9 @@ pub(super) fn in_order<K: Ord>(mut changes: Vec<(K, Change)>) -> Vec<(K, Change)
 }
 
 /// The last key was changed from `first` on. If its last change takes back the first, it is as it was.
-fn drop_undone<K>(net: &mut Vec<(K, Change)>, first: Change) {
-    let undone = |(_, last): &mut (K, Change)| matches!((first, *last), (Change::Link(_), Change::Unlink(_)));
-    let redone = |(_, last): &mut (K, Change)| matches!((first, *last), (Change::Unlink(_), Change::Link(_)));
+fn drop_undone<K>(net: &mut Vec<(K, Edit)>, first: Edit) {
+    let undone = |(_, last): &mut (K, Edit)| matches!((first, *last), (Edit::Link(_), Edit::Unlink(_)));
+    let redone = |(_, last): &mut (K, Edit)| matches!((first, *last), (Edit::Unlink(_), Edit::Link(_)));
     net.pop_if(|last| undone(last) || redone(last));
 }
 
@@ -115,8 +115,8 @@ fn drop_undone<K>(net: &mut Vec<(K, Change)>, first: Change) {
 mod tests {
     use super::*;
 
-    const LINK: Change = Change::Link([7; 4]);
-    const GO: Change = Change::Unlink(IfMissing::Refuse);
+    const LINK: Edit = Edit::Link([7; 4]);
+    const GO: Edit = Edit::Unlink(IfMissing::Refuse);
 
     #[test]
     fn what_came_and_went_leaves_nothing_and_the_rest_is_in_order() {
@@ -135,7 +135,7 @@ mod tests {
             (6, GO),
         ];
         assert_eq!(in_order(changes), [(1, GO), (3, LINK), (4, LINK), (6, GO)]);
-        assert_eq!(in_order(Vec::<(u8, Change)>::new()), []);
+        assert_eq!(in_order(Vec::<(u8, Edit)>::new()), []);
         assert_eq!(in_order(vec![(1, LINK), (1, GO)]), []);
     }
 }

@@ -363,8 +363,8 @@ pub(super) fn claim(epoch: u64, lanes: &[Lane], room: usize) -> Command {
     Command::Claim(Claim {
         epoch,
         lanes,
-        async_room: room.into(),
-        blocking_room: 0.into(),
+        async_slots_free: room.into(),
+        blocking_slots_free: 0.into(),
         expedited_budget: Duration::from_secs(600),
         barred: Vec::new(),
         suspects: SuspectsAllowed::One,

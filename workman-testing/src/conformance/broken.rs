@@ -277,7 +277,7 @@ impl Broken {
             Fault::OverfillsClaims => {
                 for unit in &mut units {
                     if let Command::Claim(claim) = &mut unit.command {
-                        claim.async_room.ordinary += 1;
+                        claim.async_slots_free.ordinary += 1;
                     }
                 }
                 self.inner(units)

@@ -323,7 +323,7 @@ pub fn c17_hints_are_announced<F: StoreFactory>(factory: &F) {
     assert!(hints.contains(&Hint::Ready(lane)), "C17: the hint of ready work is missing: {hints:?}");
     let due = bench.stored(id(2)).next_run.expect("it is delayed");
     assert!(hints.contains(&Hint::Due(Due::Store(due))), "C17: the hint of a due time is missing: {hints:?}");
-    let offer = Offer { epoch, generation: 5, room: 1, ids: vec![id(3)], rivals: Vec::new(), lanes: u32::MAX };
+    let offer = Offer { epoch, generation: 5, slots: 1, ids: vec![id(3)], rivals: Vec::new(), lanes: u32::MAX };
     let mut command = enqueue([work(3).priority(9)]);
     if let Command::Enqueue(enqueue) = &mut command {
         enqueue.offer = Some(offer);

@@ -67,9 +67,9 @@ fn room_counts_by_kind() {
     house.enqueue((11..=13).map(|number| work(number).worker("blocking").priority(1)));
     let mut lanes = open(&house, &[1], WorkerKind::Async);
     lanes.extend(open(&house, &[11], WorkerKind::Blocking));
-    let claim = |async_room: usize, blocking_room: usize| Claim {
-        async_room: async_room.into(),
-        blocking_room: blocking_room.into(),
+    let claim = |async_slots_free: usize, blocking_slots_free: usize| Claim {
+        async_slots_free: async_slots_free.into(),
+        blocking_slots_free: blocking_slots_free.into(),
         lanes: lanes.clone(),
         ..house.claim_all(epoch, 0)
     };

@@ -167,7 +167,7 @@ fn a_lane_is_made_once_for_each_pair_of_worker_and_constraints() {
 
 fn offer(house: &mut House, epoch: u64, works: Vec<NewWork>, room: usize, rivals: Vec<LaneId>) -> Vec<u128> {
     let ids = works.iter().map(|work| work.id).collect();
-    taken(house, works, Offer { epoch, generation: 7, room, ids, rivals, lanes: u32::MAX })
+    taken(house, works, Offer { epoch, generation: 7, slots: room, ids, rivals, lanes: u32::MAX })
 }
 
 fn taken(house: &mut House, works: Vec<NewWork>, offer: Offer) -> Vec<u128> {
@@ -209,7 +209,7 @@ fn an_offer_is_left_to_a_rival_that_ranks_higher_or_came_first() {
 fn an_offer_is_for_the_works_that_it_names() {
     let mut house = House::new();
     let epoch = house.attach();
-    let offer = Offer { epoch, generation: 7, room: 2, ids: vec![id(2)], rivals: Vec::new(), lanes: u32::MAX };
+    let offer = Offer { epoch, generation: 7, slots: 2, ids: vec![id(2)], rivals: Vec::new(), lanes: u32::MAX };
     assert_eq!(taken(&mut house, vec![work(1), work(2), work(3)], offer), [2], "the others do not fit the slots");
 }
 
@@ -220,7 +220,7 @@ fn an_offer_looks_into_sixteen_newer_lanes_and_is_left_to_a_claim_where_there_ar
     house.enqueue((1..=17).map(|number| work(number).worker(&format!("w{number}"))));
     assert_eq!(house.claim(epoch, 17).len(), 17);
     for (number, lanes, claimed) in [(100, 1, vec![100]), (101, 0, vec![])] {
-        let offer = Offer { epoch, generation: 7, room: 1, ids: vec![id(number)], rivals: Vec::new(), lanes };
+        let offer = Offer { epoch, generation: 7, slots: 1, ids: vec![id(number)], rivals: Vec::new(), lanes };
         assert_eq!(taken(&mut house, vec![work(number).worker("w1")], offer), claimed, "the offer knows {lanes} lanes");
     }
 }

@@ -1,6 +1,6 @@
 //! Expedited work: it goes first, in slots of its own, on a budget of run time.
 
-use super::super::{Offer, PROMOTE_LIMIT, Room, Want};
+use super::super::{FreeSlots, Offer, PROMOTE_LIMIT, Want};
 use super::*;
 use crate::index::Suspects;
 use crate::policy::EXPEDITED_WINDOW;
@@ -9,7 +9,7 @@ use OutOfQuotaPolicy::{DropWorkRequest as DROP, RunAsNonExpeditedWorkRequest as 
 const BUDGET: Duration = Duration::from_secs(600);
 
 fn claim(house: &House, epoch: u64, ordinary: usize, reserved: usize) -> Claim {
-    Claim { async_room: Room { ordinary, reserved }, ..house.claim_all(epoch, 0) }
+    Claim { async_slots_free: FreeSlots { ordinary, reserved }, ..house.claim_all(epoch, 0) }
 }
 
 /// A manager whose budget is spent.
@@ -66,7 +66,7 @@ fn slots_of_one_kind_are_not_reserved_for_the_other() {
     lanes.iter_mut().for_each(|open| open.kind = WorkerKind::Blocking);
     let async_only = Claim { lanes: lanes.clone(), ..claim(&house, epoch, 0, 1) };
     assert!(house.claim_with(async_only.clone()).0.is_empty());
-    let blocking = Claim { blocking_room: async_only.async_room, async_room: 0.into(), ..async_only };
+    let blocking = Claim { blocking_slots_free: async_only.async_slots_free, async_slots_free: 0.into(), ..async_only };
     assert_eq!(numbers(&house.claim_with(blocking).0), [1]);
 }
 
@@ -212,10 +212,10 @@ fn work_that_could_not_start_now_keeps_its_hope() {
     house.claim_with(no_room);
     let closed = house.record(2).lane;
     let lanes = house.lanes().into_iter().filter(|open| open.lane != closed).collect();
-    let no_kind = Claim { lanes, async_room: 0.into(), ..claim(&house, epoch, 0, 0) };
-    house.claim_with(Claim { blocking_room: 5.into(), ..no_kind.clone() });
+    let no_kind = Claim { lanes, async_slots_free: 0.into(), ..claim(&house, epoch, 0, 0) };
+    house.claim_with(Claim { blocking_slots_free: 5.into(), ..no_kind.clone() });
     assert_eq!(house.states([1, 2]), [WorkState::Enqueued; 2]);
-    house.claim_with(Claim { async_room: 5.into(), ..no_kind });
+    house.claim_with(Claim { async_slots_free: 5.into(), ..no_kind });
     assert_eq!(house.states([1, 2]), [WorkState::Cancelled, WorkState::Enqueued], "a closed lane is never read");
 }
 
@@ -295,7 +295,7 @@ fn many_beyond_the_budget_are_dealt_with_a_bounded_number_a_commit() {
 
 fn offered(house: &mut House, epoch: u64, works: Vec<NewWork>, lanes: u32) -> Vec<u128> {
     let ids = works.iter().map(|work| work.id).collect();
-    let offer = Offer { epoch, generation: 1, room: 5, ids, rivals: Vec::new(), lanes };
+    let offer = Offer { epoch, generation: 1, slots: 5, ids, rivals: Vec::new(), lanes };
     house.done(&Command::Enqueue(Enqueue { works, unique: None, offer: Some(offer) }));
     let claimed = |hint: &Hint| match hint {
         Hint::Claimed { works, .. } => numbers(works),
@@ -355,7 +355,7 @@ fn due_work_without_a_slot_of_its_kind_lines_up_and_keeps_its_hope() {
     let epoch = spent(&mut house);
     house.enqueue([work(1).delay(MINUTE).expedited(DROP)]);
     house.advance(MINUTE);
-    let no_slot = Claim { blocking_room: 5.into(), ..claim(&house, epoch, 0, 0) };
+    let no_slot = Claim { blocking_slots_free: 5.into(), ..claim(&house, epoch, 0, 0) };
     let (works, drained, _, again) = house.claim_with(no_slot);
     assert!(works.is_empty() && drained.is_empty() && !again);
     let record = house.record(1);

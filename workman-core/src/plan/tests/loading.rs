@@ -43,7 +43,7 @@ fn an_enqueue_loads_all_that_it_certainly_needs_at_once() {
     let works = wanted[0].iter().filter(|want| matches!(want, Want::Work(_))).count();
     assert_eq!(works, 3, "each work once: {wanted:?}");
     let lanes = house.dump().meta.next_lane;
-    let offer = Offer { epoch, generation: 0, room: 1, ids: vec![id(400)], rivals: Vec::new(), lanes };
+    let offer = Offer { epoch, generation: 0, slots: 1, ids: vec![id(400)], rivals: Vec::new(), lanes };
     let new_lane = vec![work(400).worker("new lane")];
     let command = Command::Enqueue(Enqueue { works: new_lane, unique: None, offer: Some(offer) });
     in_rounds(&mut house, 1, &command);
@@ -56,7 +56,7 @@ fn a_claim_loads_all_its_lanes_at_once_and_none_for_which_there_is_no_room() {
     let epoch = house.attach();
     house.enqueue((1..=MANY).map(|number| work(number).worker(&format!("w{number}"))));
     let claim = house.claim_all(epoch, 2);
-    let full = Claim { async_room: 0.into(), blocking_room: 5.into(), ..claim.clone() };
+    let full = Claim { async_slots_free: 0.into(), blocking_slots_free: 5.into(), ..claim.clone() };
     let no_suspects = Claim { suspects: SuspectsAllowed::None, ..claim.clone() };
     let lists = |house: &House, claim: &Claim| {
         let scopes = house.scopes(&Command::Claim(claim.clone()));

@@ -13,13 +13,13 @@ mod invariants;
 mod loading;
 mod periodic;
 mod prune;
+mod random;
 mod recover;
 mod refusals;
 mod settle;
 mod unique;
 mod update;
 mod view;
-mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -270,8 +270,8 @@ impl House {
         Claim {
             epoch,
             lanes: self.lanes(),
-            async_room: room.into(),
-            blocking_room: 0.into(),
+            async_slots_free: room.into(),
+            blocking_slots_free: 0.into(),
             expedited_budget: 10 * MINUTE,
             barred: Vec::new(),
             suspects: SuspectsAllowed::One,

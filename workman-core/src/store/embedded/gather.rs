@@ -90,7 +90,7 @@ pub(super) fn gather(
 
 /// Goes through stretches of the index behind `after` until `wanted` has said yes `limit` times, or it has looked at enough.
 /// Answers the last entry it looked at if there may be more.
-pub(super) fn walk(
+pub(super) fn each_entry(
     rows: &impl Rows,
     ranges: Vec<IndexRange>,
     after: Option<&IndexKey>,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::super::{Damage, StoreError};
-use super::gather::{Gathered, Looks, Peek, gather, walk};
+use super::gather::{Gathered, Looks, Peek, each_entry, gather};
 use super::rows::{Row, RowKey, Rows, get_spec, incomplete, vouched};
 use super::trust::{Listed, Noticed, held_record, listed_record, listed_work, record_by_id};
 use crate::id::WorkId;
@@ -314,7 +314,7 @@ fn load_selected(
         SelectorWanted::All => unfinished_ranges(),
     };
     let mut ids = Vec::new();
-    let next = walk(rows, ranges, after, limit, Looks::Bounded, &mut |key| {
+    let next = each_entry(rows, ranges, after, limit, Looks::Bounded, &mut |key| {
         let Some(record) = to.noticed.pass_over_known(key, listed_record(rows, key)?)? else { return Ok(false) };
         let wanted = record.seq < before && !record.state().is_finished();
         if wanted {

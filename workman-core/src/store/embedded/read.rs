@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::super::{Damage, StoreError};
-use super::gather::{Looks, walk};
+use super::gather::{Looks, each_entry};
 use super::invariants::Dump;
 use super::load::{first_lanes, unfinished_ranges};
 use super::rows::{Row, RowKey, Rows, get_spec, stored_meta, vouched};
@@ -113,7 +113,7 @@ fn look_through<R: Rows>(
     let (rows, query) = (found.rows, found.query);
     let mut seen = BTreeSet::new();
     let mut noticed = Noticed::default();
-    let next = walk(rows, ranges_of(query), from, request.limit, looks, &mut |key| {
+    let next = each_entry(rows, ranges_of(query), from, request.limit, looks, &mut |key| {
         found.looked += 1;
         let first_time = !seen.contains(&key.id()) && !listed_before(rows, query, key)?;
         let listed = if first_time { noticed.pass_over_known(key, listed_work(rows, key)?)? } else { None };

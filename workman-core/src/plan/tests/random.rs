@@ -106,7 +106,7 @@ impl Walker {
         let offer = self.epochs.last().map(|epoch| super::super::Offer {
             epoch: *epoch,
             generation: 0,
-            room: usize::try_from(self.dice.roll(3)).unwrap(),
+            slots: usize::try_from(self.dice.roll(3)).unwrap(),
             ids: works.iter().map(|work| work.id).collect(),
             rivals: Vec::new(),
             lanes: 0,
@@ -163,7 +163,7 @@ impl Walker {
         let room = usize::try_from(self.dice.roll(4)).unwrap();
         let mut claim = self.house.claim_all(epoch, room);
         claim.lanes.retain(|_| self.dice.roll(4) > 0);
-        claim.async_room.reserved = usize::try_from(self.dice.roll(2)).unwrap();
+        claim.async_slots_free.reserved = usize::try_from(self.dice.roll(2)).unwrap();
         claim.expedited_budget = self.dice.seconds(1_000);
         if self.dice.roll(3) == 0 {
             claim.suspects = SuspectsAllowed::None;

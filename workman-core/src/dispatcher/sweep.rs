@@ -1,4 +1,4 @@
-//! [`Walk`]: goes through the finished works, around those that can't be read.
+//! [`Sweep`]: goes through the finished works, around those that can't be read.
 //!
 //! A store says that something is damaged, and not where. So the steps get shorter until the next work is the one, and then
 //! it is left where it lies.
@@ -8,11 +8,11 @@ use crate::index::IndexKey;
 use crate::plan::{PRUNE_LIMIT, Prune, Retention, Stride};
 use crate::store::StoreError;
 
-/// How many damaged works one walk goes around. With more than that something else is wrong.
+/// How many damaged works one sweep goes around. With more than that something else is wrong.
 const DAMAGED_LIMIT: usize = 64;
 
 /// One command after the other, until all has been looked at.
-pub(crate) struct Walk {
+pub(crate) struct Sweep {
     keep: Retention,
     /// Only works born before this number are meant.
     pub(crate) before: Option<u64>,
@@ -24,16 +24,16 @@ pub(crate) struct Walk {
     pub(crate) error: Option<StoreError>,
 }
 
-/// Whether a walk has come to its end.
+/// Whether a sweep has come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum SweepState {
     GoesOn,
     Over,
 }
 
-impl Walk {
+impl Sweep {
     pub(crate) fn new(keep: Retention, before: Option<u64>) -> Self {
-        Walk { keep, before, after: None, stride: Stride::Full, deleted: 0, damaged: Vec::new(), error: None }
+        Sweep { keep, before, after: None, stride: Stride::Full, deleted: 0, damaged: Vec::new(), error: None }
     }
 
     pub(crate) fn command(&self) -> Prune {
@@ -41,7 +41,7 @@ impl Walk {
     }
 
     /// What a store answered: how many works went, and where to go on.
-    pub(crate) fn on_pruned(&mut self, count: usize, next: Option<IndexKey>) -> Progress {
+    pub(crate) fn on_pruned(&mut self, count: usize, next: Option<IndexKey>) -> SweepState {
         self.deleted += count;
         self.stride = match self.stride {
             Stride::AtMost(most) if most < PRUNE_LIMIT / 2 => Stride::AtMost(2 * most),
@@ -53,19 +53,19 @@ impl Walk {
         };
         let over = next.is_none() || self.damaged.len() >= DAMAGED_LIMIT;
         self.after = next;
-        if over { Progress::Over } else { Progress::GoesOn }
+        if over { SweepState::Over } else { SweepState::GoesOn }
     }
 
     /// Something can't be read, and nothing was changed. It is over if that is the index itself.
-    pub(crate) fn on_damage(&mut self, error: &StoreError) -> Progress {
+    pub(crate) fn on_damage(&mut self, error: &StoreError) -> SweepState {
         self.error = Some(error.clone());
         self.stride = match self.stride {
             Stride::Full => Stride::AtMost(PRUNE_LIMIT / 2),
             Stride::AtMost(most) if most > 1 => Stride::AtMost(most / 2),
             Stride::AtMost(_) => Stride::PastOne,
-            Stride::PastOne => return Progress::Over,
+            Stride::PastOne => return SweepState::Over,
         };
-        Progress::GoesOn
+        SweepState::GoesOn
     }
 }
 
@@ -80,12 +80,12 @@ mod tests {
     }
 
     /// Answers as a store with so many works does, of which these are damaged; the rest go. Says how many commands it took.
-    fn walk_through(works: u64, damaged: &[u64]) -> (Walk, usize) {
-        let mut walk = Walk::new(Retention::Nothing, None);
+    fn walk_through(works: u64, damaged: &[u64]) -> (Sweep, usize) {
+        let mut sweep = Sweep::new(Retention::Nothing, None);
         let mut commands = 0;
         loop {
             commands += 1;
-            let Prune { after, stride, .. } = walk.command();
+            let Prune { after, stride, .. } = sweep.command();
             let first = after.map_or(0, |after| u64::try_from(after.id().as_u128()).unwrap() + 1);
             let most = match stride {
                 Stride::Full => 1_000,
@@ -94,27 +94,27 @@ mod tests {
             };
             let end = works.min(first + most);
             let progress = if stride == Stride::PastOne {
-                walk.on_pruned(0, Some(key(first)))
+                sweep.on_pruned(0, Some(key(first)))
             } else if damaged.iter().any(|number| (first..end).contains(number)) {
-                walk.on_damage(&StoreError::new(StoreErrorKind::Corrupted, "damaged"))
+                sweep.on_damage(&StoreError::new(StoreErrorKind::Corrupted, "damaged"))
             } else {
                 let count = usize::try_from(end - first).unwrap();
-                walk.on_pruned(count, (end < works).then(|| key(end - 1)))
+                sweep.on_pruned(count, (end < works).then(|| key(end - 1)))
             };
-            if progress == Progress::Over {
-                return (walk, commands);
+            if progress == SweepState::Over {
+                return (sweep, commands);
             }
         }
     }
 
     #[test]
     fn a_walk_goes_around_each_damaged_work_and_past_nothing_else() {
-        let (walk, commands) = walk_through(5_000, &[]);
-        assert_eq!((walk.deleted, walk.damaged.len(), commands), (5_000, 0, 5));
+        let (sweep, commands) = walk_through(5_000, &[]);
+        assert_eq!((sweep.deleted, sweep.damaged.len(), commands), (5_000, 0, 5));
         for damaged in [vec![0], vec![2_718], vec![999, 1_000, 1_001], vec![17, 3_000, 4_999]] {
-            let (walk, commands) = walk_through(5_000, &damaged);
+            let (sweep, commands) = walk_through(5_000, &damaged);
             let left: Vec<WorkId> = damaged.iter().map(|number| WorkId::from_u128((*number).into())).collect();
-            assert_eq!((walk.deleted, &walk.damaged), (5_000 - damaged.len(), &left));
+            assert_eq!((sweep.deleted, &sweep.damaged), (5_000 - damaged.len(), &left));
             assert!(commands < 5 + 40 * damaged.len(), "{commands} commands around {damaged:?}");
         }
     }
@@ -122,17 +122,17 @@ mod tests {
     #[test]
     fn a_walk_on_which_everything_is_damaged_ends() {
         let all: Vec<u64> = (0..5_000).collect();
-        let (walk, commands) = walk_through(5_000, &all);
-        assert_eq!((walk.deleted, walk.damaged.len()), (0, DAMAGED_LIMIT));
+        let (sweep, commands) = walk_through(5_000, &all);
+        assert_eq!((sweep.deleted, sweep.damaged.len()), (0, DAMAGED_LIMIT));
         assert!(commands < 1_000, "{commands}");
     }
 
     #[test]
     fn a_walk_on_which_not_even_the_index_can_be_read_ends() {
-        let mut walk = Walk::new(Retention::Nothing, None);
+        let mut sweep = Sweep::new(Retention::Nothing, None);
         let error = StoreError::new(StoreErrorKind::Corrupted, "damaged");
-        let tries = (1..).find(|_| walk.on_damage(&error) == Progress::Over);
+        let tries = (1..).find(|_| sweep.on_damage(&error) == SweepState::Over);
         assert!(tries.is_some_and(|tries| tries < 15), "{tries:?}");
-        assert_eq!(walk.damaged, []);
+        assert_eq!(sweep.damaged, []);
     }
 }

@@ -1,4 +1,4 @@
-//! [`RequestDraft`]: what both kinds of requests are made of. Its times are checked beside it, in `terms`.
+//! [`RequestParts`]: what both kinds of requests are made of. Its times are checked beside it, in `terms`.
 
 use std::fmt::{self, DebugStruct};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::worker::{ReadBack, Role, Unencodable, WorkerDef};
 
 /// A request without its types. Nothing of it is checked yet.
 #[derive(Clone)]
-pub(crate) struct RequestDraft {
+pub(crate) struct RequestParts {
     pub(crate) id: WorkId,
     pub(crate) def: &'static WorkerDef,
     /// The name under which a manager has registered the worker; its own name, as long as no manager has said another.
@@ -45,11 +45,11 @@ pub(crate) struct Input {
     pub(crate) takes: InputShape,
 }
 
-impl RequestDraft {
+impl RequestParts {
     /// A new request with a new id, on the worker's own terms.
     pub(crate) fn new(def: &'static WorkerDef, input: Result<Input, Unencodable>) -> Self {
         let defaults = def.defaults.clone();
-        RequestDraft {
+        RequestParts {
             id: WorkId::generate(),
             def,
             registered: None,
@@ -86,8 +86,8 @@ impl RequestDraft {
         self.registered.clone().unwrap_or_else(|| self.def.name.into())
     }
 
-    /// Whether the other draft asks for the same, as a clone does.
-    pub(crate) fn is_same(&self, other: &RequestDraft) -> bool {
+    /// Whether the other parts asks for the same, as a clone does.
+    pub(crate) fn is_same(&self, other: &RequestParts) -> bool {
         self.id == other.id
             && self.input == other.input
             && std::ptr::eq(self.def, other.def)
@@ -255,15 +255,15 @@ mod tests {
     }
 
     fn once() -> Request<Nothing, u8> {
-        Request::new(RequestDraft::new(&RESIZE, input(InputShape::Nothing)))
+        Request::new(RequestParts::new(&RESIZE, input(InputShape::Nothing)))
     }
 
     fn every(interval: Duration) -> PeriodicRequest {
-        PeriodicRequest::new(RequestDraft::new(&RESIZE, input(InputShape::Nothing)), interval.into())
+        PeriodicRequest::new(RequestParts::new(&RESIZE, input(InputShape::Nothing)), interval.into())
     }
 
     fn work(request: Request<Nothing, u8>) -> Result<NewWork, RequestError> {
-        request.into_draft().new_work(&Limits::default(), NOW, Vec::new(), None)
+        request.into_parts().new_work(&Limits::default(), NOW, Vec::new(), None)
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
             once().with_id(WorkId::from_u128(7)).priority(-1).unlimited_attempts().keep_results_for_at_least(week);
         let asked = asked.constraints(Constraints::NONE).discard_output();
         assert_eq!(asked.id(), WorkId::from_u128(7));
-        let work = asked.into_draft().new_work(&Limits::default(), NOW, Vec::new(), Some("name".into())).unwrap();
+        let work = asked.into_parts().new_work(&Limits::default(), NOW, Vec::new(), Some("name".into())).unwrap();
         assert_eq!((work.terms.max_attempts, work.terms.priority, work.terms.retention), (None, -1, week));
         assert!(work.terms.discards_output && work.spec.constraints.is_none());
         assert_eq!(work.spec.name.as_deref(), Some("name"));
@@ -301,7 +301,7 @@ mod tests {
         let two = Duration::from_millis(2);
         assert_eq!((work.terms.initial_delay, work.terms.backoff), (two, Backoff::linear(two).ceiling(two)));
         assert_eq!(in_whole_millis(Duration::MAX), Duration::from_millis(u64::MAX));
-        let work = every(odd).into_draft().new_work(&Limits::default(), NOW, Vec::new(), None).unwrap();
+        let work = every(odd).into_parts().new_work(&Limits::default(), NOW, Vec::new(), None).unwrap();
         assert_eq!(work.terms.schedule, Schedule::every(two));
     }
 
@@ -310,7 +310,7 @@ mod tests {
         let mut limits = Limits::default();
         (limits.payload, limits.tags, limits.tag, limits.name) = (4, 1, 3, 3);
         let refusal = |request: Request<Nothing, u8>, name: Option<&str>| {
-            request.into_draft().new_work(&limits, NOW, Vec::new(), name.map(Arc::from)).unwrap_err().to_string()
+            request.into_parts().new_work(&limits, NOW, Vec::new(), name.map(Arc::from)).unwrap_err().to_string()
         };
         assert_eq!(
             refusal(once(), None),
@@ -338,10 +338,10 @@ mod tests {
     #[test]
     fn nonsense_is_refused_not_clamped() {
         assert!(matches!(work(once().max_attempts(0)), Err(RequestError::NoAttempts { .. })));
-        let zero = every(Duration::ZERO).into_draft().new_work(&Limits::default(), NOW, Vec::new(), None);
+        let zero = every(Duration::ZERO).into_parts().new_work(&Limits::default(), NOW, Vec::new(), None);
         assert!(matches!(zero, Err(RequestError::NoInterval { .. })));
-        let never = PeriodicRequest::new(RequestDraft::new(&RESIZE, input(InputShape::Nothing)), Schedule::Once);
-        let never = never.into_draft().new_work(&Limits::default(), NOW, Vec::new(), None);
+        let never = PeriodicRequest::new(RequestParts::new(&RESIZE, input(InputShape::Nothing)), Schedule::Once);
+        let never = never.into_parts().new_work(&Limits::default(), NOW, Vec::new(), None);
         assert!(matches!(never, Err(RequestError::NoInterval { .. })));
     }
 
@@ -351,7 +351,7 @@ mod tests {
             argument: "radius",
             error: EncodeError::new("NaN is no JSON number; an `Option` has `None` for it"),
         };
-        let request: Request<Nothing, u8> = Request::new(RequestDraft::new(&RESIZE, Err(unencodable)));
+        let request: Request<Nothing, u8> = Request::new(RequestParts::new(&RESIZE, Err(unencodable)));
         assert_eq!(
             work(request).unwrap_err().to_string(),
             "the argument `radius` of worker `resize` can't be encoded: NaN is no JSON number; an `Option` has `None` for it"
@@ -360,14 +360,14 @@ mod tests {
 
     #[test]
     fn a_taker_needs_the_prerequisites_that_it_takes_from() {
-        let taker = || Request::<Takes<u8>, u8>::new(RequestDraft::new(&RESIZE, input(InputShape::One)));
-        let new_work = |ids| taker().into_draft().new_work(&Limits::default(), NOW, ids, None);
+        let taker = || Request::<Takes<u8>, u8>::new(RequestParts::new(&RESIZE, input(InputShape::One)));
+        let new_work = |ids| taker().into_parts().new_work(&Limits::default(), NOW, ids, None);
         let (a, b) = (WorkId::from_u128(1), WorkId::from_u128(2));
         assert!(matches!(new_work(vec![]), Err(RequestError::Prerequisites { given: 0, .. })));
         assert!(matches!(new_work(vec![a, b]), Err(RequestError::Prerequisites { given: 2, .. })));
         let spec = new_work(vec![a]).unwrap().spec;
         assert_eq!(spec.prerequisites, Prerequisites { shape: InputShape::One, ids: vec![a] });
-        let given = once().into_draft().new_work(&Limits::default(), NOW, vec![b, a], None).unwrap();
+        let given = once().into_parts().new_work(&Limits::default(), NOW, vec![b, a], None).unwrap();
         assert_eq!(given.spec.prerequisites, Prerequisites { shape: InputShape::Nothing, ids: vec![b, a] });
     }
 
