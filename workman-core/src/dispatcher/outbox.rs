@@ -262,6 +262,7 @@ fn log_failed(id: WorkId, error: &dyn fmt::Display, applied: &Applied, core: &Co
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Endurance;
     use crate::record::Notes;
     use crate::state::StopReason;
 
@@ -349,7 +350,7 @@ mod tests {
     #[test]
     fn last_words_are_taken_once() {
         let mut outbox = Outbox::default();
-        let note = Note { id: id(1), fence: 7, notes: Notes::default() };
+        let note = Note { id: id(1), fence: 7, notes: Notes::default(), endurance: Endurance::Unproven };
         outbox.on_last_words(note.clone());
         assert_eq!(outbox.take_notes().0, [note]);
         assert_eq!(outbox.take_notes().0, []);

@@ -220,7 +220,7 @@ impl WorkManager {
         let draft = request.into_draft();
         let def = draft.def;
         let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
-        self.unique_work(stored, def).await
+        Ok(self.unique_work(stored, def))
     }
 
     /// Stores periodic work.
@@ -252,26 +252,18 @@ impl WorkManager {
         let draft = request.into_draft();
         let def = draft.def;
         let stored = self.submit([Declared::first(vec![draft])], Naming::New(unique)).await?;
-        self.unique_work(stored, def).await
+        Ok(self.unique_work(stored, def))
     }
 
-    async fn unique_work<O>(
-        &self,
-        stored: enqueue::Stored,
-        def: &'static WorkerDef,
-    ) -> Result<UniqueWork<O>, EnqueueError> {
+    fn unique_work<O>(&self, stored: enqueue::Stored, def: &'static WorkerDef) -> UniqueWork<O> {
         let own = stored.ids.first().copied();
         let (id, same_worker) = match stored.how {
-            Enqueued::Kept(id) => {
-                let info = self.outline(id).await;
-                let info = info.map_err(|error| EnqueueError::Store { ids: stored.ids.clone(), error })?;
-                (Some(id), info.is_some_and(|info| self.is_named(def, &info.worker)))
-            }
+            Enqueued::Kept(id) => (Some(id), stored.holder.is_some_and(|info| self.is_named(def, &info.worker))),
             Enqueued::Updated(id) => (Some(id), true),
             _ => (own, true),
         };
         let handle = id.filter(|_| same_worker).map(|id| WorkHandle::new(self.clone(), id));
-        Ok(UniqueWork { how: stored.how, handle })
+        UniqueWork { how: stored.how, handle }
     }
 
     /// Whether work that is stored under this name is this worker's: by its name here, its own name or an alias.
