@@ -91,6 +91,11 @@ pub struct WorkInfo {
     pub interruptions: u32,
     /// Deaths of the process under it since its last finished attempt or checkpoint.
     pub deaths: u32,
+    /// How many runs in a row were stopped for a constraint that was lost. Each makes its pause before the next longer.
+    pub flaps: u32,
+    /// Whether newer work has taken its unique name, since it could not begin (`Enqueued::Superseded`). Where it is parked, nothing
+    /// but `retry` frees it.
+    pub superseded: bool,
     /// How often it was started.
     pub runs: u64,
     /// Prerequisites that have not succeeded yet.

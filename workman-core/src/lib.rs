@@ -205,7 +205,8 @@ pub use manager::Updatable;
 pub use plan::{Enqueued, UpdateResult};
 pub use policy::{
     Backoff, BackoffPolicy, DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS, EXPEDITED_WINDOW,
-    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputMerger, OnDeath, OnInterruption, OutOfQuotaPolicy,
+    ExistingPeriodicWorkPolicy, ExistingWorkPolicy, FIRST_FLAP, InputMerger, LONGEST_FLAP, OnDeath, OnInterruption,
+    OutOfQuotaPolicy, SHORTEST_WAIT,
 };
 pub use record::{InputShape, Schedule};
 pub use request::{ErasedRequest, Nothing, PeriodicRequest, Request, Taken, Takes, TakesAll};

@@ -163,13 +163,16 @@ impl Default for Backoff {
 #[doc(alias("conflict", "uniqueness"))]
 pub enum ExistingWorkPolicy {
     /// The old work stays and the new request is dropped, if any old work is enqueued or running. If none is, all of the old is
-    /// deleted and the new takes the name.
+    /// deleted and the new takes the name. If none of the old could even begin (it is parked, since its input does not decode or what
+    /// it takes is too large, or it waits for such work), the old stays, and the new takes the name:
+    /// [`Enqueued::Superseded`](crate::Enqueued::Superseded).
     Keep,
     /// The old work is stopped and deleted, and the new takes the name.
     Replace,
     /// The new work waits for all of the old that nothing waits for yet. If any of that has failed, or was cancelled, the new
     /// work is stored as failed or cancelled at once, and so is everything appended later, until it is pruned: mostly
-    /// [`AppendOrReplace`](Self::AppendOrReplace) is what is wanted.
+    /// [`AppendOrReplace`](Self::AppendOrReplace) is what is wanted. Where none of the old could even begin, as with
+    /// [`Keep`](Self::Keep).
     Append,
     /// As [`Append`](Self::Append), but where some of the old has failed or was cancelled, all of the old goes and the new
     /// takes the name.
@@ -181,7 +184,8 @@ pub enum ExistingWorkPolicy {
 #[non_exhaustive]
 pub enum ExistingPeriodicWorkPolicy {
     /// The old work stays as it is and the new request is dropped, if the old is enqueued or running. Old work that has finished
-    /// (a schedule ends by being cancelled) is deleted, and the new takes the name.
+    /// (a schedule ends by being cancelled) is deleted, and the new takes the name. If the old could not even begin, it stays too and
+    /// the new takes the name: [`Enqueued::Superseded`](crate::Enqueued::Superseded).
     Keep,
     /// The old work keeps its id, its place in the period and its counters, and takes everything else from the request. It keeps
     /// its turn too, unless it is to wait for another time or has another worker or other constraints. The policy to use at
@@ -252,6 +256,21 @@ pub const DEATHS_TO_SUSPECT: u32 = 2;
 
 /// Deaths as the sole suspect after which a work is parked as poisoned.
 pub const DEATHS_AS_SUSPECT: u32 = 5;
+
+/// How long a work waits after a run that was stopped for a lost constraint. It doubles with each such run in a row.
+pub const FIRST_FLAP: Duration = Duration::from_secs(5);
+
+/// No work waits longer than this for a constraint that comes and goes.
+pub const LONGEST_FLAP: Duration = Duration::from_secs(5 * 60);
+
+/// The least that a work waits that asks itself for its next run and may do so without end: nothing spins through the store.
+pub const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a work waits once so many runs in a row were stopped for a lost constraint.
+#[must_use]
+pub(crate) fn pause_after_flaps(flaps: u32) -> Duration {
+    Backoff::exponential(FIRST_FLAP).ceiling(LONGEST_FLAP).delay_after(flaps)
+}
 
 /// Failed attempts after which a work fails for good, unless its worker or request says otherwise.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 20;

@@ -142,6 +142,12 @@ impl StopReason {
         )
     }
 
+    /// Whether a constraint was lost.
+    #[must_use]
+    pub const fn is_lost_constraint(self) -> bool {
+        self.is_of_the_system() && !matches!(self, StopReason::Preempted | StopReason::Quota)
+    }
+
     /// The reason with this code.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {

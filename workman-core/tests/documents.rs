@@ -12,8 +12,8 @@ use workman_core::store::{
     CASCADE_LIMIT, HISTORY_LIMIT, LONGEST_SLEEP, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT,
 };
 use workman_core::{
-    Backoff, DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS, Limits, MissingSensor, OnDeath,
-    WorkManagerLimits, WorkState,
+    Backoff, DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS, FIRST_FLAP, LONGEST_FLAP, Limits,
+    MissingSensor, OnDeath, SHORTEST_WAIT, WorkManagerLimits, WorkState,
 };
 
 use sources::{read, rust_files};
@@ -53,6 +53,9 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("DEATHS_TO_SUSPECT", DEATHS_TO_SUSPECT.to_string()),
         ("DEATHS_AS_SUSPECT", DEATHS_AS_SUSPECT.to_string()),
         ("OnDeath::default()", format!("{:?}", OnDeath::default())),
+        ("FIRST_FLAP", seconds(FIRST_FLAP)),
+        ("LONGEST_FLAP", seconds(LONGEST_FLAP)),
+        ("SHORTEST_WAIT", seconds(SHORTEST_WAIT)),
         ("Limits::payload", limits.payload.to_string()),
         ("Limits::progress", limits.progress.to_string()),
         ("Limits::error_text", limits.error_text.to_string()),
@@ -72,6 +75,7 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("Limits::expedited_budget", seconds(limits.expedited_budget)),
         ("Limits::expedited_slots", limits.expedited_slots.to_string()),
         ("Limits::minimums", if limits.minimums == WorkManagerLimits::NONE { "none".into() } else { String::new() }),
+        ("Limits::suspect_within", seconds(limits.suspect_within)),
         ("Limits::progress_delay", seconds(limits.progress_delay)),
         ("CASCADE_LIMIT", CASCADE_LIMIT.to_string()),
         ("PROMOTE_LIMIT", PROMOTE_LIMIT.to_string()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
-use workman_core::{InputMerger, WorkContext, worker};
+use workman_core::{ExistingWorkPolicy, InputMerger, WorkContext, worker};
 use workman_testing::TestDriver;
 
 const fn secs(seconds: u64) -> Duration {
@@ -28,6 +28,8 @@ struct Traces {
     entered: Arc<Mutex<BTreeSet<u64>>>,
     /// What was said about runs, inside of spans and outside, from the level of information on.
     said: Arc<Mutex<Vec<String>>>,
+    /// What was said in no span, with its level.
+    outside: Arc<Mutex<Vec<String>>>,
 }
 
 struct Fields(String);
@@ -64,8 +66,9 @@ impl Subscriber for Traces {
         if *event.metadata().level() <= Level::INFO {
             self.said.lock().unwrap().push(fields.0.clone());
         }
-        if let Some(span) = self.inside.lock().unwrap().last() {
-            self.spans.lock().unwrap()[*span as usize - 1].1.push(fields.0);
+        match self.inside.lock().unwrap().last() {
+            Some(span) => self.spans.lock().unwrap()[*span as usize - 1].1.push(fields.0),
+            None => self.outside.lock().unwrap().push(format!("{} {}", event.metadata().level(), fields.0)),
         }
     }
 
@@ -93,6 +96,52 @@ fn says_blocking() {}
 #[worker]
 async fn gives_text() -> String {
     "text".to_owned()
+}
+
+#[worker]
+async fn holds(cx: &WorkContext) -> Result<(), workman_core::WorkError> {
+    cx.until_stopped().await;
+    cx.stopped()
+}
+
+/// What a program must be told, since no error tells it: under what its process died, and that a name is held by what does not get on.
+#[test]
+fn a_death_is_told_by_work_and_so_is_a_kept_holder_that_does_not_get_on() {
+    let traces = Traces::default();
+    let id = tracing::subscriber::with_default(traces.clone(), || {
+        let test = TestDriver::new();
+        let id = test.enqueue_unique("name", ExistingWorkPolicy::Keep, holds::request()).id;
+        for _ in 0..7 {
+            test.advance(secs(481));
+            test.crash_and_restart();
+        }
+        test.run_until_idle();
+        assert!(test.info(id).parked.is_some());
+        test.enqueue_unique("name", ExistingWorkPolicy::Keep, holds::request());
+        id
+    });
+    let told: Vec<String> = traces
+        .outside
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|line| line.contains(&id.to_string()) && !line.starts_with("DEBUG"))
+        .cloned()
+        .collect();
+    let died =
+        |deaths: u32| format!("INFO its process died while it ran; it runs again id={id} worker=holds deaths={deaths}");
+    assert_eq!(told[0], died(1));
+    let suspected: Vec<&String> = told
+        .iter()
+        .filter(|line| line.starts_with("WARN its process died while it ran; it runs again later"))
+        .collect();
+    assert_eq!(suspected.len(), 5);
+    let parked = format!("WARN its process died while it ran; it is parked id={id} worker=holds deaths=7");
+    assert!(told.iter().any(|line| line.starts_with(&parked)), "{told:#?}");
+    let kept = format!(
+        "WARN was kept under its unique name, and does not get on id={id} worker=holds name=\"name\" why=poisoned"
+    );
+    assert!(told.last().is_some_and(|line| line.starts_with(&kept)), "{told:#?}");
 }
 
 /// One span for each attempt, with what is logged inside, also if it ends before its body begins.

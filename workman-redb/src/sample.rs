@@ -224,7 +224,8 @@ impl Random {
             },
             rare: self.option(|r| {
                 let gates = (0..r.below(3)).map(|_| GateId(r.number())).collect();
-                Box::new(Rare { gates, scheduled_for: r.option(Self::time) })
+                let (flaps, superseded) = (r.small(), r.flip());
+                Box::new(Rare { flaps, superseded, gates, scheduled_for: r.option(Self::time) })
             }),
         }
     }

@@ -10,12 +10,17 @@ mod support;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
 use support::workload::Workload;
 use support::{Folder, block_on, dump, run};
-use workman_core::store::{Command, Dump, PageRequest, Store, Urgency, WorkRecord};
-use workman_core::{OnInterruption, WorkId, WorkInfo, WorkQuery};
+use workman_core::store::{
+    Applied, Claim, Codec, Command, Dump, End, Enqueue, NewWork, OpenLane, PageRequest, Settle, Store, SuspectsAllowed,
+    Terms, Unique, UniquePolicy, Urgency, WorkRecord, WorkSpec, WorkerKind,
+};
+use workman_core::{ExistingWorkPolicy, OnInterruption, ParkReason, Payload, WorkId, WorkInfo, WorkQuery};
 use workman_redb::RedbStore;
 
 fn golden(name: &str) -> PathBuf {
@@ -24,7 +29,7 @@ fn golden(name: &str) -> PathBuf {
 
 fn line(work: &WorkInfo) -> String {
     let mut line = format!("{} {} {}", work.id, work.worker, work.state);
-    let payload = |payload: &Option<workman_core::Payload>| payload.as_ref().map(|p| (p.codec().code(), p.len()));
+    let payload = |payload: &Option<Payload>| payload.as_ref().map(|p| (p.codec().code(), p.len()));
     let times = (work.created.as_millis(), work.finished.map(|at| at.as_millis()));
     let counts = (work.failures, work.interruptions, work.deaths, work.runs, work.open_prerequisites, work.periods);
     let ends: Vec<String> =
@@ -58,6 +63,7 @@ fn write_golden() {
             let units = workload.call();
             workload.learn(&block_on(store.transact(units)).unwrap());
         }
+        supersede(&store);
         if what_a_store_can_hold(&dump(&store)).iter().all(|(_, is_there)| *is_there) {
             fs::write(golden("format-1.txt"), summary(&store)).unwrap();
             break;
@@ -68,8 +74,41 @@ fn write_golden() {
     }
 }
 
+/// A work that could not begin, and another that has taken its name since.
+fn supersede(store: &RedbStore) {
+    const NOW: i64 = 1_750_000_000_000;
+    let answer = |command| run(store, command, NOW).unwrap().unwrap();
+    let name: Arc<str> = "taken".into();
+    let enqueue = |number| {
+        let input = Payload::new(Codec::JSON, *b"{}");
+        let spec = WorkSpec { name: Some(name.clone()), ..WorkSpec::new("older", input) };
+        let works = vec![NewWork::new(WorkId::from_u128(number), spec, Terms::default())];
+        let unique = Unique { name: name.clone(), policy: UniquePolicy::OneTime(ExistingWorkPolicy::Keep) };
+        Command::Enqueue(Enqueue { works, unique: Some(unique), offer: None })
+    };
+    answer(enqueue(1_000_001));
+    while matches!(answer(Command::Drain), Applied::Drained { again: true }) {}
+    let Applied::Attached { epoch, lanes, .. } = answer(Command::Attach) else { panic!("it is the answer") };
+    let lane = lanes.iter().find(|lane| &*lane.worker == "older").unwrap();
+    let open = OpenLane { lane: lane.id, kind: WorkerKind::Async, urgency: lane.urgency };
+    let claim = Claim {
+        epoch,
+        lanes: vec![open],
+        async_slots_free: 1.into(),
+        blocking_slots_free: 0.into(),
+        expedited_budget: Duration::ZERO,
+        barred: Vec::new(),
+        suspects: SuspectsAllowed::None,
+    };
+    let Applied::Claimed { works, .. } = answer(Command::Claim(claim)) else { panic!("it is the answer") };
+    let (id, fence) = (works[0].record.id, works[0].record.fence);
+    let end = End::Unrunnable { why: ParkReason::Undecodable { message: "another build wrote it".into() } };
+    answer(Command::Settle(Settle { id, fence, end }));
+    answer(enqueue(1_000_002));
+}
+
 /// What is rare in a store, and whether it is there.
-fn what_a_store_can_hold(dump: &Dump) -> [(&'static str, bool); 9] {
+fn what_a_store_can_hold(dump: &Dump) -> [(&'static str, bool); 11] {
     let any = |is_it: &dyn Fn(&WorkRecord) -> bool| dump.records.values().any(is_it);
     [
         ("expedited work", any(&|record| record.urgency == Urgency::Expedited)),
@@ -80,6 +119,8 @@ fn what_a_store_can_hold(dump: &Dump) -> [(&'static str, bool); 9] {
         ("backoff after interruptions", any(&|record| record.terms.on_interruption == OnInterruption::BackOff)),
         ("an override", any(&|record| record.period.is_some_and(|period| period.next_run.is_some()))),
         ("a trace tag", dump.specs.values().any(|spec| spec.trace_tag.is_some())),
+        ("a pause after a lost constraint", any(&|record| record.flaps() > 0)),
+        ("superseded work", any(&|record| record.is_superseded())),
         ("a cancellation of everything", dump.meta.last_cancel_all.is_some()),
     ]
 }

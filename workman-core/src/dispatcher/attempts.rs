@@ -14,7 +14,8 @@ use super::slots::{Beside, Seat, Seats};
 use crate::constraints::{ConstraintKind, Constraints};
 use crate::foreign::{Panicked, foreign};
 use crate::id::WorkId;
-use crate::plan::{Claimed, End, Note, Settle, WorkerKind};
+use crate::plan::{Blame, Claimed, End, Endurance, Note, Settle, WorkerKind};
+use crate::record::Notes;
 use crate::state::StopReason;
 use crate::worker::{Attempt, Ending, FromWorker, RegisteredWorker, Run};
 
@@ -43,6 +44,8 @@ pub(super) struct Attempts {
     young: usize,
     /// When each run is to be asked to stop, or patience with it ends.
     deadlines: BTreeSet<(Duration, WorkId)>,
+    /// When each run of a work that is blamed for deaths has lasted long enough to clear it.
+    trials: BTreeSet<(Duration, WorkId)>,
     /// Runs that go on only while constraints hold.
     constrained: BTreeSet<WorkId>,
     /// Whether one of those may have to stop, as far as is known.
@@ -62,6 +65,9 @@ struct Running {
     constraints: Constraints,
     /// When it was given to the runtime, on the monotonic clock.
     given_at: Duration,
+    /// When it has lasted long enough to clear its work of deaths; none if there is nothing to clear, or that is said already.
+    clears_at: Option<Duration>,
+    endurance: Endurance,
     /// When the attempt has taken too long, on the monotonic clock.
     times_out_at: Option<Duration>,
     /// The store has moved on: the end of this run is of no interest.
@@ -103,6 +109,13 @@ pub(super) enum Begun {
     No,
 }
 
+/// Whether a run is of a work that may have killed the process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Suspicion {
+    Over,
+    AsBefore,
+}
+
 /// Whether conditions count as they did.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Conditions {
@@ -123,6 +136,7 @@ impl Attempts {
             cohort: 0,
             young: 0,
             deadlines: BTreeSet::new(),
+            trials: BTreeSet::new(),
             constrained: BTreeSet::new(),
             conditions_changed: false,
             drop_grace: DROP_GRACE,
@@ -143,8 +157,11 @@ impl Attempts {
         let attempt = Arc::new(self.core.attempt(&claimed, worker.def, self.to_dispatcher.clone()));
         let (abort, registration) = AbortHandle::new_pair();
         let now = self.core.clock.monotonic();
+        let clears_at = now.saturating_add(self.core.limits.suspect_within);
         let running = Running {
             given_at: now,
+            clears_at: (claimed.record.deaths > 0 && clears_at < Duration::MAX).then_some(clears_at),
+            endurance: Endurance::Unproven,
             times_out_at: attempt.times_out_at(now),
             attempt: Arc::clone(&attempt),
             abort,
@@ -181,6 +198,7 @@ impl Attempts {
         self.places.add(running.place);
         self.young += 1;
         self.deadlines.extend(running.next_deadline().map(|at| (at, id)));
+        self.trials.extend(running.clears_at.map(|at| (at, id)));
         if !running.constraints.is_none() {
             self.constrained.insert(id);
             // They may have changed since it was claimed.
@@ -195,6 +213,9 @@ impl Attempts {
         self.young -= usize::from(running.cohort == self.cohort);
         if let Some(at) = running.next_deadline() {
             self.deadlines.remove(&(at, id));
+        }
+        if let Some(at) = running.clears_at {
+            self.trials.remove(&(at, id));
         }
         if !running.constraints.is_none() {
             self.constrained.remove(&id);
@@ -450,15 +471,18 @@ impl Attempts {
     }
 
     /// What these runs have said since they were last asked.
-    pub(super) fn take_notes(&self, of: &BTreeSet<WorkId>) -> impl Iterator<Item = Note> {
-        let running = of.iter().filter_map(|id| self.running.get(id)).filter(|running| !running.fenced);
-        running.filter_map(|running| unsaved(&running.attempt))
+    pub(super) fn take_notes(&mut self, of: &BTreeSet<WorkId>) -> Vec<Note> {
+        let notes = of.iter().filter_map(|id| self.running.get_mut(id).filter(|running| !running.fenced)?.take_note());
+        notes.collect()
     }
 
     /// Keeps notes whose write failed with their run; answers them if that is over.
-    pub(super) fn put_back(&self, note: Note) -> Option<Note> {
-        match self.running.get(&note.id).filter(|running| running.attempt.fence == note.fence) {
+    pub(super) fn put_back(&mut self, note: Note) -> Option<Note> {
+        match self.running.get_mut(&note.id).filter(|running| running.attempt.fence == note.fence) {
             Some(running) => {
+                if note.endurance == Endurance::Proven {
+                    running.endurance = Endurance::Proven;
+                }
                 running.attempt.put_back(note.notes);
                 None
             }
@@ -466,10 +490,44 @@ impl Attempts {
         }
     }
 
-    /// When a run is to be asked to stop, or patience with one ends.
+    /// The runs that have lasted long enough by now to clear their works of deaths. Each has a note to say that.
+    pub(super) fn proven(&mut self, now: Duration) -> Vec<WorkId> {
+        let mut proven = Vec::new();
+        while let Some((_, id)) = self.trials.first().copied().filter(|(at, _)| *at <= now) {
+            self.trials.pop_first();
+            if let Some(running) = self.running.get_mut(&id) {
+                (running.clears_at, running.endurance) = (None, Endurance::Proven);
+                proven.push(id);
+            }
+        }
+        proven
+    }
+
+    /// The store has taken a note, and says how far the work is still blamed for deaths. What was a suspect and is none any more holds up
+    /// no other.
+    pub(super) fn on_noted(&mut self, id: WorkId, fence: u64, blame: Blame) -> Suspicion {
+        let Some(running) = self.running.get_mut(&id).filter(|running| running.attempt.fence == fence) else {
+            return Suspicion::AsBefore;
+        };
+        if blame == Blame::None
+            && let Some(at) = running.clears_at.take()
+        {
+            self.trials.remove(&(at, id));
+        }
+        if !running.place.suspect || blame == Blame::Suspect {
+            return Suspicion::AsBefore;
+        }
+        self.places.remove(running.place);
+        running.place.suspect = false;
+        self.places.add(running.place);
+        Suspicion::Over
+    }
+
+    /// When a run is to be asked to stop, patience with one ends, or one has lasted long enough to clear its work.
     pub(super) fn next_wake(&self) -> Option<Wake> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        deadline.into_iter().chain(self.dwell_at).min().map(Wake::at)
+        let trial = self.trials.first().map(|(at, _)| *at);
+        deadline.into_iter().chain(trial).chain(self.dwell_at).min().map(Wake::at)
     }
 }
 
@@ -482,6 +540,17 @@ impl Running {
     /// When somebody has to look at it again.
     fn next_deadline(&self) -> Option<Duration> {
         self.deadline.map(|(at, _)| at).or(self.times_out_at)
+    }
+
+    /// What it has said since it was last asked, and whether it has lasted long enough to clear its work, which is said once.
+    fn take_note(&mut self) -> Option<Note> {
+        let Attempt { id, fence, .. } = *self.attempt;
+        let endurance = std::mem::take(&mut self.endurance);
+        match self.attempt.take_unsaved() {
+            Some(notes) => Some(Note { id, fence, notes, endurance }),
+            None if endurance == Endurance::Proven => Some(Note { id, fence, notes: Notes::default(), endurance }),
+            None => None,
+        }
     }
 
     /// Asks the worker to stop until then, or earlier if that was said before.
@@ -498,5 +567,6 @@ fn is_by_runtime(end: &End) -> bool {
 }
 
 fn unsaved(attempt: &Attempt) -> Option<Note> {
-    attempt.take_unsaved().map(|notes| Note { id: attempt.id, fence: attempt.fence, notes })
+    let endurance = Endurance::Unproven;
+    attempt.take_unsaved().map(|notes| Note { id: attempt.id, fence: attempt.fence, notes, endurance })
 }

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::attempts::Suspicion;
 use super::claims::Again;
 use super::core::Asking;
 use super::exit::Trying;
@@ -13,7 +14,8 @@ use super::outbox::{Recovery, log_settled};
 use super::prune::{Company, Pruned};
 use super::{Dispatcher, Started, SweepState};
 use crate::id::WorkId;
-use crate::plan::{Applied, Command, Refusal};
+use crate::plan::{Applied, Command, Death, Refusal};
+use crate::record::{Standing, Wait};
 use crate::state::StopReason;
 use crate::store::{StoreError, StoreErrorKind, Unit, UnitResult};
 use crate::time::Spoken;
@@ -190,8 +192,8 @@ impl Dispatcher {
                 self.claims.on_claimed(drained, next_due, again.into());
                 works.into_iter().for_each(|claimed| self.line_up(claimed));
             }
-            (Command::Rescue, Ok(Applied::Released { count, again })) => {
-                tracing::info!(count, "works of a dead process were given back");
+            (Command::Rescue, Ok(Applied::Released { died, again, .. })) => {
+                log_deaths(&died);
                 self.claims.on_rescued(again.into());
             }
             (Command::Reclaim { .. }, Ok(Applied::Reclaimed { stale, lanes, .. })) => {
@@ -208,7 +210,11 @@ impl Dispatcher {
                     self.core.health.failed(&error);
                 }
             }
-            (Command::Note(_), Ok(_)) => {}
+            (Command::Note(note), Ok(Applied::Noted { blame })) => {
+                if self.attempts.on_noted(note.id, note.fence, blame) == Suspicion::Over {
+                    self.claims.look();
+                }
+            }
             (Command::Note(note), Err(_)) => {
                 self.outbox.forget_flushes(note.id);
                 self.attempts.fence_off(note.id, note.fence, StopReason::CancelledByApp);
@@ -275,6 +281,29 @@ fn settled(unit: &Unit) -> Option<WorkId> {
     match &unit.command {
         Command::Settle(settle) => Some(settle.id),
         _ => None,
+    }
+}
+
+/// Says under which works the process died: one of them may have killed it.
+pub(crate) fn log_deaths(died: &[Death]) {
+    for Death { id, worker, deaths, then } in died {
+        match then {
+            Standing::Parked { why } => {
+                tracing::warn!(%id, %worker, deaths, %why, "its process died while it ran; it is parked");
+            }
+            Standing::Finished { .. } => {
+                tracing::warn!(%id, %worker, deaths, "its process died while it ran; it has failed for good");
+            }
+            Standing::Waiting { why: Wait::Period, .. } => {
+                tracing::warn!(%id, %worker, deaths, "its process died while it ran; its period ends, and the next will come");
+            }
+            Standing::Ready { .. } => {
+                tracing::info!(%id, %worker, deaths, "its process died while it ran; it runs again");
+            }
+            _ => {
+                tracing::warn!(%id, %worker, deaths, "its process died while it ran; it runs again later, with no other suspect")
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Core, Rivals};
+use super::core::{Core, Rivals, Role};
 use crate::constraints::Constraints;
 use crate::plan::{FreeSlots, OpenLane, WorkerKind};
 use crate::record::{Lane, LaneId, Urgency};
@@ -44,7 +44,13 @@ impl Lanes {
         let worker = worker.filter(|worker| worker.missing_states(&core.states).is_empty());
         let kind = worker.map(|worker| worker.def.kind);
         if kind.is_none() && core.unknown_workers().insert(Arc::clone(&lane.worker)) {
-            tracing::info!(worker = %lane.worker, "can't run in this build; work of this worker waits");
+            match core.role {
+                Role::Runs => {
+                    tracing::warn!(worker = %lane.worker, "can't run in this build; work of this worker waits, if there is any")
+                }
+                // It runs no worker at all, and knows none.
+                Role::EnqueuesOnly => {}
+            }
         }
         let constraints = core.effective(&lane.constraints);
         let conditions = core.senses.conditions();

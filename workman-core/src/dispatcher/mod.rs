@@ -42,6 +42,7 @@ use crate::worker::FromWorker;
 pub(crate) use attempts::BEGIN_WITHIN;
 use attempts::{Attempts, Begun, Conditions, Dropped, Over};
 use claims::Claims;
+pub(crate) use commit::log_deaths;
 pub use core::MissingSensor;
 pub(crate) use core::{Core, Rivals, Role};
 pub(crate) use exit::Farewell;
@@ -271,6 +272,9 @@ impl Dispatcher {
         }
         if self.exit.runs() {
             self.probes.on_time(&self.core, now);
+        }
+        for id in self.attempts.proven(now) {
+            self.outbox.on_noted(id, now);
         }
     }
 

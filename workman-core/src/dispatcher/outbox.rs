@@ -272,6 +272,7 @@ fn log_failed(attempt: &Attempt, error: &dyn fmt::Display, applied: &Applied, co
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Endurance;
     use crate::record::Notes;
     use crate::state::StopReason;
 
@@ -359,7 +360,7 @@ mod tests {
     #[test]
     fn last_words_are_taken_once() {
         let mut outbox = Outbox::default();
-        let note = Note { id: id(1), fence: 7, notes: Notes::default() };
+        let note = Note { id: id(1), fence: 7, notes: Notes::default(), endurance: Endurance::Unproven };
         outbox.on_last_words(note.clone());
         assert_eq!(outbox.take_notes().0, [note]);
         assert_eq!(outbox.take_notes().0, []);

@@ -60,6 +60,9 @@ pub struct Limits {
     pub expedited_slots: usize,
     /// The least interval, flex and backoff; what asks for less is raised to it.
     pub minimums: WorkManagerLimits,
+    /// A run that has lasted this long shows that its work does not kill the process: deaths of the process under it before are
+    /// forgiven, as by a checkpoint. With `Duration::MAX` no run is ever long enough.
+    pub suspect_within: Duration,
     /// Progress and checkpoints are on disk this long after they were given, at the latest.
     pub progress_delay: Duration,
 }
@@ -87,6 +90,7 @@ impl Default for Limits {
             expedited_budget: Duration::from_secs(10 * 60),
             expedited_slots: 1,
             minimums: WorkManagerLimits::NONE,
+            suspect_within: Duration::from_secs(10 * 60),
             progress_delay: Duration::from_secs(1),
         }
     }

@@ -79,7 +79,8 @@ fn pass_on(hub: &Hub, change: Change) {
     }
 }
 
-/// Frees all parked work that decodes in this build, and is within its limits. It decodes only, and runs nothing.
+/// Frees all parked work that decodes in this build, and is within its limits, but for what newer work of its name has superseded.
+/// It decodes only, and runs nothing.
 /// Pages are of several commits: one that is freed meanwhile is refused to be freed again, and what is parked meanwhile was tried by
 /// this very build.
 async fn look_again(core: &Core) {
@@ -90,6 +91,7 @@ async fn look_again(core: &Core) {
         let mut free = Vec::new();
         for info in &page.works {
             let may_begin = match info.parked {
+                _ if info.superseded => false,
                 Some(ParkReason::Undecodable { .. }) => true,
                 Some(ParkReason::TooLarge { limit, .. }) => limit < core.limits.prerequisites as u64,
                 _ => false,

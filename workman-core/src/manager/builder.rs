@@ -14,12 +14,12 @@ use futures::{StreamExt, stream};
 use super::WorkManager;
 use super::beside::beside;
 use super::refused::StartError;
-use crate::dispatcher::{Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots};
+use crate::dispatcher::{Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots, log_deaths};
 use crate::foreign::{Kept, foreign};
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::observe::Hub;
-use crate::plan::{Applied, Command};
+use crate::plan::{Applied, Command, Death};
 use crate::record::Lane;
 use crate::runtime::{self, Driven, Runtime, ThreadRuntime};
 use crate::sensor::{ConstraintSensor, Dwell, NoSensor, Senses};
@@ -261,9 +261,10 @@ impl Builder {
             epoch = core.epoch,
             runtime = core.runtime.name(),
             workers = core.registry.len(),
-            rescued = attached.rescued,
+            rescued = attached.died.len(),
             "workman starts"
         );
+        log_deaths(&attached.died);
         let pipes = Pipes { controls, changes };
         let mut dispatcher = Dispatcher::new(Arc::clone(&core), &attached.lanes, attached.next_due, pipes);
         if attached.more_to_rescue {
@@ -308,7 +309,7 @@ struct Attached {
     /// The store's time and the clock of the attachment.
     now: Timestamp,
     at: Reading,
-    rescued: usize,
+    died: Vec<Death>,
     more_to_rescue: bool,
 }
 
@@ -319,9 +320,10 @@ fn attach(store: &dyn Store, clock: &dyn Clock) -> Result<Attached, StartError> 
     let answers = runtime::block_on(store.transact(units)).map_err(StartError::Store)?;
     let mut answers = answers.into_iter();
     match (answers.next(), answers.next()) {
-        (Some(Ok(Applied::Attached { epoch, lanes, next_due, now })), Some(Ok(Applied::Released { count, again }))) => {
-            Ok(Attached { epoch, lanes, next_due, now, at, rescued: count, more_to_rescue: again })
-        }
+        (
+            Some(Ok(Applied::Attached { epoch, lanes, next_due, now })),
+            Some(Ok(Applied::Released { died, again, .. })),
+        ) => Ok(Attached { epoch, lanes, next_due, now, at, died, more_to_rescue: again }),
         (attached, rescued) => Err(StartError::StoreContract(format!("{:?}", [attached, rescued]))),
     }
 }

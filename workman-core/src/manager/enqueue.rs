@@ -15,6 +15,7 @@ use crate::constraints::Conditions;
 use crate::dispatcher::{Core, MissingSensor, Reservation, Rivals, Role};
 use crate::id::WorkId;
 use crate::index::rank;
+use crate::info::WorkInfo;
 use crate::plan::{Applied, Command, Enqueue, Enqueued, NewWork, Offer, Unique, UniquePolicy, WorkerKind};
 use crate::policy::ExistingWorkPolicy;
 use crate::request::{RequestParts, check_name, read_back};
@@ -107,7 +108,9 @@ impl WorkManager {
                 if let Some(reservation) = &mut reservation {
                     reservation.hand_over(&claimed);
                 }
-                Ok(Stored { how, ids })
+                let holder =
+                    self.holder(&how).await.map_err(|error| EnqueueError::Store { ids: ids.clone(), error })?;
+                Ok(Stored { how, ids, holder })
             }
             Some(Err(refusal)) => Err(EnqueueError::Refused(refusal)),
             other => {
@@ -121,16 +124,51 @@ impl WorkManager {
     }
 }
 
+impl WorkManager {
+    /// The work that was kept instead, if one was. A name whose holder does not get on is told of, since whoever relies on it sees
+    /// no error.
+    async fn holder(&self, how: &Enqueued) -> Result<Option<WorkInfo>, StoreError> {
+        let id = match how {
+            Enqueued::Kept(id) => *id,
+            Enqueued::Superseded(old) => {
+                tracing::warn!(
+                    ?old,
+                    "could not begin and held a unique name, which newer work has taken; `retry` frees what was parked"
+                );
+                return Ok(None);
+            }
+            _ => return Ok(None),
+        };
+        let holder = self.outline(id).await?;
+        if let Some(info) = &holder {
+            let (name, worker) = (info.name.as_deref().unwrap_or_default(), &info.worker);
+            let core = self.core();
+            match &info.parked {
+                Some(why) => {
+                    tracing::warn!(%id, %worker, name, %why, "was kept under its unique name, and does not get on")
+                }
+                None if core.role == Role::Runs && core.registry.get(worker).is_none() => {
+                    tracing::warn!(%id, %worker, name, "was kept under its unique name, and this build has no such worker");
+                }
+                None => {}
+            }
+        }
+        Ok(holder)
+    }
+}
+
 /// What was stored, in the order of declaration.
 pub(crate) struct Stored {
     pub(crate) how: Enqueued,
     pub(crate) ids: Vec<WorkId>,
+    /// Of what was kept instead: what is known of it.
+    pub(crate) holder: Option<WorkInfo>,
 }
 
 impl Stored {
     /// Whether the works themselves are stored.
     pub(crate) fn is_new(&self) -> bool {
-        matches!(self.how, Enqueued::Inserted | Enqueued::Replaced(_) | Enqueued::Appended(_))
+        !matches!(self.how, Enqueued::Kept(_) | Enqueued::Updated(_))
     }
 
     /// What a unique enqueue did; the ids are those that there is a handle of.

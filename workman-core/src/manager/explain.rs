@@ -50,13 +50,20 @@ pub enum Explanation {
         /// What is wrong.
         why: ParkReason,
     },
+    /// It could not begin, and newer work has taken its unique name: nothing but `retry` frees it.
+    Superseded {
+        /// Its worker.
+        worker: Arc<str>,
+        /// What was wrong.
+        why: ParkReason,
+    },
     /// Its time has not come.
     NotDue {
         /// How long it still takes.
         left: Duration,
         /// What it waits for.
         wait: Wait,
-        /// How often that has happened, if it is something that happens: failed attempts, interruptions or deaths.
+        /// How often that has happened, if it is something that happens: failed attempts, interruptions, deaths or lost constraints.
         times: u32,
     },
     /// This manager only enqueues.
@@ -102,6 +109,10 @@ impl fmt::Display for Explanation {
             Explanation::Parked { worker, why } => {
                 write!(f, "work of worker \"{worker}\" is parked: {why}; {}", way_out(why))
             }
+            Explanation::Superseded { worker, why } => write!(
+                f,
+                "work of worker \"{worker}\" is parked: {why}; newer work has taken its unique name since, so it does not begin by itself any more: `retry` frees it, `cancel` ends it"
+            ),
             Explanation::NotDue { left, wait, times } => {
                 write!(f, "due in {}: it waits for {}", Spoken(*left), waits_for(*wait, *times))
             }
@@ -139,6 +150,7 @@ fn waits_for(wait: Wait, times: u32) -> String {
         Wait::Backoff => format!("its backoff after {}", counted(&times, "failed attempt")),
         Wait::Interruption => format!("its backoff after {}", counted(&times, "interruption")),
         Wait::Deaths => format!("its backoff after {} of its process", counted(&times, "death")),
+        Wait::Flapping => format!("a pause after {} in a row that lost a constraint", counted(&times, "run")),
         other => other.to_string(),
     }
 }
@@ -148,6 +160,7 @@ fn times(info: &WorkInfo, wait: Wait) -> u32 {
         Wait::Backoff => info.failures,
         Wait::Interruption => info.interruptions,
         Wait::Deaths => info.deaths,
+        Wait::Flapping => info.flaps,
         _ => 0,
     }
 }
@@ -202,7 +215,12 @@ impl WorkManager {
             finished => return Explanation::Finished(finished),
         }
         if let Some(why) = &info.parked {
-            return Explanation::Parked { worker: info.worker.clone(), why: why.clone() };
+            let (worker, why) = (info.worker.clone(), why.clone());
+            return if info.superseded {
+                Explanation::Superseded { worker, why }
+            } else {
+                Explanation::Parked { worker, why }
+            };
         }
         let left = info.due.map(|due| core.until(due)).unwrap_or_default();
         if !left.is_zero() {

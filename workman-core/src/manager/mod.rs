@@ -250,15 +250,11 @@ impl WorkManager {
         let stored = self.submit([Declared::first(vec![parts])], Naming::New(unique)).await?;
         let own = stored.ids.first().copied();
         let (id, same_worker) = match stored.how {
-            Enqueued::Kept(id) => {
-                let info = self.outline(id).await;
-                let info = info.map_err(|error| EnqueueError::Store { ids: stored.ids.clone(), error })?;
-                (Some(id), info.is_some_and(|info| self.is_named(def, &info.worker)))
-            }
+            Enqueued::Kept(id) => (Some(id), stored.holder.is_some_and(|info| self.is_named(def, &info.worker))),
             Enqueued::Updated(id) => (Some(id), true),
             _ => (own, true),
         };
-        Ok(enqueue::Stored { how: stored.how, ids: id.filter(|_| same_worker).into_iter().collect() })
+        Ok(enqueue::Stored { ids: id.filter(|_| same_worker).into_iter().collect(), holder: None, ..stored })
     }
 
     /// Whether work that is stored under this name is this worker's: by its name here, its own name or an alias.

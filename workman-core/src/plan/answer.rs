@@ -7,7 +7,7 @@ use super::view::Scope;
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::index::IndexKey;
-use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
+use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, Standing, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 use crate::time::{Due, NextDue, Timestamp};
 
@@ -171,7 +171,10 @@ pub enum Applied {
         failures: u32,
     },
     /// To [`Command::Note`](super::Command::Note).
-    Noted,
+    Noted {
+        /// How far the work is still blamed for deaths of its process.
+        blame: Blame,
+    },
     /// To [`Command::Cancel`](super::Command::Cancel).
     Cancelled {
         /// How many works were ended, dependents included.
@@ -221,6 +224,8 @@ pub enum Applied {
     Released {
         /// How many works were given back.
         count: usize,
+        /// Those of them under which the process died.
+        died: Vec<Death>,
         /// Whether there is more to give back than one commit may.
         again: bool,
     },
@@ -229,6 +234,30 @@ pub enum Applied {
         /// Whether something wide is still unfinished.
         again: bool,
     },
+}
+
+/// How far a work is blamed for deaths of its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Not at all.
+    None,
+    /// No more than what ran beside it.
+    Shared,
+    /// It is a suspect, which runs with no other.
+    Suspect,
+}
+
+/// A work under which the process died.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Death {
+    /// The work.
+    pub id: WorkId,
+    /// Its worker.
+    pub worker: Arc<str>,
+    /// The how manieth death that was.
+    pub deaths: u32,
+    /// What came of it.
+    pub then: Standing,
 }
 
 /// What an enqueue did.
@@ -241,6 +270,10 @@ pub enum Enqueued {
     Kept(WorkId),
     /// The works are stored, and these went.
     Replaced(Vec<WorkId>),
+    /// The works are stored, and have taken the name from these: all unfinished work that held it could not begin (its input does not
+    /// decode, or what it takes is too large), or waits for such work. It is still there, without its name, and
+    /// `WorkManager::retry` frees it; nothing else does.
+    Superseded(Vec<WorkId>),
     /// The works are stored behind these, which held the name. What had failed or was cancelled among these ended the new works
     /// at once, so whether they wait, run or have failed is in their own states: see `WorkManager::info`.
     Appended(Vec<WorkId>),

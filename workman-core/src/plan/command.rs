@@ -273,6 +273,18 @@ pub struct Note {
     pub fence: u64,
     /// What it said; what is `None` stays as it was.
     pub notes: Notes,
+    /// Whether the run has lasted so long that its work can't be what kills the process.
+    pub endurance: Endurance,
+}
+
+/// How long a run has lasted, as far as it matters to the deaths of its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Endurance {
+    /// Not long enough to say anything.
+    #[default]
+    Unproven,
+    /// So long that its work is no more to blame than any other.
+    Proven,
 }
 
 /// A wish to end work. A selection goes on until `Applied::Cancelled::next` is `None`.

@@ -232,8 +232,8 @@ impl<'a> Draft<'a> {
         Standing::Finished { how, at: self.now }
     }
 
-    /// A run is over, and so is what was said of the stop before it. If it was expedited, its run time is counted, and the work is
-    /// ordinary from now on.
+    /// A run is over, and so is what was said of the stop before it, and of constraints that came and went. If it was expedited, its run
+    /// time is counted, and the work is ordinary from now on.
     pub(super) fn end_run(&mut self, record: WorkRecord) -> WorkRecord {
         self.lose_run(record, Duration::MAX)
     }
@@ -244,7 +244,7 @@ impl<'a> Draft<'a> {
             let length = record.started.map_or(Duration::ZERO, |started| self.now.since(started));
             self.meta.expedited = self.meta.expedited.with(length.min(most), self.now);
         }
-        WorkRecord { urgency: Urgency::Ordinary, stop: None, ..record }
+        WorkRecord { urgency: Urgency::Ordinary, stop: None, ..record.flapped(0) }
     }
 
     /// Cancels the work. If it runs, its worker is told, and the attempt stays on record; if not, it was not stopped by this.

@@ -31,7 +31,7 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
             return Ok(draft.done(Applied::Enqueued { how, claimed: Vec::new() }));
         }
         Enqueued::Appended(after) => unique::behind(&new, after),
-        Enqueued::Inserted | Enqueued::Replaced(_) => Vec::new(),
+        Enqueued::Inserted | Enqueued::Replaced(_) | Enqueued::Superseded(_) => Vec::new(),
     };
     let new: Vec<&NewWork> = if appended.is_empty() { new } else { appended.iter().collect() };
     view.require(rivals_wanted(view, enqueue, &own))?;
@@ -107,7 +107,7 @@ fn new_works<'a>(view: &Snapshot, enqueue: &Enqueue, found: &[Found<'a>]) -> Res
             // An update changed it since, so the first request can't be compared any more.
             Some(record) if record.generation > 0 => {}
             Some(record) => {
-                if record.terms != work.terms || !is_same(view.spec(work.id)?, &work.spec, enqueue) {
+                if record.terms != work.terms || !is_same(record, view.spec(work.id)?, &work.spec, enqueue) {
                     return Err(Refusal::IdReused(work.id).into());
                 }
             }
@@ -128,8 +128,13 @@ fn updates_itself(view: &Snapshot, enqueue: &Enqueue, record: &WorkRecord, work:
     Ok(spec.name.as_ref() == Some(&unique.name) && !record.state().is_finished() && !is_the_first)
 }
 
-/// Whether the stored spec is what this enqueue would store. Works that were appended have got prerequisites since.
-fn is_same(stored: &WorkSpec, wanted: &WorkSpec, enqueue: &Enqueue) -> bool {
+/// Whether the stored spec is what this enqueue would store. Works that were appended have got prerequisites since, and those that
+/// were superseded have lost their name.
+fn is_same(record: &WorkRecord, stored: &WorkSpec, wanted: &WorkSpec, enqueue: &Enqueue) -> bool {
+    if record.is_superseded() {
+        let named = WorkSpec { name: wanted.name.clone(), ..stored.clone() };
+        return named == *wanted || unique::is_appended(&named, wanted);
+    }
     let may_be_appended = enqueue.unique.as_ref().is_some_and(unique::appends);
     stored == wanted || (may_be_appended && unique::is_appended(stored, wanted))
 }

@@ -18,6 +18,7 @@ mod quota;
 mod recover;
 mod refusal;
 mod settle;
+mod superseded;
 #[cfg(test)]
 mod tests;
 mod unique;
@@ -27,13 +28,13 @@ mod view;
 use crate::time::Timestamp;
 
 pub use answer::{
-    Applied, CASCADE_LIMIT, Claimed, Decision, Enqueued, HISTORY_LIMIT, Hint, NUMBERS_A_PLAN, PROMOTE_LIMIT,
-    PRUNE_GRACE, PRUNE_LIMIT, Plan, RESCUE_LIMIT, SELECT_LIMIT, UpdateResult, Write,
+    Applied, Blame, CASCADE_LIMIT, Claimed, Death, Decision, Enqueued, HISTORY_LIMIT, Hint, NUMBERS_A_PLAN,
+    PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, RESCUE_LIMIT, SELECT_LIMIT, UpdateResult, Write,
 };
 pub use by_id::ById;
 pub use command::{
-    Advice, Cancel, Claim, Command, End, Enqueue, FreeSlots, NewWork, NextScheduleTime, Note, Offer, OpenLane, Prune,
-    Retention, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
+    Advice, Cancel, Claim, Command, End, Endurance, Enqueue, FreeSlots, NewWork, NextScheduleTime, Note, Offer,
+    OpenLane, Prune, Retention, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
 };
 pub use refusal::Refusal;
 pub use view::{List, Scope, SelectorWanted, Snapshot, Want};

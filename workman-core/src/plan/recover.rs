@@ -1,15 +1,16 @@
 //! Managers come and go: attach, detach, the rescue of what dead ones held, and the freeing of parked work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::draft::Draft;
 use super::settle::{fail_for_good, interrupt, settled};
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, cascade, periodic};
+use super::{Applied, Death, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, cascade, periodic};
 use crate::id::WorkId;
 use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OnDeath};
-use crate::record::{AttemptEnd, CascadeVerb, ParkReason, Standing, Urgency, Wait, WorkRecord};
+use crate::record::{AttemptEnd, CascadeVerb, LaneId, ParkReason, Standing, Urgency, Wait, WorkRecord};
 use crate::state::StopReason;
 use crate::time::{Due, NextDue, Timestamp};
 
@@ -46,7 +47,7 @@ pub(super) fn detach(view: &Snapshot, epoch: u64, now: Timestamp) -> Result<Plan
     if !again {
         draft.meta.open_epochs.remove(&epoch);
     }
-    Ok(draft.done(Applied::Released { count, again }))
+    Ok(draft.done(Applied::Released { count, died: Vec::new(), again }))
 }
 
 /// Whether this manager runs the work: a list says no more than where to look.
@@ -85,22 +86,28 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
     Ok(draft.done(Applied::Reclaimed { count, stale, lanes }))
 }
 
-/// The process died under these.
+/// The process died under these. Of each it is told what it was, since one of them may have killed it.
 pub(super) fn rescue(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
-    let dead = view.list(Want::DeadClaims { limit: RESCUE_LIMIT })?;
+    let dead = Want::DeadClaims { limit: RESCUE_LIMIT };
+    view.require([dead.clone(), Want::Lanes])?;
+    let dead = view.list(dead)?;
+    let workers = view.lanes.get(&Want::Lanes).into_iter().flatten().map(|lane| (lane.id, &lane.worker));
+    let workers: BTreeMap<LaneId, &Arc<str>> = workers.collect();
     let width = cascade::width(dead.ids.len());
     let fatal = dead.ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));
     let fatal = fatal.filter(|record| record.terms.on_death == OnDeath::Fail && record.period.is_none());
     view.require(fatal.filter_map(|record| cascade::wants(CascadeVerb::Fail, record, width)))?;
     let mut draft = Draft::new(view, now);
-    let mut count = 0;
+    let mut died = Vec::new();
     for id in &dead.ids {
-        if let Some(record) = draft.work(*id)?.filter(|record| has_died(view, record)).cloned() {
-            bury(&mut draft, record, width)?;
-            count += 1;
-        }
+        let Some(record) = draft.work(*id)?.filter(|record| has_died(view, record)).cloned() else { continue };
+        let (id, deaths) = (record.id, record.deaths.saturating_add(1));
+        let worker = workers.get(&record.lane).map(|worker| Arc::clone(worker)).unwrap_or_default();
+        bury(&mut draft, record, width)?;
+        let then = draft.work(id)?.map(|record| record.standing.clone());
+        died.extend(then.map(|then| Death { id, worker, deaths, then }));
     }
-    Ok(draft.done(Applied::Released { count, again: dead.next.is_some() }))
+    Ok(draft.done(Applied::Released { count: died.len(), died, again: dead.next.is_some() }))
 }
 
 /// Whether a manager runs the work that is not attached.
@@ -111,11 +118,12 @@ fn has_died(view: &Snapshot, record: &WorkRecord) -> bool {
 /// What a run that died has used of the budget of expedited work, at the most: nobody knows when it died.
 const LOST_RUN: Duration = Duration::from_secs(15 * 60);
 
-/// One more death: the work goes on at once, after a backoff as a suspect, or not until somebody frees it.
+/// One more death: the work goes on at once, after a backoff as a suspect, or not until somebody frees it. Of periodic work only the
+/// period ends: what kills its process today may do no harm tomorrow, and a series that stands still is missed by nobody.
 fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(), Halt> {
     record = draft.lose_run(record, LOST_RUN);
     draft.remember(&mut record, AttemptEnd::Died);
-    record.deaths += 1;
+    record.deaths = record.deaths.saturating_add(1);
     if record.terms.on_death == OnDeath::Fail {
         return match record.period {
             Some(period) => {
@@ -126,6 +134,10 @@ fn bury(draft: &mut Draft<'_>, mut record: WorkRecord, width: usize) -> Result<(
         };
     }
     if record.deaths >= DEATHS_TO_SUSPECT + DEATHS_AS_SUSPECT {
+        if let Some(period) = record.period {
+            periodic::fail(draft, record, &period);
+            return Ok(());
+        }
         let why = ParkReason::Poisoned { deaths: record.deaths };
         draft.put(record.standing_at(Standing::Parked { why }));
         return Ok(());

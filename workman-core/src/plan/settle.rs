@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
-use super::{Advice, Applied, End, Note, Plan, Refusal, Settle, Write, cascade, periodic};
+use super::{Advice, Applied, Blame, End, Endurance, Note, Plan, Refusal, Settle, Write, cascade, periodic};
 use crate::data::Payload;
 use crate::id::WorkId;
-use crate::policy::OnInterruption;
+use crate::policy::{OnInterruption, SHORTEST_WAIT, pause_after_flaps};
 use crate::record::{
     AttemptEnd, CascadeVerb, ErrorText, Finish, Notes, ParkReason, RowsPresent, Standing, Urgency, Wait, WorkRecord,
 };
@@ -89,8 +89,8 @@ fn fail(
         Advice::Never | Advice::Unstorable => None,
         _ if record.terms.max_attempts.is_some_and(|max| failures >= max) => None,
         Advice::ByPolicy => Some((record.terms.backoff.delay_of(record.id, failures), Wait::Backoff)),
-        Advice::ByFunction(delay) => Some((delay, Wait::OwnBackoff)),
-        Advice::After(delay) => Some((delay, Wait::Asked)),
+        Advice::ByFunction(delay) => Some((unless_bounded(&record, delay), Wait::OwnBackoff)),
+        Advice::After(delay) => Some((unless_bounded(&record, delay), Wait::Asked)),
     };
     match (wait.map(|(delay, why)| (draft.now + delay, why)), record.period) {
         (Some((due, why)), Some(period)) if due < periodic::regular_due(&record, &period) => {
@@ -108,6 +108,11 @@ fn fail(
     Ok(failures)
 }
 
+/// What a program says of the next attempt is at least a moment, unless the number of attempts has an end anyway.
+fn unless_bounded(record: &WorkRecord, delay: Duration) -> Duration {
+    if record.terms.max_attempts.is_some() { delay } else { delay.max(SHORTEST_WAIT) }
+}
+
 /// DEP-2: the work fails, and with it all that depends on it.
 pub(super) fn fail_for_good(draft: &mut Draft<'_>, record: WorkRecord, width: usize) -> Result<(), Halt> {
     let id = record.id;
@@ -120,7 +125,8 @@ fn snooze(draft: &mut Draft<'_>, record: WorkRecord, delay: Duration) -> u32 {
     let mut record = draft.end_run(record);
     draft.remember(&mut record, AttemptEnd::Snoozed);
     let failures = record.failures;
-    let (due, why) = periodic::next_run(&record, draft.now + delay, Wait::Asked);
+    // Nothing limits how often it may say so.
+    let (due, why) = periodic::next_run(&record, draft.now + delay.max(SHORTEST_WAIT), Wait::Asked);
     draft.line_up(record, due, why);
     failures
 }
@@ -128,16 +134,18 @@ fn snooze(draft: &mut Draft<'_>, record: WorkRecord, delay: Duration) -> u32 {
 /// An interruption is no failure: the attempt is given back, and the work keeps its place in line. It waits only if its request
 /// asked for that, and only if the system interrupted it and not the end of the program (BO-6). Periodic work waits no longer
 /// than until its next period would be due, since nothing else ends this one. What the worker's own function says of the wait
-/// goes before the policy.
+/// goes before the policy. After a lost constraint each work waits a little, and longer for each such run in a row: one that comes
+/// and goes would else start the same work over and over.
 pub(super) fn interrupt(
     draft: &mut Draft<'_>,
     record: WorkRecord,
     reason: StopReason,
     own_delay: Option<Duration>,
 ) -> u32 {
+    let flaps = if reason.is_lost_constraint() { record.flaps().saturating_add(1) } else { 0 };
     let mut record = draft.end_run(record);
     draft.remember(&mut record, AttemptEnd::Interrupted { reason });
-    let record = WorkRecord { interruptions: record.interruptions + 1, stop: Some(reason), ..record };
+    let record = WorkRecord { interruptions: record.interruptions + 1, stop: Some(reason), ..record.flapped(flaps) };
     let (delay, why) = match (record.terms.on_interruption, own_delay) {
         (OnInterruption::BackOff, Some(own)) if reason.is_of_the_system() => (own, Wait::OwnBackoff),
         (OnInterruption::BackOff, None) if reason.is_of_the_system() => {
@@ -145,6 +153,8 @@ pub(super) fn interrupt(
         }
         _ => (Duration::ZERO, Wait::Nothing),
     };
+    let pause = pause_after_flaps(flaps);
+    let (delay, why) = if pause > delay { (pause, Wait::Flapping) } else { (delay, why) };
     let due = draft.now + delay;
     let due = record.period.map_or(due, |period| due.min(periodic::regular_due(&record, &period).max(draft.now)));
     let (due, why) = periodic::next_run(&record, due, why);
@@ -166,20 +176,31 @@ fn park(draft: &mut Draft<'_>, record: WorkRecord, why: ParkReason) -> u32 {
     failures
 }
 
-/// Stores what a running worker said. A checkpoint shows that the work gets on, so its deaths are forgiven.
+/// Stores what a running worker said. A checkpoint shows that the work gets on, and a long run that the process lives beside it,
+/// so its deaths are forgiven.
 pub(super) fn note(view: &Snapshot, note: &Note, now: Timestamp) -> Result<Plan, Halt> {
     let record = held(view, note.id, note.fence)?;
     let before = view.notes_of(record)?;
     let mut draft = Draft::new(view, now);
-    let deaths = if note.notes.checkpoint.is_some() { 0 } else { record.deaths };
-    let changed = WorkRecord { deaths, rows: RowsPresent { notes: true, ..record.rows }, ..record.clone() };
-    if changed != *record {
-        draft.put(changed);
+    let is_cleared = note.notes.checkpoint.is_some() || note.endurance == Endurance::Proven;
+    let deaths = if is_cleared { 0 } else { record.deaths };
+    let says_something = note.notes != Notes::default();
+    let rows = RowsPresent { notes: record.rows.notes || says_something, ..record.rows };
+    if (deaths, rows) != (record.deaths, record.rows) {
+        draft.put(WorkRecord { deaths, rows, ..record.clone() });
+    }
+    let blame = match deaths {
+        0 => Blame::None,
+        _ if record.is_suspect() => Blame::Suspect,
+        _ => Blame::Shared,
+    };
+    if !says_something {
+        return Ok(draft.done(Applied::Noted { blame }));
     }
     let notes = Notes {
         progress: note.notes.progress.clone().or(before.progress),
         checkpoint: note.notes.checkpoint.clone().or(before.checkpoint),
     };
     draft.write(Write::Notes(note.id, Some(notes)));
-    Ok(draft.done(Applied::Noted))
+    Ok(draft.done(Applied::Noted { blame }))
 }

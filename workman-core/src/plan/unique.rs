@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::draft::Draft;
 use super::view::{Halt, SelectorWanted, Want};
-use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, cascade, prune, update};
+use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, cascade, prune, superseded, update};
 use crate::id::WorkId;
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::record::{CascadeVerb, InputShape, Prerequisites, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
 
 /// The most works that may hold a name when it is taken from them, all of them in one commit: two of the largest chains.
-const MEMBERS_LIMIT: usize = 32_768;
+pub(super) const MEMBERS_LIMIT: usize = 32_768;
 
 /// The most works of a name that new work is appended to at once.
 const LEAVES_LIMIT: usize = 4_096;
@@ -41,12 +41,12 @@ fn first_members(name: &Arc<str>, limit: usize) -> Want {
     Want::Name { name: Arc::clone(name), limit }
 }
 
-fn all_members(name: &Arc<str>) -> Want {
+pub(super) fn all_members(name: &Arc<str>) -> Want {
     first_members(name, usize::MAX)
 }
 
-/// Applies the policy to the holders of the name. `Inserted` and `Replaced` ask the caller to store the new work, `Appended`
-/// to store it [`behind`] those.
+/// Applies the policy to the holders of the name. `Inserted`, `Replaced` and `Superseded` ask the caller to store the new work,
+/// `Appended` to store it [`behind`] those.
 pub(super) fn resolve(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
     match unique.policy {
         UniquePolicy::OneTime(ExistingWorkPolicy::Keep) | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Keep) => {
@@ -71,7 +71,7 @@ pub(super) fn updates(unique: &Unique) -> bool {
 }
 
 /// The works of a list.
-fn records(draft: &Draft<'_>, want: Want) -> Result<Vec<WorkRecord>, Halt> {
+pub(super) fn records(draft: &Draft<'_>, want: Want) -> Result<Vec<WorkRecord>, Halt> {
     let list = draft.view.list(want)?;
     let mut records = Vec::with_capacity(list.ids.len());
     for id in &list.ids {
@@ -82,13 +82,21 @@ fn records(draft: &Draft<'_>, want: Want) -> Result<Vec<WorkRecord>, Halt> {
 
 /// UNQ-1: only enqueued or running work counts as holding the name.
 fn keep(draft: &mut Draft<'_>, unique: &Unique) -> Result<Enqueued, Halt> {
-    if let Some(holder) = draft.view.list(Want::Holder(Arc::clone(&unique.name)))?.ids.first() {
-        return Ok(Enqueued::Kept(*holder));
+    if let Some(holder) = draft.view.list(Want::Holder(Arc::clone(&unique.name)))?.ids.first().copied() {
+        let is_stuck = draft.work(holder)?.is_some_and(WorkRecord::can_not_begin);
+        let taken = if is_stuck { superseded::take_over(draft, unique)? } else { None };
+        return Ok(taken.unwrap_or(Enqueued::Kept(holder)));
     }
-    if !draft.view.list(first_members(&unique.name, 1))?.ids.is_empty() {
-        let members = records(draft, all_members(&unique.name))?;
-        clear(draft, unique, &members)?;
+    if draft.view.list(first_members(&unique.name, 1))?.ids.is_empty() {
+        return Ok(Enqueued::Inserted);
     }
+    let members = records(draft, all_members(&unique.name))?;
+    if members.iter().any(|member| member.state() == WorkState::Blocked)
+        && let Some(taken) = superseded::take_over(draft, unique)?
+    {
+        return Ok(taken);
+    }
+    clear(draft, unique, &members)?;
     Ok(Enqueued::Inserted)
 }
 
@@ -100,7 +108,27 @@ fn replace(draft: &mut Draft<'_>, unique: &Unique) -> Result<Enqueued, Halt> {
 }
 
 /// UNQ-2, UNQ-5: what the leaves make of the new work is found out at its birth; a failed or cancelled one ends it there.
-fn append(draft: &Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
+fn append(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
+    match take_over(draft, unique)? {
+        Some(taken) => Ok(taken),
+        None => behind_leaves(draft, unique, new),
+    }
+}
+
+/// The leaves mostly tell that the name gets on, and nobody has to look at more.
+fn take_over(draft: &mut Draft<'_>, unique: &Unique) -> Result<Option<Enqueued>, Halt> {
+    let mut may_be_stuck = false;
+    for id in &draft.view.list(Want::Leaves(Arc::clone(&unique.name)))?.ids {
+        let Some(leaf) = draft.work(*id)? else { continue };
+        if superseded::is_live(leaf) {
+            return Ok(None);
+        }
+        may_be_stuck |= superseded::may_be_stuck(leaf);
+    }
+    if may_be_stuck { superseded::take_over(draft, unique) } else { Ok(None) }
+}
+
+fn behind_leaves(draft: &Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
     let leaves = &draft.view.list(Want::Leaves(Arc::clone(&unique.name)))?.ids;
     let heads = heads(new);
     if let Some(typed) = new.iter().find(|work| heads.contains(&work.id) && !takes_more(work)) {
@@ -117,11 +145,14 @@ fn append(draft: &Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueu
 
 /// UNQ-4: where a leaf ended badly, everything goes; what still runs is stopped first.
 fn append_or_replace(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
+    if let Some(taken) = take_over(draft, unique)? {
+        return Ok(taken);
+    }
     let ended_badly = |leaf: &WorkRecord| matches!(leaf.state(), WorkState::Failed | WorkState::Cancelled);
     if records(draft, Want::Leaves(Arc::clone(&unique.name)))?.iter().any(ended_badly) {
         replace(draft, unique)
     } else {
-        append(draft, unique, new)
+        behind_leaves(draft, unique, new)
     }
 }
 

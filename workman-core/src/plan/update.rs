@@ -95,6 +95,8 @@ fn reschedule(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord) {
         | Standing::Blocked
         | Standing::Finished { .. }
         | Standing::Parked { why: ParkReason::Poisoned { .. } } => return draft.put(record),
+        // Newer work has its name, so it does not begin unless somebody says so.
+        Standing::Parked { .. } if record.is_superseded() => return draft.put(record),
         Standing::Parked { .. } | Standing::Waiting { .. } | Standing::Ready { .. } => {}
     }
     let (until, why) = match (before.next_run(), before.wait()) {

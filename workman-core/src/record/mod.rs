@@ -75,12 +75,17 @@ pub struct WorkRecord {
     pub rare: Option<Box<Rare>>,
 }
 
-/// What few works have, apart from the record, so that the others stay small. It can be stored, and no work has it yet.
+/// What few works have, apart from the record, so that the others stay small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rare {
-    /// The gates that it must pass before it runs.
+    /// How many runs in a row were stopped for a constraint that was lost.
+    pub flaps: u32,
+    /// Whether newer work has taken its unique name, since it could not begin. It has no name any more, and nothing but `retry` frees
+    /// it where it is parked.
+    pub superseded: bool,
+    /// The gates that it must pass before it runs. Stored; no work has any yet.
     pub gates: Vec<GateId>,
-    /// The time by the wall clock that its calendar named for this run.
+    /// The time by the wall clock that its calendar named for this run. Stored; no work has one yet.
     pub scheduled_for: Option<Timestamp>,
 }
 
@@ -177,7 +182,7 @@ pub enum Wait {
     Interruption = 8,
     /// Its backoff as a suspect, since its process died while it ran.
     Deaths = 9,
-    /// A pause after a constraint that came and went. Nothing waits for this yet.
+    /// A pause after a constraint that came and went: longer for each run in a row that was stopped for it.
     Flapping = 10,
     /// A change of what triggers it. Nothing waits for this yet.
     Trigger = 11,
@@ -226,7 +231,7 @@ impl fmt::Display for Wait {
             Wait::OwnBackoff => "its backoff, as its worker's own function says",
             Wait::Interruption => "its backoff after an interruption",
             Wait::Deaths => "its backoff after the death of its process",
-            Wait::Flapping => "its constraints to hold for a while",
+            Wait::Flapping => "a pause, since a constraint came and went",
             Wait::Trigger => "what triggers it",
         })
     }
@@ -266,6 +271,18 @@ pub enum ParkReason {
         /// The limit in bytes.
         limit: u64,
     },
+}
+
+impl ParkReason {
+    /// Whether the work could not even begin. A program that asks for the same again may do so under its name: it would else wait
+    /// behind what nobody can run. Poisoned work has begun, and would begin to kill its process anew.
+    #[must_use]
+    pub const fn keeps_from_beginning(&self) -> bool {
+        match self {
+            ParkReason::Undecodable { .. } | ParkReason::TooLarge { .. } => true,
+            ParkReason::Poisoned { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for ParkReason {
@@ -326,6 +343,41 @@ impl WorkRecord {
     #[must_use]
     pub const fn is_suspect(&self) -> bool {
         self.deaths >= DEATHS_TO_SUSPECT
+    }
+
+    /// How many runs in a row were stopped for a constraint that was lost.
+    #[must_use]
+    pub fn flaps(&self) -> u32 {
+        self.rare.as_ref().map_or(0, |rare| rare.flaps)
+    }
+
+    /// Whether newer work has taken its unique name, since it could not begin.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.superseded)
+    }
+
+    /// This record after so many runs in a row that were stopped for a lost constraint.
+    #[must_use]
+    pub(crate) fn flapped(self, flaps: u32) -> WorkRecord {
+        if self.flaps() == flaps { self } else { self.with_rare(|rare| Rare { flaps, ..rare }) }
+    }
+
+    /// This record once newer work has taken its unique name.
+    #[must_use]
+    pub(crate) fn superseded(self) -> WorkRecord {
+        self.with_rare(|rare| Rare { superseded: true, ..rare })
+    }
+
+    fn with_rare(self, change: impl FnOnce(Rare) -> Rare) -> WorkRecord {
+        let rare = change(self.rare.map(|rare| *rare).unwrap_or_default());
+        WorkRecord { rare: (rare != Rare::default()).then(|| Box::new(rare)), ..self }
+    }
+
+    /// Whether it is parked without ever having begun.
+    #[must_use]
+    pub const fn can_not_begin(&self) -> bool {
+        matches!(&self.standing, Standing::Parked { why } if why.keeps_from_beginning())
     }
 
     /// Whether it is being run under this fence.

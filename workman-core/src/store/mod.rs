@@ -30,10 +30,10 @@ pub use process::HomeProcess;
 
 // What the contract speaks of: commands and answers, ...
 pub use crate::plan::{
-    Advice, Applied, ById, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, Decision, End, Enqueue, FreeSlots,
-    HISTORY_LIMIT, Hint, List, NUMBERS_A_PLAN, NewWork, NextScheduleTime, Note, Offer, OpenLane, PROMOTE_LIMIT,
-    PRUNE_GRACE, PRUNE_LIMIT, Plan, Prune, RESCUE_LIMIT, Retention, SELECT_LIMIT, Scope, SelectorWanted, Settle,
-    Snapshot, Stride, SuspectsAllowed, Unique, UniquePolicy, Want, WorkerKind, Write, plan,
+    Advice, Applied, Blame, ById, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, Death, Decision, End, Endurance,
+    Enqueue, FreeSlots, HISTORY_LIMIT, Hint, List, NUMBERS_A_PLAN, NewWork, NextScheduleTime, Note, Offer, OpenLane,
+    PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, Prune, RESCUE_LIMIT, Retention, SELECT_LIMIT, Scope, SelectorWanted,
+    Settle, Snapshot, Stride, SuspectsAllowed, Unique, UniquePolicy, Want, WorkerKind, Write, plan,
 };
 
 // ... rows, ...

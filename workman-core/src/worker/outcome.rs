@@ -41,7 +41,8 @@ pub enum Outcome<T> {
     Success(T),
     /// The attempt failed; the error says what is to be done.
     Failed(WorkError),
-    /// The work is run again after this long. That is no failed attempt, and the attempt keeps its number.
+    /// The work is run again after this long, and after a second at the least: nothing limits how often it may say so. That is no
+    /// failed attempt, and the attempt keeps its number.
     Snooze(Duration),
 }
 
@@ -81,7 +82,8 @@ impl WorkError {
         WorkError { error: error.into(), advice: Advice::Never, stopped: None }
     }
 
-    /// The next attempt comes after `delay` instead of the request's backoff, if attempts are left.
+    /// The next attempt comes after `delay` instead of the request's backoff, if attempts are left. Where their number is unlimited it
+    /// comes after a second at the least.
     #[must_use]
     #[doc(alias("retry", "defer"))]
     pub fn retry_after(delay: Duration) -> Self {

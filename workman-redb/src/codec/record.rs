@@ -104,6 +104,8 @@ pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRec
 
 impl Body for Rare {
     fn write(&self, to: &mut Writer) -> Encoded {
+        to.u32(self.flaps);
+        to.flag(self.superseded);
         to.list(&self.gates, |to, gate| {
             to.u64(gate.0);
             Ok(())
@@ -112,8 +114,9 @@ impl Body for Rare {
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let (flaps, superseded) = (from.u32()?, from.flag()?);
         let gates = from.list(|from| from.u64().map(GateId))?;
-        Ok(Rare { gates, scheduled_for: from.option(Reader::time)? })
+        Ok(Rare { flaps, superseded, gates, scheduled_for: from.option(Reader::time)? })
     }
 }
 

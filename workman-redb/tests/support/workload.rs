@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workman_core::store::{
-    Advice, Applied, Cancel, Claim, Claimed, Codec, Command, End, Enqueue, FreeSlots, LaneId, NewWork,
+    Advice, Applied, Cancel, Claim, Claimed, Codec, Command, End, Endurance, Enqueue, FreeSlots, LaneId, NewWork,
     NextScheduleTime, Note, Notes, OpenLane, Prerequisites, Prune, Reading, Retention, Settle, Stride, SuspectsAllowed,
     Terms, Unique, UniquePolicy, Unit, UnitResult, Urgency, WorkSpec, WorkerKind,
 };
@@ -306,7 +306,9 @@ impl Workload {
     fn note(&mut self) -> Command {
         let (id, fence) = self.a_run();
         let mut some = || self.random.one_in(2).then(|| Payload::new(Codec::JSON, *b"{\"at\":1}"));
-        Command::Note(Note { id, fence, notes: Notes { progress: some(), checkpoint: some() } })
+        let notes = Notes { progress: some(), checkpoint: some() };
+        let endurance = if self.random.one_in(4) { Endurance::Proven } else { Endurance::Unproven };
+        Command::Note(Note { id, fence, notes, endurance })
     }
 
     fn cancel(&mut self) -> Command {

@@ -302,6 +302,8 @@ mod observe;
 mod periodic;
 mod query;
 mod requests;
+mod superseded;
+mod suspects;
 mod times;
 mod unique;
 mod update;
@@ -320,6 +322,8 @@ fn every_test_in_the_lists_exists() {
         ("periodic", include_str!("periodic.rs")),
         ("query", include_str!("query.rs")),
         ("requests", include_str!("requests.rs")),
+        ("superseded", include_str!("superseded.rs")),
+        ("suspects", include_str!("suspects.rs")),
         ("times", include_str!("times.rs")),
         ("unique", include_str!("unique.rs")),
         ("update", include_str!("update.rs")),

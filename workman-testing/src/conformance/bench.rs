@@ -400,6 +400,14 @@ pub(super) fn assert_stale(result: &UnitResult, clause: &str) {
     assert!(matches!(result, Err(Refusal::Stale(_))), "{clause}: an unknown run is refused, not {result:?}");
 }
 
+/// How many works were given back, and whether there are more.
+pub(super) fn given_back(released: &Applied) -> (usize, bool) {
+    match released {
+        Applied::Released { count, again, .. } => (*count, *again),
+        other => panic!("{other:?}"),
+    }
+}
+
 pub(super) fn enqueued(result: &UnitResult) -> &Enqueued {
     match result {
         Ok(Applied::Enqueued { how, .. }) => how,

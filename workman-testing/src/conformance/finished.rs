@@ -264,8 +264,8 @@ pub fn c16_a_page_says_when_everything_was_last_cancelled<F: StoreFactory>(facto
 pub fn c15_attempts_say_which_generation_ran<F: StoreFactory>(factory: &F) {
     let bench = Bench::open(factory);
     let (epoch, _) = bench.attach();
-    bench.enqueue([work(1).terms(|terms| terms.max_attempts = None)]);
-    let update = || bench.done(Command::Update(Box::new(work(1).terms(|terms| terms.max_attempts = None))));
+    bench.enqueue([work(1)]);
+    let update = || bench.done(Command::Update(Box::new(work(1))));
     let fails = || End::Failed { error: ErrorText::new("no"), advice: Advice::After(Duration::ZERO) };
     update();
     update();

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use workman_core::store::{
-    Advice, Applied, CASCADE_LIMIT, Cancel, Codec, Command, End, NewWork, Note, Notes, Prune, Retention, SELECT_LIMIT,
-    Stride, UniquePolicy,
+    Advice, Applied, CASCADE_LIMIT, Cancel, Codec, Command, End, Endurance, NewWork, Note, Notes, Prune, Retention,
+    SELECT_LIMIT, Stride, UniquePolicy,
 };
 use workman_core::{
     AttemptEnd, Constraints, Enqueued, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, NetworkType,
@@ -243,7 +243,7 @@ pub fn c13_every_move_moves_the_indexes<F: StoreFactory>(factory: &F) {
     let at_once = End::Failed { error: ErrorText::new("no"), advice: Advice::After(Duration::ZERO) };
     let parked = End::Unrunnable { why: ParkReason::Undecodable { message: "what?".into() } };
     let interrupted = End::Interrupted { reason: StopReason::Preempted };
-    for end in [at_once, interrupted, End::Snoozed { delay: Duration::ZERO }, parked] {
+    for end in [at_once, interrupted, parked] {
         assert_stands(&bench, WorkState::Enqueued, false);
         let claimed = bench.claim_one(epoch);
         assert_stands(&bench, WorkState::Running, false);
@@ -327,6 +327,35 @@ pub fn c13_the_members_of_a_name_are_found_by_where_they_stand<F: StoreFactory>(
     bench.check();
 }
 
+/// What has lost its name is found by all else that it has, and keeps what few works have, in the next opening too.
+pub fn c13_what_has_lost_its_name_is_found_by_all_else<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let (epoch, _) = bench.attach();
+    let keep = UniquePolicy::OneTime(ExistingWorkPolicy::Keep);
+    bench.done(enqueue_unique(work(1).tags(["a"]).name("n"), keep));
+    bench.enqueue([work(2).name("n").after([1])]);
+    let lost = End::Interrupted { reason: StopReason::ConstraintConnectivity };
+    let claimed = bench.claim_one(epoch);
+    assert!(bench.settle(&claimed, lost).is_ok());
+    bench.advance(MINUTE);
+    let claimed = bench.claim_one(epoch);
+    let why = ParkReason::Undecodable { message: "what?".into() };
+    assert!(bench.settle(&claimed, End::Unrunnable { why: why.clone() }).is_ok());
+    let result = bench.send(enqueue_unique(work(3).name("n"), keep));
+    assert!(matches!(enqueued(&result), Enqueued::Superseded(old) if old.len() == 2), "C13: {result:?}");
+    let look = |bench: &Bench<'_, F>| {
+        bench.check();
+        assert_eq!(bench.find_ids(WorkQuery::unique("n")), [id(3)], "C13: a name that was lost");
+        assert_eq!(bench.find_ids(WorkQuery::tag("a")), [id(1)]);
+        assert_eq!(bench.find_ids(WorkQuery::parked()), [id(1)]);
+        let info = bench.stored(id(1));
+        assert_eq!((info.name, info.superseded, info.flaps, info.parked), (None, true, 1, Some(why.clone())), "C15");
+        assert!(bench.stored(id(2)).superseded && !bench.stored(id(3)).superseded, "C15: a mark");
+    };
+    look(&bench);
+    look(&bench.reopen());
+}
+
 /// A life with an output, notes, attempts and dependents, as work 1 under the name "n".
 fn full_life<F: StoreFactory>(bench: &Bench<'_, F>, epoch: u64) {
     bench.enqueue([work(1).tags(["a"]).name("n"), work(2).after([1]).tags(["child"])]);
@@ -335,7 +364,7 @@ fn full_life<F: StoreFactory>(bench: &Bench<'_, F>, epoch: u64) {
     assert!(bench.settle(&claimed, again).is_ok());
     let claimed = bench.claim_one(epoch);
     let notes = Notes { progress: Some(payload("1")), checkpoint: Some(payload("2")) };
-    bench.done(Command::Note(Note { id: id(1), fence: claimed.record.fence, notes }));
+    bench.done(Command::Note(Note { id: id(1), fence: claimed.record.fence, notes, endurance: Endurance::Unproven }));
     assert!(bench.settle(&claimed, success("\"output\"")).is_ok());
     let info = bench.stored(id(1));
     assert_eq!((info.output, info.attempts.len()), (Some(payload("\"output\"")), 2));
@@ -445,7 +474,7 @@ pub fn c15_what_was_written_comes_back<F: StoreFactory>(factory: &F) {
 pub fn c15_what_workers_said_comes_back<F: StoreFactory>(factory: &F) {
     let bench = Bench::open(factory);
     let (epoch, _) = bench.attach();
-    bench.enqueue([work(1).terms(|terms| terms.max_attempts = None)]);
+    bench.enqueue([work(1).terms(|terms| terms.max_attempts = Some(99))]);
     let error = |number: u32| ErrorText {
         message: format!("☃ {number}\n\0"),
         sources: vec!["first".to_owned(), String::new(), "third".repeat(100)],
@@ -464,7 +493,7 @@ pub fn c15_what_workers_said_comes_back<F: StoreFactory>(factory: &F) {
     assert_eq!(said(&bench), expected, "C15: attempts changed");
     let claimed = bench.claim_one(epoch);
     let notes = Notes { progress: Some(every_byte(1)), checkpoint: Some(every_byte(64 << 10)) };
-    let note = Note { id: id(1), fence: claimed.record.fence, notes };
+    let note = Note { id: id(1), fence: claimed.record.fence, notes, endurance: Endurance::Unproven };
     bench.done(Command::Note(note.clone()));
     let progress = Notes { progress: Some(every_byte(300)), checkpoint: None };
     bench.done(Command::Note(Note { notes: progress, ..note.clone() }));

@@ -152,6 +152,7 @@ macro_rules! __each_store_clause {
             c13_every_move_moves_the_indexes
             c13_an_update_moves_the_labels
             c13_the_members_of_a_name_are_found_by_where_they_stand
+            c13_what_has_lost_its_name_is_found_by_all_else
             c13_an_update_in_place_moves_tags_and_lane_and_no_edge
             c14_deleted_work_is_found_nowhere
             c14_a_deleted_id_begins_anew

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use workman_core::store::{Applied, Change, Command, Cursor, Due, Hint, Note, Notes, Offer, Page, PageRequest, Store};
+use workman_core::store::{
+    Applied, Change, Command, Cursor, Due, Endurance, Hint, Note, Notes, Offer, Page, PageRequest, Store,
+};
 use workman_core::{ExistingWorkPolicy, Payload, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState};
 
 use super::StoreFactory;
@@ -162,7 +164,12 @@ pub fn c16_what_is_left_out_is_not_said_to_be_missing<F: StoreFactory>(factory: 
     let [done, noted, failed] = [(); 3].map(|()| bench.claim_one(epoch));
     assert!(bench.settle(&done, success("\"output\"")).is_ok());
     let notes = Notes { progress: Some(payload("1")), checkpoint: None };
-    bench.done(Command::Note(Note { id: noted.record.id, fence: noted.record.fence, notes }));
+    bench.done(Command::Note(Note {
+        id: noted.record.id,
+        fence: noted.record.fence,
+        notes,
+        endurance: Endurance::Unproven,
+    }));
     assert!(bench.settle(&failed, failure("no")).is_ok());
     for whole in bench.find(WorkQuery::all()) {
         let id = whole.id;

@@ -9,6 +9,7 @@ mod claim;
 mod damage;
 mod enqueue;
 mod expedited;
+mod flapping;
 mod invariants;
 mod loading;
 mod periodic;
@@ -17,6 +18,7 @@ mod random;
 mod recover;
 mod refusals;
 mod settle;
+mod superseded;
 mod unique;
 mod update;
 mod view;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Advice, Applied, Cancel, Claim, Claimed, Command, Decision, End, Enqueue, Enqueued, Hint, NewWork,
+    Advice, Applied, Cancel, Claim, Claimed, Command, Decision, End, Endurance, Enqueue, Enqueued, Hint, NewWork,
     NextScheduleTime, Note, OpenLane, Plan, Refusal, Scope, Settle, Snapshot, SuspectsAllowed, Unique, UniquePolicy,
     UpdateResult, WorkerKind, plan,
 };
@@ -317,7 +319,7 @@ impl House {
 
     fn rescue(&mut self) -> usize {
         match self.done(&Command::Rescue) {
-            Applied::Released { count, again: false } => count,
+            Applied::Released { count, again: false, .. } => count,
             other => panic!("{other:?}"),
         }
     }
@@ -443,7 +445,8 @@ fn cancel(selector: WorkSelector) -> Command {
 
 fn note(claimed: &Claimed, progress: Option<&str>, checkpoint: Option<&str>) -> Command {
     let notes = Notes { progress: progress.map(payload), checkpoint: checkpoint.map(payload) };
-    Command::Note(Note { id: claimed.record.id, fence: claimed.record.fence, notes })
+    let (id, fence) = (claimed.record.id, claimed.record.fence);
+    Command::Note(Note { id, fence, notes, endurance: Endurance::Unproven })
 }
 
 fn payload(text: &str) -> Payload {

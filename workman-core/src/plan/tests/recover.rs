@@ -1,5 +1,6 @@
 //! Managers that come, go and die.
 
+use super::super::Blame;
 use super::*;
 use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OutOfQuotaPolicy};
 use crate::record::{AttemptEnd, ParkReason};
@@ -35,14 +36,14 @@ fn detach_gives_back_what_the_manager_holds_as_an_interruption() {
     assert_eq!(numbers(&house.claim(epoch, 2)), [1, 2]);
     house.run(other, 3);
     let answer = house.done(&Command::Detach { epoch });
-    assert_eq!(answer, Applied::Released { count: 2, again: false });
+    assert_eq!(released(&answer), (2, false));
     use WorkState::{Enqueued, Running};
     assert_eq!(house.states([1, 2, 3]), [Enqueued, Enqueued, Running]);
     let record = house.record(1);
     assert_eq!((record.interruptions, record.deaths, record.failures), (1, 0, 0));
     assert_eq!(record.stop, Some(StopReason::Shutdown));
     let commits = house.commits;
-    assert_eq!(house.done(&Command::Detach { epoch }), Applied::Released { count: 0, again: false });
+    assert_eq!(released(&house.done(&Command::Detach { epoch })), (0, false));
     assert_eq!(house.commits, commits, "to end twice is to end once");
     assert_eq!(house.rescue(), 0, "who is there is not rescued");
 }
@@ -59,9 +60,9 @@ fn detach_and_rescue_go_in_bounded_commits() {
         if dies {
             house.die();
         }
-        assert_eq!(house.done(&command), Applied::Released { count: limit, again: true });
-        assert_eq!(house.done(&command), Applied::Released { count: 7, again: false });
-        assert_eq!(house.done(&command), Applied::Released { count: 0, again: false });
+        assert_eq!(released(&house.done(&command)), (limit, true));
+        assert_eq!(released(&house.done(&command)), (7, false));
+        assert_eq!(released(&house.done(&command)), (0, false));
     }
 }
 
@@ -188,6 +189,76 @@ fn bo_9_deaths_make_a_suspect_and_then_poison() {
 }
 
 #[test]
+fn bo_9_periodic_work_that_kills_its_process_loses_its_period_and_never_the_series() {
+    for (interval, waits) in [(24 * HOUR, None), (MINUTE, Some(60))] {
+        let mut house = House::new();
+        house.enqueue([work(1).every(interval)]);
+        let began = house.now;
+        for period in 1..4 {
+            for death in 1..=DEATHS_TO_SUSPECT + DEATHS_AS_SUSPECT {
+                assert_eq!(house.record(1).deaths + 1, death, "each period begins with none");
+                let wait = Duration::from_secs(house.due_in(1));
+                house.advance(wait);
+                die_running(&mut house, 1);
+            }
+            let record = house.record(1);
+            assert_eq!((record.deaths, record.failures, record.period.unwrap().count), (0, 0, period));
+            // A day's next run comes when it would come; one that is due by now is that of the last claim.
+            match waits {
+                None => assert_eq!(house.now + Duration::from_secs(house.due_in(1)), began + interval * period as u32),
+                Some(pause) => assert_eq!(house.due_in(1), pause),
+            }
+        }
+        let wait = Duration::from_secs(house.due_in(1));
+        house.advance(wait);
+        let epoch = house.attach();
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, success());
+        assert_eq!(house.record(1).period.unwrap().count, 4);
+    }
+}
+
+#[test]
+fn a_rescue_tells_of_each_work_what_it_was_and_what_came_of_it() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    let fails = |work: NewWork| work.terms(|terms| terms.on_death = OnDeath::Fail);
+    house.enqueue([work(1).worker("one"), fails(work(2).worker("two")), work(3).worker("three").every(HOUR)]);
+    assert_eq!(house.claim(epoch, 9).len(), 3);
+    house.die();
+    house.attach();
+    let Applied::Released { count: 3, died, again: false } = house.done(&Command::Rescue) else { panic!("all died") };
+    let told: Vec<(u128, &str, u32)> = died.iter().map(|d| (d.id.as_u128(), &*d.worker, d.deaths)).collect();
+    assert_eq!(BTreeSet::from_iter(told), BTreeSet::from([(1, "one", 1), (2, "two", 1), (3, "three", 1)]));
+    for death in died {
+        assert_eq!(house.record(death.id.as_u128()).standing, death.then);
+    }
+}
+
+#[test]
+fn a_run_that_has_lasted_clears_its_work_of_deaths_by_one_note_that_says_nothing_else() {
+    let mut house = House::new();
+    house.enqueue([work(1)]);
+    for _ in 0..3 {
+        die_running(&mut house, 1);
+        house.advance(HOUR);
+    }
+    let epoch = house.attach();
+    let claimed = house.run(epoch, 1);
+    assert!(claimed.record.is_suspect());
+    let (id, fence) = (claimed.record.id, claimed.record.fence);
+    let says = |endurance| Command::Note(Note { id, fence, notes: Notes::default(), endurance });
+    let before = house.dump();
+    assert_eq!(house.done(&says(Endurance::Unproven)), Applied::Noted { blame: Blame::Suspect });
+    assert_eq!(house.dump(), before, "an empty note changes nothing");
+    assert_eq!(house.done(&says(Endurance::Proven)), Applied::Noted { blame: Blame::None });
+    let cleared = WorkRecord { deaths: 0, ..before.records[&id].clone() };
+    assert_eq!(house.record(1), cleared, "there is no row of notes that is empty");
+    let stale = Command::Note(Note { id, fence: fence - 1, notes: Notes::default(), endurance: Endurance::Proven });
+    assert_eq!(house.refused(&stale), Refusal::Stale(id));
+}
+
+#[test]
 fn on_death_fail_ends_one_time_work_and_one_period() {
     let mut house = House::new();
     let fails = |work: NewWork| work.terms(|terms| terms.on_death = OnDeath::Fail);
@@ -231,4 +302,11 @@ fn an_update_does_not_let_a_suspect_loose() {
         house.advance(Duration::from_secs(waits));
     }
     assert_eq!(house.record(1).deaths, 3);
+}
+
+fn released(applied: &Applied) -> (usize, bool) {
+    match applied {
+        Applied::Released { count, again, .. } => (*count, *again),
+        other => panic!("{other:?}"),
+    }
 }

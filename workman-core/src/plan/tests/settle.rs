@@ -170,8 +170,9 @@ fn a_snooze_is_no_failure_and_goes_to_the_end_of_the_line() {
     let epoch = house.attach();
     house.enqueue([work(1), work(2)]);
     let claimed = house.run(epoch, 1);
-    house.settle(&claimed, End::Snoozed { delay: Duration::ZERO });
+    house.settle(&claimed, End::Snoozed { delay: MINUTE });
     assert_eq!((house.record(1).failures, house.record(1).interruptions), (0, 0));
+    house.advance(MINUTE);
     assert_eq!(numbers(&house.claim(epoch, 2)), [2, 1]);
     let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None };
     house.settle(&claimed, End::Snoozed { delay: HOUR });
@@ -200,7 +201,7 @@ fn bo_5_and_bo_6_an_interruption_keeps_its_turn_and_is_counted_apart() {
 fn bo_6_an_interruption_by_the_system_backs_off_where_the_request_asks_for_it() {
     let asks = || work(1).terms(|terms| terms.on_interruption = OnInterruption::BackOff);
     let table = [
-        (work(1), StopReason::ConstraintConnectivity, 0),
+        (work(1), StopReason::ConstraintConnectivity, 5),
         (work(1), StopReason::Shutdown, 0),
         (asks(), StopReason::Shutdown, 0),
         (asks(), StopReason::ConstraintConnectivity, 60),
@@ -500,7 +501,8 @@ fn bo_6_an_interruption_by_the_system_is_backed_off_if_the_request_asked_for_it_
         let mut house = House::new();
         let epoch = house.attach();
         house.enqueue([work(1)]);
-        assert_eq!(interrupt(&mut house, epoch, reason), 0, "{reason}: nobody asked for it");
+        let pause = if reason.is_lost_constraint() { 5 } else { 0 };
+        assert_eq!(interrupt(&mut house, epoch, reason), pause, "{reason}: nobody asked for it");
     }
 }
 

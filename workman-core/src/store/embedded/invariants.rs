@@ -134,6 +134,9 @@ pub(super) fn check_record(dump: &Dump, record: &WorkRecord, wrong: &mut Vec<Str
     {
         wrong.push(format!("{id} runs, but nobody can have claimed it"));
     }
+    if record.is_superseded() && spec.name.is_some() {
+        wrong.push(format!("{id} has a unique name and is marked as one whose name newer work has taken"));
+    }
     check_prerequisites(dump, record, &spec.prerequisites.ids, wrong);
     let finished_badly = matches!(record.standing, Standing::Finished { how: Finish::Failed | Finish::Cancelled, .. });
     if finished_badly && record.rows.output {

@@ -240,6 +240,8 @@ fn outline(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec, carried: Carr
         failures: record.failures,
         interruptions: record.interruptions,
         deaths: record.deaths,
+        flaps: record.flaps(),
+        superseded: record.is_superseded(),
         runs: record.fence,
         open_prerequisites: record.open,
         created: record.created,
