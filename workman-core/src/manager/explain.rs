@@ -147,10 +147,10 @@ impl fmt::Display for Explanation {
 /// What work waits for, and how often that has happened.
 fn waits_for(wait: Wait, times: u32) -> String {
     match wait {
-        Wait::Backoff => format!("its backoff after {}", counted(&times, "failed attempt")),
-        Wait::Interruption => format!("its backoff after {}", counted(&times, "interruption")),
-        Wait::Deaths => format!("its backoff after {} of its process", counted(&times, "death")),
-        Wait::Flapping => format!("a pause after {} in a row that lost a constraint", counted(&times, "run")),
+        Wait::Backoff => format!("its backoff after {}", counted(times, "failed attempt")),
+        Wait::Interruption => format!("its backoff after {}", counted(times, "interruption")),
+        Wait::Deaths => format!("its backoff after {} of its process", counted(times, "death")),
+        Wait::Flapping => format!("a pause after {} in a row that lost a constraint", counted(times, "run")),
         other => other.to_string(),
     }
 }

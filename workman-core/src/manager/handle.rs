@@ -12,8 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::WorkManager;
 use super::culprit::FailedPrerequisite;
-use super::refused::counted;
-use super::steer::ActionError;
+use super::refused::{ActionError, counted};
 use crate::data::{Codec, DecodeError, Payload};
 use crate::id::WorkId;
 use crate::info::WorkInfo;

@@ -47,8 +47,8 @@ pub use explain::Explanation;
 pub use handle::{OutputError, WorkHandle};
 pub use look::{Findings, QueryError};
 pub(crate) use order::Declared;
-pub use refused::{EnqueueError, StartError};
-pub use steer::{ActionError, Updatable, UpdateError};
+pub use refused::{ActionError, EnqueueError, StartError};
+pub use steer::{Updatable, UpdateError};
 
 /// How long after its grace a shutdown returns at the latest.
 const AFTER_GRACE: Duration = Duration::from_secs(1);

@@ -1,4 +1,5 @@
-//! [`EnqueueError`] and [`StartError`]: why work was not stored, why a manager was not started, and what to do about it.
+//! [`EnqueueError`], [`StartError`] and [`ActionError`]: why work was not stored, a manager not started, an action not done, and
+//! what to do about it.
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +10,7 @@ use crate::id::WorkId;
 use crate::plan::Refusal;
 use crate::policy::ExistingWorkPolicy;
 use crate::request::RequestError;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 use crate::worker::{DuplicateWorker, StateKey};
 
 /// Why work was not stored, or not certainly.
@@ -260,6 +261,67 @@ impl Error for StartError {
             StartError::Store(error) => error.source(),
             StartError::Thread(error) => error.source(),
             StartError::MissingState { .. } | StartError::StateTwice { .. } | StartError::StoreContract(_) => None,
+        }
+    }
+}
+
+/// Why an action was not done, or only in part.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ActionError {
+    /// The planner said no.
+    Refused(Refusal),
+    /// The store failed; what was done before stays done, and doing it again is safe.
+    Store {
+        /// What the store said.
+        error: StoreError,
+        /// Works that were done before.
+        done: usize,
+    },
+    /// Works that the store can't read were left as they are; all others are done.
+    Damaged {
+        /// What the store said to the last of them.
+        error: StoreError,
+        /// The works. A store that is full of them names the first 64, and what comes behind those is not done.
+        works: Vec<WorkId>,
+        /// Works that were done.
+        done: usize,
+    },
+}
+
+/// The store answered to a command what no store may.
+pub(super) fn broken(answer: &impl fmt::Debug) -> StoreError {
+    StoreError::new(StoreErrorKind::Indeterminate, format!("the store breaks its contract: it answered {answer:?}"))
+}
+
+impl ActionError {
+    pub(super) fn answered(answer: &impl fmt::Debug, done: usize) -> Self {
+        ActionError::Store { error: broken(answer), done }
+    }
+}
+
+impl Error for ActionError {
+    /// The texts of these errors contain those of the errors in them, so the chain goes on behind those.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ActionError::Refused(refusal) => refusal.source(),
+            ActionError::Store { error, .. } | ActionError::Damaged { error, .. } => error.source(),
+        }
+    }
+}
+
+impl fmt::Display for ActionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ActionError::Refused(refusal) => refusal.fmt(f),
+            ActionError::Store { error, done } => {
+                write!(f, "the store failed after {}: {error}", counted(*done, "work"))
+            }
+            ActionError::Damaged { error, works, done } => {
+                let works: Vec<String> = works.iter().map(WorkId::to_string).collect();
+                let done = counted(*done, "work");
+                write!(f, "{done} went, and damaged ones were left ({}): {error}", works.join(", "))
+            }
         }
     }
 }

@@ -23,6 +23,9 @@ pub const RESCUE_LIMIT: usize = 1_000;
 /// The most works of a selection that one commit ends.
 pub const SELECT_LIMIT: usize = 1_000;
 
+/// The most works that may hold a name when it is taken from them, all of them in one commit: two of the largest chains.
+pub(super) const MEMBERS_LIMIT: usize = 32_768;
+
 /// The most finished works that one commit of a pruning looks at.
 pub const PRUNE_LIMIT: usize = 1_000;
 

@@ -96,6 +96,16 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The works of a list, as this plan leaves them.
+    pub(super) fn listed(&self, want: Want) -> Result<Vec<WorkRecord>, Halt> {
+        let list = self.view.list(want)?;
+        let mut records = Vec::with_capacity(list.ids.len());
+        for id in &list.ids {
+            records.extend(self.work(*id)?.cloned());
+        }
+        Ok(records)
+    }
+
     /// Moves a work; what its request said stays.
     pub(super) fn put(&mut self, record: WorkRecord) {
         let spec = self.moved.get(&record.id).and_then(|moved| moved.as_ref()?.1.clone());

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::answer::MEMBERS_LIMIT;
 use super::draft::Draft;
-use super::unique::{MEMBERS_LIMIT, all_members, records};
 use super::view::{Halt, SelectorWanted, Want};
 use super::{Enqueued, Refusal, Unique};
 use crate::id::WorkId;
@@ -112,7 +112,7 @@ fn are_behind_stuck_work(draft: &Draft<'_>, blocked: &[WorkId]) -> Result<bool, 
 
 /// All holders lose the name and stay. What has not finished is marked, so that nothing frees it by itself.
 fn unname_all(draft: &mut Draft<'_>, unique: &Unique) -> Result<(), Halt> {
-    let members = records(draft, all_members(&unique.name))?;
+    let members = draft.listed(Want::all_members(&unique.name))?;
     if members.len() > MEMBERS_LIMIT {
         let (name, count, limit) = (unique.name.clone(), members.len(), MEMBERS_LIMIT);
         return Err(Refusal::TooManyMembers { name, count, limit }.into());

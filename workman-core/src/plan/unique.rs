@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::answer::MEMBERS_LIMIT;
 use super::draft::Draft;
 use super::view::{Halt, SelectorWanted, Want};
 use super::{Enqueued, NewWork, Refusal, Unique, UniquePolicy, cascade, prune, superseded, update};
@@ -10,9 +11,6 @@ use crate::id::WorkId;
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::record::{CascadeVerb, InputShape, Prerequisites, WorkRecord, WorkSpec};
 use crate::state::{StopReason, WorkState};
-
-/// The most works that may hold a name when it is taken from them, all of them in one commit: two of the largest chains.
-pub(super) const MEMBERS_LIMIT: usize = 32_768;
 
 /// The most works of a name that new work is appended to at once.
 const LEAVES_LIMIT: usize = 4_096;
@@ -25,24 +23,16 @@ pub(super) fn wants(unique: &Unique) -> impl Iterator<Item = Want> {
     let name = &unique.name;
     let (first, second) = match unique.policy {
         UniquePolicy::OneTime(ExistingWorkPolicy::Keep) | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Keep) => {
-            (Want::Holder(Arc::clone(name)), Some(first_members(name, 1)))
+            (Want::Holder(Arc::clone(name)), Some(Want::members(name, 1)))
         }
         UniquePolicy::OneTime(ExistingWorkPolicy::Replace)
-        | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue) => (all_members(name), None),
+        | UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::CancelAndReenqueue) => (Want::all_members(name), None),
         UniquePolicy::OneTime(ExistingWorkPolicy::Append | ExistingWorkPolicy::AppendOrReplace) => {
             (Want::Leaves(Arc::clone(name)), None)
         }
-        UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update) => (first_members(name, 2), None),
+        UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update) => (Want::members(name, 2), None),
     };
     std::iter::once(first).chain(second)
-}
-
-fn first_members(name: &Arc<str>, limit: usize) -> Want {
-    Want::Name { name: Arc::clone(name), limit }
-}
-
-pub(super) fn all_members(name: &Arc<str>) -> Want {
-    first_members(name, usize::MAX)
 }
 
 /// Applies the policy to the holders of the name. `Inserted`, `Replaced` and `Superseded` ask the caller to store the new work,
@@ -70,16 +60,6 @@ pub(super) fn updates(unique: &Unique) -> bool {
     unique.policy == UniquePolicy::Periodic(ExistingPeriodicWorkPolicy::Update)
 }
 
-/// The works of a list.
-pub(super) fn records(draft: &Draft<'_>, want: Want) -> Result<Vec<WorkRecord>, Halt> {
-    let list = draft.view.list(want)?;
-    let mut records = Vec::with_capacity(list.ids.len());
-    for id in &list.ids {
-        records.extend(draft.work(*id)?.cloned());
-    }
-    Ok(records)
-}
-
 /// UNQ-1: only enqueued or running work counts as holding the name.
 fn keep(draft: &mut Draft<'_>, unique: &Unique) -> Result<Enqueued, Halt> {
     if let Some(holder) = draft.view.list(Want::Holder(Arc::clone(&unique.name)))?.ids.first().copied() {
@@ -87,10 +67,10 @@ fn keep(draft: &mut Draft<'_>, unique: &Unique) -> Result<Enqueued, Halt> {
         let taken = if is_stuck { superseded::take_over(draft, unique)? } else { None };
         return Ok(taken.unwrap_or(Enqueued::Kept(holder)));
     }
-    if draft.view.list(first_members(&unique.name, 1))?.ids.is_empty() {
+    if draft.view.list(Want::members(&unique.name, 1))?.ids.is_empty() {
         return Ok(Enqueued::Inserted);
     }
-    let members = records(draft, all_members(&unique.name))?;
+    let members = draft.listed(Want::all_members(&unique.name))?;
     if members.iter().any(|member| member.state() == WorkState::Blocked)
         && let Some(taken) = superseded::take_over(draft, unique)?
     {
@@ -101,7 +81,7 @@ fn keep(draft: &mut Draft<'_>, unique: &Unique) -> Result<Enqueued, Halt> {
 }
 
 fn replace(draft: &mut Draft<'_>, unique: &Unique) -> Result<Enqueued, Halt> {
-    let members = records(draft, all_members(&unique.name))?;
+    let members = draft.listed(Want::all_members(&unique.name))?;
     let ids: Vec<WorkId> = members.iter().map(|member| member.id).collect();
     clear(draft, unique, &members)?;
     Ok(if ids.is_empty() { Enqueued::Inserted } else { Enqueued::Replaced(ids) })
@@ -149,7 +129,7 @@ fn append_or_replace(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -
         return Ok(taken);
     }
     let ended_badly = |leaf: &WorkRecord| matches!(leaf.state(), WorkState::Failed | WorkState::Cancelled);
-    if records(draft, Want::Leaves(Arc::clone(&unique.name)))?.iter().any(ended_badly) {
+    if draft.listed(Want::Leaves(Arc::clone(&unique.name)))?.iter().any(ended_badly) {
         replace(draft, unique)
     } else {
         behind_leaves(draft, unique, new)
@@ -188,7 +168,7 @@ pub(super) fn is_appended(stored: &WorkSpec, wanted: &WorkSpec) -> bool {
 
 /// UNQ-10: one live periodic work is updated in place and keeps its id.
 fn update(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<Enqueued, Halt> {
-    let first = records(draft, first_members(&unique.name, 2))?;
+    let first = draft.listed(Want::members(&unique.name, 2))?;
     let not_periodic = |id| Err(Refusal::NotPeriodic { name: unique.name.clone(), id }.into());
     match (first.as_slice(), new.first()) {
         ([], _) => return Ok(Enqueued::Inserted),
@@ -207,7 +187,7 @@ fn update(draft: &mut Draft<'_>, unique: &Unique, new: &[&NewWork]) -> Result<En
     match holder.or(draft.view.list(any)?.ids.first()) {
         Some(live) => not_periodic(*live),
         None => {
-            let members = records(draft, all_members(&unique.name))?;
+            let members = draft.listed(Want::all_members(&unique.name))?;
             clear(draft, unique, &members)?;
             Ok(Enqueued::Inserted)
         }

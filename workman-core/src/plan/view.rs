@@ -156,6 +156,15 @@ pub enum Want {
 }
 
 impl Want {
+    /// The first members of a unique name.
+    pub(super) fn members(name: &Arc<str>, limit: usize) -> Self {
+        Want::Name { name: Arc::clone(name), limit }
+    }
+
+    pub(super) fn all_members(name: &Arc<str>) -> Self {
+        Want::members(name, usize::MAX)
+    }
+
     /// Whether a store finds it in its index; everything else lies under a key.
     #[must_use]
     pub const fn is_found_by_scan(&self) -> bool {

@@ -619,7 +619,9 @@ mod tests {
         entered.recv().unwrap();
         FAILURES.store(1, Ordering::SeqCst);
         let other = done.clone();
-        let other = crew.push(Box::new(move || other.send(2).unwrap())).err().expect("nobody knows when it would run");
+        let Err(other) = crew.push(Box::new(move || other.send(2).unwrap())) else {
+            panic!("nobody knows when it would run")
+        };
         assert!(crew.push(other).is_ok());
         assert_eq!(hears.recv(), Ok(2));
         leave.wait();
@@ -636,7 +638,7 @@ mod tests {
             let done = done.clone();
             Box::new(move || done.send(number).unwrap()) as Job
         };
-        let first = crew.push(job(1)).err().expect("there is no thread at all");
+        let Err(first) = crew.push(job(1)) else { panic!("there is no thread at all") };
         assert!(crew.push(first).is_ok());
         FAILURES.store(100, Ordering::SeqCst);
         assert!((2..=10).all(|number| crew.push(job(number)).is_ok()));

@@ -32,6 +32,10 @@ pub enum RowKey {
 
 /// A row.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most rows are records, and a box for each would cost more than it saves"
+)]
 pub enum Row {
     /// A work's record.
     Record(WorkRecord),
