@@ -45,6 +45,12 @@ async fn notes_and_waits(cx: &WorkContext) -> Result<u32, WorkError> {
 }
 
 #[worker]
+async fn shows_and_waits(cx: &WorkContext) -> Result<(), WorkError> {
+    cx.set_progress(&1_u32)?;
+    Ok(cx.sleep(HOUR).await?)
+}
+
+#[worker]
 fn answers() -> u32 {
     42
 }
@@ -214,10 +220,11 @@ fn a_cancellation_too_wide_for_one_commit_is_finished_by_a_manager_that_only_enq
 #[test]
 fn every_call_of_shutdown_waits_for_the_end() {
     let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start().unwrap();
-    let work = block_on(manager.enqueue(waits::request())).unwrap();
+    let work = block_on(manager.enqueue(shows_and_waits::request())).unwrap();
     block_on(async {
         let mut watched = work.watch();
-        while watched.next().await.unwrap().state != WorkState::Running {}
+        // What has not begun would be no interruption.
+        while watched.next().await.unwrap().progress.is_none() {}
         let first = manager.shutdown(Duration::MAX);
         let second = manager.shutdown(Duration::from_secs(1));
         let (first, second) = futures::future::join(first, second).await;

@@ -257,8 +257,10 @@ fn no_death_in(store: impl Store) {
     let works = block_on(manager.query(WorkQuery::all())).unwrap();
     assert!(!works.is_empty());
     for work in works {
+        // What was claimed and whose body had not begun is given back as it was.
+        let begun = u32::from(!work.attempts.is_empty());
         let counts = (work.deaths, work.failures, work.interruptions);
-        assert_eq!((work.state, counts), (WorkState::Enqueued, (0, 0, 1)), "{work:?}");
+        assert_eq!((work.state, counts), (WorkState::Enqueued, (0, 0, begun)), "{work:?}");
     }
 }
 

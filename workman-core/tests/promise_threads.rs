@@ -13,7 +13,8 @@ use futures::executor::block_on;
 use futures::future::BoxFuture;
 use support::{HOUR, MINUTE, secs};
 use workman_core::{
-    HealthStatus, MemoryStore, OutputError, Runtime, ThreadRuntime, WorkId, WorkManager, WorkState, worker,
+    ConstraintKind, Constraints, ExistingWorkPolicy, HealthStatus, MemoryStore, OutputError, Runtime, ThreadRuntime,
+    WorkId, WorkManager, WorkSelector, WorkState, worker,
 };
 use workman_testing::TestDriver;
 
@@ -171,6 +172,75 @@ fn work_that_a_runtime_keeps_and_does_not_begin_is_taken_back_and_runs_when_it_d
     test.run_until_idle();
     assert_eq!(works.map(|id| test.output::<u32>(id)), [7, 8]);
     assert_eq!(test.manager().health(), HealthStatus::Healthy);
+}
+
+type Begun = Arc<AtomicU32>;
+
+#[worker]
+async fn begins(#[state] begun: Begun) {
+    begun.fetch_add(1, Ordering::SeqCst);
+}
+
+#[worker]
+fn begins_here(#[state] begun: Begun) {
+    begun.fetch_add(1, Ordering::SeqCst);
+}
+
+/// A driver whose runtime comes to its runs when the test says so, and how many bodies have begun.
+fn lazily() -> (TestDriver, Lazy, Begun) {
+    let (lazy, begun) = (Lazy::default(), Begun::default());
+    let (runtime, mut limits) = (lazy.clone(), TestDriver::default_limits());
+    limits.dwell = secs(1);
+    let test = TestDriver::new().shape(move |builder| builder.runtime(runtime.clone()));
+    (test.limits(limits).state(Begun::clone(&begun)), lazy, begun)
+}
+
+/// What is stopped before its body was polled or called never begins, and is no attempt: for a constraint, a cancellation, a
+/// replacement, a shutdown.
+#[test]
+fn con_1_what_is_told_to_stop_before_its_runtime_comes_to_it_never_begins_and_is_as_it_was() {
+    let charging = Constraints::new().requires_charging();
+    let (test, lazy, begun) = lazily();
+    let constrained = [
+        test.enqueue(begins::request().constraints(charging.clone())),
+        test.enqueue(begins_here::request().constraints(charging)),
+    ];
+    let cancelled = [test.enqueue(begins::request()), test.enqueue(begins_here::request())];
+    let replaced = test.enqueue_unique("name", ExistingWorkPolicy::Keep, begins_here::request()).id;
+    test.run_until_idle();
+    let all = constrained.into_iter().chain(cancelled).chain([replaced]);
+    assert!(all.clone().all(|id| test.state_of(id) == WorkState::Running));
+    test.lose(ConstraintKind::Charging);
+    test.advance(secs(2));
+    cancelled.iter().for_each(|id| assert_eq!(test.cancel(WorkSelector::id(*id)), 1));
+    test.enqueue_unique("name", ExistingWorkPolicy::Replace, begins_here::request().initial_delay(HOUR));
+    test.run_until_idle();
+    lazy.run();
+    test.run_until_idle();
+    assert_eq!(begun.load(Ordering::SeqCst), 0);
+    for id in constrained {
+        let info = test.info(id);
+        assert_eq!((info.state, info.interruptions, info.flaps), (WorkState::Enqueued, 0, 0));
+        assert!(info.attempts.is_empty() && info.stop_reason.is_none());
+    }
+    test.meet(ConstraintKind::Charging);
+    test.advance(secs(2));
+    assert_eq!(constrained.map(|id| test.state_of(id)), [WorkState::Running; 2], "and at once when it may again");
+    test.restart();
+    for id in constrained {
+        let info = test.info(id);
+        assert_eq!(
+            (info.interruptions, info.deaths, info.attempts.len()),
+            (0, 0, 0),
+            "a shutdown is no attempt either"
+        );
+    }
+    lazy.run();
+    assert_eq!(begun.load(Ordering::SeqCst), 0);
+    test.run_until_idle();
+    lazy.run();
+    test.run_until_idle();
+    assert_eq!((constrained.map(|id| test.state_of(id)), begun.load(Ordering::SeqCst)), ([WorkState::Succeeded; 2], 2));
 }
 
 /// Refuses everything until it is mended.

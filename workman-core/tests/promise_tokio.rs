@@ -212,8 +212,13 @@ fn a_tokio_program_that_ends_right_behind_the_last_drop_has_interrupted_its_work
             let store = RedbStore::open(home.file()).unwrap();
             let manager = WorkManager::builder(store).runtime(ThreadRuntime::new()).enqueue_only().start().unwrap();
             let works = block_on(manager.query(WorkQuery::all())).unwrap();
-            let counts = works.iter().map(|work| (work.state, work.deaths, work.failures, work.interruptions));
-            assert_eq!(counts.collect::<Vec<_>>(), [(WorkState::Enqueued, 0, 0, 1); 2], "in round {round}: {works:?}");
+            assert_eq!(works.len(), 2);
+            for work in works {
+                // What was claimed and whose body had not begun is given back as it was.
+                let begun = u32::from(!work.attempts.is_empty());
+                let counts = (work.state, work.deaths, work.failures, work.interruptions);
+                assert_eq!(counts, (WorkState::Enqueued, 0, 0, begun), "in round {round}: {work:?}");
+            }
         }
     }
 }

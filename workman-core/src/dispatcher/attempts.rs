@@ -150,6 +150,22 @@ impl Attempts {
         self.to_dispatcher.clone()
     }
 
+    /// Whether a constraint of this work is not met at this moment, whatever was so when it was claimed or offered: its sensor is
+    /// asked once more, since it may know of a change of which nobody has heard yet.
+    pub(super) fn comes_too_late(&mut self, claimed: &Claimed) -> bool {
+        let constraints = self.core.effective(&claimed.spec.constraints);
+        if constraints.is_none() {
+            return false;
+        }
+        let now = self.core.clock.monotonic();
+        // Of a sensor that panics, what it said before still counts.
+        if let Ok(conditions) = self.core.senses.ask() {
+            self.core.dwell().observe(conditions, now);
+            self.reckon(now);
+        }
+        self.core.dwell().may_start(&constraints, now).is_err()
+    }
+
     /// Starts a run of this worker, unless the runtime does not take it.
     pub(super) fn start(&mut self, claimed: Claimed, worker: RegisteredWorker) -> Option<Dropped> {
         let kind = worker.def.kind;

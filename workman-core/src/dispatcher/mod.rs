@@ -30,7 +30,7 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 
 use crate::health::Trouble;
-use crate::plan::{Claimed, Command, End, Hint};
+use crate::plan::{Claimed, Command, End, Hint, Settle};
 use crate::record::Lane;
 use crate::runtime;
 use crate::sensor::Bell;
@@ -295,6 +295,11 @@ impl Dispatcher {
         for _ in 0..AT_ONCE {
             let Some(next) = self.claims.next(&self.core.slots, self.attempts.places()) else { break };
             started = Started::Some;
+            if self.attempts.comes_too_late(&next.claimed) {
+                let (id, fence) = (next.claimed.record.id, next.claimed.record.fence);
+                self.outbox.on_end(Settle { id, fence, end: End::NotBegun });
+                continue;
+            }
             if let Some(dropped) = self.attempts.start(next.claimed, next.worker) {
                 self.on_dropped(dropped);
             }

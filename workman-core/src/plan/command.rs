@@ -242,6 +242,8 @@ pub enum End {
         /// How long.
         delay: Duration,
     },
+    /// It was to stop before it began; no attempt at all, and the work is as it was.
+    NotBegun,
     /// It could not even begin; no attempt at all.
     Unrunnable {
         /// What is wrong.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::draft::Draft;
-use super::settle::{fail_for_good, interrupt, settled};
+use super::settle::{fail_for_good, give_back, interrupt, settled};
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, Death, PROMOTE_LIMIT, Plan, RESCUE_LIMIT, Refusal, cascade, periodic};
 use crate::id::WorkId;
 use crate::policy::{DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, OnDeath};
-use crate::record::{AttemptEnd, CascadeVerb, LaneId, ParkReason, Standing, Urgency, Wait, WorkRecord};
+use crate::record::{AttemptEnd, CascadeVerb, LaneId, ParkReason, Standing, Wait, WorkRecord};
 use crate::state::StopReason;
 use crate::time::{Due, NextDue, Timestamp};
 
@@ -70,9 +70,7 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
         let orphan = draft.work(*id)?.filter(|record| runs_for(record, epoch)).cloned();
         let orphan = orphan.filter(|record| !held.contains(&(record.id, record.fence)));
         if let Some(record) = orphan {
-            let record = WorkRecord { urgency: Urgency::Ordinary, ..record };
-            let (due, why) = periodic::next_run(&record, now, Wait::Nothing);
-            draft.line_up_in_turn(record, due, why);
+            give_back(&mut draft, record);
             count += 1;
         }
     }

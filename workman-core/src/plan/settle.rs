@@ -30,6 +30,7 @@ pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result
         End::Snoozed { delay } => snooze(&mut draft, cleared(record), *delay),
         End::Interrupted { reason } => interrupt(&mut draft, record, *reason, None),
         End::HeldBack { reason, delay } => interrupt(&mut draft, record, *reason, Some(*delay)),
+        End::NotBegun => give_back(&mut draft, record),
         End::Unrunnable { why } => park(&mut draft, record, why.clone()),
     };
     let answer = settled(draft.work(settle.id)?.ok_or(Refusal::NotFound(settle.id))?, failures);
@@ -166,6 +167,14 @@ pub(super) fn interrupt(
 /// How long the policy lets a work wait after an interruption, which counts like a failed attempt there (BO-6).
 pub(super) fn after_interruption(record: &WorkRecord) -> Duration {
     record.terms.backoff.delay_of(record.id, record.failures.saturating_add(record.interruptions))
+}
+
+/// The run never began: the work lines up again where it was, and nothing counts.
+pub(super) fn give_back(draft: &mut Draft<'_>, record: WorkRecord) -> u32 {
+    let record = WorkRecord { urgency: Urgency::Ordinary, ..record };
+    let (failures, (due, why)) = (record.failures, periodic::next_run(&record, draft.now, Wait::Nothing));
+    draft.line_up_in_turn(record, due, why);
+    failures
 }
 
 /// The run never began, so nothing counts.

@@ -90,6 +90,8 @@ impl Alone {
             shared: Shared::new(self.checkpoint).into(),
         });
         attempt.set_own_waits(own_waits);
+        // A test that stops it from the beginning wants to see what its worker makes of that.
+        attempt.enter();
         let input = work.spec.input.clone();
         let stops = stop_in_time(Arc::clone(&attempt), self.stop);
         Stage {

@@ -165,6 +165,7 @@ pub(crate) struct Shared {
     stop: Option<StopReason>,
     told: bool,
     begun: bool,
+    entered: bool,
     over: bool,
     /// What is to be called when the run is to stop.
     on_stop: Vec<OnStop>,
@@ -232,6 +233,20 @@ impl Attempt {
             self.live.queued.remove(self.time.clock().monotonic());
         }
         begun
+    }
+
+    /// The worker's own code is about to be polled or called for the first time. Whether it may: what is to stop by then never begins,
+    /// unless it has taken too long, which is a failed attempt wherever it was.
+    pub(crate) fn enter(&self) -> bool {
+        let mut shared = self.lock();
+        shared.entered = shared.stop.is_none_or(|reason| reason == StopReason::Timeout);
+        shared.entered
+    }
+
+    /// Whether it is to stop for something other than its time, and its worker's own code has not begun.
+    pub(super) fn is_stopped_unbegun(&self) -> bool {
+        let shared = self.lock();
+        !shared.entered && shared.stop.is_some_and(|reason| reason != StopReason::Timeout)
     }
 
     /// The run is not to begin any more. Whether it had not.

@@ -80,6 +80,7 @@ impl Run {
     async fn run_async(self) -> Ending {
         let (current, attempt) = (self.current(), Arc::clone(&self.attempt));
         match prepare(self.store, &self.worker, self.states, self.claimed, self.attempt).await {
+            Ok(_) if !attempt.enter() => Ending::Cut(End::NotBegun),
             Ok(Body::Async(future)) => match Abortable::new(current.beside(future), self.abort).await {
                 Ok(end) => Ending::Answered(end),
                 Err(_) => Ending::Cut(attempt.given_up()),
@@ -93,11 +94,12 @@ impl Run {
     }
 
     fn run_blocking(self) -> Ending {
-        let current = self.current();
+        let (current, attempt) = (self.current(), Arc::clone(&self.attempt));
         let prepared = prepare(self.store, &self.worker, self.states, self.claimed, self.attempt);
         let prepared = runtime::block_on(prepared);
         let _entered = current.enter();
         match prepared {
+            Ok(_) if !attempt.enter() => Ending::Cut(End::NotBegun),
             Ok(Body::Blocking(job)) => Ending::Answered(job()),
             Ok(Body::Async(future)) => Ending::Answered(runtime::block_on(future)),
             Err(end) => Ending::Cut(end),
@@ -114,6 +116,9 @@ async fn prepare(
     attempt: Arc<Attempt>,
 ) -> Result<Body, End> {
     let limits = &attempt.limits;
+    if attempt.is_stopped_unbegun() {
+        return Err(End::NotBegun);
+    }
     attempt.set_own_waits(OwnWaits::ask(worker.def, &RunTerms::from(&claimed), limits));
     let Prerequisites { shape, ids } = &claimed.spec.prerequisites;
     let given = Given::read(&*store, &claimed.spec.input, *shape, ids, limits).await;

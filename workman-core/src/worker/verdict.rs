@@ -49,6 +49,9 @@ impl Attempt {
 
     /// How it ends if it does not stop by itself.
     pub(crate) fn given_up(&self) -> End {
+        if self.is_stopped_unbegun() {
+            return End::NotBegun;
+        }
         End::Interrupted { reason: self.stop_reason().unwrap_or(StopReason::Shutdown) }
     }
 

@@ -297,6 +297,7 @@ impl Workload {
             7 if fence % 2 == 0 => {
                 End::HeldBack { reason: StopReason::ConstraintConnectivity, delay: Duration::from_millis(700) }
             }
+            7 if self.random.one_in(3) => End::NotBegun,
             7 => End::Interrupted { reason: StopReason::ConstraintConnectivity },
             _ => End::Unrunnable { why: ParkReason::Undecodable { message: "argument `to` is missing".into() } },
         };

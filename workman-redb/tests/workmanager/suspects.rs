@@ -168,7 +168,7 @@ fn con_1_a_constraint_that_comes_and_goes_starts_its_work_less_and_less_often() 
         let said = test.explain(id).to_string();
         assert_eq!(
             said,
-            format!("due in 300s: it waits for a pause after {} runs in a row that lost a constraint", flaps + 1)
+            format!("due in 5 min: it waits for a pause after {} runs in a row that lost a constraint", flaps + 1)
         );
         assert_eq!(test.info(id).stop_reason, Some(StopReason::ConstraintCharging));
         // It stays so through a restart, and one run that ends otherwise forgives it.
@@ -179,6 +179,27 @@ fn con_1_a_constraint_that_comes_and_goes_starts_its_work_less_and_less_often() 
         test.open("x");
         test.run_until_idle();
         assert_eq!((test.state_of(id), test.info(id).flaps), (Succeeded, 0));
+    });
+}
+
+/// Row 24: what was claimed, or offered with its enqueue, begins on what the sensor says then, and not on what it said before.
+#[test]
+fn con_1_nothing_begins_on_conditions_that_its_sensor_knows_to_be_past() {
+    on_both_stores(|test| {
+        for round in 0..20 {
+            let name = format!("{round}");
+            let id = test.enqueue(say::request(name.clone()).constraints(CHARGING));
+            // The engine has not heard of this yet.
+            test.lose(ConstraintKind::Charging);
+            test.run_until_idle();
+            let info = test.info(id);
+            assert_eq!((info.state, info.interruptions, info.flaps), (Waits, 0, 0), "round {round}");
+            assert!(test.diary().is_empty() && info.attempts.is_empty() && info.stop_reason.is_none());
+            assert!(matches!(test.explain(id), Explanation::Constraint(_)));
+            test.meet(ConstraintKind::Charging);
+            test.advance(secs(5));
+            assert_eq!((test.state_of(id), test.diary()), (Succeeded, vec![name]));
+        }
     });
 }
 

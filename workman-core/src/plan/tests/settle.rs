@@ -228,6 +228,32 @@ fn bo_6_an_interruption_by_the_system_backs_off_where_the_request_asks_for_it() 
 }
 
 #[test]
+fn con_1_a_run_that_was_stopped_before_it_began_leaves_its_work_as_it_was() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2), work(3).every(HOUR)]);
+    let claimed = house.run(epoch, 1);
+    house.settle(&claimed, End::Interrupted { reason: StopReason::ConstraintCharging });
+    house.advance(MINUTE);
+    for number in [1, 3] {
+        let before = house.record(number);
+        let attempts = history(&house, number).len();
+        house.cancel(WorkSelector::Id(id(2)));
+        let claimed = house.run(epoch, number);
+        house.settle(&claimed, End::NotBegun);
+        let after = house.record(number);
+        assert!(matches!(after.standing, Standing::Ready { .. }));
+        let counters = |record: &WorkRecord| (record.failures, record.interruptions, record.deaths, record.flaps());
+        assert_eq!(counters(&after), counters(&before));
+        assert_eq!((after.stop, after.turn, after.ended), (before.stop, before.turn, before.ended));
+        assert_eq!(after.period, before.period);
+        assert_eq!((after.fence, history(&house, number).len()), (before.fence + 1, attempts), "it is no attempt");
+        let claimed = house.run(epoch, number);
+        house.settle(&claimed, success());
+    }
+}
+
+#[test]
 fn sm_3_work_that_can_not_begin_is_parked_and_counts_nothing() {
     let mut house = House::new();
     let epoch = house.attach();
