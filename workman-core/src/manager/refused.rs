@@ -226,7 +226,7 @@ pub enum StartError {
     },
     /// The store failed.
     Store(StoreError),
-    /// The store answered something that is no answer: it breaks the contract of [`Store`].
+    /// The store answered something that is no answer: it breaks the contract of [`Store`](crate::store::Store).
     StoreContract(String),
     /// No thread could be started.
     Thread(std::io::Error),
