@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::fit::{Known, compare};
+use super::link::{Known, compare};
 use crate::id::WorkId;
 use crate::manager::{Declared, EnqueueError, Naming, WorkManager};
 use crate::plan::{Enqueued, Unique, UniquePolicy};

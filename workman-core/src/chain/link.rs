@@ -1,13 +1,13 @@
 //! [`Link`]: one step of a chain, and the steps before it, which several chains may share.
 
-use std::collections::BTreeSet;
+use crate::record::InputShape;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::fit::{Known, compare};
 use super::shape::PartsOfStep;
 use crate::id::WorkId;
 use crate::manager::{Declared, EnqueueError};
-use crate::request::RequestParts;
+use crate::request::{RequestError, RequestParts, TakenTypes, Types};
 
 /// One step of a chain. A clone of a chain shares its steps, so that a chain of chains that share their beginnings stays small.
 pub(super) struct Link {
@@ -125,4 +125,41 @@ impl Drop for Link {
             }
         }
     }
+}
+
+/// The works that are enqueued together. Of others it is not known what they give.
+pub(super) type Known<'a> = BTreeMap<WorkId, (&'a RequestParts, Types)>;
+
+/// Compares what a work takes with what the works before it give. Whether there are as many as it takes is checked with
+/// everything else about a request; only a tuple has a length that its shape does not say.
+pub(super) fn compare(
+    parts: &RequestParts,
+    types: Types,
+    prerequisites: impl ExactSizeIterator<Item = WorkId>,
+    known: &Known<'_>,
+) -> Result<(), EnqueueError> {
+    let takes = (types.takes)();
+    if let TakenTypes::Tuple(taken) = &takes
+        && taken.len() != prerequisites.len()
+    {
+        let (worker, given) = (parts.worker(), prerequisites.len());
+        if given == 0 {
+            let error = RequestError::Prerequisites { worker, takes: InputShape::Tuple, given };
+            return Err(EnqueueError::Request(error));
+        }
+        return Err(EnqueueError::TupleLength { worker, takes: taken.len(), given });
+    }
+    for (at, prerequisite) in prerequisites.enumerate() {
+        let wanted = match &takes {
+            TakenTypes::Any => None,
+            TakenTypes::One(taken) | TakenTypes::Each(taken) => Some(*taken),
+            TakenTypes::Tuple(taken) => taken.get(at).copied(),
+        };
+        let (Some(takes), Some((before, given))) = (wanted, known.get(&prerequisite)) else { continue };
+        if given.gives != takes {
+            let (worker, prerequisite, gives) = (parts.worker(), before.worker(), given.gives);
+            return Err(EnqueueError::OtherType { worker, takes, prerequisite, gives });
+        }
+    }
+    Ok(())
 }

@@ -4,7 +4,6 @@
 //! fits behind it if it takes that shape, or nothing. A step of [`Erased`] requests is checked when the chain is enqueued. Chains come
 //! together by [`WorkManager::combine`]. What has a shape that is known at run time only is a [`WorkGraph`].
 
-mod fit;
 mod graph;
 mod link;
 mod shape;

@@ -11,7 +11,7 @@ use futures::stream::{self, BoxStream};
 use serde::de::DeserializeOwned;
 
 use super::WorkManager;
-use super::culprit::FailedPrerequisite;
+use super::explain::FailedPrerequisite;
 use super::refused::{ActionError, counted};
 use crate::data::{Codec, DecodeError, Payload};
 use crate::id::WorkId;

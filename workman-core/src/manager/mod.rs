@@ -2,7 +2,6 @@
 
 mod beside;
 mod builder;
-mod culprit;
 mod departure;
 mod enqueue;
 mod explain;
@@ -39,11 +38,10 @@ use crate::time::LONGEST_SLEEP;
 use crate::worker::{Current, Worker, WorkerDef, WorkerType};
 
 pub use builder::{Builder, Engine};
-pub use culprit::FailedPrerequisite;
 use departure::Departure;
 pub use enqueue::Enqueueing;
 pub(crate) use enqueue::Naming;
-pub use explain::Explanation;
+pub use explain::{Explanation, FailedPrerequisite};
 pub use handle::{OutputError, WorkHandle};
 pub use look::{Findings, QueryError};
 pub(crate) use order::Declared;

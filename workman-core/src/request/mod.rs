@@ -8,7 +8,6 @@ mod erased;
 mod error;
 mod parts;
 mod periodic;
-mod preview;
 mod taken;
 mod terms;
 

@@ -1,5 +1,8 @@
 //! What only a [`PeriodicRequest`] says: its schedule, and when its next run is due.
 
+use super::terms::whole_backoff;
+use crate::foreign::foreign;
+use crate::policy::BackoffPolicy;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,7 +11,7 @@ use super::parts::RequestParts;
 use crate::id::wall_of_ids;
 use crate::plan::NextScheduleTime;
 use crate::record::Schedule;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, in_whole_millis};
 
 impl PeriodicRequest {
     pub(crate) fn new(mut parts: RequestParts, schedule: Schedule) -> Self {
@@ -89,5 +92,37 @@ impl From<Duration> for Schedule {
     /// A period of this length, all of which the first run may use.
     fn from(interval: Duration) -> Self {
         Schedule::every(interval)
+    }
+}
+
+impl RequestParts {
+    /// The waits after the first `count` failed attempts.
+    pub(super) fn backoff_delays(&self, count: usize) -> Vec<Duration> {
+        let backoff = whole_backoff(self.terms.backoff);
+        let own = self.def.defaults.backoff_fn.filter(|_| backoff.policy() == BackoffPolicy::Custom);
+        // Where the function panics, the wait is what it would be without it, as after a run.
+        let asked = |failures| own.and_then(|delay_after| foreign(|| delay_after(failures)).ok());
+        let delay = |failures| match asked(failures) {
+            Some(said) => backoff.own_delay_of(self.id, failures, in_whole_millis(said)),
+            None => backoff.delay_of(self.id, failures),
+        };
+        (1..=u32::MAX).take(count).map(delay).collect()
+    }
+
+    /// When the first `count` runs are due, if the work is enqueued at `at` and each run succeeds as soon as it is due.
+    pub(super) fn runs_from(&self, at: Timestamp, count: usize) -> Vec<Timestamp> {
+        let schedule = match self.terms.schedule {
+            Schedule::Every { interval, flex } => {
+                Schedule::every(in_whole_millis(interval)).flex(in_whole_millis(flex))
+            }
+            Schedule::Once => Schedule::Once,
+        };
+        let first = match self.next_schedule_time {
+            NextScheduleTime::At(due) => due.max(at),
+            NextScheduleTime::Unchanged | NextScheduleTime::Cleared => {
+                at + in_whole_millis(self.terms.initial_delay) + schedule.first_offset()
+            }
+        };
+        schedule.runs_from(first, count)
     }
 }

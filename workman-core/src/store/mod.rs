@@ -4,7 +4,6 @@
 //! them. A store loads what a plan asks for, commits what it decided, and knows no policy. What embedded stores (one file, one
 //! process) have in common is here too, from [`Rows`] on; [`MemoryStore`](crate::MemoryStore) is the reference.
 
-mod damage;
 mod embedded;
 pub(crate) mod error;
 mod expected;
@@ -22,7 +21,7 @@ use crate::plan::Refusal;
 use crate::time::Timestamp;
 
 pub use crate::foreign::{Panicked, answer, foreign};
-pub use damage::Damage;
+pub use error::Damage;
 pub(crate) use error::{StoreError, StoreErrorKind};
 pub(crate) use expected::ExpectedTime;
 pub use feed::ChangeFeed;
