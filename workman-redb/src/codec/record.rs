@@ -69,7 +69,8 @@ pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRec
     if from.u32()? != generation {
         return Err(CodecError::Mismatch("generation"));
     }
-    let mut record = WorkRecord {
+    let is_rare;
+    Ok(WorkRecord {
         id,
         seq,
         turn: from.u64()?,
@@ -91,15 +92,13 @@ pub(crate) fn read_state(birth: Birth, from: &mut Reader<'_>) -> Decoded<WorkRec
         started: from.option(Reader::time)?,
         ended: from.option(Reader::time)?,
         stop: from.option(StopReason::read)?,
-        rows: RowsPresent::default(),
-        rare: None,
-    };
-    let [output, notes, history, dependents, is_rare] = from.bits("row")?;
-    record.rows = RowsPresent { output, notes, history, dependents };
-    if is_rare {
-        record.rare = Some(Rare::read(from)?.into());
-    }
-    Ok(record)
+        rows: {
+            let [output, notes, history, dependents, rare] = from.bits("row")?;
+            is_rare = rare;
+            RowsPresent { output, notes, history, dependents }
+        },
+        rare: if is_rare { Some(Rare::read(from)?.into()) } else { None },
+    })
 }
 
 impl Body for Rare {

@@ -60,7 +60,8 @@ impl Body for Terms {
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
-        let mut terms = Terms {
+        let (has_moment, expires);
+        Ok(Terms {
             priority: from.byte()?.cast_signed(),
             initial_delay: from.duration()?,
             backoff: read_backoff(from)?,
@@ -71,34 +72,31 @@ impl Body for Terms {
                 2 => OnDeath::Fail,
                 byte => return Err(CodecError::Unknown("death policy", byte)),
             },
-            ..Terms::default()
-        };
-        let [discards_output, has_moment, expires] = from.bits("term")?;
-        terms.discards_output = discards_output;
-        terms.schedule = match from.byte()? {
-            1 => Schedule::Once,
-            2 => Schedule::every(from.duration()?).flex(from.duration()?),
-            byte => return Err(CodecError::Unknown("schedule", byte)),
-        };
-        terms.timeout = from.option(Reader::duration)?;
-        terms.on_interruption = match from.byte()? {
-            1 => OnInterruption::RunAgain,
-            2 => OnInterruption::BackOff,
-            byte => return Err(CodecError::Unknown("interruption policy", byte)),
-        };
-        terms.expedited = match from.byte()? {
-            0 => None,
-            1 => Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
-            2 => Some(OutOfQuotaPolicy::DropWorkRequest),
-            byte => return Err(CodecError::Unknown("out-of-quota policy", byte)),
-        };
-        if has_moment {
-            terms.run_at = from.time()?;
-        }
-        if expires {
-            terms.expires_at = from.time()?;
-        }
-        Ok(terms)
+            discards_output: {
+                let bits: [bool; 3] = from.bits("term")?;
+                (has_moment, expires) = (bits[1], bits[2]);
+                bits[0]
+            },
+            schedule: match from.byte()? {
+                1 => Schedule::Once,
+                2 => Schedule::every(from.duration()?).flex(from.duration()?),
+                byte => return Err(CodecError::Unknown("schedule", byte)),
+            },
+            timeout: from.option(Reader::duration)?,
+            on_interruption: match from.byte()? {
+                1 => OnInterruption::RunAgain,
+                2 => OnInterruption::BackOff,
+                byte => return Err(CodecError::Unknown("interruption policy", byte)),
+            },
+            expedited: match from.byte()? {
+                0 => None,
+                1 => Some(OutOfQuotaPolicy::RunAsNonExpeditedWorkRequest),
+                2 => Some(OutOfQuotaPolicy::DropWorkRequest),
+                byte => return Err(CodecError::Unknown("out-of-quota policy", byte)),
+            },
+            run_at: if has_moment { from.time()? } else { Timestamp::MIN },
+            expires_at: if expires { from.time()? } else { Timestamp::MAX },
+        })
     }
 }
 
