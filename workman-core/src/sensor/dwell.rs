@@ -31,23 +31,6 @@ const QUESTIONS: [(ConstraintKind, Constraints); 9] = [
 ///   counts at once.
 /// - What nobody observes counts as unmet for a start and never stops a run. What is observed later goes on from what
 ///   was certain before.
-///
-/// ```
-/// use std::time::Duration;
-/// use workman_core::{Conditions, ConstraintKind, Constraints};
-/// use workman_core::Dwell;
-///
-/// let second = Duration::from_secs(1);
-/// let charging = Constraints::new().requires_charging();
-/// let mut dwell = Dwell::new(5 * second, Conditions::IDEAL);
-/// assert!(dwell.may_start(&charging, 0 * second).is_ok());
-///
-/// dwell.observe(Conditions { charging: Some(false), ..Conditions::IDEAL }, 10 * second);
-/// assert!(dwell.may_start(&charging, 10 * second).is_err());
-/// assert_eq!(dwell.must_stop(&charging, 14 * second), None);
-/// assert_eq!(dwell.next_change(14 * second), Some(15 * second));
-/// assert_eq!(dwell.must_stop(&charging, 15 * second), Some(ConstraintKind::Charging));
-/// ```
 #[derive(Clone, Debug)]
 pub(crate) struct Dwell {
     length: Duration,
