@@ -7,15 +7,15 @@
 //! use workman_core::prelude::*;
 //!
 //! #[worker]
-//! async fn sync(cx: &WorkContext) -> Result<(), WorkError> {
+//! async fn tidy_up(cx: &WorkContext) -> Result<(), WorkError> {
 //!     cx.sleep(Duration::from_millis(1)).await?;
 //!     Ok(())
 //! }
 //!
 //! let manager = WorkManager::builder(MemoryStore::new()).runtime(ThreadRuntime::new()).start()?;
-//! let request = sync::request().backoff(Backoff::linear(Duration::from_secs(60)));
+//! let request = tidy_up::request().backoff(Backoff::linear(Duration::from_secs(60)));
 //! # futures::executor::block_on(async {
-//! manager.enqueue_unique("sync", ExistingWorkPolicy::Keep, request).await?;
+//! manager.enqueue_unique("tidy", ExistingWorkPolicy::Keep, request).await?;
 //! # Ok::<(), EnqueueError>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -172,12 +172,12 @@ impl<P, O> Request<P, O> {
     /// use workman_core::worker;
     ///
     /// #[worker]
-    /// fn remind(text: String) {
+    /// fn ring(text: String) {
     ///     println!("{text}");
     /// }
     ///
     /// let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
-    /// let request = remind::request("tea".into()).run_at(in_an_hour);
+    /// let request = ring::request("tea".into()).run_at(in_an_hour);
     /// # let _ = request;
     /// ```
     #[doc(alias("run_after", "schedule_at", "eta"))]
