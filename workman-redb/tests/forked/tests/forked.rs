@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::executor::block_on;
-use workman_core::{HealthStatus, MemoryStore, QueryError, StoreErrorKind, ThreadRuntime, WorkManager, WorkQuery, WorkSelector, worker};
 use workman_core::store::{PageRequest, Store};
+use workman_core::{
+    HealthStatus, MemoryStore, QueryError, StoreErrorKind, ThreadRuntime, WorkManager, WorkQuery, WorkSelector, worker,
+};
 use workman_redb::RedbStore;
 
 #[worker]
