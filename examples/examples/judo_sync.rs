@@ -148,8 +148,8 @@ async fn play(manager: &WorkManager, sync: &WorkHandle<()>, sensor: &ManualSenso
     sensor.meet(ConstraintKind::Charging);
     println!("the charger is back, but the network counts every byte");
     sensor.meet(ConstraintKind::Network);
-    let info =
-        until(sync, "the network is free again: the rest is synced", |info| info.periods > begun.periods).await?;
+    let is_over = |info: &WorkInfo| info.periods > begun.periods && info.state == WorkState::Enqueued;
+    let info = until(sync, "the network is free again: the rest is synced", is_over).await?;
     println!(
         "    {} rounds in its life, the next one is due at {}",
         info.periods,

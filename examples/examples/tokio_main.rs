@@ -5,8 +5,8 @@
 //! cargo run -p workman-examples --features tokio --example tokio_main &
 //! kill -TERM $!
 //! ```
-//! What to watch: the worker is tokio's, and so is the wait for SIGTERM. Without the file the copy is tried again, later and
-//! later; `kill -9` the program meanwhile, and its next start goes on with that.
+//! What to watch: the worker is tokio's, and so is the wait for its output, or for SIGTERM. Without the file the copy is tried
+//! again, later and later; `kill -9` the program meanwhile, and its next start goes on with that.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -26,9 +26,12 @@ async fn back_up(file: PathBuf, to: PathBuf) -> Result<u64, std::io::Error> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let manager = WorkManager::builder(RedbStore::open("app.redb")?).start()?; // workers run on this tokio
-    let copy = manager.enqueue(back_up::request("notes.txt".into(), "backup/notes.txt".into())).await?; // on disk
-    println!("{} bytes", copy.output().await?);
-    terminate.recv().await; // SIGTERM
+    let copy = manager.enqueue(back_up::request("notes.txt".into(), "backup/notes.txt".into())).await?;
+    println!("stored"); // whatever ends the program now, its next start goes on with it
+    tokio::select! {
+        bytes = copy.output() => println!("{} bytes", bytes?), // waits through all attempts
+        _ = terminate.recv() => {}                             // SIGTERM
+    }
     manager.shutdown(Duration::from_secs(10)).await; // nothing new starts; what does not end in time is given back
     Ok(())
 }
