@@ -101,3 +101,27 @@ fn an_id_selects_its_work() {
     let due = Due::Wall(Timestamp::from(SystemTime::UNIX_EPOCH));
     assert_eq!(form(&due), json!({ "wall": 0 }));
 }
+
+#[test]
+fn a_handle_ends_its_work_and_so_does_its_id_alone() {
+    let test = TestDriver::new();
+    let far = || looks_after::request(WorkId::generate(), WorkState::Enqueued).initial_delay(Duration::from_secs(60));
+    let manager = test.manager();
+    let (one, other) = test.block_on(async {
+        let (one, other) = (manager.enqueue(far()).await.unwrap(), manager.enqueue(far()).await.unwrap());
+        assert_eq!(one.cancel().await.unwrap(), 1);
+        assert_eq!(one.cancel().await.unwrap(), 0, "it has ended");
+        assert_eq!(manager.cancel(other.id()).await.unwrap(), 1);
+        (one.id(), other.id())
+    });
+    assert_eq!([one, other].map(|id| test.info(id).state), [WorkState::Cancelled; 2]);
+}
+
+#[test]
+fn a_moment_that_never_comes_is_refused() {
+    let test = TestDriver::new();
+    let request = looks_after::request(WorkId::generate(), WorkState::Enqueued).run_at(Timestamp::MAX);
+    let manager = test.manager();
+    let error = test.block_on(manager.enqueue(request)).unwrap_err().to_string();
+    assert!(error.contains("`run_at`, which never comes"), "{error}");
+}

@@ -208,7 +208,7 @@ impl Claims {
         let Beside { places, barred } = beside();
         self.count(&core.slots, places);
         // What is due is ordinary work, since expedited work has no delay: slots that are kept for it are no reason to look.
-        let due = due && core.slots.has_any_room();
+        let due = due && core.slots.has_any_free();
         if !(self.look || due) {
             return None;
         }
@@ -273,7 +273,7 @@ impl Claims {
 
     /// When something is due that there is free for.
     pub(super) fn next_wake(&self, core: &Core, now: Duration) -> Option<Wake> {
-        let wait = self.wait_for_due(core).filter(|_| core.slots.has_any_room())?;
+        let wait = self.wait_for_due(core).filter(|_| core.slots.has_any_free())?;
         Some(Wake::at(now.saturating_add(wait)))
     }
 

@@ -260,7 +260,7 @@ impl Slots {
 
     /// Whether any slot is free for ordinary work. If reservations are all that is in the way, the dispatcher hears when they
     /// are gone.
-    pub(crate) fn has_any_room(&self) -> bool {
+    pub(crate) fn has_any_free(&self) -> bool {
         let mut counts = self.lock();
         let free = [WorkerKind::Async, WorkerKind::Blocking].into_iter().any(|kind| counts.free(kind).ordinary > 0);
         counts.starved |= !counts.reserved.is_empty();

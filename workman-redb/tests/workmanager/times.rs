@@ -57,6 +57,34 @@ fn nrt_4_running_and_finished_work_has_no_next_run() {
     });
 }
 
+/// A moment that one-time work names is one of the wall clock: a clock that is set takes it along. A delay and prerequisites may make
+/// it later, never earlier, and it does not hold up a retry.
+#[test]
+fn one_time_work_runs_at_the_moment_that_it_names_by_the_wall_clock_and_never_before() {
+    on_both_stores(|test| {
+        let start = test.now();
+        let named = test.enqueue(say::request("named".into()).run_at(start + HOUR));
+        let delayed = test.enqueue(say::request("delayed".into()).run_at(start + MINUTE).initial_delay(2 * HOUR));
+        let past = test.enqueue(say::request("past".into()).run_at(start - DAY));
+        let first = say::request("first".into());
+        let second = say::request("second".into()).run_at(start + 3 * HOUR);
+        let chain = test.chain(test.manager().begin_with(first).then(second));
+        test.run_until_idle();
+        assert_eq!([past, chain[0]].map(|id| test.state_of(id)), [WorkState::Succeeded; 2]);
+        let due = |id| test.info(id).next_run;
+        assert_eq!([named, delayed, chain[1]].map(due), [1, 2, 3].map(|hours| Some(start + hours * HOUR)));
+        assert_eq!(test.info(named).run_at, Some(start + HOUR));
+        test.clock().set_wall(start + HOUR - 2 * MINUTE);
+        test.advance(2 * MINUTE - millis(1));
+        assert_eq!(test.state_of(named), Waits);
+        test.advance(millis(1));
+        assert_eq!(test.state_of(named), WorkState::Succeeded);
+        assert_eq!([delayed, chain[1]].map(|id| test.state_of(id)), [Waits; 2]);
+        test.advance(2 * HOUR);
+        assert_eq!([delayed, chain[1]].map(|id| test.state_of(id)), [WorkState::Succeeded; 2]);
+    });
+}
+
 /// WorkManagerImplTest 40: interval, flex and delay come back.
 #[test]
 fn interval_and_flex_come_back_from_the_store() {
