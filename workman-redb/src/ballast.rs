@@ -1,17 +1,20 @@
 //! [`Ballast`]: a file that takes up room until the disk is full, and then makes some.
 //!
-//! redb never writes over what it may still need, so on a full disk even a deletion fails. Giving up one mebibyte lets the
-//! running work finish; until the ballast could be laid again, new work is refused, so that it does not eat that room up.
+//! redb never writes over what it may still need, so on a full disk even a deletion fails. Giving up as much room as a checkpoint
+//! takes lets the running work finish; until the ballast could be laid again, new work is refused, so that it does not eat that room
+//! up.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::error::is_no_room;
 use crate::tenure::{private, sibling};
 
-/// How large it is.
-const SIZE: usize = 1 << 20;
+/// How large it is at least, and at most.
+const SMALLEST: u64 = 1 << 20;
+const LARGEST: u64 = 64 << 20;
 
 /// How long to wait before another try to lay it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -19,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The ballast beside a store.
 pub(crate) struct Ballast {
     path: PathBuf,
+    size: u64,
     state: State,
 }
 
@@ -33,7 +37,8 @@ enum State {
 impl Ballast {
     /// Lays the ballast beside `store`, unless it lies there.
     pub(crate) fn beside(store: &Path, now: Duration) -> Self {
-        let mut ballast = Ballast { path: sibling(store, ".ballast"), state: State::Spent { retry_at: now } };
+        let mut ballast =
+            Ballast { path: sibling(store, ".ballast"), size: SMALLEST, state: State::Spent { retry_at: now } };
         ballast.lay(now);
         ballast
     }
@@ -47,6 +52,20 @@ impl Ballast {
         self.state = State::Spent { retry_at: now + PATIENCE };
     }
 
+    /// A checkpoint took this much room: the next may take as much.
+    pub(crate) fn reckon_with(&mut self, bytes: u64) {
+        let size = bytes.min(LARGEST).next_multiple_of(SMALLEST);
+        if size <= self.size || !matches!(self.state, State::Laid) {
+            return;
+        }
+        match fill(&self.path, size) {
+            Ok(()) => self.size = size,
+            Err(error) => {
+                tracing::debug!(%error, ballast = %self.path.display(), size, "the ballast stays smaller than a checkpoint was");
+            }
+        }
+    }
+
     /// Whether it lies there, after another try to lay it if that is due.
     pub(crate) fn is_laid(&mut self, now: Duration) -> bool {
         if let State::Spent { retry_at } = self.state
@@ -58,9 +77,9 @@ impl Ballast {
     }
 
     fn lay(&mut self, now: Duration) {
-        self.state = match fill(&self.path) {
+        self.state = match fill(&self.path, self.size) {
             Ok(()) => State::Laid,
-            Err(error) if is_full(&error) => {
+            Err(error) if is_no_room(&error) => {
                 let _ = fs::remove_file(&self.path);
                 State::Spent { retry_at: now + PATIENCE }
             }
@@ -73,30 +92,28 @@ impl Ballast {
     }
 }
 
-/// Writes bytes that no file system can squeeze or leave out.
-fn fill(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
+/// Writes bytes that no file system can squeeze or leave out, until there are as many.
+fn fill(path: &Path, size: u64) -> io::Result<()> {
+    let there = match fs::symlink_metadata(path) {
         Ok(file) if !file.is_file() => {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
         }
-        Ok(file) if file.len() >= SIZE as u64 => return Ok(()),
-        _ => {}
-    }
-    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(path)?;
-    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+        Ok(file) if file.len() >= size => return Ok(()),
+        Ok(file) => file.len(),
+        Err(_) => 0,
+    };
+    let mut file = private(OpenOptions::new().append(true).create(true)).open(path)?;
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15 ^ there;
     let noise = std::iter::repeat_with(|| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state.to_le_bytes()
     });
-    let bytes: Vec<u8> = noise.take(SIZE / 8).flatten().collect();
+    let missing = usize::try_from(size - there).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let bytes: Vec<u8> = noise.flatten().take(missing).collect();
     file.write_all(&bytes)?;
     File::sync_data(&file)
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]
@@ -109,11 +126,24 @@ mod tests {
         let store = folder.path().join("store");
         let mut ballast = Ballast::beside(&store, Duration::ZERO);
         let file = folder.path().join("store.ballast");
-        assert_eq!(fs::metadata(&file).unwrap().len(), SIZE as u64);
+        assert_eq!(fs::metadata(&file).unwrap().len(), SMALLEST);
         ballast.spend(Duration::ZERO);
         assert!(!file.exists());
         assert!(!ballast.is_laid(PATIENCE / 2));
         assert!(ballast.is_laid(PATIENCE));
-        assert_eq!(fs::metadata(&file).unwrap().len(), SIZE as u64);
+        assert_eq!(fs::metadata(&file).unwrap().len(), SMALLEST);
+    }
+
+    #[test]
+    fn it_becomes_as_large_as_the_largest_checkpoint_and_never_without_bound() {
+        let folder = crate::sample::folder("ballast-grows");
+        let store = folder.path().join("store");
+        let mut ballast = Ballast::beside(&store, Duration::ZERO);
+        let length = || fs::metadata(folder.path().join("store.ballast")).unwrap().len();
+        for (taken, expected) in [(10, SMALLEST), (SMALLEST + 1, 2 * SMALLEST), (5, 2 * SMALLEST), (u64::MAX, LARGEST)]
+        {
+            ballast.reckon_with(taken);
+            assert_eq!(length(), expected, "{taken}");
+        }
     }
 }

@@ -10,10 +10,10 @@ pub enum Durability {
     /// it has written. Each commit waits for the disk; calls that wait at the same time share one commit.
     #[default]
     Synced,
-    /// Commits are acknowledged at once and written to disk together, at the latest after `within`. **If the process is
-    /// killed, or the power fails, the last `within` is lost**: work that was acknowledged is gone, and work that had
-    /// finished runs again. So does an error of the disk after which the file has to be opened again. The file itself is never damaged:
-    /// it shows an earlier commit. A store that is closed or dropped loses nothing.
+    /// Commits are acknowledged when the system has them, and synced together, at the latest after `within`. **If the power or the
+    /// system fails, the last `within` is lost**: work that was acknowledged is gone, and work that had finished runs again. So does an
+    /// error of the disk that makes the system throw away what it has not written. The file itself is never damaged: it shows an earlier
+    /// commit. A process that is killed loses nothing, nor does a store that is closed or dropped.
     ///
     /// With the commits goes what they promised: work may be lost (G1) and a success taken back (G3), a move is made again and a final
     /// state changes (G5), **a fencing token is handed out twice** (G6, G7; the idempotency key stays the same), observers have seen what

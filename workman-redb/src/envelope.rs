@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     /// Not in an envelope of its own; only seeds the checksum of index entries.
     Index = 11,
     Opening = 12,
+    Journal = 13,
 }
 
 /// The version in which bodies are written, and the newest that is read.

@@ -215,6 +215,7 @@ impl StorageBackend for Gate {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         if self.is_open() {
             self.admit_writing()?;
+            self.inner.extent.wrote(data.len() as u64);
             return self.inner.file.write(offset, data);
         }
         self.held().write(&self.inner.file, offset, data)

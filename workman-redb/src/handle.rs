@@ -1,8 +1,10 @@
 //! [`Handle`]: the one open database, and how it is replaced when it died.
 //!
 //! After its first I/O error a redb handle answers nothing but errors. It is dropped then and the file opened again; the
-//! store itself stays open, so claims stay alive. Readers share the handle with the writer; only the writer replaces it.
+//! store itself stays open, so claims stay alive. Readers share the handle with the writer; only the writer replaces it, and nobody
+//! reads from a new one before it has what is in the journal.
 
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,17 +14,20 @@ use redb::{Database, ReadableDatabase};
 use workman_core::store::foreign;
 use workman_core::{StoreError, StoreErrorKind, WorkId};
 
-use crate::codec::Opening;
-use crate::error::{OpenError, failed, panicked};
-use crate::home::{Home, Opened, Papers, Refused, write_alone};
-use crate::tables::SnapshotTables;
+use crate::alone::{write_alone, write_unsynced};
+use crate::codec::{JournalRow, Opening, Salt, Usage};
+use crate::error::{JournalFault, OpenError, failed, panicked, unwritten};
+use crate::home::{Home, JournalNeed, Opened, Refused, Setup, Sought};
+use crate::journal::{Found, Header, Journal, Trust, set_aside};
+use crate::papers::Papers;
+use crate::tables::{SnapshotTables, WriteTables};
 use crate::tenure::Tenure;
 
 /// The open database.
 pub(crate) struct Handle {
     home: Home,
     place: String,
-    cache: usize,
+    setup: Setup,
     instance: WorkId,
     slot: RwLock<Slot>,
     tenure: Option<Tenure>,
@@ -42,29 +47,62 @@ enum Slot {
 
 impl Handle {
     /// Opens the store, and makes it if there is none.
-    pub(crate) fn open(home: &Home, cache: usize) -> Result<Opened, OpenError> {
-        guarded(home, || home.open(cache))
+    pub(crate) fn open(home: &Home, setup: &Setup) -> Result<Opened, OpenError> {
+        guarded(home, || home.open(setup))
     }
 
-    pub(crate) fn new(opened: Opened, home: Home, cache: usize) -> Self {
-        let Opened { database, papers, tenure } = opened;
-        Handle {
+    /// The handle of a store that was opened, and its journal as it was found.
+    pub(crate) fn new(opened: Opened, home: Home, setup: Setup) -> (Self, Sought) {
+        let Opened { database, papers, sought, tenure } = opened;
+        let handle = Handle {
             place: home.path().display().to_string(),
             home,
-            cache,
+            setup,
             instance: papers.format.instance,
             slot: RwLock::new(Slot::Open(database)),
             tenure,
             openings: Mutex::new(vec![papers.opening]),
             generation: AtomicU64::new(0),
-        }
+        };
+        (handle, sought)
     }
 
-    /// Writes down that the store was opened here. Until that is on disk, nobody may be answered.
+    /// The journal of the store that was opened. One that is not to be used is given another name, after the store has what could
+    /// be used of it.
+    ///
+    /// # Errors
+    /// When there can't be one.
+    pub(crate) fn begin_journal(&self, sought: &mut Sought) -> Result<Journal, StoreError> {
+        let place = &*self.place;
+        let failed = |error| unwritten(place, error);
+        if let Some(fault) = &sought.fault {
+            tracing::error!(store = place, %fault, "the store is opened without its journal, which is kept under another name");
+            let row = JournalRow { usage: Usage::Idle, salt: Salt::generate() };
+            self.write(|tables| tables.replay(sought.found.commits()).and_then(|()| tables.put_journal(row)))?;
+            self.file().map_or(Ok(()), set_aside).map_err(failed)?;
+            sought.found = match self.home.journal_anew().map_err(failed)? {
+                Some(file) => Found::blank(file, sought.found.newest()),
+                None => Found::nothing(sought.found.newest()),
+            };
+            sought.fault = None;
+        }
+        foreign(|| self.make_journal(sought))
+            .unwrap_or_else(|said| Err(panicked(place, StoreErrorKind::Rejected, &said)))
+    }
+
+    fn make_journal(&self, sought: &mut Sought) -> Result<Journal, StoreError> {
+        let failed = |error| unwritten(&self.place, error);
+        let incarnation = lock(&self.openings).iter().map(|opening| opening.incarnation).max().unwrap_or(0);
+        let length = Journal::length_for(self.setup.journal);
+        let header = Header { instance: self.instance, length, incarnation };
+        Journal::begin(&mut sought.found, self.file(), header).map_err(failed)
+    }
+
+    /// Writes down that the store was opened here, and what its journal holds. Until that is on disk, nobody may be answered.
     ///
     /// # Errors
     /// When it could not be written; it may be tried again after a reopening.
-    pub(crate) fn enter(&self) -> Result<u64, StoreError> {
+    pub(crate) fn enter(&self, journal: &mut Journal, found: &Found) -> Result<u64, StoreError> {
         let opening = {
             let mut openings = lock(&self.openings);
             let newest = openings.iter().map(|opening| opening.incarnation).max().unwrap_or(0);
@@ -73,12 +111,32 @@ impl Handle {
             openings.push(opening);
             opening
         };
-        let place = &*self.place;
-        let entered =
-            foreign(|| self.with(|database| write_alone(place, database, |tables| tables.put_opening(opening))));
-        entered.unwrap_or_else(|said| Err(panicked(place, StoreErrorKind::Corrupted, &said)))?;
+        let row = JournalRow { usage: Usage::InUse, salt: Salt::generate() };
+        self.write(|tables| {
+            tables.replay(found.commits())?;
+            tables.put_opening(opening)?;
+            tables.put_journal(row)
+        })?;
+        journal.restart(row);
+        let length = Journal::length_for(self.setup.journal);
+        if let Err(error) = quietly(|| journal.resize(length)) {
+            tracing::warn!(store = &*self.place, %error, length, "the journal could not be made as long as it should be");
+        }
         *lock(&self.openings) = vec![opening];
         Ok(opening.incarnation)
+    }
+
+    /// Writes what is no commit of works, and syncs it.
+    ///
+    /// # Errors
+    /// As [`with`](Self::with); a panic is `Corrupted`.
+    pub(crate) fn write(
+        &self,
+        write: impl FnOnce(&mut WriteTables<'_, '_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let place = &*self.place;
+        foreign(|| self.with(|database| write_alone(place, database, write)))
+            .unwrap_or_else(|said| Err(panicked(place, StoreErrorKind::Corrupted, &said)))
     }
 
     fn counted_out(&self) -> StoreError {
@@ -98,6 +156,11 @@ impl Handle {
     /// The file behind the path, beside which everything lies that belongs to it.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.tenure.as_ref().map(|tenure| &*tenure.place().real)
+    }
+
+    /// How many bytes were written to the file since this was asked last.
+    pub(crate) fn take_written(&self) -> u64 {
+        self.tenure.as_ref().map_or(0, |tenure| tenure.extent().take_written())
     }
 
     /// Uses the database, if it is still where it was opened. What is written to a file that was deleted or replaced is gone at the
@@ -168,18 +231,33 @@ impl Handle {
         }
     }
 
-    /// Opens the store again, and says which commit it shows; `commits` are those that it may show.
+    /// Opens the store again, puts into it what its journal holds, and says which commit it shows then; `commits` are those that it
+    /// may show.
     ///
     /// # Errors
     /// `Rejected` when it can't be opened now, or is another store; `Lost` when somebody else has opened or written it meanwhile.
-    pub(crate) fn reopen(&self, commits: &RangeInclusive<u64>) -> Result<u64, StoreError> {
+    pub(crate) fn reopen(&self, commits: &RangeInclusive<u64>, journal: &mut Journal) -> Result<u64, StoreError> {
         let reopened = guarded(&self.home, || {
-            self.home.reopen(self.cache, self.tenure.as_ref(), |papers| self.recognise(papers, commits))
+            let is_ours = |papers| self.recognise(papers, *commits.end());
+            let setup = Setup { need: JournalNeed::Needed, ..self.setup };
+            let (database, papers, sought) = self.home.reopen(&setup, self.tenure.as_ref(), is_ours)?;
+            let newest = sought.found.newest();
+            if !commits.contains(&newest) {
+                return Err(Refused::Strange(newest));
+            }
+            self.catch_up(&database, &papers, sought.found, journal).map_err(Refused::Failed)?;
+            Ok((database, newest))
         });
         let why = match reopened {
-            Ok((database, papers)) => {
+            Ok((database, newest)) => {
                 self.exchange(Slot::Open(database));
-                return Ok(papers.commit);
+                return Ok(newest);
+            }
+            Err(Refused::Failed(error)) => return Err(error),
+            Err(Refused::Open(OpenError::Journal { fault: JournalFault::Ahead { found, stored }, .. })) => {
+                format!(
+                    "it shows commit {stored}, and its journal begins with {found}; somebody has put an older copy in its place"
+                )
             }
             Err(Refused::Open(error)) => {
                 return Err(StoreError::new(StoreErrorKind::Rejected, error.to_string()).caused_by(error));
@@ -199,7 +277,37 @@ impl Handle {
         Err(self.lose(&why))
     }
 
-    fn recognise(&self, papers: Papers, commits: &RangeInclusive<u64>) -> Result<(), Refused> {
+    /// Puts what the journal holds into a database that was opened again. Only a sound journal goes on as it is; before anything is
+    /// written to another one, a checkpoint is on disk.
+    fn catch_up(
+        &self,
+        database: &Database,
+        papers: &Papers,
+        mut found: Found,
+        journal: &mut Journal,
+    ) -> Result<(), StoreError> {
+        let place = &*self.place;
+        let is_away = papers.journal.usage == Usage::Idle && journal.trust() == Trust::Away;
+        let goes_on = papers.journal.salt == journal.salt() && journal.trust() == Trust::Sound;
+        if goes_on && !found.is_empty() {
+            write_unsynced(place, database, |tables| tables.replay(found.commits()))?;
+        }
+        if goes_on {
+            journal.take_up(&mut found);
+            journal.sync().map_err(|error| unwritten(place, error))?;
+        }
+        if goes_on || is_away {
+            return Ok(());
+        }
+        let usage = if found.has_file() { Usage::InUse } else { Usage::Idle };
+        let row = JournalRow { usage, salt: Salt::generate() };
+        write_alone(place, database, |tables| tables.replay(found.commits()).and_then(|()| tables.put_journal(row)))?;
+        journal.take_up(&mut found);
+        journal.restart(row);
+        Ok(())
+    }
+
+    fn recognise(&self, papers: Papers, newest: u64) -> Result<(), Refused> {
         if papers.format.instance != self.instance {
             let path = self.home.path().to_owned();
             let why = "it is another store than the one that was opened".into();
@@ -208,7 +316,7 @@ impl Handle {
         if !lock(&self.openings).contains(&papers.opening) {
             return Err(Refused::Taken(papers.opening));
         }
-        if commits.contains(&papers.commit) { Ok(()) } else { Err(Refused::Strange(papers.commit)) }
+        if papers.commit <= newest { Ok(()) } else { Err(Refused::Strange(papers.commit)) }
     }
 
     /// The store is not ours any more, for good: what this process knows of it may not be true, and its claims may be another's.
@@ -245,6 +353,11 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Does what the store can do without; a panic is an error like any other.
+pub(crate) fn quietly(attempt: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    foreign(attempt).unwrap_or_else(|said| Err(io::Error::other(said.to_string())))
 }
 
 fn down(place: &str) -> StoreError {

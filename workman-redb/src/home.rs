@@ -8,29 +8,51 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf, is_separator};
 use std::sync::Arc;
 
-use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
-use workman_core::{StoreError, WorkId};
+use redb::{Database, DatabaseError, StorageBackend};
+use workman_core::StoreError;
 
-use crate::codec::{Body, Format, Opening};
-use crate::envelope::{self, Damage, Kind};
-use crate::error::{Astray, OpenError, failed, in_doubt};
+use crate::codec::{Opening, Usage};
+use crate::error::{Astray, JournalFault, OpenError};
 use crate::gate::{Admission, Gate};
-use crate::rows::{COMMIT_KEY, FORMAT_KEY, NAMES, OPENING_KEY, TableId};
-use crate::tables::WriteTables;
-use crate::tenure::{Extent, Identity, Lock, Place, Tenure, private, sibling};
-
-/// The version of the file format that this build writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 1;
+use crate::journal::{Found, JournalFile, Wanted, path_beside};
+use crate::papers::Papers;
+use crate::tenure::{Extent, Identity, Lock, Place, Tenure, private, sibling, sync_folder};
 
 /// The first bytes of every redb file.
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
-/// Opens a database on a disk of somebody else's making.
-pub(crate) type OpenDisk = dyn Fn(&redb::Builder) -> Result<Database, DatabaseError> + Send + Sync;
+/// A disk of somebody else's making.
+pub(crate) trait Disk: Send + Sync {
+    /// Opens the database on it.
+    fn database(&self, builder: &redb::Builder) -> Result<Database, DatabaseError>;
+
+    /// The journal on it.
+    fn journal(&self) -> io::Result<Box<dyn StorageBackend>>;
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    /// The memory for pages, in bytes.
+    pub(crate) cache: usize,
+    /// How many bytes of records the journal takes.
+    pub(crate) journal: u64,
+    pub(crate) need: JournalNeed,
+}
+
+/// Whether a store is opened without the journal that belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JournalNeed {
+    Needed,
+    /// What can be used of it is, and the rest is set aside.
+    Dispensable,
+}
 
 /// A file that was opened to be looked at.
 pub(crate) struct Inspected {
     pub(crate) database: Database,
+    /// What the journal holds that the file does not.
+    pub(crate) sought: Sought,
     /// The file itself, behind all links.
     pub(crate) file: PathBuf,
     _lock: Lock,
@@ -40,26 +62,28 @@ pub(crate) struct Inspected {
 pub(crate) enum Home {
     /// In a file.
     File(PathBuf),
-    /// On a [`redb::StorageBackend`].
-    Disk(Box<OpenDisk>),
+    /// On [`redb::StorageBackend`]s.
+    Disk(Box<dyn Disk>),
+}
+
+/// The journal that was found beside a store.
+pub(crate) struct Sought {
+    pub(crate) found: Found,
+    /// What is wrong with it, if the store is opened all the same. It is set aside then.
+    pub(crate) fault: Option<JournalFault>,
 }
 
 /// A store that was opened.
 pub(crate) struct Opened {
     pub(crate) database: Database,
     pub(crate) papers: Papers,
+    pub(crate) sought: Sought,
     /// What makes it ours; only a file has that.
     pub(crate) tenure: Option<Tenure>,
 }
 
-/// What a store says that it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Papers {
-    pub(crate) format: Format,
-    pub(crate) opening: Opening,
-    /// The number of its newest commit.
-    pub(crate) commit: u64,
-}
+/// A database, what it says that it is, and its journal.
+type Entered = (Database, Papers, Sought);
 
 /// Why a store was not opened again.
 #[derive(Debug)]
@@ -72,6 +96,8 @@ pub(crate) enum Refused {
     Taken(Opening),
     /// It shows this commit, which can't be if nobody else has written to it.
     Strange(u64),
+    /// What its journal holds can't be put into it, now.
+    Failed(StoreError),
 }
 
 impl From<OpenError> for Refused {
@@ -106,29 +132,64 @@ impl Home {
     }
 
     /// Opens the store, and makes it if there is none.
-    pub(crate) fn open(&self, cache: usize) -> Result<Opened, OpenError> {
+    pub(crate) fn open(&self, setup: &Setup) -> Result<Opened, OpenError> {
         match self {
-            Home::File(path) => self.open_place(Place::find(path)?, cache),
-            Home::Disk(open) => {
-                let database = self.check(open(&builder(cache)))?;
-                let papers = match self.papers(&database)? {
+            Home::File(path) => self.open_place(Place::find(path)?, setup),
+            Home::Disk(disk) => {
+                let database = self.check(disk.database(&builder(setup.cache)))?;
+                let papers = match Papers::read(self.path(), &database)? {
                     Some(papers) => papers,
-                    None => self.begin(&database)?,
+                    None => Papers::begin(self.path(), &database)?,
                 };
-                Ok(Opened { database, papers, tenure: None })
+                let sought = self.seek(&papers, None, setup)?;
+                Ok(Opened { database, papers, sought, tenure: None })
             }
         }
+    }
+
+    /// Looks for the journal that belongs to a store, and writes nothing.
+    fn seek(&self, papers: &Papers, store: Option<&Path>, setup: &Setup) -> Result<Sought, OpenError> {
+        let file = match (self, store) {
+            (Home::Disk(disk), _) => disk.journal().map(|backend| Some(JournalFile::on(backend))),
+            (Home::File(path), store) => JournalFile::beside(store.unwrap_or(path)),
+        };
+        let wanted = Wanted { instance: papers.format.instance, commit: papers.commit, row: papers.journal };
+        match file.and_then(|file| Found::look(file, wanted)) {
+            Ok(Ok(found)) => Ok(Sought { found, fault: None }),
+            Ok(Err((fault, found)))
+                if setup.need == JournalNeed::Dispensable || is_left_over(papers, &fault, store) =>
+            {
+                Ok(Sought { found, fault: Some(fault) })
+            }
+            Ok(Err((fault, _))) => Err(self.without_journal(store, fault)),
+            Err(error) => Err(self.without_journal(store, JournalFault::Unusable(error))),
+        }
+    }
+
+    /// The journal on a disk without names, for what is to be written over it.
+    pub(crate) fn journal_anew(&self) -> io::Result<Option<JournalFile>> {
+        match self {
+            Home::File(_) => Ok(None),
+            Home::Disk(disk) => disk.journal().map(|backend| Some(JournalFile::on(backend))),
+        }
+    }
+
+    /// Says that the store can't be opened with its journal.
+    pub(crate) fn without_journal(&self, store: Option<&Path>, fault: JournalFault) -> OpenError {
+        let path = self.path().to_owned();
+        let journal = path_beside(store.unwrap_or(&path));
+        OpenError::Journal { path, journal, fault }
     }
 
     /// Opens the same store again, if `is_ours` says so of its papers. What is not the same is not touched.
     pub(crate) fn reopen(
         &self,
-        cache: usize,
+        setup: &Setup,
         tenure: Option<&Tenure>,
         is_ours: impl Fn(Papers) -> Result<(), Refused>,
-    ) -> Result<(Database, Papers), Refused> {
+    ) -> Result<Entered, Refused> {
         let tenure = match (self, tenure) {
-            (Home::Disk(open), _) => return self.reopen_disk(open, cache, is_ours),
+            (Home::Disk(disk), _) => return self.reopen_disk(&**disk, setup, is_ours),
             (Home::File(_), Some(tenure)) => tenure,
             (Home::File(_), None) => unreachable!("a file is opened with its tenure"),
         };
@@ -138,87 +199,93 @@ impl Home {
         if !tenure.is_ours(&file).map_err(io)? {
             return Err(Refused::Astray(Astray::Replaced));
         }
-        self.enter(file, cache, tenure.extent(), is_ours)
+        self.enter(file, setup, tenure.extent(), &tenure.place().real, is_ours)
     }
 
     fn reopen_disk(
         &self,
-        open: &OpenDisk,
-        cache: usize,
+        disk: &dyn Disk,
+        setup: &Setup,
         is_ours: impl Fn(Papers) -> Result<(), Refused>,
-    ) -> Result<(Database, Papers), Refused> {
-        let database = self.check(open(&builder(cache)))?;
-        let papers = self.papers(&database)?.ok_or_else(|| self.not_a_store("it is empty"))?;
-        is_ours(papers).map(|()| (database, papers))
+    ) -> Result<Entered, Refused> {
+        let database = self.check(disk.database(&builder(setup.cache)))?;
+        let papers =
+            Papers::read(self.path(), &database)?.ok_or_else(|| OpenError::not_a_store(self.path(), "it is empty"))?;
+        is_ours(papers)?;
+        let sought = self.seek(&papers, None, setup)?;
+        Ok((database, papers, sought))
     }
 
     /// The lock comes first: who has it is alone with the file, and with what is beside it.
-    fn open_place(&self, place: Place, cache: usize) -> Result<Opened, OpenError> {
+    fn open_place(&self, place: Place, setup: &Setup) -> Result<Opened, OpenError> {
         let io = |error| OpenError::io(&place.path, error);
         // What is no store gets no lock beside it. What can't be read may be locked, which the lock says better.
         if place.is_taken() {
             match begins_like_redb(&place.real) {
-                Ok(false) => return Err(self.not_a_store("it does not begin as a redb file does")),
+                Ok(false) => return Err(OpenError::not_a_store(self.path(), "it does not begin as a redb file does")),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(io(error)),
                 _ => {}
             }
         }
         let lock = Lock::take(&place)?;
         let extent = Arc::new(Extent::default());
-        let (identity, database, papers) = if place.is_taken() {
+        let (identity, (database, papers, sought)) = if place.is_taken() {
             let file = OpenOptions::new().read(true).write(true).open(&place.real).map_err(io)?;
             let identity = Identity::of(&file.metadata().map_err(io)?);
-            let (database, papers) = self.enter(file, cache, &extent, |_| Ok::<(), OpenError>(()))?;
-            (identity, database, papers)
+            (identity, self.enter(file, setup, &extent, &place.real, |_| Ok::<(), OpenError>(()))?)
         } else {
-            self.create(&place, cache, &extent)?
+            self.create(&place, setup, &extent)?
         };
         let tenure = Tenure::new(place, lock, identity, extent);
         match tenure.check() {
-            Ok(()) => Ok(Opened { database, papers, tenure: Some(tenure) }),
+            Ok(()) => Ok(Opened { database, papers, sought, tenure: Some(tenure) }),
             Err(astray) => Err(OpenError::Io { path: self.path().to_owned(), source: io::Error::other(astray) }),
         }
     }
 
     /// Looks at a file that nobody has open, and lets nobody have it meanwhile. Nothing is written to it: what redb would write stays
     /// behind the gate.
-    pub(crate) fn inspect(path: &Path, cache: usize) -> Result<Inspected, OpenError> {
+    pub(crate) fn inspect(path: &Path, setup: &Setup) -> Result<Inspected, OpenError> {
         let home = Home::File(path.to_owned()).settle()?;
         let place = Place::find(home.path())?;
         let io = |error| OpenError::io(&place.path, error);
         let file = OpenOptions::new().read(true).write(true).open(&place.real).map_err(io)?;
         if !begins_like_redb(&place.real).map_err(io)? {
-            return Err(home.not_a_store("it does not begin as a redb file does"));
+            return Err(OpenError::not_a_store(home.path(), "it does not begin as a redb file does"));
         }
         let lock = Lock::take(&place)?;
         let gate = home.check(Gate::before(file, Arc::new(Extent::default())))?;
-        let database = home.check(gate.look_in(builder(cache)))?;
-        home.look(&database, |_| Ok::<(), OpenError>(()))?;
-        Ok(Inspected { database, file: place.real, _lock: lock })
+        let database = home.check(gate.look_in(builder(setup.cache)))?;
+        let papers = home.look(&database, |_| Ok::<(), OpenError>(()))?;
+        let sought = home.seek(&papers, Some(&place.real), setup)?;
+        Ok(Inspected { database, sought, file: place.real, _lock: lock })
     }
 
-    /// Opens a file, and lets redb write to it once `look` has found it to be the right one.
+    /// Opens a file, and lets redb write to it once `look` has found it to be the right one, and its journal is.
     fn enter<E: From<OpenError>>(
         &self,
         file: File,
-        cache: usize,
+        setup: &Setup,
         extent: &Arc<Extent>,
+        store: &Path,
         look: impl Fn(Papers) -> Result<(), E>,
-    ) -> Result<(Database, Papers), E> {
+    ) -> Result<Entered, E> {
         let io = |error| OpenError::io(self.path(), error);
         let kept = file.try_clone().map_err(io)?;
         let gate = self.check(Gate::before(file, Arc::clone(extent)))?;
-        let database = self.check(gate.look_in(builder(cache)))?;
-        let looked = self.look(&database, &look)?;
+        let database = self.check(gate.look_in(builder(setup.cache)))?;
+        let papers = self.look(&database, &look)?;
+        let sought = self.seek(&papers, Some(store), setup)?;
         let database = match gate.open().map_err(io)? {
-            Admission::Granted => return Ok((database, looked)),
+            Admission::Granted => return Ok((database, papers, sought)),
             Admission::NeedsRepair => {
-                drop((database, gate));
-                self.check(in_file(kept, cache, extent))?
+                drop((database, gate, sought));
+                self.check(in_file(kept, setup.cache, extent))?
             }
         };
-        let looked = self.look(&database, &look)?;
-        Ok((database, looked))
+        let papers = self.look(&database, &look)?;
+        let sought = self.seek(&papers, Some(store), setup)?;
+        Ok((database, papers, sought))
     }
 
     fn look<E: From<OpenError>>(
@@ -226,18 +293,14 @@ impl Home {
         database: &Database,
         look: impl Fn(Papers) -> Result<(), E>,
     ) -> Result<Papers, E> {
-        let papers = self.papers(database)?;
-        let papers = papers.ok_or_else(|| self.not_a_store("it is empty, or a redb file of another program"))?;
+        let papers = Papers::read(self.path(), database)?;
+        let papers = papers
+            .ok_or_else(|| OpenError::not_a_store(self.path(), "it is empty, or a redb file of another program"))?;
         look(papers).map(|()| papers)
     }
 
     /// What an earlier one left behind when it died half-way is begun anew, and never through a link that lies there.
-    fn create(
-        &self,
-        place: &Place,
-        cache: usize,
-        extent: &Arc<Extent>,
-    ) -> Result<(Identity, Database, Papers), OpenError> {
+    fn create(&self, place: &Place, setup: &Setup, extent: &Arc<Extent>) -> Result<(Identity, Entered), OpenError> {
         let io = |error| OpenError::io(&place.path, error);
         let fresh = sibling(&place.real, ".new");
         match fs::remove_file(&fresh) {
@@ -247,72 +310,25 @@ impl Home {
         let mut options = OpenOptions::new();
         let file = private(options.read(true).write(true).create_new(true)).open(&fresh).map_err(io)?;
         let synced = file.try_clone().map_err(io)?;
-        let database = self.check(in_file(file, cache, extent))?;
-        let papers = self.begin(&database)?;
+        let database = self.check(in_file(file, setup.cache, extent))?;
+        let papers = Papers::begin(self.path(), &database)?;
+        // What lies beside a store that was moved away may be needed with it.
+        let sought = self.seek(&papers, Some(&place.real), setup)?;
         synced.sync_all().map_err(io)?;
         fs::rename(&fresh, &place.real).map_err(io)?;
         sync_folder(place.folder()).map_err(io)?;
-        Ok((Identity::of(&synced.metadata().map_err(io)?), database, papers))
-    }
-
-    /// Makes the tables of an empty database, and says what it is.
-    fn begin(&self, database: &Database) -> Result<Papers, OpenError> {
-        let format = Format { version: FORMAT, instance: WorkId::generate() };
-        let opening = Opening { incarnation: 0, id: WorkId::generate() };
-        let made = write_alone(&self.path().display().to_string(), database, |tables| {
-            tables.make_all()?;
-            tables.put_format(format)?;
-            tables.put_opening(opening)
-        });
-        made.map_err(|error| OpenError::beginning(self.path(), error))?;
-        Ok(Papers { format, opening, commit: 0 })
-    }
-
-    /// What a database says that it is; `None` if it is empty.
-    fn papers(&self, database: &Database) -> Result<Option<Papers>, OpenError> {
-        let meta: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(NAMES[TableId::Meta as usize]);
-        let transaction = self.check(database.begin_read())?;
-        let table = match transaction.open_table(meta) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) if self.check(transaction.list_tables())?.next().is_none() => {
-                return Ok(None);
-            }
-            Err(TableError::Storage(error)) => return self.check(Err(error)),
-            Err(_) => return Err(self.not_a_store("it is a redb file of another program")),
-        };
-        let Some(row) = self.check(table.get(FORMAT_KEY))? else {
-            return Err(self.not_a_store("it is a redb file of another program"));
-        };
-        let path = || self.path().to_owned();
-        let damaged = |key: &[u8], damage: Damage| {
-            let why = format!("its row `{}`: {damage}", String::from_utf8_lossy(key));
-            OpenError::Corrupted { path: path(), why }
-        };
-        let newer = |found| OpenError::NewerFormat { path: path(), found, supported: FORMAT };
-        let format = match envelope::open(Kind::Format, FORMAT_KEY, row.value(), |_, from| Format::read(from)) {
-            Ok(format) if format.version <= FORMAT => format,
-            Ok(format) => return Err(newer(format.version)),
-            Err(Damage::Newer(_)) => return Err(newer(FORMAT + 1)),
-            Err(damage) => return Err(damaged(FORMAT_KEY, damage)),
-        };
-        let opening = self.check(table.get(OPENING_KEY))?.map_or(Err(Damage::Missing), |row| {
-            envelope::open(Kind::Opening, OPENING_KEY, row.value(), |_, from| Opening::read(from))
-        });
-        let opening = opening.map_err(|damage| damaged(OPENING_KEY, damage))?;
-        let commit = self
-            .check(table.get(COMMIT_KEY))?
-            .map_or(Ok(0), |row| envelope::open(Kind::Commit, COMMIT_KEY, row.value(), |_, from| from.u64()));
-        let commit = commit.map_err(|damage| damaged(COMMIT_KEY, damage))?;
-        Ok(Some(Papers { format, opening, commit }))
+        Ok((Identity::of(&synced.metadata().map_err(io)?), (database, papers, sought)))
     }
 
     fn check<T>(&self, result: Result<T, impl Into<redb::Error>>) -> Result<T, OpenError> {
         result.map_err(|error| OpenError::redb(self.path(), error))
     }
+}
 
-    fn not_a_store(&self, why: &str) -> OpenError {
-        OpenError::NotAStore { path: self.path().to_owned(), why: why.into() }
-    }
+/// A store that needs no journal is opened beside that of another store, which keeps what it holds under another name.
+fn is_left_over(papers: &Papers, fault: &JournalFault, store: Option<&Path>) -> bool {
+    let is_idle = papers.journal.usage == Usage::Idle && store.is_some();
+    is_idle && matches!(fault, JournalFault::OfAnotherStore)
 }
 
 fn builder(cache: usize) -> redb::Builder {
@@ -326,35 +342,8 @@ fn in_file(file: File, cache: usize, extent: &Arc<Extent>) -> Result<Database, D
     builder(cache).create_with_backend(Gate::wide(file, Arc::clone(extent))?)
 }
 
-/// Writes what is no commit of works, in one transaction that is synced.
-pub(crate) fn write_alone(
-    place: &str,
-    database: &Database,
-    write: impl FnOnce(&mut WriteTables<'_, '_>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut transaction = database.begin_write().map_err(|error| failed(place, error))?;
-    transaction.set_quick_repair(true);
-    let mut tables = WriteTables::open(place, &transaction, None)?;
-    write(&mut tables)?;
-    tables.flush()?;
-    drop(tables);
-    transaction.commit().map_err(|error| in_doubt(place, error))
-}
-
 fn begins_like_redb(path: &Path) -> io::Result<bool> {
     let mut first = Vec::new();
     File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut first)?;
     Ok(first == MAGIC)
-}
-
-/// Makes a new name durable.
-#[cfg(unix)]
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Folders can't be opened as files here; the file system keeps names by itself.
-#[cfg(not(unix))]
-pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
 }

@@ -59,6 +59,9 @@ pub(crate) const COMMIT_KEY: &[u8] = b"commit";
 /// Of the table `meta`: who opened the store last.
 pub(crate) const OPENING_KEY: &[u8] = b"opening";
 
+/// Of the table `meta`: what the store has to find in its journal.
+pub(crate) const JOURNAL_KEY: &[u8] = b"journal";
+
 /// Where a row lies that is neither a work nor an output.
 pub(crate) struct Address {
     pub(crate) table: TableId,

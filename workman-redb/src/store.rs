@@ -18,10 +18,11 @@ use workman_core::{Clock, StoreError, SystemClock};
 use crate::durability::Durability;
 use crate::error::{OpenError, kills_the_handle};
 use crate::handle::Handle;
-use crate::home::{Home, Opened};
+use crate::home::{Home, JournalNeed, Setup};
+use crate::opening::{DiskFile, OnDisk, Wishes, open_patiently};
 use crate::report::{RepairReport, VerifyReport};
-use crate::threads::{Threads, block_on, read_dump, read_page};
-use crate::verify::{repair_file, verify, verify_file};
+use crate::threads::{Threads, read_dump, read_page};
+use crate::verify::{copy_store, repair_file, verify_file};
 use crate::writer::Writer;
 
 /// Works in one file, owned by one process at a time.
@@ -94,12 +95,14 @@ impl RedbStore {
         RedbBuilder::new(Home::File(path.into()))
     }
 
-    /// A store on a disk of your own making, for tests that simulate one. `disk` is called when the store is opened, and
-    /// again each time that it opens itself anew after an error; each time it must show the same bytes.
+    /// A store on a disk of your own making, for tests that simulate one. `disk` is called for both files when the store is opened,
+    /// and again each time that it opens itself anew after an error; each time it must show the same bytes.
     ///
     /// There is no ballast, and a store of a newer format is refused after redb has looked at it.
-    pub fn builder_on<B: StorageBackend>(disk: impl Fn() -> io::Result<B> + Send + Sync + 'static) -> RedbBuilder {
-        RedbBuilder::new(Home::Disk(Box::new(move |builder| builder.create_with_backend(disk()?))))
+    pub fn builder_on<B: StorageBackend>(
+        disk: impl Fn(DiskFile) -> io::Result<B> + Send + Sync + 'static,
+    ) -> RedbBuilder {
+        RedbBuilder::new(Home::Disk(Box::new(OnDisk(disk))))
     }
 
     /// Looks at everything in the file of a store that nobody has open: at redb's own checksums, which redb does not look at when
@@ -123,6 +126,22 @@ impl RedbStore {
         match &self.engine {
             Engine::Threads(threads) => threads.verify().await,
             Engine::Inline { writer, .. } => lock(writer).verify(),
+        }
+    }
+
+    /// Copies the store to another path while it is open, as it is at one moment: a store of its own, for a backup or to move it. A
+    /// `cp` of the files of an open store may be torn. Runs on a thread of its own; calls and queries go on, but for the time that an
+    /// error of the disk takes.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the copy can't be made, or there is a file already; nothing is left there then.
+    pub async fn copy_to(&self, path: impl Into<PathBuf>) -> Result<(), OpenError> {
+        let path = path.into();
+        let cache = RedbBuilder::DEFAULT_CACHE_BYTES;
+        self.home.check().map_err(|error| OpenError::beginning(&path, error))?;
+        match &self.engine {
+            Engine::Threads(threads) => threads.copy(path, cache).await,
+            Engine::Inline { handle, .. } => copy_store(handle, &path, cache),
         }
     }
 
@@ -223,7 +242,7 @@ impl Store for RedbStore {
 pub struct RedbBuilder {
     home: Home,
     durability: Durability,
-    cache_bytes: usize,
+    setup: Setup,
     patience: Duration,
     clock: Option<Arc<dyn Clock>>,
     mode: Mode,
@@ -239,11 +258,18 @@ impl RedbBuilder {
     /// The cache that a store has unless it is told otherwise: 16 MiB.
     pub const DEFAULT_CACHE_BYTES: usize = 16 << 20;
 
+    /// The room for commits in the journal of a store that is not told otherwise: a mebibyte, some thousands of them.
+    pub const DEFAULT_JOURNAL_BYTES: u64 = 1 << 20;
+
     fn new(home: Home) -> Self {
         RedbBuilder {
             home,
             durability: Durability::Synced,
-            cache_bytes: Self::DEFAULT_CACHE_BYTES,
+            setup: Setup {
+                cache: Self::DEFAULT_CACHE_BYTES,
+                journal: Self::DEFAULT_JOURNAL_BYTES,
+                need: JournalNeed::Needed,
+            },
             patience: Duration::ZERO,
             clock: None,
             mode: Mode::Threads,
@@ -259,7 +285,23 @@ impl RedbBuilder {
 
     /// The memory that pages are kept in. A larger one makes a store of a million works and more a little faster.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache_bytes = bytes;
+        self.setup.cache = bytes;
+        self
+    }
+
+    /// The room for commits in the journal, from 64 KiB to a gibibyte; what is less or more counts as these. When it is full, one
+    /// commit takes some milliseconds longer, since the store takes over what the journal holds; and so long does an opening
+    /// take longer after a kill. A larger one makes both rarer and longer.
+    pub fn journal_bytes(mut self, bytes: u64) -> Self {
+        self.setup.journal = bytes;
+        self
+    }
+
+    /// Opens the store also if its journal is missing, damaged or that of another store ([`OpenError::Journal`]). What can be read of
+    /// it up to the damage is used; **what was acknowledged after that is lost**. The file of the journal is kept under the name
+    /// `<file>.journal.discarded-<n>`.
+    pub fn discard_journal(mut self) -> Self {
+        self.setup.need = JournalNeed::Dispensable;
         self
     }
 
@@ -297,10 +339,10 @@ impl RedbBuilder {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let home = self.home.settle()?;
         let path = home.path().to_owned();
-        let wishes = Wishes { cache: self.cache_bytes, patience: self.patience, verifies: self.verifies };
-        let handle = Arc::new(open_patiently(home, &wishes, &*clock)?);
-        let feed = Arc::new(ChangeFeed::new());
-        let writer = Writer::begin(Arc::clone(&handle), Arc::clone(&feed), Arc::clone(&clock), self.durability)
+        let wishes = Wishes { setup: self.setup, patience: self.patience, verifies: self.verifies };
+        let (handle, sought) = open_patiently(home, &wishes, &*clock)?;
+        let (handle, feed) = (Arc::new(handle), Arc::new(ChangeFeed::new()));
+        let writer = Writer::begin(Arc::clone(&handle), sought, Arc::clone(&feed), Arc::clone(&clock), self.durability)
             .map_err(|error| OpenError::beginning(&path, error))?;
         let engine = match self.mode {
             Mode::Inline => Engine::Inline { handle, writer: Box::new(Mutex::new(writer)) },
@@ -309,50 +351,6 @@ impl RedbBuilder {
             ),
         };
         Ok(RedbStore { engine, feed, path, home: HomeProcess::current() })
-    }
-}
-
-/// The pauses between two tries grow from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-
-/// How a file is opened.
-struct Wishes {
-    cache: usize,
-    patience: Duration,
-    verifies: bool,
-}
-
-/// Opens a store, if it is sound or nobody asked.
-fn open_once(home: &Home, wishes: &Wishes) -> Result<Opened, OpenError> {
-    let refuse = |report: VerifyReport| match report.is_sound() {
-        true => Ok(()),
-        false => Err(OpenError::Damaged { path: home.path().to_owned(), report: Box::new(report) }),
-    };
-    match home {
-        Home::File(path) if wishes.verifies && path.exists() => refuse(verify_file(path, wishes.cache)?)?,
-        _ => {}
-    }
-    let mut opened = Handle::open(home, wishes.cache)?;
-    if let (Home::Disk(_), true) = (home, wishes.verifies) {
-        refuse(verify(&home.path().display().to_string(), &mut opened.database).0)?;
-    }
-    Ok(opened)
-}
-
-fn open_patiently(home: Home, wishes: &Wishes, clock: &dyn Clock) -> Result<Handle, OpenError> {
-    let until = clock.monotonic() + wishes.patience;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match open_once(&home, wishes) {
-            Err(error) if error.is_already_open() && clock.monotonic() < until => {
-                let left = until.saturating_sub(clock.monotonic());
-                block_on(clock.sleep(pause.min(left)));
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            Err(error) => return Err(error),
-            Ok(opened) => return Ok(Handle::new(opened, home, wishes.cache)),
-        }
     }
 }
 

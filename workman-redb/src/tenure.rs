@@ -86,20 +86,35 @@ impl Place {
     }
 }
 
-/// Which file the lock is.
+/// Which file lies beside a store.
 #[derive(Clone, Debug)]
-struct Mark {
+pub(crate) struct Mark {
     path: PathBuf,
     identity: Identity,
 }
 
 impl Mark {
+    /// The mark of an open file.
+    pub(crate) fn of(path: PathBuf, file: &File) -> io::Result<Self> {
+        Ok(Mark { identity: Identity::of(&file.metadata()?), path })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn check(&self) -> Result<(), Astray> {
-        match fs::symlink_metadata(&self.path) {
-            Ok(found) if Identity::of(&found) == self.identity => Ok(()),
-            Ok(_) => Err(Astray::LockReplaced(self.path.clone())),
+        match self.find() {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Astray::LockReplaced(self.path.clone())),
             Err(error) => Err(Astray::LockGone(self.path.clone(), error)),
         }
+    }
+
+    /// What the system says of the file, if it is still the one at its path.
+    pub(crate) fn find(&self) -> io::Result<Option<Metadata>> {
+        let found = fs::symlink_metadata(&self.path)?;
+        Ok((Identity::of(&found) == self.identity).then_some(found))
     }
 }
 
@@ -140,8 +155,7 @@ impl Lock {
             }
             Err(error) => return Err(unusable(error)),
         }
-        let identity = file.metadata().map(|found| Identity::of(&found)).map_err(unusable)?;
-        let mark = Mark { path, identity };
+        let mark = Mark::of(path.clone(), &file).map_err(unusable)?;
         // Somebody put another file in its place while we took it, and that one may be locked as well.
         mark.check().map_err(|_| busy())?;
         Ok(Lock { file, mark, home: HomeProcess::current() })
@@ -188,6 +202,8 @@ fn is_without_locks(error: &io::Error) -> bool {
 pub(crate) struct Extent {
     length: AtomicU64,
     is_cut: AtomicBool,
+    /// How many bytes were written since somebody asked.
+    written: AtomicU64,
 }
 
 impl Extent {
@@ -200,6 +216,15 @@ impl Extent {
     /// The file becomes, or has become, this long.
     pub(crate) fn set(&self, length: u64) {
         self.length.store(length, Ordering::Release);
+    }
+
+    pub(crate) fn wrote(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes were written since this was asked last.
+    pub(crate) fn take_written(&self) -> u64 {
+        self.written.swap(0, Ordering::Relaxed)
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -290,4 +315,16 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 #[cfg(not(unix))]
 pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
+}
+
+/// Makes a new name durable.
+#[cfg(unix)]
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Folders can't be opened as files here; the file system keeps names by itself.
+#[cfg(not(unix))]
+pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! group gathers behind it. No call ever touches the disk on the caller's thread.
 
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +20,10 @@ use workman_core::store::{
 };
 use workman_core::{Clock, StoreError, StoreErrorKind};
 
-use crate::error::kills_the_handle;
+use crate::error::{OpenError, kills_the_handle};
 use crate::handle::Handle;
 use crate::report::VerifyReport;
+use crate::verify::copy_store;
 use crate::writer::{Answer, Units, Writer};
 
 /// The most units of one commit; the calls behind them go with the next.
@@ -55,6 +57,7 @@ type Ended = Shared<BoxFuture<'static, ()>>;
 pub(crate) struct Threads {
     writer: mpsc::UnboundedSender<ToWriter>,
     reader: mpsc::UnboundedSender<ToReader>,
+    handle: Arc<Handle>,
     ended: Ended,
     clock: Arc<dyn Clock>,
     home: HomeProcess,
@@ -71,7 +74,8 @@ impl Threads {
         let (reader_ends, reader_ended) = oneshot::channel::<()>();
         let (writer_ends, writer_ended) = oneshot::channel::<()>();
         let feed = writer.feed();
-        let reader = ReaderThread { handle, feed, reads, writer: to_writer.clone(), _ends: reader_ends };
+        let reader =
+            ReaderThread { handle: Arc::clone(&handle), feed, reads, writer: to_writer.clone(), _ends: reader_ends };
         thread::Builder::new().name("workman-reader".into()).spawn(move || reader.run())?;
         let writer = WriterThread {
             writer,
@@ -79,12 +83,13 @@ impl Threads {
             reader: to_reader.clone(),
             reader_ended,
             clock: Arc::clone(&clock),
+            alarm: None,
             company: 0,
             _ends: writer_ends,
         };
         thread::Builder::new().name("workman-writer".into()).spawn(move || writer.run())?;
         let ended = writer_ended.map(drop).boxed().shared();
-        Ok(Threads { writer: to_writer, reader: to_reader, ended, clock, home: HomeProcess::current() })
+        Ok(Threads { writer: to_writer, reader: to_reader, handle, ended, clock, home: HomeProcess::current() })
     }
 
     pub(crate) async fn transact(&self, units: Units) -> Answer {
@@ -111,6 +116,18 @@ impl Threads {
             return Err(StoreError::closed());
         }
         answered.await.unwrap_or_else(|_| Err(StoreError::closed()))
+    }
+
+    /// Copies the store on a thread of its own.
+    pub(crate) async fn copy(&self, to: PathBuf, cache: usize) -> Result<(), OpenError> {
+        let (answer, answered) = oneshot::channel();
+        let (handle, path) = (Arc::clone(&self.handle), to.clone());
+        let copying = move || tell(answer, copy_store(&handle, &to, cache));
+        thread::Builder::new()
+            .name("workman-copy".into())
+            .spawn(copying)
+            .map_err(|error| OpenError::io(&path, error))?;
+        answered.await.unwrap_or_else(|_| Err(OpenError::io(&path, io::Error::other("the copy was given up"))))
     }
 
     async fn ask<T>(
@@ -154,6 +171,8 @@ struct WriterThread {
     reader: mpsc::UnboundedSender<ToReader>,
     reader_ended: oneshot::Receiver<()>,
     clock: Arc<dyn Clock>,
+    /// Rings when something is due, or before.
+    alarm: Option<BoxFuture<'static, ()>>,
     /// How many calls the last commit served.
     company: usize,
     /// Dropped when the thread ends, which is the signal.
@@ -177,18 +196,24 @@ impl WriterThread {
         self.close();
     }
 
-    /// The next message. Relaxed commits are synced in time meanwhile.
+    /// The next message. What is due is done in time meanwhile.
     fn wait(&mut self) -> Option<ToWriter> {
+        if let Some(message) = self.writes.next().now_or_never() {
+            return message;
+        }
         loop {
-            let Some(due) = self.writer.sync_due() else { return block_on(self.writes.next()) };
+            let Some(due) = self.writer.due() else { return block_on(self.writes.next()) };
             if due.is_zero() {
-                self.writer.sync();
+                self.alarm = None;
+                self.writer.tend();
                 continue;
             }
-            let sleep = self.clock.sleep(due.min(LONGEST_SLEEP));
-            if let Either::Left((message, _)) = block_on(select(self.writes.next(), sleep)) {
+            // An alarm that was set for the commit before is not set anew for each; it rings early, and is set again.
+            let alarm = self.alarm.get_or_insert_with(|| self.clock.sleep(due.min(LONGEST_SLEEP)));
+            if let Either::Left((message, _)) = block_on(select(self.writes.next(), alarm)) {
                 return message;
             }
+            self.alarm = None;
         }
     }
 

@@ -3,20 +3,25 @@
 //! A store at work looks at what it needs, so damage may lie unseen where nobody looks. Verifying looks at everything: at redb's
 //! own checksums, which redb itself does not look at when it reads, and at every row and entry.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase};
 use workman_core::store::{Audit, foreign};
-use workman_core::{StoreError, StoreErrorKind};
+use workman_core::{StoreError, StoreErrorKind, WorkId};
 
+use crate::alone::write_alone;
+use crate::codec::{Format, JournalRow, Opening, Salt, Usage};
 use crate::error::{OpenError, failed, panicked};
-use crate::home::{Home, Inspected, sync_folder};
+use crate::handle::Handle;
+use crate::home::{Home, Inspected, JournalNeed, Setup};
+use crate::journal::path_beside;
+use crate::papers::FORMAT;
 use crate::report::{RepairReport, VerifyReport};
 use crate::tables::{Copied, SnapshotTables, WriteTables};
-use crate::tenure::{private, sibling};
+use crate::tenure::{Lock, Place, private, sibling, sync_folder};
 
 /// Whether redb's own look at the file found it sound. Otherwise its handle must not be used any more.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,10 +57,11 @@ pub(crate) fn verify(place: &str, database: &mut Database) -> (VerifyReport, Int
     (report, integrity)
 }
 
-/// Looks at everything in a file that nobody has open, and writes nothing to it.
+/// Looks at everything in a file that nobody has open, as its next opening would show it, and writes nothing to it.
 pub(crate) fn verify_file(path: &Path, cache: usize) -> Result<VerifyReport, OpenError> {
     let looked = guarded_open(path, || {
-        let mut inspected = Home::inspect(path, cache)?;
+        let mut inspected = Home::inspect(path, &setup(cache, JournalNeed::Needed))?;
+        catch_up(path, &inspected)?;
         let report = verify(&path.display().to_string(), &mut inspected.database).0;
         Ok((report, inspected))
     });
@@ -64,11 +70,23 @@ pub(crate) fn verify_file(path: &Path, cache: usize) -> Result<VerifyReport, Ope
     Ok(report)
 }
 
-/// Makes a file anew from what can be read of it, and keeps the old one.
+fn setup(cache: usize, need: JournalNeed) -> Setup {
+    Setup { cache, journal: 0, need }
+}
+
+/// Puts what the journal holds into a database whose writes stay in memory.
+fn catch_up(path: &Path, inspected: &Inspected) -> Result<(), OpenError> {
+    let place = path.display().to_string();
+    let caught_up = write_alone(&place, &inspected.database, |tables| tables.replay(inspected.sought.found.commits()));
+    caught_up.map_err(|error| OpenError::beginning(path, error))
+}
+
+/// Makes a file anew from what can be read of it and of its journal, and keeps the old ones.
 pub(crate) fn repair_file(path: &Path, cache: usize) -> Result<RepairReport, OpenError> {
     let io = |error| OpenError::io(path, error);
-    let inspected = guarded_open(path, || Home::inspect(path, cache))?;
-    let file = inspected.file.clone();
+    let inspected = guarded_open(path, || Home::inspect(path, &setup(cache, JournalNeed::Dispensable)))?;
+    guarded_open(path, || catch_up(path, &inspected))?;
+    let (file, fault) = (inspected.file.clone(), inspected.sought.fault.as_ref().map(ToString::to_string));
     let fresh = sibling(&file, ".repair");
     let made = guarded_open(path, || make_anew(path, &fresh, &inspected.database, cache));
     let (copied, after) = match made {
@@ -79,14 +97,33 @@ pub(crate) fn repair_file(path: &Path, cache: usize) -> Result<RepairReport, Ope
         }
     };
     let before = keep_old(&file).map_err(io)?;
+    keep_journal(&file, &before).map_err(io)?;
     fs::rename(&fresh, &file).map_err(io)?;
     file.parent().map_or(Ok(()), sync_folder).map_err(io)?;
     discard(inspected);
-    let Copied { works, added, dropped, unreadable } = copied;
+    let Copied { works, added, dropped, mut unreadable } = copied;
+    unreadable.extend(fault.map(|fault| format!("the journal: {fault}")));
     Ok(RepairReport { works, added, dropped, unreadable, before, after })
 }
 
 fn make_anew(path: &Path, fresh: &Path, old: &Database, cache: usize) -> Result<(Copied, VerifyReport), OpenError> {
+    let place = path.display().to_string();
+    let snapshot = old.begin_read().map_err(|error| OpenError::redb(path, error))?;
+    let from = SnapshotTables::snapshot(&place, &snapshot);
+    new_file(path, fresh, cache, |tables| {
+        let copied = tables.copy_from(&from)?;
+        tables.put_journal(JournalRow { usage: Usage::Idle, salt: Salt::generate() })?;
+        Ok(copied)
+    })
+}
+
+/// Makes a file with what `fill` puts into its tables, and looks at all of it.
+fn new_file<T>(
+    path: &Path,
+    fresh: &Path,
+    cache: usize,
+    fill: impl FnOnce(&mut WriteTables<'_, '_>) -> Result<T, StoreError>,
+) -> Result<(T, VerifyReport), OpenError> {
     let io = |error| OpenError::io(path, error);
     let redb = |error: redb::Error| OpenError::redb(path, error);
     let _ = fs::remove_file(fresh);
@@ -97,27 +134,47 @@ fn make_anew(path: &Path, fresh: &Path, old: &Database, cache: usize) -> Result<
     let backend = FileBackend::new(file).map_err(|error| redb(error.into()))?;
     let mut new = builder.create_with_backend(backend).map_err(|error| redb(error.into()))?;
     let place = path.display().to_string();
-    let snapshot = old.begin_read().map_err(|error| redb(error.into()))?;
-    let mut transaction = new.begin_write().map_err(|error| redb(error.into()))?;
-    transaction.set_quick_repair(true);
-    let copied = copy(&place, &snapshot, &transaction).map_err(|error| match error.kind() {
+    let filled = write_alone(&place, &new, |tables| {
+        tables.make_all()?;
+        fill(tables)
+    });
+    let filled = filled.map_err(|error| match error.kind() {
         StoreErrorKind::Corrupted => OpenError::Corrupted { path: path.to_owned(), why: error.to_string() },
         _ => OpenError::Io { path: path.to_owned(), source: io::Error::other(error) },
     })?;
-    transaction.commit().map_err(|error| redb(error.into()))?;
     let report = verify(&place, &mut new).0;
     drop(new);
     synced.sync_all().map_err(io)?;
-    Ok((copied, report))
+    Ok((filled, report))
 }
 
-fn copy(place: &str, from: &redb::ReadTransaction, to: &redb::WriteTransaction) -> Result<Copied, StoreError> {
-    let from = SnapshotTables::snapshot(place, from);
-    let mut to = WriteTables::open(place, to, None)?;
-    to.make_all()?;
-    let copied = to.copy_from(&from)?;
-    to.flush()?;
-    Ok(copied)
+/// Copies everything that a store shows now to another path, as a store of its own that nobody has opened yet.
+///
+/// # Errors
+/// When something can't be read or written, or lies there already; then nothing is left there.
+pub(crate) fn copy_store(handle: &Handle, to: &Path, cache: usize) -> Result<(), OpenError> {
+    let home = Home::File(to.to_owned()).settle()?;
+    let place = Place::find(home.path())?;
+    if place.is_taken() {
+        return Err(OpenError::io(to, io::ErrorKind::AlreadyExists.into()));
+    }
+    let _lock = Lock::take(&place)?;
+    let fresh = sibling(&place.real, ".new");
+    let copied = handle.read(|from| {
+        let copied = new_file(to, &fresh, cache, |tables| {
+            tables.copy_all(from)?;
+            tables.put_format(Format { version: FORMAT, instance: WorkId::generate() })?;
+            tables.put_opening(Opening { incarnation: from.opening()?.incarnation, id: WorkId::generate() })?;
+            tables.put_journal(JournalRow { usage: Usage::Idle, salt: Salt::generate() })
+        });
+        Ok(copied)
+    });
+    let done = copied.map_err(|error| OpenError::beginning(to, error)).and_then(|copied| copied).and_then(|_| {
+        fs::rename(&fresh, &place.real)
+            .and_then(|()| sync_folder(place.folder()))
+            .map_err(|error| OpenError::io(to, error))
+    });
+    done.inspect_err(|_| drop(fs::remove_file(&fresh)))
 }
 
 /// Gives the old file a second name. The new one then takes the first in one step, so there is always a store.
@@ -133,6 +190,17 @@ fn keep_old(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Gives the journal of the old file the name that belongs to it now. Until the new file has its name, the old one lies beside a copy.
+fn keep_journal(path: &Path, before: &Path) -> io::Result<()> {
+    let (journal, kept) = (path_beside(path), path_beside(before));
+    match fs::copy(&journal, &kept) {
+        Ok(_) => File::open(&kept)?.sync_all()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// A damaged file can make redb panic when it is closed.

@@ -53,8 +53,7 @@ mod inline {
         }
 
         fn open(&self) -> RedbStore {
-            let disk = self.0.clone();
-            RedbStore::builder_on(move || Ok(disk.clone())).inline().open().unwrap()
+            self.0.inline().open().unwrap()
         }
 
         fn fail_next_commit(&self, _store: &RedbStore) -> FaultInjected {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use support::disk::Disk;
 use support::workload::Workload;
-use support::{Folder, Random, at, block_on, dump, run};
+use support::{Folder, Random, at, block_on, dump, number, run};
 use workman_core::store::{
     Applied, Claim, Command, Dump, End, Lane, OpenLane, Page, PageRequest, Settle, Store, SuspectsAllowed, Unit,
     WorkRecord, WorkerKind,
@@ -27,13 +27,8 @@ use workman_redb::{OpenError, RedbBuilder, RedbStore};
 
 const PAGE: usize = 4_096;
 
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
-
 fn builder(disk: &Disk) -> RedbBuilder {
-    let disk = disk.clone();
-    RedbStore::builder_on(move || Ok(disk.clone())).inline()
+    disk.inline()
 }
 
 /// A closed store, and how its file looked at some earlier moments.

@@ -22,7 +22,7 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn mount(at: &Path) -> Option<Self> {
         let mut mount = Process::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(at).stdout(Stdio::null()).stderr(Stdio::null());
+        mount.args(["-t", "tmpfs", "-o", "size=9m", "tmpfs"]).arg(at).stdout(Stdio::null()).stderr(Stdio::null());
         mount.status().is_ok_and(|status| status.success()).then(|| SmallDisk(at.to_owned()))
     }
 }
@@ -41,6 +41,8 @@ fn s8_on_a_full_disk_new_work_is_refused_running_work_goes_on_and_all_recovers()
         return;
     };
     let clock = Arc::new(Hands::default());
+    let spare = folder.path().join("spare");
+    fs::write(&spare, vec![1; 2_000_000]).unwrap();
     let store = RedbStore::builder(folder.store()).clock(Arc::clone(&clock) as _).open().unwrap();
     let mut acknowledged = 0;
     let error = loop {
@@ -63,13 +65,14 @@ fn s8_on_a_full_disk_new_work_is_refused_running_work_goes_on_and_all_recovers()
     }
     let prune = Prune { keep: Retention::Nothing, before: None, after: None, stride: Stride::Full };
     run(&store, Command::Prune(prune), 2).unwrap().unwrap();
-    fs::write(folder.path().join("other"), vec![1; 700_000]).unwrap();
+    fs::write(folder.path().join("other"), vec![1; 400_000]).unwrap();
     clock.advance(Duration::from_secs(1));
     let refused = run(&store, plain(next), 3).unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Rejected, "{refused}");
     assert!(refused.to_string().contains("full"), "{refused}");
     assert!(dump(&store).records.len() as u128 >= acknowledged - 5);
     fs::remove_file(folder.path().join("other")).unwrap();
+    fs::remove_file(spare).unwrap();
     clock.advance(Duration::from_secs(1));
     run(&store, plain(next), 4).unwrap().unwrap();
     assert!(ballast.exists());
@@ -86,7 +89,7 @@ fn a_store_opens_on_a_disk_that_is_full_to_the_last_byte() {
     let store = RedbStore::open(folder.store()).unwrap();
     run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
     drop(store);
-    fs::write(folder.path().join("other"), vec![1; 8 << 20]).unwrap_err();
+    fs::write(folder.path().join("other"), vec![1; 12 << 20]).unwrap_err();
     let store = RedbStore::open(folder.store()).unwrap();
     assert_eq!(dump(&store).records.len(), 1);
     drop((store, disk));

@@ -69,7 +69,7 @@ fn write_golden() {
             break;
         }
     }
-    for beside in ["format-1.store.ballast", "format-1.store.lock"] {
+    for beside in ["format-1.store.ballast", "format-1.store.journal", "format-1.store.lock"] {
         fs::remove_file(golden(beside)).unwrap();
     }
 }

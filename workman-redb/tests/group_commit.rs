@@ -54,8 +54,7 @@ fn c8_calls_from_many_threads_share_commits_and_lose_nothing() {
 #[test]
 fn c6_a_call_that_writes_nothing_costs_no_sync_and_announces_nothing() {
     let disk = Disk::default();
-    let handle = disk.clone();
-    let store = RedbStore::builder_on(move || Ok(handle.clone())).inline().open().unwrap();
+    let store = disk.inline().open().unwrap();
     let mut changes = store.changes();
     let before = disk.ops();
     assert!(run(&store, Command::Retry(WorkId::from_u128(1)), 1).unwrap().is_err());
@@ -64,26 +63,31 @@ fn c6_a_call_that_writes_nothing_costs_no_sync_and_announces_nothing() {
     assert!(changes.next().now_or_never().is_none());
 }
 
-/// redb syncs a file that it makes longer before anything points behind the old end, and doubles it each time; a new file is
-/// small, so the first commits meet that often. No option of redb changes where it begins.
+/// What costs more are checkpoints, and that redb syncs a file which it makes longer before anything points behind the old end; it
+/// doubles it each time, and a new file is small. No option of redb changes where it begins.
 #[test]
-fn a_lone_call_costs_two_syncs_a_relaxed_one_none_and_either_one_more_when_the_file_is_doubled() {
-    for (durability, syncs) in [(Durability::Synced, 2), (Durability::RELAXED, 0)] {
+fn a_lone_call_costs_one_sync_a_relaxed_one_none_and_a_checkpoint_or_a_doubled_file_a_few_more() {
+    for (durability, syncs) in [(Durability::Synced, 1), (Durability::RELAXED, 0)] {
         let disk = Disk::default();
-        let handle = disk.clone();
-        let builder = RedbStore::builder_on(move || Ok(handle.clone())).durability(durability);
-        let store = builder.inline().clock(Arc::new(Hands::default())).open().unwrap();
-        let (first, mut doublings) = (disk.bytes().len(), 0);
+        let builder = disk.inline().durability(durability);
+        let store = builder.clock(Arc::new(Hands::default())).open().unwrap();
+        let mut dear = 0;
         for number in 1..=500_u128 {
             let (before, length) = (disk.syncs(), disk.bytes().len());
             run(&store, plain(WorkId::from_u128(number)), 1).unwrap().unwrap();
-            let is_longer = u64::from(disk.bytes().len() > length);
-            doublings += is_longer;
-            assert_eq!(disk.syncs() - before, syncs + is_longer, "{durability:?}, call {number}");
+            let (cost, is_longer) = (disk.syncs() - before, disk.bytes().len() > length);
+            match cost - syncs.min(cost) {
+                0 => assert_eq!(cost, syncs, "{durability:?}, call {number}"),
+                more => {
+                    dear += 1;
+                    assert!(more <= 3, "{durability:?}, call {number}: {cost} syncs, longer: {is_longer}");
+                }
+            }
         }
-        assert!((1..=8).contains(&doublings), "{durability:?}: from {first} to {} in {doublings}", disk.bytes().len());
+        // A journal of 64 KiB takes some hundred and more of these.
+        assert!((3..=16).contains(&dear), "{durability:?}: {dear} of 500 calls");
         drop(store);
-        let store = RedbStore::builder_on(move || Ok(disk.clone())).inline().open().unwrap();
+        let store = disk.inline().open().unwrap();
         assert_eq!(dump(&store).records.len(), 500, "{durability:?}");
     }
 }
@@ -193,8 +197,8 @@ fn a_store_on_a_disk_that_is_away_answers_and_comes_back() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let (disk, away) = (Disk::default(), Arc::new(AtomicBool::new(false)));
     let (handle, gone) = (disk.clone(), Arc::clone(&away));
-    let open = move || {
-        if gone.load(Ordering::SeqCst) { Err(std::io::ErrorKind::NotFound.into()) } else { Ok(handle.clone()) }
+    let open = move |file| {
+        if gone.load(Ordering::SeqCst) { Err(std::io::ErrorKind::NotFound.into()) } else { Ok(handle.file(file)) }
     };
     let clock = Arc::new(Hands::default());
     let store = RedbStore::builder_on(open).clock(Arc::clone(&clock) as _).open().unwrap();
@@ -216,8 +220,7 @@ fn a_store_on_a_disk_that_is_away_answers_and_comes_back() {
 #[test]
 fn a_relaxed_store_syncs_within_its_time_without_being_asked() {
     let (disk, clock) = (Disk::default(), Arc::new(Hands::default()));
-    let handle = disk.clone();
-    let builder = RedbStore::builder_on(move || Ok(handle.clone())).durability(Durability::RELAXED);
+    let builder = disk.builder().durability(Durability::RELAXED);
     let store = builder.clock(Arc::clone(&clock) as _).open().unwrap();
     let mut growing = 0;
     for number in 1..=2 {
@@ -236,7 +239,7 @@ fn a_relaxed_store_syncs_within_its_time_without_being_asked() {
     assert!(told);
     block_on(store.close());
     let left = disk.after_power_loss(Survivors::Nothing, &mut Random::new(1));
-    let store = RedbStore::builder_on(move || Ok(left.clone())).inline().open().unwrap();
+    let store = left.inline().open().unwrap();
     assert_eq!(dump(&store).records.len(), 2);
 }
 
@@ -244,12 +247,11 @@ fn a_relaxed_store_syncs_within_its_time_without_being_asked() {
 fn s21_another_store_in_the_place_of_the_open_one_is_not_taken_for_it() {
     let (mine, other) = (Disk::default(), Disk::default());
     for disk in [&mine, &other] {
-        let handle = disk.clone();
-        drop(RedbStore::builder_on(move || Ok(handle.clone())).inline().open().unwrap());
+        drop(disk.inline().open().unwrap());
     }
     let current = Arc::new(std::sync::Mutex::new(mine.clone()));
     let shown = Arc::clone(&current);
-    let store = RedbStore::builder_on(move || Ok(shown.lock().unwrap().clone())).inline().open().unwrap();
+    let store = RedbStore::builder_on(move |file| Ok(shown.lock().unwrap().file(file))).inline().open().unwrap();
     *current.lock().unwrap() = other.clone();
     let before = other.bytes();
     mine.plan_fault(0, support::disk::Fault::Error(std::io::ErrorKind::Other));
@@ -257,6 +259,6 @@ fn s21_another_store_in_the_place_of_the_open_one_is_not_taken_for_it() {
     let error = run(&store, plain(WorkId::from_u128(1)), 1).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Rejected);
     drop(store);
-    let dump = dump(&RedbStore::builder_on(move || Ok(other.clone())).inline().open().unwrap());
+    let dump = dump(&other.inline().open().unwrap());
     assert_eq!((dump.records.len(), before.is_empty()), (0, false));
 }

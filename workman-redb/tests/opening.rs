@@ -1,4 +1,6 @@
 //! Opening: what is no store is refused with a reason and left as it is; what is one opens once.
+//!
+//! `WORKMAN_KILLS=<kills>` kills more processes than the twenty of every day, each way.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by its panic")]
 
@@ -12,10 +14,10 @@ use std::time::Duration;
 
 use redb::{Database, TableDefinition};
 use support::workload::plain;
-use support::{Folder, Random, block_on, dump, run};
+use support::{Folder, Random, block_on, dump, number, run};
 use workman_core::store::{Command, Store};
 use workman_core::{StoreErrorKind, WorkId};
-use workman_redb::{OpenError, RedbStore};
+use workman_redb::{Durability, OpenError, RedbStore};
 
 fn refused(path: &Path) -> OpenError {
     let error = RedbStore::open(path).expect_err("it must not open");
@@ -152,7 +154,7 @@ fn only_the_owner_may_read_the_files() {
         names.push(entry.file_name().into_string().unwrap());
     }
     names.sort();
-    assert_eq!(names, ["work.redb", "work.redb.ballast", "work.redb.lock"]);
+    assert_eq!(names, ["work.redb", "work.redb.ballast", "work.redb.journal", "work.redb.lock"]);
     drop(store);
 }
 
@@ -263,7 +265,10 @@ impl Actor {
 #[test]
 fn actor() {
     let Ok(part) = std::env::var("WORKMAN_REDB_PART") else { return };
-    let store = RedbStore::open(std::env::var("WORKMAN_REDB_STORE").unwrap()).unwrap();
+    let durability = if part == "write relaxed" { Durability::RELAXED } else { Durability::Synced };
+    // So small that it is full now and then, even in a short life.
+    let builder = RedbStore::builder(std::env::var("WORKMAN_REDB_STORE").unwrap()).journal_bytes(64 << 10);
+    let store = builder.durability(durability).open().unwrap();
     let say = |word: &str, number: u128| {
         let mut out = std::io::stdout().lock();
         writeln!(out, "\n{word}{number}").and_then(|()| out.flush()).unwrap();
@@ -294,12 +299,19 @@ fn s13_and_rec_7_a_second_process_is_refused_and_may_wait_for_the_first() {
 
 #[test]
 fn s1_a_process_that_is_killed_loses_nothing_that_it_acknowledged() {
+    let seed = number("WORKMAN_SEED", 0x1c11);
+    for part in ["write", "write relaxed"] {
+        kill(part, number("WORKMAN_KILLS", 20), &mut Random::new(seed));
+    }
+}
+
+/// Kills so many processes that write to one store, each after some answers.
+fn kill(part: &str, kills: u64, random: &mut Random) {
     let folder = Folder::new("kill");
-    let mut random = Random::new(0x1c11);
     let mut acknowledged = 0;
-    for kill in 0..20 {
-        let mut writer = Actor::start("write", &folder.store());
-        for _ in 0..random.below(25) {
+    for kill in 0..kills {
+        let mut writer = Actor::start(part, &folder.store());
+        for _ in 0..random.below(60) {
             acknowledged = writer.next("acknowledged ").unwrap();
         }
         writer.child.kill().unwrap();
@@ -310,10 +322,10 @@ fn s1_a_process_that_is_killed_loses_nothing_that_it_acknowledged() {
         let store = RedbStore::open(folder.store()).unwrap();
         let found = dump(&store);
         let last = found.records.keys().next_back().map_or(0, |id| id.as_u128());
-        let context = format!("kill {kill}, seed {:#x}", random.seed);
+        let context = format!("{part}, kill {kill}, seed {:#x}", random.seed);
         assert!(last >= acknowledged, "{last} of {acknowledged}, {context}");
         assert_eq!(found.records.len() as u128, last, "{context}");
         acknowledged = last;
     }
-    assert!(acknowledged > 20, "{acknowledged}");
+    assert!(acknowledged > u128::from(kills), "{acknowledged}");
 }

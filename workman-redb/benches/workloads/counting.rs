@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use redb::StorageBackend;
 use redb::backends::FileBackend;
+use workman_redb::DiskFile;
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -52,8 +53,12 @@ fn count_allocation() {
 pub(crate) struct CountingDisk(FileBackend);
 
 impl CountingDisk {
-    /// The disk in this file, which is made if there is none.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    /// One of the files of the store at this path, which is made if there is none.
+    pub(crate) fn open(path: &Path, which: DiskFile) -> io::Result<Self> {
+        let path = match which {
+            DiskFile::Store => path.to_owned(),
+            DiskFile::Journal => path.with_added_extension("journal"),
+        };
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         FileBackend::new(file).map(CountingDisk).map_err(io::Error::other)
     }

@@ -39,7 +39,7 @@ impl Stand {
         let disk = file.to_owned();
         let builder = match task.mode {
             Mode::Timed => RedbStore::builder(file),
-            Mode::Counted => RedbStore::builder_on(move || CountingDisk::open(&disk)),
+            Mode::Counted => RedbStore::builder_on(move |which| CountingDisk::open(&disk, which)),
         };
         Ok(Stand { store: Arc::new(builder.durability(durability).open()?), file: file.into() })
     }

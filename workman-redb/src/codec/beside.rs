@@ -1,5 +1,7 @@
 //! The bodies of the rows that lie beside the records: notes, attempts, lanes, cascades, and the store's own rows.
 
+use std::hash::{BuildHasher, RandomState};
+
 use workman_core::store::{Cascade, CascadeVerb, Codec, Lane, LaneId, Meta, Notes, RunTime, Urgency};
 use workman_core::{AttemptEnd, AttemptRecord, Constraints, ErrorText, Payload, StopReason, WorkId};
 
@@ -216,6 +218,47 @@ impl Body for Format {
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
         Ok(Format { version: from.u32()?, instance: from.id()? })
+    }
+}
+
+/// What a store's own row says of its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JournalRow {
+    pub(crate) usage: Usage,
+    /// That of the records which follow the checkpoint that wrote this.
+    pub(crate) salt: Salt,
+}
+
+/// Whether commits may lie in the journal that the store does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Usage {
+    Idle,
+    InUse,
+}
+
+/// Random, and new with each checkpoint: what lies in the file from before has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Salt(pub(crate) [u8; 16]);
+
+impl Salt {
+    /// From the random numbers that the system gives to hash tables. Ids would not do: a test may repeat those.
+    pub(crate) fn generate() -> Self {
+        let half = || RandomState::new().hash_one(0_u8);
+        Salt((u128::from(half()) << 64 | u128::from(half())).to_be_bytes())
+    }
+}
+
+impl Body for JournalRow {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        to.flag(self.usage == Usage::InUse);
+        to.rest(&self.salt.0);
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let usage = if from.flag()? { Usage::InUse } else { Usage::Idle };
+        let salt = from.take(16)?.try_into().map_err(|_| CodecError::Short)?;
+        Ok(JournalRow { usage, salt: Salt(salt) })
     }
 }
 

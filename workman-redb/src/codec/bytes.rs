@@ -25,6 +25,10 @@ impl Writer {
         Writer { bytes }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -186,9 +190,7 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn blob(&mut self) -> Decoded<&'a [u8]> {
         let length = usize::try_from(self.u64()?).map_err(|_| CodecError::Short)?;
-        let (blob, rest) = self.bytes.split_at_checked(length).ok_or(CodecError::Short)?;
-        self.bytes = rest;
-        Ok(blob)
+        self.take(length)
     }
 
     pub(crate) fn text(&mut self) -> Decoded<&'a str> {
@@ -197,6 +199,17 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn shared_text(&mut self) -> Decoded<Arc<str>> {
         self.text().map(Arc::from)
+    }
+
+    /// As many bytes.
+    pub(crate) fn take(&mut self, length: usize) -> Decoded<&'a [u8]> {
+        let (bytes, rest) = self.bytes.split_at_checked(length).ok_or(CodecError::Short)?;
+        self.bytes = rest;
+        Ok(bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Everything that is left.

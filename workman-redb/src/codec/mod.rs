@@ -12,7 +12,7 @@ mod terms;
 
 use std::fmt;
 
-pub(crate) use beside::{Format, Opening, read_cascade, read_lane, write_cascade, write_lane};
+pub(crate) use beside::{Format, JournalRow, Opening, Salt, Usage, read_cascade, read_lane, write_cascade, write_lane};
 pub(crate) use bytes::{Body, Reader, Writer};
 pub(crate) use record::{Birth, read_birth, read_state, write_birth, write_state};
 pub(crate) use spec::{read_spec, write_spec};

@@ -10,6 +10,7 @@ use workman_core::{StoreError, StoreErrorKind};
 use super::pending::{Edit, in_order};
 use super::{Access, WriteTables, opened_mut};
 use crate::error::failed;
+use crate::journal::Place;
 use crate::keys;
 use crate::rows::{ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkTableId};
 
@@ -38,15 +39,15 @@ impl<'t> WriteTables<'_, 't> {
         let place = self.place;
         let entries = in_order(std::mem::take(&mut self.pending.entries));
         if !entries.is_empty() {
-            let table = opened_mut(&mut self.entries, || self.access.open_entries(ENTRY_NAME));
-            let table = table.map_err(|error| failed(place, error))?;
+            self.log_entries(Place::Entries, entries.iter().map(|(key, change)| (&key[..], change)));
             let changes = entries.iter().map(|(key, change)| (key, link_of(change)));
-            let missing = change_all(table, changes).map_err(|error| failed(place, error))?;
+            let missing = change_all(self.entry_table_mut()?, changes).map_err(|error| failed(place, error))?;
             let missing = missing.into_iter().map(|key| (keys::decode(key), change_of(&entries, key)));
             self.damage.extend(damage_of(missing)?);
         }
         let labels = in_order(std::mem::take(&mut self.pending.labels));
         if !labels.is_empty() {
+            self.log_entries(Place::Bytes(TableId::Label), labels.iter().map(|(key, change)| (&**key, change)));
             let changes = labels.iter().map(|(key, change)| (&**key, link_of(change).map(|sum| &sum[..])));
             let missing = change_all(self.table_mut(TableId::Label)?, changes).map_err(|error| failed(place, error))?;
             let missing = missing.into_iter().map(|key| (keys::decode_label(key), change_of(&labels, key)));
@@ -62,6 +63,14 @@ impl<'t> WriteTables<'_, 't> {
         }
         let rows: Vec<([u8; 16], Option<Range<usize>>)> =
             rows.into_iter().map(|(id, row)| (keys::bits(id), row)).collect();
+        if let Some(log) = &mut self.log {
+            for (key, row) in &rows {
+                match row {
+                    Some(row) => log.put(Place::Works(table), key, &self.pending.bytes[row.clone()]),
+                    None => log.remove(Place::Works(table), key),
+                }
+            }
+        }
         let open = || self.access.open_works(WORK_NAMES[table as usize]);
         let table = opened_mut(&mut self.works[table as usize], open).map_err(|error| failed(place, error))?;
         let bytes = &self.pending.bytes;
@@ -70,12 +79,27 @@ impl<'t> WriteTables<'_, 't> {
         change_all(table, rows).map(drop).map_err(|error| failed(place, error))
     }
 
+    fn log_entries<'k>(&mut self, place: Place, changes: impl Iterator<Item = (&'k [u8], &'k Edit)>) {
+        let Some(log) = &mut self.log else { return };
+        for (key, change) in changes {
+            match change {
+                Edit::Link(_) => log.put(place, key, &[]),
+                Edit::Unlink(_) => log.remove(place, key),
+            }
+        }
+    }
+
     pub(super) fn work_table_mut(
         &mut self,
         table: WorkTableId,
     ) -> Result<&mut <super::Writes<'t> as Access>::Works, StoreError> {
         let open = || self.access.open_works(WORK_NAMES[table as usize]);
         opened_mut(&mut self.works[table as usize], open).map_err(|error| failed(self.place, error))
+    }
+
+    pub(super) fn entry_table_mut(&mut self) -> Result<&mut <super::Writes<'t> as Access>::Entries, StoreError> {
+        let open = || self.access.open_entries(ENTRY_NAME);
+        opened_mut(&mut self.entries, open).map_err(|error| failed(self.place, error))
     }
 
     pub(super) fn table_mut(
@@ -117,7 +141,7 @@ fn damage_of(missing: impl Iterator<Item = (Option<IndexKey>, Option<Edit>)>) ->
 }
 
 /// Writes rows and takes rows away, in the order of their keys. Answers those that were to go and were not there.
-fn change_all<'a, K, V>(
+pub(super) fn change_all<'a, K, V>(
     table: &mut Table<'_, K, V>,
     changes: impl Iterator<Item = (K::SelfType<'a>, Option<V::SelfType<'a>>)>,
 ) -> Result<Vec<K::SelfType<'a>>, StorageError>

@@ -5,6 +5,7 @@
 mod flush;
 mod pending;
 mod read;
+mod replay;
 mod whole;
 mod write;
 
@@ -17,6 +18,7 @@ use workman_core::{StoreError, StoreErrorKind, WorkId, store};
 
 use crate::envelope::Damage;
 use crate::error::failed;
+use crate::journal::{Place, RowLog};
 use crate::keys::ENTRY;
 use crate::rows::{ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkTableId};
 
@@ -152,6 +154,8 @@ pub(crate) struct Tables<'p, A: Access> {
     pending: Pending,
     /// What was found damaged and did not stop the writing.
     damage: Vec<store::Damage>,
+    /// Where the writes are noted for the journal, if anybody wants that.
+    log: Option<RowLog>,
 }
 
 impl<'p, 't> SnapshotTables<'p, 't> {
@@ -179,6 +183,24 @@ impl<'p, 't> WriteTables<'p, 't> {
         };
         tables.kept = Some(kept);
         Ok(tables)
+    }
+
+    /// Notes each row write from now on.
+    pub(crate) fn begin_log(&mut self, log: RowLog) {
+        self.log = Some(log);
+    }
+
+    /// What was written since [`begin_log`](Self::begin_log).
+    pub(crate) fn end_log(&mut self) -> Option<RowLog> {
+        self.log.take()
+    }
+
+    fn log_put(&mut self, place: Place, key: &[u8], row: &[u8]) {
+        self.log.iter_mut().for_each(|log| log.put(place, key, row));
+    }
+
+    fn log_removal(&mut self, place: Place, key: &[u8]) {
+        self.log.iter_mut().for_each(|log| log.remove(place, key));
     }
 
     /// Makes the tables that are missing, so that every snapshot finds all of them.
@@ -210,6 +232,7 @@ impl<'p, A: Access> Tables<'p, A> {
             kept: None,
             pending: Pending::default(),
             damage: Vec::new(),
+            log: None,
         }
     }
 

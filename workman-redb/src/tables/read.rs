@@ -11,11 +11,13 @@ use workman_core::store::{
 use workman_core::{Payload, StoreError, WorkId};
 
 use super::{Access, Bytes, Tables, damaged};
-use crate::codec::{Body, CodecError, Reader, read_cascade, read_lane};
+use crate::codec::{Body, CodecError, Opening, Reader, read_cascade, read_lane};
 use crate::envelope::{self, Damage, Kind, entry_sum};
 use crate::error::failed;
 use crate::keys::{self, ENTRY, Key as EntryKey};
-use crate::rows::{self, Address, COMMIT_KEY, ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkRows, WorkTableId};
+use crate::rows::{
+    self, Address, COMMIT_KEY, ENTRY_NAME, NAMES, OPENING_KEY, TableId, WORK_NAMES, WorkRows, WorkTableId,
+};
 
 /// A record, and what its request said.
 type Work = (WorkRecord, Arc<WorkSpec>);
@@ -44,6 +46,15 @@ impl<A: Access> Tables<'_, A> {
         let number =
             number.map_err(|damage| self.damaged(TableId::Meta, &String::from_utf8_lossy(COMMIT_KEY), damage))?;
         Ok(number.unwrap_or(0))
+    }
+
+    /// Who opened the store last.
+    pub(crate) fn opening(&self) -> Result<Opening, StoreError> {
+        let row = self.table(TableId::Meta)?.get(OPENING_KEY).map_err(|error| failed(self.place, error))?;
+        let opening = row.map_or(Err(Damage::Missing), |row| {
+            envelope::open(Kind::Opening, OPENING_KEY, row.value(), |_, from| Opening::read(from))
+        });
+        opening.map_err(|damage| self.damaged(TableId::Meta, &String::from_utf8_lossy(OPENING_KEY), damage))
     }
 
     pub(super) fn stored_lanes(&self) -> Result<BTreeMap<LaneId, Lane>, StoreError> {

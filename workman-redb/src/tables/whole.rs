@@ -8,7 +8,7 @@ use workman_core::store::{
     Audit, Cascade, CascadeVerb, IndexKey, IndexRange, Lane, LaneId, Meta, Row, RowKey, Rows, RowsMut, Standing,
     Urgency, WorkRecord, WorkSpec, keys_of,
 };
-use workman_core::{Constraints, StoreError, Timestamp, WorkId};
+use workman_core::{Constraints, StoreError, StoreErrorKind, Timestamp, WorkId};
 
 use super::{SnapshotTables, WriteTables};
 use crate::envelope::entry_sum;
@@ -200,6 +200,24 @@ impl WriteTables<'_, '_> {
         Ok(copied)
     }
 
+    /// Copies every row of another file as it lies.
+    ///
+    /// # Errors
+    /// When one can't be read, or this file can't be written.
+    pub(crate) fn copy_all(&mut self, from: &SnapshotTables<'_, '_>) -> Result<(), StoreError> {
+        let place = self.place;
+        for table in TableId::ALL {
+            let walked = copy(place, self.table_mut(table)?, from.table(table)?)?;
+            all_of(place, NAMES[table as usize], walked)?;
+        }
+        for table in WorkTableId::ALL {
+            let walked = copy(place, self.work_table_mut(table)?, from.work_table(table)?)?;
+            all_of(place, WORK_NAMES[table as usize], walked)?;
+        }
+        let walked = copy(place, self.entry_table_mut()?, from.entry_table()?)?;
+        all_of(place, ENTRY_NAME, walked)
+    }
+
     /// The store's own row, and lanes that are missing, as the records have it. Numbers never fall.
     fn renumber(&mut self, from: &SnapshotTables<'_, '_>, sum: &Sum) -> Result<Meta, StoreError> {
         let stored = match from.get(RowKey::Meta) {
@@ -262,6 +280,12 @@ fn copy<K: Key + 'static, V: Value + 'static>(
     });
     put.map_err(|error| failed(place, error))?;
     Ok(walked.err().map(|error| error.to_string()))
+}
+
+fn all_of(place: &str, table: &str, broken: Option<String>) -> Result<(), StoreError> {
+    let Some(error) = broken else { return Ok(()) };
+    let message = format!("table `{table}` of the store {place} can't be read from its first row to its last: {error}");
+    Err(StoreError::new(StoreErrorKind::Corrupted, message))
 }
 
 fn note(copied: &mut Copied, name: &str, broken: Option<String>) {

@@ -8,10 +8,11 @@ use workman_core::store::{
 use workman_core::{StoreError, StoreErrorKind, WorkId};
 
 use super::WriteTables;
-use crate::codec::{Body, CodecError, Format, Opening, Writer, write_cascade, write_lane};
+use crate::codec::{Body, CodecError, Format, JournalRow, Opening, Writer, write_cascade, write_lane};
 use crate::envelope::{self, Kind};
 use crate::error::failed;
-use crate::rows::{self, Address, COMMIT_KEY, FORMAT_KEY, OPENING_KEY, TableId, WorkTableId};
+use crate::journal::Place;
+use crate::rows::{self, Address, COMMIT_KEY, FORMAT_KEY, JOURNAL_KEY, OPENING_KEY, TableId, WorkTableId};
 
 impl WriteTables<'_, '_> {
     /// Writes the row that says what the file is.
@@ -25,6 +26,13 @@ impl WriteTables<'_, '_> {
     pub(crate) fn put_opening(&mut self, opening: Opening) -> Result<(), StoreError> {
         self.put_sealed(TableId::Meta, OPENING_KEY, |row| {
             envelope::seal(row, Kind::Opening, OPENING_KEY, 0, |to| opening.write(to))
+        })
+    }
+
+    /// Writes the row that says what is to be found in the journal.
+    pub(crate) fn put_journal(&mut self, row: JournalRow) -> Result<(), StoreError> {
+        self.put_sealed(TableId::Meta, JOURNAL_KEY, |sealed| {
+            envelope::seal(sealed, Kind::Journal, JOURNAL_KEY, 0, |to| row.write(to))
         })
     }
 
@@ -56,6 +64,7 @@ impl WriteTables<'_, '_> {
         seal(&mut row).map_err(unstorable)?;
         let place = self.place;
         self.table_mut(table)?.insert(key, &*row).map_err(|error| failed(place, error))?;
+        self.log_put(Place::Bytes(table), key, &row);
         Ok(())
     }
 
@@ -72,6 +81,7 @@ impl WriteTables<'_, '_> {
     fn remove_at(&mut self, at: &Address) -> Result<(), StoreError> {
         let place = self.place;
         self.table_mut(at.table)?.remove(at.key()).map_err(|error| failed(place, error))?;
+        self.log_removal(Place::Bytes(at.table), at.key());
         Ok(())
     }
 

@@ -1,22 +1,28 @@
 //! [`Writer`]: turns the calls that wait into one commit, and brings a dead handle back.
 //!
-//! A group of calls is planned and applied in one redb transaction and made durable by one sync; then one change is
-//! announced and every call answered. The writer takes no decision about works: `Transaction::run_unit` asks the planner.
+//! A group of calls is planned and applied in one redb transaction, written to the journal and made durable by one sync of that; then
+//! redb commits it, one change is announced and every call answered. The writer takes no decision about works:
+//! `Transaction::run_unit` asks the planner.
 
+mod checkpoint;
 mod recover;
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::{Database, WriteTransaction};
+use redb::Database;
 use workman_core::store::{Change, ChangeFeed, Command, Opening, RowKey, Rows, Transaction, Unit, UnitResult, foreign};
 use workman_core::{Clock, StoreError, StoreErrorKind};
 
+use crate::alone::make_durable;
 use crate::ballast::Ballast;
+use crate::codec::{JournalRow, Usage};
 use crate::durability::Durability;
-use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked, replaced};
+use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked, replaced, unwritten};
 use crate::handle::Handle;
+use crate::home::Sought;
+use crate::journal::{Found, Journal};
 use crate::report::VerifyReport;
 use crate::tables::{Kept, WriteTables};
 use crate::verify::{Integrity, verify};
@@ -32,6 +38,7 @@ pub(crate) struct Writer {
     clock: Arc<dyn Clock>,
     durability: Durability,
     ballast: Option<Ballast>,
+    journal: Journal,
     opening: Opening,
     /// The number of the newest commit that was announced.
     commit: u64,
@@ -44,8 +51,12 @@ pub(crate) struct Writer {
     doubt: Option<Doubt>,
     /// Since when there are commits that are not synced.
     unsynced_since: Option<Duration>,
+    /// When the last commit was made.
+    committed_at: Duration,
+    /// Failed checkpoints in a row, and when the next is due.
+    overdue: Option<Retry>,
     /// Failed reopenings in a row, and when the next is due.
-    down: Option<Down>,
+    down: Option<Retry>,
 }
 
 /// What a commit leaves behind, if it happens.
@@ -55,16 +66,30 @@ struct Doubt {
     opening: Opening,
 }
 
-struct Down {
+/// Tries that failed, in a row.
+struct Retry {
     failures: u32,
-    retry_at: Duration,
+    /// When the next is due.
+    at: Duration,
+}
+
+impl Retry {
+    /// After one failure more than `before`, with a pause that doubles from `first` up to `longest`.
+    fn after(before: Option<&Retry>, now: Duration, first: Duration, longest: Duration) -> Self {
+        let failures = before.map_or(0, |retry| retry.failures) + 1;
+        let pause = first.saturating_mul(1 << (failures - 1).min(16)).min(longest);
+        Retry { failures, at: now + pause }
+    }
 }
 
 /// Whether an error may have left something behind.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Applying,
+    /// Into the journal, then into the store.
     Committing,
+    /// Into the store alone.
+    Checkpointing,
 }
 
 impl Writer {
@@ -75,39 +100,53 @@ impl Writer {
     /// When what the store says about itself can't be read or written.
     pub(crate) fn begin(
         handle: Arc<Handle>,
+        mut sought: Sought,
         feed: Arc<ChangeFeed>,
         clock: Arc<dyn Clock>,
         durability: Durability,
     ) -> Result<Self, StoreError> {
-        let commit = handle.read(|tables| {
+        handle.read(|tables| {
             if tables.get(RowKey::Meta)?.is_none() {
                 tables.confirm_empty()?;
             }
-            tables.commit()
+            Ok(())
         })?;
-        let mut ballast = handle.file().map(|file| Ballast::beside(file, clock.monotonic()));
-        let entered = match (handle.enter(), &mut ballast) {
+        let commit = sought.found.newest();
+        let now = clock.monotonic();
+        let mut ballast = handle.file().map(|file| Ballast::beside(file, now));
+        let mut journal = match (handle.begin_journal(&mut sought), &mut ballast) {
             (Err(error), Some(ballast)) if is_disk_full(&error) => {
-                ballast.spend(clock.monotonic());
+                ballast.spend(now);
+                handle.begin_journal(&mut sought)?
+            }
+            (begun, _) => begun?,
+        };
+        let entered = match (handle.enter(&mut journal, &sought.found), &mut ballast) {
+            (Err(error), Some(ballast)) if is_disk_full(&error) => {
+                ballast.spend(now);
                 handle.take_down();
-                handle.reopen(&(commit..=commit))?;
-                handle.enter()
+                handle.reopen(&(commit..=commit), &mut journal)?;
+                handle.enter(&mut journal, &Found::nothing(commit))
             }
             (entered, _) => entered,
         };
+        let opening = Opening::new(entered?);
         Ok(Writer {
             handle,
             feed,
             clock,
             durability,
             ballast,
-            opening: Opening::new(entered?),
+            journal,
+            opening,
             commit,
             synced: commit,
             shown: commit,
             kept: None,
             doubt: None,
             unsynced_since: None,
+            committed_at: now,
+            overdue: None,
             down: None,
         })
     }
@@ -119,7 +158,7 @@ impl Writer {
 
     /// Runs a group of calls as one commit, and answers each.
     pub(crate) fn serve(&mut self, calls: &[Units]) -> Vec<Answer> {
-        if let Err(error) = self.recover() {
+        if let Err(error) = self.recover().and_then(|()| self.mind_the_journal()) {
             return calls.iter().map(|_| Err(error.clone())).collect();
         }
         if calls.iter().any(enqueues) && self.has_no_room() {
@@ -141,6 +180,8 @@ impl Writer {
     /// When there is no handle.
     pub(crate) fn verify(&mut self) -> Result<VerifyReport, StoreError> {
         self.recover()?;
+        // redb takes back what it has not made durable when it looks at its pages.
+        self.checkpoint(Usage::InUse)?;
         let handle = Arc::clone(&self.handle);
         let (report, integrity) = handle.alone(|database| verify(handle.place(), database))?;
         if integrity == Integrity::Broken {
@@ -150,33 +191,29 @@ impl Writer {
         Ok(report)
     }
 
-    /// How long until commits must be synced that are not.
-    pub(crate) fn sync_due(&self) -> Option<Duration> {
+    /// When commits must be synced that are not.
+    fn sync_at(&self) -> Option<Duration> {
         let (Durability::Relaxed { within }, Some(since)) = (self.durability, self.unsynced_since) else { return None };
-        Some((since + within).saturating_sub(self.clock.monotonic()))
+        Some(since + within)
     }
 
     /// Syncs what is not synced yet.
-    pub(crate) fn sync(&mut self) {
+    fn sync(&mut self) {
         if self.unsynced_since.is_none() || self.handle.is_down() {
             return;
         }
         let place = self.handle.place();
-        let synced = foreign(|| {
-            self.handle.with(|database| {
-                let transaction = begin(place, database, true)?;
-                transaction.commit().map_err(|error| in_doubt(place, error))
-            })
-        });
+        let synced = foreign(|| self.journal.sync().map_err(|error| unwritten(place, error)));
         match synced.unwrap_or_else(|said| Err(panicked(place, StoreErrorKind::Indeterminate, &said))) {
             Ok(()) => (self.unsynced_since, self.synced) = (None, self.commit),
             Err(error) => self.after(&error),
         }
     }
 
-    /// Ends the writing side: nothing stays unsynced.
+    /// Ends the writing side: nothing stays unsynced, and the file is complete without its journal, if that can be.
     pub(crate) fn end(&mut self) {
         self.sync();
+        self.finish();
         self.handle.close();
         self.feed.close();
     }
@@ -196,11 +233,15 @@ impl Writer {
             foreign(|| handle.with(|database| self.try_commit(handle.place(), database, calls, synced, &phase)));
         let kind = match phase.get() {
             Phase::Applying => StoreErrorKind::Corrupted,
-            Phase::Committing => StoreErrorKind::Indeterminate,
+            Phase::Committing | Phase::Checkpointing => StoreErrorKind::Indeterminate,
         };
         let tried = tried.unwrap_or_else(|said| Err(panicked(handle.place(), kind, &said)));
+        let was_checkpoint = phase.get() == Phase::Checkpointing;
+        if was_checkpoint {
+            self.checkpointed(tried.as_ref().err());
+        }
         match &tried {
-            Ok(_) => self.committed(synced),
+            Ok(_) => self.committed(synced || was_checkpoint),
             Err(error) => self.after(error),
         }
         tried
@@ -214,8 +255,9 @@ impl Writer {
         synced: bool,
         phase: &Cell<Phase>,
     ) -> Result<Vec<Vec<UnitResult>>, StoreError> {
-        let transaction = begin(place, database, synced)?;
+        let mut transaction = database.begin_write().map_err(|error| failed(place, error))?;
         let mut tables = WriteTables::open(place, &transaction, self.kept.take())?;
+        tables.begin_log(self.journal.log(self.share()));
         let stored = tables.commit()?;
         if stored != self.shown {
             return Err(replaced(place, stored, self.shown));
@@ -239,10 +281,29 @@ impl Writer {
         tables.put_commit(number)?;
         tables.flush()?;
         self.feed.report(tables.take_damage());
+        let record = tables.end_log().and_then(|log| self.journal.admit(log));
+        let way = match record {
+            Some(record) => Way::Journal(record),
+            None => Way::Checkpoint(self.begin_checkpoint(&mut tables)?),
+        };
         let kept = tables.into_kept();
         self.doubt = Some(Doubt { number, change, opening });
-        phase.set(Phase::Committing);
-        transaction.commit().map_err(|error| in_doubt(place, error))?;
+        match way {
+            Way::Journal(record) => {
+                phase.set(Phase::Committing);
+                let lag = self.commit - self.synced;
+                let written = self.journal.append(record, number, lag);
+                let written = written.and_then(|()| if synced { self.journal.sync() } else { Ok(()) });
+                written.map_err(|error| unwritten(place, error))?;
+                transaction.set_durability(redb::Durability::None).map_err(|error| in_doubt(place, error))?;
+                transaction.commit().map_err(|error| in_doubt(place, error))?;
+            }
+            Way::Checkpoint(row) => {
+                phase.set(Phase::Checkpointing);
+                make_durable(place, transaction)?;
+                self.journal.restart(row);
+            }
+        }
         self.kept = kept;
         Ok(results)
     }
@@ -254,9 +315,10 @@ impl Writer {
         if synced {
             self.synced = number;
         }
+        self.committed_at = self.clock.monotonic();
         self.unsynced_since = match self.unsynced_since {
             _ if synced => None,
-            None => Some(self.clock.monotonic()),
+            None => Some(self.committed_at),
             since => since,
         };
         self.feed.announce(&change);
@@ -265,7 +327,7 @@ impl Writer {
     fn syncs_now(&self) -> bool {
         match self.durability {
             Durability::Synced => true,
-            Durability::Relaxed { .. } => self.sync_due().is_some_and(|due| due.is_zero()),
+            Durability::Relaxed { .. } => self.sync_at().is_some_and(|at| at <= self.clock.monotonic()),
         }
     }
 
@@ -283,16 +345,10 @@ impl Writer {
     }
 }
 
-fn begin(place: &str, database: &Database, synced: bool) -> Result<WriteTransaction, StoreError> {
-    let mut transaction = database.begin_write().map_err(|error| failed(place, error))?;
-    if synced {
-        // A process that was killed opens the file again in milliseconds, whatever its size, and a damaged page in the
-        // newest commit is an error instead of a commit that never happened.
-        transaction.set_quick_repair(true);
-    } else {
-        transaction.set_durability(redb::Durability::None).map_err(|error| failed(place, error))?;
-    }
-    Ok(transaction)
+/// How a commit gets on disk.
+enum Way {
+    Journal(Vec<u8>),
+    Checkpoint(JournalRow),
 }
 
 fn enqueues(call: &Units) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use workman_core::store::Change;
 use workman_core::{StoreError, StoreErrorKind};
 
-use super::{Doubt, Down, Writer};
+use super::{Doubt, Retry, Writer};
 use crate::error::{is_disk_full, kills_the_handle};
 
 /// The wait after the first failed reopening; it doubles up to [`LONGEST_WAIT`].
@@ -25,13 +25,13 @@ impl Writer {
         }
         let now = self.clock.monotonic();
         if let Some(down) = &self.down
-            && now < down.retry_at
+            && now < down.at
         {
             let message = format!(
                 "the store {} is down after an error; opening it again failed {} times, the next try is in {:?}",
                 self.handle.place(),
                 down.failures,
-                down.retry_at - now
+                down.at - now
             );
             return Err(StoreError::new(StoreErrorKind::Rejected, message));
         }
@@ -71,7 +71,7 @@ impl Writer {
         let handle = Arc::clone(&self.handle);
         let doubted = self.doubt.as_ref().map(|doubt| doubt.number);
         // Everything that was synced is there, and nothing that is not ours.
-        match handle.reopen(&(self.synced..=doubted.unwrap_or(self.commit))) {
+        match handle.reopen(&(self.synced..=doubted.unwrap_or(self.commit)), &mut self.journal) {
             Ok(stored) => {
                 tracing::info!(store = handle.place(), "the store is open again");
                 self.down = None;
@@ -85,10 +85,14 @@ impl Writer {
             }
             Err(error) => {
                 handle.take_down();
-                let failures = self.down.as_ref().map_or(0, |down| down.failures) + 1;
-                let wait = FIRST_WAIT.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_WAIT);
-                self.down = Some(Down { failures, retry_at: self.clock.monotonic() + wait });
-                tracing::error!(store = handle.place(), %error, failures, next_try_in = ?wait, "the store could not be opened again");
+                let now = self.clock.monotonic();
+                if let Some(ballast) = self.ballast.as_mut().filter(|_| is_disk_full(&error)) {
+                    ballast.spend(now);
+                }
+                let down = Retry::after(self.down.as_ref(), now, FIRST_WAIT, LONGEST_WAIT);
+                let (failures, next_try_in) = (down.failures, down.at - now);
+                self.down = Some(down);
+                tracing::error!(store = handle.place(), %error, failures, ?next_try_in, "the store could not be opened again");
                 let message = format!("the store {} is down: {error}", handle.place());
                 Err(StoreError::new(StoreErrorKind::Rejected, message).caused_by(error))
             }

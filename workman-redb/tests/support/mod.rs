@@ -18,6 +18,16 @@ use workman_core::store::{Command, Dump, Reading, Store, Unit, UnitResult};
 use workman_core::{Clock, StoreError, Timestamp};
 use workman_redb::RedbStore;
 
+/// The number that the environment has for this, decimal or with `0x`.
+pub fn number(name: &str, otherwise: u64) -> u64 {
+    let Ok(text) = std::env::var(name) else { return otherwise };
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.unwrap_or_else(|error| panic!("{name}={text}: {error}"))
+}
+
 /// SplitMix64.
 pub struct Random {
     pub seed: u64,
@@ -115,6 +125,20 @@ impl Hands {
         let due: Vec<(Duration, oneshot::Sender<()>)> = due;
         for (_, sleeper) in due {
             let _ = sleeper.send(());
+        }
+    }
+}
+
+impl Hands {
+    /// How many sleep, of whom somebody still waits.
+    pub fn sleepers(&self) -> usize {
+        self.state.lock().unwrap().sleepers.iter().filter(|(_, sleeper)| !sleeper.is_canceled()).count()
+    }
+
+    /// Gives way until as many sleep.
+    pub fn wait_for_sleepers(&self, count: usize) {
+        while self.sleepers() < count {
+            std::thread::yield_now();
         }
     }
 }

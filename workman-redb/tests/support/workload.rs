@@ -338,3 +338,18 @@ pub fn sized(id: WorkId, bytes: usize) -> Command {
     let terms = Terms { retention: Duration::from_secs(86_400), ..Terms::default() };
     Command::Enqueue(Enqueue { works: vec![NewWork::new(id, spec, terms)], unique: None, offer: None })
 }
+
+/// A work with this many dependents, all of which it releases or takes with it.
+pub fn fan(workload: &mut Workload, dependents: usize) -> Command {
+    let first = workload.fresh_id();
+    let mut works = vec![new_work(first, Vec::new())];
+    works.extend((0..dependents).map(|_| new_work(workload.fresh_id(), vec![first])));
+    Command::Enqueue(Enqueue { works, unique: None, offer: None })
+}
+
+fn new_work(id: WorkId, before: Vec<WorkId>) -> NewWork {
+    let shape = if before.is_empty() { InputShape::Nothing } else { InputShape::List };
+    let prerequisites = Prerequisites { shape, ids: before };
+    let spec = WorkSpec { prerequisites, ..WorkSpec::new("sync", Payload::new(Codec::JSON, *b"{}")) };
+    NewWork::new(id, spec, Terms::default())
+}

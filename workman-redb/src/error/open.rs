@@ -1,4 +1,4 @@
-//! [`OpenError`], and how an error of redb becomes a [`StoreError`] that is honest about the data.
+//! [`OpenError`]: why a store could not be opened.
 
 use std::error::Error;
 use std::fmt;
@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use workman_core::{StoreError, StoreErrorKind};
 
+use super::failure::is_disk_full;
+use super::fault::JournalFault;
 use crate::report::VerifyReport;
 
 /// Why a store could not be opened. The file is as it was before, whatever the error.
@@ -79,6 +81,16 @@ pub enum OpenError {
         /// What is wrong.
         report: Box<VerifyReport>,
     },
+    /// The journal beside the store is not the one that belongs to it, or is damaged. What the store acknowledged last may lie
+    /// only there.
+    Journal {
+        /// The file of the store.
+        path: PathBuf,
+        /// The file of the journal.
+        journal: PathBuf,
+        /// What is wrong with it.
+        fault: JournalFault,
+    },
     /// The system refused something else.
     Io {
         /// The file.
@@ -103,6 +115,7 @@ impl OpenError {
             | OpenError::NewerFormat { path, .. }
             | OpenError::Corrupted { path, .. }
             | OpenError::Damaged { path, .. }
+            | OpenError::Journal { path, .. }
             | OpenError::Io { path, .. } => path,
         }
     }
@@ -111,6 +124,10 @@ impl OpenError {
     #[must_use]
     pub fn is_already_open(&self) -> bool {
         matches!(self, OpenError::AlreadyOpen { .. })
+    }
+
+    pub(crate) fn not_a_store(path: &Path, why: &str) -> Self {
+        OpenError::NotAStore { path: path.to_owned(), why: why.into() }
     }
 
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
@@ -201,6 +218,11 @@ impl fmt::Display for OpenError {
                 "the store {path} is damaged, and was left as it is: restore a backup, or let `RedbStore::repair` make its \
                  index anew; {report}"
             ),
+            OpenError::Journal { journal, fault, .. } => write!(
+                f,
+                "the store {path} can't be opened with its journal {}: {fault}; both were left as they are",
+                journal.display()
+            ),
             OpenError::Io { .. } => write!(f, "the store {path} could not be opened"),
         }
     }
@@ -211,138 +233,9 @@ impl Error for OpenError {
         match self {
             // Its text has that of its source.
             OpenError::NotLockable { source, .. } => source.source(),
+            OpenError::Journal { fault: JournalFault::Unusable(source), .. } => source.source(),
             OpenError::NotWritable { source, .. } | OpenError::Io { source, .. } => Some(source),
             _ => None,
         }
     }
 }
-
-/// An error of redb before a commit began: certainly nothing was written.
-pub(crate) fn failed(place: &str, error: impl Into<redb::Error>) -> StoreError {
-    let error = error.into();
-    let (kind, message) = match &error {
-        redb::Error::Corrupted(_) => (StoreErrorKind::Corrupted, format!("the store {place} is damaged: {error}")),
-        _ if is_full(&error) => (
-            StoreErrorKind::Rejected,
-            format!("the disk of the store {place} is full; free some space, then the same call works again"),
-        ),
-        _ => (StoreErrorKind::Rejected, format!("the store {place} could not be used: {error}")),
-    };
-    StoreError::new(kind, message).caused_by(error)
-}
-
-/// An error of redb in a commit: it may have happened, or not.
-pub(crate) fn in_doubt(place: &str, error: impl Into<redb::Error>) -> StoreError {
-    let error = error.into();
-    StoreError::new(StoreErrorKind::Indeterminate, format!("a commit to the store {place} failed: {error}"))
-        .caused_by(error)
-}
-
-/// Somebody put an older file, or a part of one, in the place of this one while it was open.
-pub(crate) fn replaced(place: &str, stored: u64, shown: u64) -> StoreError {
-    let message = format!(
-        "the store {place} shows commit {stored}, and {shown} was the last that was written: the file was replaced or damaged \
-         while it was open; nothing is written to it any more"
-    );
-    StoreError::new(StoreErrorKind::Corrupted, message)
-}
-
-/// A panic below us, as an error of this kind.
-pub(crate) fn panicked(place: &str, kind: StoreErrorKind, said: &workman_core::store::Panicked) -> StoreError {
-    StoreError::new(kind, format!("the store {place} panicked, which a damaged file can make it do: {said}"))
-        .caused_by(Panicked)
-}
-
-/// Whether the handle that gave this error must not be used any more: redb latches its first I/O error for good.
-pub(crate) fn kills_the_handle(error: &StoreError) -> bool {
-    cause(error).is_some() || error.source().is_some_and(|source| source.is::<Panicked>() || is_cut(source))
-}
-
-/// What redb has in memory of a file that was cut short is not to be written, nor to be believed.
-fn is_cut(source: &(dyn Error + 'static)) -> bool {
-    source.downcast_ref().is_some_and(|astray| matches!(astray, Astray::Cut { .. }))
-}
-
-/// Whether the disk was full.
-pub(crate) fn is_disk_full(error: &StoreError) -> bool {
-    cause(error).is_some_and(is_full)
-}
-
-fn cause(error: &StoreError) -> Option<&redb::Error> {
-    error.source().and_then(|source| source.downcast_ref())
-}
-
-fn is_full(error: &redb::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error, redb::Error::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded))
-}
-
-/// The mark of an error that was a panic.
-#[derive(Debug)]
-struct Panicked;
-
-impl fmt::Display for Panicked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a panic")
-    }
-}
-
-impl Error for Panicked {}
-
-/// Why a store is not to be used where it is.
-#[derive(Debug)]
-pub(crate) enum Astray {
-    /// Nothing is found at its path.
-    Gone(io::Error),
-    /// Another file is.
-    Replaced,
-    /// Somebody has cut its file short.
-    Cut { from: u64, to: u64 },
-    /// The file of its lock is not found.
-    LockGone(PathBuf, io::Error),
-    /// The file of its lock is another one.
-    LockReplaced(PathBuf),
-}
-
-impl Astray {
-    /// Certainly nothing was written, and nothing will be until it is found again.
-    pub(crate) fn refusal(self, place: &str) -> StoreError {
-        StoreError::new(StoreErrorKind::Rejected, format!("the store {place} is not as it was opened: {self}"))
-            .caused_by(self)
-    }
-}
-
-impl fmt::Display for Astray {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Astray::Gone(error) => write!(
-                f,
-                "its file, its folder or a link on the way was deleted or renamed while it was open ({error}); put it back and the \
-                 same call works again, or open the store anew; nothing is stored meanwhile"
-            ),
-            Astray::Replaced => f.write_str(
-                "another file lies there now; put the one that was opened back and the same call works again, or open the store \
-                 anew; nothing is stored meanwhile",
-            ),
-            Astray::Cut { from, to } => write!(
-                f,
-                "somebody has cut its file short, from {from} to {to} bytes; keep a copy of it, and restore a backup or move it \
-                 away to start with an empty store"
-            ),
-            Astray::LockGone(lock, error) => write!(
-                f,
-                "its lock {} was deleted or renamed while it was open ({error}), so another process may have it, too; close the \
-                 store and open it anew, and leave that file alone",
-                lock.display()
-            ),
-            Astray::LockReplaced(lock) => write!(
-                f,
-                "its lock {} is another file than the one that was locked, so another process may have it, too; close the store \
-                 and open it anew, and leave that file alone",
-                lock.display()
-            ),
-        }
-    }
-}
-
-impl Error for Astray {}
