@@ -112,6 +112,12 @@ impl Journal {
         RowLog::begin(std::mem::take(&mut self.buffer), usize::try_from(most).unwrap_or(usize::MAX))
     }
 
+    /// Ends the log of a commit that wrote nothing.
+    pub(crate) fn dismiss(&mut self, log: RowLog) {
+        let (record, _) = log.end();
+        self.keep(record);
+    }
+
     /// Ends the log of a commit. Answers its record, if it is one for the journal as it is now.
     pub(crate) fn admit(&mut self, log: RowLog) -> Option<Vec<u8>> {
         let (record, is_whole) = log.end();

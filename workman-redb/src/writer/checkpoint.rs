@@ -37,7 +37,7 @@ impl Writer {
         }
         if self.checkpoint_at().is_some_and(|at| at <= now) && !self.handle.is_down() {
             // It is told, and tried again.
-            let _ = self.checkpoint(Usage::InUse);
+            let _ = self.checkpoint(self.usage());
         }
     }
 
@@ -46,6 +46,11 @@ impl Writer {
             Some(overdue) => Some(overdue.at),
             None => self.journal.is_worth_a_checkpoint().then(|| self.committed_at + IDLE),
         }
+    }
+
+    /// What the store says of its journal when nothing changes.
+    pub(super) fn usage(&self) -> Usage {
+        if self.journal.trust() == Trust::Away { Usage::Idle } else { Usage::InUse }
     }
 
     /// How much of the journal a commit may take.
@@ -60,7 +65,7 @@ impl Writer {
     pub(super) fn mind_the_journal(&mut self) -> Result<(), StoreError> {
         if self.overdue.as_ref().is_some_and(|overdue| overdue.at <= self.clock.monotonic()) {
             // The journal may still have room if it fails again.
-            let _ = self.checkpoint(Usage::InUse);
+            let _ = self.checkpoint(self.usage());
             self.recover()?;
         }
         let (checked, is_away) = (self.journal.check(), self.journal.trust() == Trust::Away);
@@ -113,7 +118,7 @@ impl Writer {
             );
             return Err(StoreError::new(StoreErrorKind::Rejected, message));
         }
-        let row = JournalRow { usage: Usage::InUse, salt: Salt::generate() };
+        let row = JournalRow { usage: self.usage(), salt: Salt::generate() };
         tables.put_journal(row)?;
         Ok(row)
     }

@@ -17,7 +17,7 @@ use workman_core::{Clock, StoreError, StoreErrorKind};
 
 use crate::alone::make_durable;
 use crate::ballast::Ballast;
-use crate::codec::{JournalRow, Usage};
+use crate::codec::JournalRow;
 use crate::durability::Durability;
 use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked, replaced, unwritten};
 use crate::handle::Handle;
@@ -181,7 +181,7 @@ impl Writer {
     pub(crate) fn verify(&mut self) -> Result<VerifyReport, StoreError> {
         self.recover()?;
         // redb takes back what it has not made durable when it looks at its pages.
-        self.checkpoint(Usage::InUse)?;
+        self.checkpoint(self.usage())?;
         let handle = Arc::clone(&self.handle);
         let (report, integrity) = handle.alone(|database| verify(handle.place(), database))?;
         if integrity == Integrity::Broken {
@@ -274,6 +274,7 @@ impl Writer {
         let number = self.commit + 1;
         let Some(change) = gathered.finish(&mut tables, number)? else {
             self.opening = opening;
+            tables.end_log().into_iter().for_each(|log| self.journal.dismiss(log));
             self.kept = tables.into_kept();
             transaction.abort().map_err(|error| failed(place, error))?;
             return Ok(results);
