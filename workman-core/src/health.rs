@@ -18,7 +18,9 @@ pub enum HealthStatus {
     /// Something fails: the store (nothing is lost, and the same is tried again, later and later; or it has answered nothing for five
     /// seconds, and since when), the runtime, or the sensor. What a call of
     /// the program met counts until a call of its kind succeeds. Or something in the store is damaged: it is passed over and the
-    /// rest goes on, and that is said until the store is opened anew.
+    /// rest goes on, and that is said until the store is opened anew. Or workers hang: the same runs have held all slots of their kind
+    /// for [`Limits::standstill`](crate::Limits::standstill) while work waits that could run, or a run that was told to stop that
+    /// long ago still goes on in this process. Their workers are named, and it is over when they end.
     Degraded {
         /// What it is.
         error: String,
@@ -41,6 +43,9 @@ pub(crate) enum Trouble {
     AsyncWorkers,
     BlockingWorkers,
     Sensor,
+    /// All slots of the kind are taken for long, and work waits.
+    AsyncSlots,
+    BlockingSlots,
 }
 
 impl Trouble {
@@ -48,6 +53,13 @@ impl Trouble {
         match kind {
             WorkerKind::Async => Trouble::AsyncWorkers,
             WorkerKind::Blocking => Trouble::BlockingWorkers,
+        }
+    }
+
+    pub(crate) fn standstill(kind: WorkerKind) -> Self {
+        match kind {
+            WorkerKind::Async => Trouble::AsyncSlots,
+            WorkerKind::Blocking => Trouble::BlockingSlots,
         }
     }
 }
@@ -196,6 +208,12 @@ impl Health {
     /// It is well again.
     pub(crate) fn is_over(&self, trouble: Trouble) {
         self.lock().troubles.remove(&trouble);
+    }
+
+    /// Whether all slots of a kind are taken for long, and work waits.
+    pub(crate) fn stands_still(&self) -> bool {
+        let troubles = &self.lock().troubles;
+        troubles.contains_key(&Trouble::AsyncSlots) || troubles.contains_key(&Trouble::BlockingSlots)
     }
 
     /// The runtime has taken no workers of this kind for long. Whether that is news.

@@ -37,7 +37,8 @@ pub struct Limits {
     pub async_slots: usize,
     /// Blocking workers running at once. With 0 none ever runs here, as with `async_slots`.
     pub blocking_slots: usize,
-    /// How long a stopped worker may take to end before it is dropped (async) or abandoned (blocking).
+    /// How long a stopped worker may take to end before it is dropped (async) or given up (blocking). Another
+    /// thread takes the place of one that was given up, for as many as there are slots.
     pub grace: Duration,
     /// How long a constraint must be lost before running work is stopped for it, and how long it must then
     /// hold again before that work starts again.
@@ -59,6 +60,9 @@ pub struct Limits {
     /// A run that has lasted this long shows that its work does not kill the process: deaths of the process under it before are
     /// forgiven, as by a checkpoint. With `Duration::MAX` no run is ever long enough.
     pub suspect_within: Duration,
+    /// When all slots of a kind have been held by the same runs for this long while work waits that could run, or a run that was told
+    /// to stop this long ago still goes on, [`health`](crate::WorkManager::health) says so. With `Duration::MAX` it never does.
+    pub standstill: Duration,
     /// Progress and checkpoints are on disk this long after they were given, at the latest.
     pub progress_delay: Duration,
 }
@@ -87,6 +91,7 @@ impl Default for Limits {
             expedited_slots: 1,
             minimums: WorkManagerLimits::NONE,
             suspect_within: Duration::from_secs(10 * 60),
+            standstill: Duration::from_secs(5 * 60),
             progress_delay: Duration::from_secs(1),
         }
     }

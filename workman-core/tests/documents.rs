@@ -76,6 +76,7 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("Limits::expedited_slots", limits.expedited_slots.to_string()),
         ("Limits::minimums", if limits.minimums == WorkManagerLimits::NONE { "none".into() } else { String::new() }),
         ("Limits::suspect_within", seconds(limits.suspect_within)),
+        ("Limits::standstill", seconds(limits.standstill)),
         ("Limits::progress_delay", seconds(limits.progress_delay)),
         ("CASCADE_LIMIT", CASCADE_LIMIT.to_string()),
         ("PROMOTE_LIMIT", PROMOTE_LIMIT.to_string()),

@@ -15,9 +15,9 @@ use futures::FutureExt;
 use futures::executor::block_on;
 use stores::{CountingHome, Ears, Overheard};
 use workman_core::store::{
-    Applied, CASCADE_LIMIT, Cancel, Claim, Claimed, Codec, Command, Decision, End, Enqueue, NewWork, Noticed, OpenLane,
-    PageRequest, Prerequisites, Reading, Settle, Snapshot, Store, SuspectsAllowed, Terms, Unique, UniquePolicy, Unit,
-    WorkSpec, WorkerKind, Write, load, plan, stored_meta,
+    Applied, Barred, CASCADE_LIMIT, Cancel, Claim, Claimed, Codec, Command, Decision, End, Enqueue, NewWork, Noticed,
+    OpenLane, PageRequest, Prerequisites, Reading, Settle, Snapshot, Store, SuspectsAllowed, Terms, Unique,
+    UniquePolicy, Unit, WorkSpec, WorkerKind, Write, load, plan, stored_meta,
 };
 use workman_core::{
     AttemptEnd, Backoff, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Outcome, Payload, Refusal,
@@ -85,7 +85,8 @@ impl Bare {
             async_slots_free: 1.into(),
             blocking_slots_free: 0.into(),
             expedited_budget: Duration::ZERO,
-            barred: Vec::new(),
+            barred: Barred::default(),
+            watched: Vec::new(),
             suspects,
         };
         match self.send(Command::Claim(claim)).unwrap() {

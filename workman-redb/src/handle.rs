@@ -144,6 +144,11 @@ impl Handle {
         StoreError::new(StoreErrorKind::Corrupted, message)
     }
 
+    /// What tells the file from every other store.
+    pub(crate) fn instance(&self) -> WorkId {
+        self.instance
+    }
+
     /// What messages call the store.
     pub(crate) fn place(&self) -> &str {
         &self.place

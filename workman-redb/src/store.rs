@@ -59,6 +59,8 @@ pub struct RedbStore {
     engine: Engine,
     feed: Arc<ChangeFeed>,
     path: PathBuf,
+    /// Of the file, however often it is opened.
+    instance: u128,
     home: HomeProcess,
 }
 
@@ -226,6 +228,10 @@ impl Store for RedbStore {
         Ownership::Exclusive
     }
 
+    fn instance(&self) -> u128 {
+        self.instance
+    }
+
     async fn close(&self) {
         if !self.home.is_current() {
             return;
@@ -342,6 +348,7 @@ impl RedbBuilder {
         let wishes = Wishes { setup: self.setup, patience: self.patience, verifies: self.verifies };
         let (handle, sought) = open_patiently(home, &wishes, &*clock)?;
         let (handle, feed) = (Arc::new(handle), Arc::new(ChangeFeed::new()));
+        let instance = handle.instance().as_u128();
         let writer = Writer::begin(Arc::clone(&handle), sought, Arc::clone(&feed), Arc::clone(&clock), self.durability)
             .map_err(|error| OpenError::beginning(&path, error))?;
         let engine = match self.mode {
@@ -350,7 +357,7 @@ impl RedbBuilder {
                 Threads::start(writer, handle, clock).map_err(|source| OpenError::Io { path: path.clone(), source })?,
             ),
         };
-        Ok(RedbStore { engine, feed, path, home: HomeProcess::current() })
+        Ok(RedbStore { engine, feed, path, instance, home: HomeProcess::current() })
     }
 }
 

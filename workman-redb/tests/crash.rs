@@ -13,7 +13,8 @@ use support::disk::{Disk, Fault, Survivors};
 use support::workload::{Workload, plain, sized};
 use support::{Hands, Random, block_on, dump, run};
 use workman_core::store::{
-    Applied, Change, Claim, Command, Dump, Lane, OpenLane, PageRequest, Store, SuspectsAllowed, Unit, WorkerKind,
+    Applied, Barred, Change, Claim, Command, Dump, Lane, OpenLane, PageRequest, Store, SuspectsAllowed, Unit,
+    WorkerKind,
 };
 use workman_core::{MemoryStore, StoreErrorKind, WorkId, WorkQuery};
 use workman_redb::{Durability, RedbBuilder, RedbStore};
@@ -68,7 +69,8 @@ fn claim(store: &RedbStore) -> u64 {
         async_slots_free: 1.into(),
         blocking_slots_free: 0.into(),
         expedited_budget: Duration::ZERO,
-        barred: Vec::new(),
+        barred: Barred::default(),
+        watched: Vec::new(),
         suspects: SuspectsAllowed::One,
     };
     let claimed = run(store, Command::Claim(claim), 1).unwrap().unwrap();

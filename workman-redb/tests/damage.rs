@@ -16,8 +16,8 @@ use support::disk::Disk;
 use support::workload::Workload;
 use support::{Folder, Random, at, block_on, dump, number, run};
 use workman_core::store::{
-    Applied, Claim, Command, Dump, End, Lane, OpenLane, Page, PageRequest, Settle, Store, SuspectsAllowed, Unit,
-    WorkRecord, WorkerKind,
+    Applied, Barred, Claim, Command, Dump, End, Lane, OpenLane, Page, PageRequest, Settle, Store, SuspectsAllowed,
+    Unit, WorkRecord, WorkerKind,
 };
 use workman_core::{
     Builder, HealthStatus, Payload, StoreError, StoreErrorKind, ThreadRuntime, WorkId, WorkManager, WorkQuery,
@@ -166,7 +166,8 @@ fn run_all(store: &RedbStore, now: i64) -> Vec<WorkRecord> {
             async_slots_free: 20.into(),
             blocking_slots_free: 0.into(),
             expedited_budget: Duration::from_secs(600),
-            barred: Vec::new(),
+            barred: Barred::default(),
+            watched: Vec::new(),
             suspects: SuspectsAllowed::One,
         };
         let Ok(Ok(Applied::Claimed { works, .. })) = run(store, Command::Claim(claim), now) else { break };

@@ -17,8 +17,8 @@ use redb::{Database, ReadableDatabase, TableDefinition};
 use support::workload::Workload;
 use support::{Folder, block_on, dump, run};
 use workman_core::store::{
-    Applied, Claim, Codec, Command, Dump, End, Enqueue, NewWork, OpenLane, PageRequest, Settle, Store, SuspectsAllowed,
-    Terms, Unique, UniquePolicy, Urgency, WorkRecord, WorkSpec, WorkerKind,
+    Applied, Barred, Claim, Codec, Command, Dump, End, Enqueue, NewWork, OpenLane, PageRequest, Settle, Store,
+    SuspectsAllowed, Terms, Unique, UniquePolicy, Urgency, WorkRecord, WorkSpec, WorkerKind,
 };
 use workman_core::{ExistingWorkPolicy, OnInterruption, ParkReason, Payload, WorkId, WorkInfo, WorkQuery};
 use workman_redb::RedbStore;
@@ -97,7 +97,8 @@ fn supersede(store: &RedbStore) {
         async_slots_free: 1.into(),
         blocking_slots_free: 0.into(),
         expedited_budget: Duration::ZERO,
-        barred: Vec::new(),
+        barred: Barred::default(),
+        watched: Vec::new(),
         suspects: SuspectsAllowed::None,
     };
     let Applied::Claimed { works, .. } = answer(Command::Claim(claim)) else { panic!("it is the answer") };

@@ -1,5 +1,6 @@
-//! [`Attempts`]: what runs in this process. It is started and stopped here, and given up when it does not stop.
+//! [`Attempts`]: what runs for this manager. It is started and stopped here, and given up when it does not stop.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,14 @@ use super::slots::{Beside, Seat, Seats};
 use crate::constraints::{ConstraintKind, Constraints};
 use crate::foreign::{Panicked, foreign};
 use crate::id::WorkId;
+use crate::limits::Limits;
 use crate::plan::{Blame, Claimed, End, Endurance, Note, Settle, WorkerKind};
 use crate::record::Notes;
 use crate::state::StopReason;
-use crate::worker::{Attempt, Ending, FromWorker, RegisteredWorker, Run};
+use crate::time::Spoken;
+use crate::worker::{
+    Attempt, Ending, FromWorker, Hold, InTheWay, KnownRun, Listening, RegisteredWorker, Run, RunHere, RunsHere,
+};
 
 /// An async worker that was dropped has this long to be gone before it is given up like a blocking one.
 const DROP_GRACE: Duration = Duration::from_secs(1);
@@ -28,16 +33,19 @@ const LAST_DROP_GRACE: Duration = Duration::from_millis(250);
 /// A runtime that begins none of its runs for so long has no thread for them, or nobody drives it.
 pub(crate) const BEGIN_WITHIN: Duration = Duration::from_secs(5);
 
-/// What runs here, and what was given up and still runs.
+/// How many workers are named that hold slots.
+const NAMED: usize = 8;
+
+/// What runs for this manager. What it has given up and still runs is known to the whole process ([`RunsHere`]).
 pub(super) struct Attempts {
     core: Arc<Core>,
     to_dispatcher: UnboundedSender<FromWorker>,
     running: BTreeMap<WorkId, Running>,
-    /// Workers that would not stop. Their work is given back, but not started here before they end.
-    abandoned: BTreeMap<(WorkId, u64), Seat>,
+    /// As long as this is there, the dispatcher hears when something is out of the way.
+    _listening: Listening,
     /// Attempts that failed, until it is known what comes of that: then the log says which they were.
     failed: BTreeMap<(WorkId, u64), Arc<Attempt>>,
-    /// What both of them hold, so that nobody has to count.
+    /// What those hold that run, so that nobody has to count.
     places: Seats,
     /// Raised by each commit that is sent, and how many of those that run have started since.
     cohort: u64,
@@ -52,6 +60,8 @@ pub(super) struct Attempts {
     conditions_changed: bool,
     /// How long an async worker that was dropped has to be gone.
     drop_grace: Duration,
+    /// How long a worker has to stop.
+    grace: Duration,
     /// When conditions may count by the passing of time alone, on the monotonic clock.
     dwell_at: Option<Duration>,
 }
@@ -86,6 +96,7 @@ enum Patience {
 /// A run that is over here.
 pub(super) struct Over {
     pub(super) id: WorkId,
+    pub(super) kind: WorkerKind,
     pub(super) parting: Parting,
     /// What it said that was not taken yet.
     pub(super) last_words: Option<Note>,
@@ -126,11 +137,15 @@ pub(super) enum Conditions {
 impl Attempts {
     pub(super) fn new(core: Arc<Core>) -> (Self, UnboundedReceiver<FromWorker>) {
         let (to_dispatcher, from_workers) = unbounded();
+        let hears: UnboundedSender<FromWorker> = to_dispatcher.clone();
+        // A dispatcher that is gone waits for nothing.
+        let listening = core.here.listen(move || _ = hears.unbounded_send(FromWorker::OutOfTheWay));
+        let grace = core.limits.grace;
         let attempts = Attempts {
             core,
             to_dispatcher,
             running: BTreeMap::new(),
-            abandoned: BTreeMap::new(),
+            _listening: listening,
             failed: BTreeMap::new(),
             places: Seats::default(),
             cohort: 0,
@@ -140,6 +155,7 @@ impl Attempts {
             constrained: BTreeSet::new(),
             conditions_changed: false,
             drop_grace: DROP_GRACE,
+            grace,
             dwell_at: None,
         };
         (attempts, from_workers)
@@ -166,11 +182,29 @@ impl Attempts {
         self.core.dwell().may_start(&constraints, now).is_err()
     }
 
-    /// Starts a run of this worker, unless the runtime does not take it.
-    pub(super) fn start(&mut self, claimed: Claimed, worker: RegisteredWorker) -> Option<Dropped> {
+    /// Makes way for a run of this work, or says what goes on here that must end first. A run of the very same work of which the store
+    /// knows nothing any more is told so.
+    pub(super) fn enter(&mut self, claimed: &Claimed, kind: WorkerKind) -> Result<Option<RunHere>, InTheWay> {
+        let id = claimed.record.id;
+        if let Some(fence) = self.running.get(&id).map(|earlier| earlier.attempt.fence) {
+            self.fence_off(id, fence, StopReason::CancelledByApp);
+        }
+        self.core.here.enter(claimed, kind, || self.core.clock.wall())
+    }
+
+    /// Starts a run of this worker, unless the runtime does not take it. `here` is what [`enter`](Self::enter) has answered.
+    pub(super) fn start(
+        &mut self,
+        claimed: Claimed,
+        worker: RegisteredWorker,
+        here: Option<RunHere>,
+    ) -> Option<Dropped> {
         let kind = worker.def.kind;
         let (id, fence) = (claimed.record.id, claimed.record.fence);
         let attempt = Arc::new(self.core.attempt(&claimed, worker.def, self.to_dispatcher.clone()));
+        if here.is_some() {
+            attempt.enter_as(here);
+        }
         let (abort, registration) = AbortHandle::new_pair();
         let now = self.core.clock.monotonic();
         let clears_at = now.saturating_add(self.core.limits.suspect_within);
@@ -258,28 +292,26 @@ impl Attempts {
 
     /// A run is over; `None` if nobody knows of it any more.
     pub(super) fn on_ended(&mut self, id: WorkId, fence: u64, end: End) -> Option<Over> {
-        if let Some(place) = self.abandoned.remove(&(id, fence)) {
-            self.places.remove(place);
-        }
         if self.running.get(&id).is_none_or(|running| running.attempt.fence != fence) {
             return None;
         }
         let running = self.remove(id)?;
+        let kind = running.place.kind;
         let begun = if running.attempt.has_begun() { Begun::Yes } else { Begun::No };
         running.attempt.end();
-        let lost = is_by_runtime(&end).then_some(Dropped { kind: running.place.kind, begun });
+        let lost = is_by_runtime(&end).then_some(Dropped { kind, begun });
         let dropped = matches!(running.deadline, Some((_, Patience::Dropped)));
         let parting = if dropped { Parting::GivenUp } else { Parting::ByItself };
         if running.fenced {
             self.core.live.forget(id, fence);
-            return Some(Over { id, parting, last_words: None, end: None, dropped: lost });
+            return Some(Over { id, kind, parting, last_words: None, end: None, dropped: lost });
         }
         self.keep_failed(&running.attempt, &end);
         // What is over for good has no further run that could want its notes.
         let last_words = if matches!(end, End::Succeeded { .. }) { None } else { unsaved(&running.attempt) };
         // What never began is given back as it was, and is no attempt.
         let end = (lost.is_none_or(|lost| lost.begun == Begun::Yes)).then_some(Settle { id, fence, end });
-        Some(Over { id, parting, last_words, end, dropped: lost })
+        Some(Over { id, kind, parting, last_words, end, dropped: lost })
     }
 
     fn keep_failed(&mut self, attempt: &Arc<Attempt>, end: &End) {
@@ -296,9 +328,11 @@ impl Attempts {
     /// The store has moved on without this run: it is told to stop, and its end is of no interest.
     pub(super) fn fence_off(&mut self, id: WorkId, fence: u64, reason: StopReason) {
         let deadline = self.core.clock.monotonic().saturating_add(self.core.limits.grace);
+        let core = Arc::clone(&self.core);
         self.with_deadline(id, |running| {
             if running.attempt.fence == fence {
                 running.fenced = true;
+                running.leave_behind(&core, Hold::FencedOff);
                 running.ask_to_stop(reason, deadline);
             }
         });
@@ -306,7 +340,7 @@ impl Attempts {
 
     /// The manager leaves: whatever runs is to stop within the grace.
     pub(super) fn stop_all(&mut self, reason: StopReason, grace: Duration) {
-        self.drop_grace = LAST_DROP_GRACE;
+        (self.drop_grace, self.grace) = (LAST_DROP_GRACE, grace);
         let deadline = self.core.clock.monotonic().saturating_add(grace);
         let all: Vec<WorkId> = self.running.keys().copied().collect();
         for id in all {
@@ -428,15 +462,26 @@ impl Attempts {
         let Attempt { worker, number, .. } = &*running.attempt;
         tracing::warn!(%id, %worker, attempt = number, "does not stop; its work is given back, and waits here until the worker ends");
         running.attempt.end();
+        // Before anybody can know that the work is free.
+        running.leave_behind(&self.core, Hold::GivenUp);
+        if running.place.kind == WorkerKind::Async {
+            running.attempt.stand_in(foreign(|| self.core.runtime.spare()).ok().flatten());
+        }
         if running.fenced {
             self.core.live.forget(id, fence);
         }
-        self.places.add(running.place);
-        self.abandoned.insert((id, fence), running.place);
         let end = Ending::Cut(running.attempt.given_up());
-        let end = (!running.fenced).then(|| Settle { id, fence, end: running.attempt.verdict(end) });
+        let end = (!running.fenced).then(|| running.attempt.verdict(end));
+        let end = end.map(|end| Settle { id, fence, end: if self.grace.is_zero() { end } else { as_given_up(end) } });
         end.iter().for_each(|settle| self.keep_failed(&running.attempt, &settle.end));
-        Some(Over { id, parting: Parting::GivenUp, last_words: unsaved(&running.attempt), end, dropped: None })
+        Some(Over {
+            id,
+            kind: running.place.kind,
+            parting: Parting::GivenUp,
+            last_words: unsaved(&running.attempt),
+            end,
+            dropped: None,
+        })
     }
 
     /// The manager ends: whatever still runs is told so, and nobody waits for it.
@@ -446,6 +491,7 @@ impl Attempts {
             running.attempt.stop(StopReason::Shutdown);
             running.abort.abort();
             running.attempt.end();
+            running.leave_behind(&self.core, Hold::GivenUp);
             self.core.live.forget(running.attempt.id, running.attempt.fence);
         }
     }
@@ -465,14 +511,53 @@ impl Attempts {
         self.young
     }
 
-    /// What the runs hold. An abandoned worker holds its slot until it ends.
+    /// What the runs hold. What was given up, by whomever, holds a thread and no slot: another thread stands in for it. But so it goes
+    /// for as many as there are slots, and no more.
     pub(super) fn places(&self) -> Seats {
-        self.places
+        let mut places = self.places;
+        let given_up = self.core.here.given_up();
+        places.suspects += given_up.suspects;
+        let Limits { async_slots, blocking_slots, expedited_slots, .. } = *self.core.limits;
+        for (kind, given_up, slots) in [
+            (WorkerKind::Async, given_up.for_async, async_slots),
+            (WorkerKind::Blocking, given_up.for_blocking, blocking_slots),
+        ] {
+            let beyond = given_up.saturating_sub(slots.saturating_add(expedited_slots));
+            let taken = places.taken.of(kind);
+            taken.ordinary += beyond.min(slots);
+            taken.expedited += beyond.saturating_sub(slots);
+        }
+        places
     }
 
-    /// What matters to what may start beside them. Work whose abandoned worker still runs must not.
+    /// Whose runs hold the slots of this kind.
+    pub(super) fn who_holds(&self, kind: WorkerKind) -> String {
+        let running = self.running.values().filter(|running| running.place.kind == kind);
+        let mut workers: Vec<(&str, usize)> = Vec::new();
+        let mut count = |worker| match workers.iter_mut().find(|(known, _)| *known == worker) {
+            Some((_, runs)) => *runs += 1,
+            None => workers.push((worker, 1)),
+        };
+        running.clone().for_each(|running| count(&*running.attempt.worker));
+        let left = self.core.here.leftovers();
+        left.iter().filter(|run| run.kind == kind && run.hold == Hold::GivenUp).for_each(|run| count(&*run.worker));
+        let since = running.map(|running| running.given_at).max().unwrap_or_default();
+        let lasts = self.core.clock.monotonic().saturating_sub(since);
+        workers.sort_by_key(|(worker, runs)| (Reverse(*runs), *worker));
+        let named: Vec<String> =
+            workers.iter().take(NAMED).map(|(worker, runs)| format!("\"{worker}\" ({runs})")).collect();
+        let more = if workers.len() > NAMED { ", .." } else { "" };
+        format!(
+            "all slots for {} workers have been taken for {} while work waits for one; they are held by runs of {}{more}",
+            kind.as_str(),
+            Spoken(lasts),
+            named.join(", ")
+        )
+    }
+
+    /// What matters to what may start beside them.
     pub(super) fn beside(&self) -> Beside {
-        Beside { places: self.places, barred: self.abandoned.keys().map(|(id, _)| *id).collect() }
+        Beside { places: self.places(), barred: self.core.here.barred() }
     }
 
     /// The runs that the store should know of.
@@ -548,6 +633,22 @@ impl Attempts {
 }
 
 impl Running {
+    /// Others know of it from now on, until nothing is left of it.
+    fn leave_behind(&self, core: &Core, hold: Hold) {
+        let Attempt { id, worker, .. } = &*self.attempt;
+        let Seat { kind, suspect, .. } = self.place;
+        let known = || KnownRun {
+            id: *id,
+            worker: Arc::clone(worker),
+            kind,
+            suspect,
+            since: core.clock.wall(),
+            named: None,
+            hold,
+        };
+        self.attempt.leave_behind(hold, || RunsHere::leave_behind(&core.here, known()));
+    }
+
     /// Whether the runtime should have come to it by now.
     fn is_late(&self, now: Duration) -> bool {
         now.saturating_sub(self.given_at) >= BEGIN_WITHIN && !self.attempt.has_begun()
@@ -575,6 +676,15 @@ impl Running {
         if self.deadline.is_none_or(|(at, patience)| patience == Patience::Asked && deadline < at) {
             self.deadline = Some((deadline, Patience::Asked));
         }
+    }
+}
+
+/// How a run ends that had time to stop and did not.
+fn as_given_up(end: End) -> End {
+    match end {
+        End::Interrupted { reason } => End::GivenUp { reason, delay: None },
+        End::HeldBack { reason, delay } => End::GivenUp { reason, delay: Some(delay) },
+        end => end,
     }
 }
 

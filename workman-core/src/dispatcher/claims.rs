@@ -11,7 +11,7 @@ use super::lanes::{Lanes, Reach};
 use super::prune::Company;
 use super::slots::{Beside, Seat, Seats, Slots};
 use crate::id::WorkId;
-use crate::plan::{Claim, Claimed, Command, End, FreeSlots, Settle, SuspectsAllowed};
+use crate::plan::{Claim, Claimed, Command, End, FreeSlots, Settle, SuspectsAllowed, WorkerKind};
 use crate::record::{Lane, LaneId};
 use crate::state::StopReason;
 use crate::store::Stamp;
@@ -193,37 +193,53 @@ impl Claims {
         held
     }
 
-    /// What may start now, if there is any use in looking.
+    /// Whether all slots of this kind are held, and work seems to wait for one, or for any if it has just become due.
+    pub(super) fn seems_to_wait(&self, kind: WorkerKind, core: &Core, now: Duration) -> bool {
+        if !core.slots.are_all_held(kind) {
+            return false;
+        }
+        let due = || self.wait_for_due(core).is_some_and(|wait| wait.is_zero());
+        !self.lanes.within(Reach::Hot, &[kind], &core.dwell(), now).is_empty() || due()
+    }
+
+    /// What may start now, if there is any use in looking. Of the kinds that are asked about, the store is to say in which lanes
+    /// something waits for a slot.
     pub(super) fn claim(
         &mut self,
         core: &Core,
         company: Company,
         beside: impl FnOnce() -> Beside,
+        asked: &[WorkerKind],
         now: Duration,
     ) -> Option<Claim> {
         let due = self.wait_for_due(core).is_some_and(|wait| wait.is_zero());
-        if !(self.look || due) {
+        if !(self.look || due || !asked.is_empty()) {
             return None;
         }
         let Beside { places, barred } = beside();
         self.count(&core.slots, places);
         // What is due is ordinary work, since expedited work has no delay: slots that are kept for it are no reason to look.
+        let watches = if due { Reach::Known } else { Reach::Hot };
         let due = due && core.slots.has_any_free();
-        if !(self.look || due) {
+        if !(self.look || due || !asked.is_empty()) {
             return None;
         }
         self.look = false;
         let free = core.slots.begin_claim();
         let reach = if due || company == Company::Ends { Reach::Known } else { Reach::Hot };
-        let lanes = {
+        let (lanes, watched) = {
             let dwell = core.dwell();
             *core.rivals() = self.lanes.rivals(&dwell, now);
-            self.lanes.open(reach, &dwell, now, free)
+            let lanes = self.lanes.open(reach, &dwell, now, free);
+            let watched = self.lanes.within(watches, asked, &dwell, now).into_iter();
+            let watched: Vec<LaneId> = watched.filter(|lane| lanes.iter().all(|open| open.lane != *lane)).collect();
+            (lanes, watched)
         };
         if !self.reclaim {
             core.slots.take_offers(self.generation);
         }
-        if free == (FreeSlots::default(), FreeSlots::default()) || (lanes.is_empty() && !due) {
+        let is_full = free == (FreeSlots::default(), FreeSlots::default());
+        if asked.is_empty() && (is_full || (lanes.is_empty() && !due)) {
             self.count(&core.slots, places);
             return None;
         }
@@ -236,6 +252,7 @@ impl Claims {
             blocking_slots_free: free.1,
             expedited_budget: core.limits.expedited_budget,
             barred,
+            watched,
             suspects,
         })
     }
@@ -247,6 +264,11 @@ impl Claims {
         drained.into_iter().for_each(|lane| self.lanes.cool(lane));
         self.next_due = next_due;
         self.look |= more == Again::Needed;
+    }
+
+    /// Which slots the workers of these lanes take.
+    pub(super) fn kinds_of(&self, lanes: &[LaneId]) -> Vec<WorkerKind> {
+        lanes.iter().filter_map(|lane| self.lanes.kind_of(*lane)).collect()
     }
 
     /// A claim failed. If nobody knows whether it was written, the store may have given something that nobody has.
@@ -350,7 +372,7 @@ mod tests {
     use super::*;
     use crate::data::Payload;
     use crate::limits::Limits;
-    use crate::plan::{Applied, Enqueue, Hint, WorkerKind};
+    use crate::plan::{Applied, Barred, Enqueue, Hint};
     use crate::record::InputShape;
     use crate::request::{Input, RequestParts};
     use crate::runtime::block_on;
@@ -452,8 +474,8 @@ mod tests {
 
         /// The next claim beside these.
         fn look(&mut self, places: Seats) -> Option<Claim> {
-            let beside = || Beside { places, barred: Vec::new() };
-            self.claims.claim(&self.core, Company::Nothing, beside, NOW)
+            let beside = || Beside { places, barred: Barred::default() };
+            self.claims.claim(&self.core, Company::Nothing, beside, &[], NOW)
         }
 
         /// Claims what there is, and lines it up. Answers how many works that were.

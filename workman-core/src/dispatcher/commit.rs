@@ -12,10 +12,11 @@ use super::inbox::Control;
 use super::inbox::{Event, Heard};
 use super::outbox::{Recovery, log_settled};
 use super::prune::{Company, Pruned};
+use super::standstill::Waits;
 use super::{Dispatcher, Started, SweepState};
 use crate::id::WorkId;
-use crate::plan::{Applied, Command, Death, Refusal};
-use crate::record::{Standing, Wait};
+use crate::plan::{Applied, Barred, Claim, Command, Death, Refusal};
+use crate::record::{LaneId, Standing, Wait};
 use crate::state::StopReason;
 use crate::store::{StoreError, StoreErrorKind, Unit, UnitResult};
 use crate::time::Spoken;
@@ -40,7 +41,8 @@ impl Dispatcher {
         commands.extend(self.outbox.take_ends().into_iter().map(Command::Settle));
         commands.extend(self.claims.errands(self.core.epoch, || self.attempts.held()));
         if self.exit.runs() {
-            let claim = self.claims.claim(&self.core, company, || self.attempts.beside(), now);
+            let asked = self.standstill.asks();
+            let claim = self.claims.claim(&self.core, company, || self.attempts.beside(), &asked, now);
             commands.extend(claim.map(Command::Claim));
         }
         if commands.is_empty() {
@@ -187,9 +189,14 @@ impl Dispatcher {
                 let attempt = self.attempts.take_failed(settle.id, settle.fence);
                 log_settled(&settle, &answer, attempt.as_deref(), &self.core);
             }
-            (Command::Claim(_), Ok(Applied::Claimed { works, drained, next_due, now, again })) => {
+            (Command::Claim(claim), Ok(Applied::Claimed { works, drained, next_due, now, again })) => {
                 self.core.time.learn(unit.at, now);
-                self.claims.on_claimed(drained, next_due, again.into());
+                let Claim { watched, barred, .. } = claim;
+                let with: Vec<LaneId> = watched.iter().copied().filter(|lane| !drained.contains(lane)).collect();
+                // What is barred may stand in the others, so they are looked into as before.
+                let is_empty = |lane: &LaneId| barred == Barred::default() || !watched.contains(lane);
+                self.claims.on_claimed(drained.into_iter().filter(is_empty).collect(), next_due, again.into());
+                self.on_watched(&with);
                 works.into_iter().for_each(|claimed| self.line_up(claimed));
             }
             (Command::Rescue, Ok(Applied::Released { died, again, .. })) => {
@@ -225,6 +232,19 @@ impl Dispatcher {
             }
             (command, Err(refusal)) => tracing::debug!(?command, %refusal, "refused"),
             (command, Ok(answer)) => tracing::error!(?command, ?answer, "a command got the answer to another"),
+        }
+    }
+
+    /// The store has said in which of the lanes that are watched something waits.
+    fn on_watched(&mut self, waiting: &[LaneId]) {
+        let (kinds, now) = (self.claims.kinds_of(waiting), self.now());
+        for kind in self.standstill.asks() {
+            let answer = match () {
+                () if kinds.contains(&kind) => Waits::Yes(self.attempts.who_holds(kind)),
+                () if self.claims.seems_to_wait(kind, &self.core, now) => Waits::ItOnlySeems,
+                () => Waits::No,
+            };
+            self.standstill.on_answer(kind, answer, now, &self.core.health);
         }
     }
 

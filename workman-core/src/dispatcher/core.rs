@@ -22,7 +22,7 @@ use crate::sensor::{Dwell, Senses};
 use crate::store::Stamp;
 use crate::store::{ExpectedTime, HomeProcess, Store, StoreError, Unit, UnitResult};
 use crate::time::{Clock, Due, Timestamp};
-use crate::worker::{Attempt, Fate, FromWorker, Live, ReadBack, Registry, Shared, States, WorkerDef};
+use crate::worker::{Attempt, Fate, FromWorker, Live, ReadBack, Registry, RunsHere, Shared, States, WorkerDef};
 
 /// What the handles of a manager and its dispatcher share.
 pub(crate) struct Core {
@@ -50,6 +50,8 @@ pub(crate) struct Core {
     /// Workers that lanes name and that can't run here: unknown to this build, or without a state that they need.
     pub(crate) unknown_workers: Mutex<BTreeSet<Arc<str>>>,
     pub(crate) live: Arc<Live>,
+    /// What goes on of this store in this process, whoever began it.
+    pub(crate) here: Arc<RunsHere>,
     pub(crate) dispatcher: UnboundedSender<Control>,
 }
 
@@ -257,9 +259,11 @@ impl Core {
         }
 
         let dispatcher = unbounded().0;
+        let store = Arc::new(MemoryStore::new());
         let mut core = Core {
             home: HomeProcess::current(),
-            store: Arc::new(MemoryStore::new()),
+            here: RunsHere::of(store.instance()),
+            store,
             clock: Arc::new(Still),
             time: Arc::new(ExpectedTime::new(Arc::new(Still))),
             runtime: Kept::new("the runtime", Arc::new(Still)),

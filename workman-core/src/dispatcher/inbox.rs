@@ -22,6 +22,8 @@ use crate::worker::FromWorker;
 pub(crate) enum Control {
     /// Reserved slots are free again, and a claim has missed them.
     SlotsFree,
+    /// Somebody asks how the engine is doing.
+    Asked,
     /// A command of this manager may have left a cascade, and it does not listen to the store.
     Cascade,
     /// Say when nothing runs and nothing can start.

@@ -99,6 +99,23 @@ impl Lanes {
         }
     }
 
+    /// Which slots the worker of this lane takes.
+    pub(super) fn kind_of(&self, lane: LaneId) -> Option<WorkerKind> {
+        self.known.get(&lane)?.kind
+    }
+
+    /// The lanes of these kinds that may be read, whatever free there is.
+    pub(super) fn within(&self, reach: Reach, kinds: &[WorkerKind], dwell: &Dwell, now: Duration) -> Vec<LaneId> {
+        let opened = |lane: &LaneId| self.opened(*lane, dwell, now).filter(|open| kinds.contains(&open.kind));
+        match reach {
+            _ if kinds.is_empty() => Vec::new(),
+            Reach::Known if self.known.len() <= MOST_COLD => {
+                self.known.keys().filter_map(opened).map(|open| open.lane).collect()
+            }
+            _ => self.hot.iter().filter_map(opened).map(|open| open.lane).collect(),
+        }
+    }
+
     /// All lanes that may be read, hot or not, whatever free there is.
     pub(super) fn rivals(&self, dwell: &Dwell, now: Duration) -> Rivals {
         let open = self.known.keys().filter_map(|lane| self.opened(*lane, dwell, now)).map(|open| open.lane).collect();

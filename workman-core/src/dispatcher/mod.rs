@@ -4,11 +4,10 @@
 //! about a work; it says which lanes are open and which slots are free, and sends ends as commands. It has no thread of its own: a
 //! program polls it on one, a test driver in place.
 //!
-//! Seven owners have a file and fields of their own, and nobody else touches those: the [`Inbox`] yields one [`Event`] after the
+//! Eight owners have a file and fields of their own, and nobody else touches those: the [`Inbox`] yields one [`Event`] after the
 //! other; [`Claims`] has what is to start, [`Attempts`] what runs, the [`Outbox`] what is to be written, [`Pruning`] the deletion of
-//! what is finished, [`Probes`] what the runtime is trusted with, [`Exit`] the way out.
-//! Here is the loop, and who hears of what has happened; who hears of what the store
-//! answers is in `commit`.
+//! what is finished, [`Probes`] what the runtime is trusted with, [`Standstill`] what gets on, [`Exit`] the way out.
+//! Here is the loop, and who hears of what has happened; who hears of what the store answers is in `commit`.
 
 mod attempts;
 mod claims;
@@ -21,6 +20,7 @@ mod outbox;
 mod probe;
 mod prune;
 mod slots;
+mod standstill;
 mod sweep;
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ use crate::sensor::Bell;
 use crate::state::StopReason;
 use crate::store::Change;
 use crate::time::NextDue;
-use crate::worker::FromWorker;
+use crate::worker::{FromWorker, InTheWay};
 
 pub(crate) use attempts::BEGIN_WITHIN;
 use attempts::{Attempts, Begun, Conditions, Dropped, Over};
@@ -54,6 +54,7 @@ use outbox::Outbox;
 use probe::Probes;
 use prune::{Moment, Pruning};
 pub(crate) use slots::{Reservation, Slots};
+use standstill::Standstill;
 pub(crate) use sweep::{Sweep, SweepState};
 
 /// How long a dispatcher that is dropped waits for the store.
@@ -62,7 +63,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// How many are started before somebody looks what has happened meanwhile.
 const AT_ONCE: usize = 32;
 
-/// The loop, and the seven owners of its state.
+/// The loop, and the eight owners of its state.
 pub(crate) struct Dispatcher {
     core: Arc<Core>,
     inbox: Inbox,
@@ -71,6 +72,7 @@ pub(crate) struct Dispatcher {
     attempts: Attempts,
     prune: Pruning,
     probes: Probes,
+    standstill: Standstill,
     exit: Exit,
 }
 
@@ -92,6 +94,7 @@ impl Dispatcher {
             probes: Probes::new(attempts.pipe()),
             attempts,
             prune: Pruning::new(&core.limits),
+            standstill: Standstill::new(core.limits.standstill, core.clock.monotonic()),
             exit: Exit::new(core.role),
             core,
         }
@@ -166,7 +169,8 @@ impl Dispatcher {
                     self.claims.look();
                 }
             }
-            Event::Handle(Control::SlotsFree) => self.claims.look(),
+            Event::Handle(Control::SlotsFree) | Event::Worker(FromWorker::OutOfTheWay) => self.claims.look(),
+            Event::Handle(Control::Asked) => self.standstill.look_again(),
             Event::Handle(Control::Cascade) => self.claims.on_cascade(),
             Event::Handle(Control::WhenIdle(waiter)) => self.exit.wait_until_idle(waiter),
             Event::Handle(Control::Shutdown { grace, done }) => self.begin_leaving(grace, Some(done)),
@@ -205,6 +209,8 @@ impl Dispatcher {
     }
 
     fn on_over(&mut self, over: Over) {
+        self.claims.look();
+        self.standstill.on_turn(over.kind, self.now(), &self.core.health);
         self.exit.count(over.id, over.parting);
         over.last_words.into_iter().for_each(|note| self.outbox.on_last_words(note));
         over.end.into_iter().for_each(|end| self.outbox.on_end(end));
@@ -276,6 +282,10 @@ impl Dispatcher {
         for id in self.attempts.proven(now) {
             self.outbox.on_noted(id, now);
         }
+        if self.exit.runs() {
+            let (core, claims) = (&self.core, &self.claims);
+            self.standstill.on_time(now, |kind| core.slots.are_all_held(kind) && claims.seems_to_wait(kind, core, now));
+        }
     }
 
     // ---- what starts ----
@@ -295,13 +305,20 @@ impl Dispatcher {
         for _ in 0..AT_ONCE {
             let Some(next) = self.claims.next(&self.core.slots, self.attempts.places()) else { break };
             started = Started::Some;
+            let (id, fence) = (next.claimed.record.id, next.claimed.record.fence);
+            let not_begun = Settle { id, fence, end: End::NotBegun };
             if self.attempts.comes_too_late(&next.claimed) {
-                let (id, fence) = (next.claimed.record.id, next.claimed.record.fence);
-                self.outbox.on_end(Settle { id, fence, end: End::NotBegun });
+                self.outbox.on_end(not_begun);
                 continue;
             }
-            if let Some(dropped) = self.attempts.start(next.claimed, next.worker) {
-                self.on_dropped(dropped);
+            match self.attempts.enter(&next.claimed, next.worker.def.kind) {
+                Ok(here) => {
+                    self.standstill.on_turn(next.worker.def.kind, self.now(), &self.core.health);
+                    if let Some(dropped) = self.attempts.start(next.claimed, next.worker, here) {
+                        self.on_dropped(dropped);
+                    }
+                }
+                Err(InTheWay) => self.outbox.on_end(not_begun),
             }
         }
         if started == Started::Some {
@@ -334,6 +351,7 @@ impl Dispatcher {
             self.exit.next_wake(),
             self.inbox.next_wake(),
             self.exit.runs().then(|| self.probes.next_wake()).flatten(),
+            self.exit.runs().then(|| self.standstill.next_wake()).flatten(),
         ];
         wakes.into_iter().flatten().reduce(Wake::and)
     }

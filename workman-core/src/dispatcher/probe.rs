@@ -111,7 +111,7 @@ impl Probes {
         let why = format!(
             "the runtime ({}) does not run {} workers: it has ended, or has no thread for them; it is tried again",
             foreign(|| core.runtime.name()).unwrap_or("nameless"),
-            kind_name(kind)
+            kind.as_str()
         );
         tracing::warn!(failures = self.of(kind).failures, "{why}");
         core.health.is_in(Trouble::of(kind), why);
@@ -131,7 +131,7 @@ impl Probes {
                 core.slots.set_ceiling(kind, None);
                 core.health.is_over(Trouble::of(kind));
                 core.health.regain_runtime(kind);
-                tracing::info!("the runtime runs {} workers again", kind_name(kind));
+                tracing::info!("the runtime runs {} workers again", kind.as_str());
             }
         }
         tried == Tried::Run
@@ -170,13 +170,6 @@ impl Probes {
             Trust::Full | Trust::Asked => None,
         });
         lost.min().map(Wake::at)
-    }
-}
-
-fn kind_name(kind: WorkerKind) -> &'static str {
-    match kind {
-        WorkerKind::Async => "async",
-        WorkerKind::Blocking => "blocking",
     }
 }
 

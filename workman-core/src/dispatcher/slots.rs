@@ -8,7 +8,7 @@ use futures::channel::mpsc::UnboundedSender;
 use super::inbox::Control;
 use crate::id::WorkId;
 use crate::limits::Limits;
-use crate::plan::{Claimed, FreeSlots, WorkerKind};
+use crate::plan::{Barred, Claimed, FreeSlots, WorkerKind};
 use crate::record::Urgency;
 
 /// Slots of one manager, shared by its dispatcher, which runs and claims, and by callers, who reserve some for work that
@@ -138,8 +138,8 @@ impl Seats {
 /// What runs, as far as it matters to what may start.
 pub(super) struct Beside {
     pub(super) places: Seats,
-    /// Work that must not start here.
-    pub(super) barred: Vec<WorkId>,
+    /// What must not start here.
+    pub(super) barred: Barred,
 }
 
 impl Count {
@@ -256,6 +256,14 @@ impl Slots {
     /// Whether a slot of this kind is free for ordinary work.
     pub(crate) fn has_free(&self, kind: WorkerKind) -> bool {
         self.lock().free(kind).ordinary > 0
+    }
+
+    /// Whether runs hold all slots of this kind. With no slots at all there is nothing to hold, and what the runtime does not take is
+    /// another trouble.
+    pub(crate) fn are_all_held(&self, kind: WorkerKind) -> bool {
+        let mut counts = self.lock();
+        let count = *counts.of(kind);
+        count.capacity.ordinary > 0 && count.ceiling.is_none() && count.beside(count.running).ordinary == 0
     }
 
     /// Whether any slot is free for ordinary work. If reservations are all that is in the way, the dispatcher hears when they

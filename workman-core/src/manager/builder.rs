@@ -25,7 +25,7 @@ use crate::runtime::{self, Driven, Runtime, ThreadRuntime};
 use crate::sensor::{ConstraintSensor, Dwell, NoSensor, Senses};
 use crate::store::{ExpectedTime, HomeProcess, Store, Unit};
 use crate::time::{Clock, NextDue, Reading, SystemClock, Timestamp};
-use crate::worker::{ReadBack, Registry, StateKey, States, Worker};
+use crate::worker::{ReadBack, Registry, RunsHere, StateKey, States, Worker};
 
 /// Puts a [`WorkManager`] together. Made by [`WorkManager::builder`].
 #[must_use = "a builder does nothing until it is started"]
@@ -236,6 +236,7 @@ impl Builder {
         let core = Arc::new(Core {
             home,
             slots: Arc::new(Slots::new(&self.limits, to_dispatcher.clone())),
+            here: RunsHere::of(self.store.instance()),
             store: self.store,
             clock: self.clock,
             time: Arc::new(time),

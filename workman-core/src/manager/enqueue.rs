@@ -95,7 +95,8 @@ impl WorkManager {
         };
         // Who takes a name may cancel what depends on its holders.
         let wide = unique.as_ref().and_then(|_| core.wide());
-        let (offer, mut reservation) = offer(core, &works).unzip();
+        let is_taken = unique.as_ref().is_some_and(|unique| core.here.is_taken(&unique.name));
+        let (offer, mut reservation) = if is_taken { None } else { offer(core, &works) }.unzip();
         let unit = Unit { command: Command::Enqueue(Enqueue { works, unique, offer }), at };
         let answers = core.transact(vec![unit]).await;
         drop(wide);

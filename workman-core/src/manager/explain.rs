@@ -15,9 +15,9 @@ use crate::query::{PageRequest, WorkQuery};
 use crate::record::{ErrorText, ParkReason, Wait};
 use crate::sensor::Unmet;
 use crate::state::WorkState;
-use crate::store::StoreError;
-use crate::time::Spoken;
-use crate::worker::StateKey;
+use crate::store::{Stamp, StoreError};
+use crate::time::{Due, Spoken, Timestamp};
+use crate::worker::{KnownRun, StateKey};
 
 /// How many open prerequisites an explanation names.
 const NAMED_PREREQUISITES: usize = 10;
@@ -79,6 +79,16 @@ pub enum Explanation {
     },
     /// A constraint is not met.
     Constraint(Unmet),
+    /// A run that was told to stop goes on in this process: an earlier one of this work, or one that began under its unique name, of
+    /// a work that was cancelled or replaced since. It starts when that ends.
+    StillRuns {
+        /// The worker that does not stop.
+        worker: Arc<str>,
+        /// Its work.
+        id: WorkId,
+        /// When it was told to stop.
+        since: Timestamp,
+    },
     /// The manager can't get on: its store fails, or its runtime is gone.
     Degraded {
         /// What is wrong.
@@ -131,6 +141,10 @@ impl fmt::Display for Explanation {
                 )
             }
             Explanation::Constraint(unmet) => unmet.fmt(f),
+            Explanation::StillRuns { worker, id, since } => write!(
+                f,
+                "it waits for the end of a run of worker \"{worker}\" (work {id}), which was told to stop at {since} and still goes on in this process"
+            ),
             Explanation::Degraded { error } => f.write_str(error),
             Explanation::NoSlot => f.write_str(
                 "all slots for its kind of worker are taken; see `Limits::async_slots` and `Limits::blocking_slots`",
@@ -237,6 +251,9 @@ impl WorkManager {
         if let Err(unmet) = core.dwell().may_start(&constraints, core.clock.monotonic()) {
             return Explanation::Constraint(unmet);
         }
+        if let Some(run) = self.in_the_way(info) {
+            return Explanation::StillRuns { worker: run.worker, id: run.id, since: run.since };
+        }
         match core.health.engine() {
             HealthStatus::Ended | HealthStatus::Lost { .. } => Explanation::ManagerEnded,
             HealthStatus::Degraded { error, .. } => Explanation::Degraded { error },
@@ -246,6 +263,21 @@ impl WorkManager {
             },
             HealthStatus::Healthy => Explanation::Starting,
         }
+    }
+}
+
+impl WorkManager {
+    /// A run here that this work waits for, as far as times tell: of one name, what was there when the run began may be beside it.
+    fn in_the_way(&self, info: &WorkInfo) -> Option<KnownRun> {
+        let core = self.core();
+        let Stamp { offset_ms, .. } = core.time.now();
+        let is_later = |began: Timestamp| info.created >= Due::Store(began).on_the_wall(offset_ms);
+        let bars = |run: &KnownRun| match run.began_as() {
+            _ if run.id == info.id => true,
+            Some((name, began)) => info.name.as_deref() == Some(name) && is_later(began),
+            None => false,
+        };
+        core.here.leftovers().into_iter().find(bars)
     }
 }
 

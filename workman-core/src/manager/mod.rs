@@ -54,6 +54,9 @@ const AFTER_GRACE: Duration = Duration::from_secs(1);
 /// How many works a report names at the most.
 const NAMED: usize = 256;
 
+/// How many runs health names that do not stop.
+const NAMED_RUNS: usize = 8;
+
 /// Enqueues, observes and steers work, and runs it.
 ///
 /// Cloning is cheap, and all clones are one manager. When the last clone (a [`WorkHandle`] and a watched stream count as one)
@@ -299,6 +302,9 @@ impl WorkManager {
             // Somebody looks, so the engine does too. If it is gone there is nothing to look at.
             let _ = core.dispatcher.unbounded_send(Control::SlotsFree);
         }
+        if core.health.stands_still() {
+            let _ = core.dispatcher.unbounded_send(Control::Asked);
+        }
         let silent = core.health.silence(core.clock.monotonic()) >= SILENT_AFTER;
         match core.health.status() {
             HealthStatus::Healthy | HealthStatus::Degraded { .. } if silent => {
@@ -308,8 +314,26 @@ impl WorkManager {
                 error: format!("the runtime has begun none of {queued} runs for {} s", waited.as_secs()),
                 failures: 1,
             },
+            HealthStatus::Healthy => self.leftovers().unwrap_or_default(),
             status => status,
         }
+    }
+
+    /// Runs that were told to stop long ago and go on in this process, if there are any.
+    fn leftovers(&self) -> Option<HealthStatus> {
+        let core = self.core();
+        let now = core.clock.wall();
+        let left = core.here.leftovers().into_iter().filter(|run| now.since(run.since) >= core.limits.standstill);
+        let left: Vec<String> =
+            left.map(|run| format!("\"{}\" (work {}, since {})", run.worker, run.id, run.since)).collect();
+        let failures = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        let more = if left.len() > NAMED_RUNS { ", .." } else { "" };
+        let named = left.get(..left.len().min(NAMED_RUNS)).unwrap_or_default().join(", ");
+        let error = format!(
+            "{} told to stop and still on in this process, while their works, and what has taken their unique names, wait: {named}{more}",
+            refused::counted(failures, "run"),
+        );
+        (failures > 0).then_some(HealthStatus::Degraded { error, failures })
     }
 
     /// Whether this manager would run such work, if its runtime ran anything.

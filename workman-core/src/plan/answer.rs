@@ -139,6 +139,8 @@ pub struct Claimed {
     pub spec: Arc<WorkSpec>,
     /// Where an earlier run stopped.
     pub checkpoint: Option<Payload>,
+    /// Works that are born from this number on were not there when it was claimed.
+    pub born_from: u64,
 }
 
 /// The answer to a command.

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use super::draft::Draft;
 use super::quota::{self, Budget, Fallen};
-use super::view::{Halt, Snapshot, Want};
+use super::reading::{DUE, Reading, free};
+use super::view::{Halt, List, Snapshot, Want};
 use super::{
-    Applied, Claim, Claimed, FreeSlots, Hint, OpenLane, PROMOTE_LIMIT, Plan, Refusal, SuspectsAllowed, WorkerKind,
-    cascade, periodic,
+    Applied, Claim, Claimed, Hint, PROMOTE_LIMIT, Plan, Refusal, SuspectsAllowed, WorkerKind, cascade, periodic,
 };
 use crate::id::WorkId;
-use crate::index::{Suspects, rank};
+use crate::index::rank;
 use crate::record::{LaneId, Standing, Urgency, WorkRecord, WorkSpec};
-use crate::time::{NextDue, Timestamp};
+use crate::time::{Due, NextDue, Timestamp};
 
 pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Plan, Halt> {
     if !view.meta.is_attached(claim.epoch) {
@@ -24,9 +24,11 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     if cascade::is_pending(&draft) {
         return drain_first(draft);
     }
-    let reading = Reading::new(claim, Budget::of(&draft, claim));
-    view.require(reading.lists().map(|(_, want)| want).chain([DUE]))?;
+    let reading = Reading::new(view, claim, Budget::of(&draft, claim))?;
     let due = view.list(DUE)?;
+    if claim.lanes.is_empty() && !claim.watched.is_empty() {
+        return look(draft, &reading, due);
+    }
     let mut done = Done::default();
     let mut candidates = candidates(&draft, &reading, &due.ids, &mut done)?;
     spend(&mut draft, &reading, &mut candidates, &mut done)?;
@@ -70,7 +72,7 @@ pub(super) fn begin(
         ..record.standing_at(Standing::Running { epoch })
     };
     draft.put(record.clone());
-    Ok(Claimed { record, spec: Arc::clone(spec), checkpoint })
+    Ok(Claimed { record, spec: Arc::clone(spec), checkpoint, born_from: draft.meta.next_seq })
 }
 
 /// Nothing is claimed while a cascade is on its way: released work must not run before its siblings fail.
@@ -86,53 +88,25 @@ fn drain_first(mut draft: Draft<'_>) -> Result<Plan, Halt> {
     }))
 }
 
-const DUE: Want = Want::Due { limit: PROMOTE_LIMIT };
-
-/// What of the open lanes is read.
-struct Reading<'a> {
-    claim: &'a Claim,
-    budget: Budget,
-    /// Open lanes of expedited work.
-    expedited: usize,
-}
-
-impl<'a> Reading<'a> {
-    fn new(claim: &'a Claim, budget: Budget) -> Self {
-        let expedited = claim.lanes.iter().filter(|open| open.urgency == Urgency::Expedited).count();
-        Reading { claim, budget, expedited }
-    }
-
-    fn limit(&self, open: &OpenLane) -> usize {
-        let free = free(self.claim, open.kind);
-        match open.urgency {
-            Urgency::Ordinary => free.ordinary,
-            Urgency::Expedited => self.budget.share(self.expedited, free.ordinary.saturating_add(free.reserved)),
+/// Nothing is free, and nothing is written: of the lanes that are watched it is said in which nothing waits, lined up or due.
+fn look(draft: Draft<'_>, reading: &Reading<'_>, due: &List) -> Result<Plan, Halt> {
+    let mut waiting = reading.waiting(draft.view)?;
+    for id in &due.ids {
+        if let Some(record) = draft.work(*id)?.filter(|record| is_due(&draft, record))
+            && !reading.bars.hold(draft.view, record)?
+        {
+            waiting.insert(record.lane);
         }
     }
-
-    fn list(&self, open: &OpenLane, suspects: Suspects) -> Option<Want> {
-        let limit = match (suspects, self.claim.suspects) {
-            (Suspects::Only, SuspectsAllowed::None) => 0,
-            (Suspects::Only, SuspectsAllowed::One) => self.limit(open).min(1),
-            (Suspects::None, _) => self.limit(open),
-        };
-        let barred = self.claim.barred.len();
-        (limit > 0).then(|| Want::Ready { lane: open.lane, suspects, limit: limit.saturating_add(barred) })
-    }
-
-    fn lists(&self) -> impl Iterator<Item = (OpenLane, Want)> + '_ {
-        self.claim.lanes.iter().flat_map(move |open| {
-            let lists = [self.list(open, Suspects::None), self.list(open, Suspects::Only)];
-            lists.into_iter().flatten().map(move |want| (*open, want))
-        })
-    }
+    let drained = reading.claim.watched.iter().copied().filter(|lane| !waiting.contains(lane)).collect();
+    let next_due = if due.ids.is_empty() { due.next_due } else { NextDue::from(Due::Store(draft.now)) };
+    let now = draft.now;
+    Ok(draft.done(Applied::Claimed { works: Vec::new(), drained, next_due, now, again: false }))
 }
 
-fn free(claim: &Claim, kind: WorkerKind) -> FreeSlots {
-    match kind {
-        WorkerKind::Async => claim.async_slots_free,
-        WorkerKind::Blocking => claim.blocking_slots_free,
-    }
+/// Whether the work waits for nothing but its place in line.
+fn is_due(draft: &Draft<'_>, record: &WorkRecord) -> bool {
+    matches!(record.standing, Standing::Waiting { due, .. } if draft.has_come(due))
 }
 
 /// What this plan has dealt with.
@@ -173,11 +147,10 @@ fn candidates(
     let claim = reading.claim;
     let mut found = Vec::new();
     let kinds: BTreeMap<LaneId, WorkerKind> = claim.lanes.iter().map(|open| (open.lane, open.kind)).collect();
-    let barred: BTreeSet<WorkId> = claim.barred.iter().copied().collect();
     let mut consider = |record: &WorkRecord| {
-        let Some(kind) = kinds.get(&record.lane) else { return };
-        if barred.contains(&record.id) {
-            return;
+        let Some(kind) = kinds.get(&record.lane) else { return Ok(()) };
+        if reading.bars.hold(draft.view, record)? {
+            return Ok(());
         }
         let candidate = Candidate {
             urgency: record.urgency,
@@ -189,19 +162,18 @@ fn candidates(
             fallen_into: None,
         };
         found.push(candidate);
+        Ok::<(), Halt>(())
     };
-    for (_, want) in reading.lists() {
-        for id in &draft.view.list(want)?.ids {
+    for listed in reading.lists.iter().flatten().flatten() {
+        for id in &draft.view.list(listed.want())?.ids {
             match draft.work(*id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
-                Some(record) => consider(record),
+                Some(record) => consider(record)?,
                 None => done.with.push(*id),
             }
         }
     }
     for id in due {
-        let is_due =
-            |record: &&WorkRecord| matches!(record.standing, Standing::Waiting { due, .. } if draft.has_come(due));
-        draft.work(*id)?.filter(is_due).into_iter().for_each(&mut consider);
+        draft.work(*id)?.filter(|record| is_due(draft, record)).map_or(Ok(()), &mut consider)?;
     }
     sort(&mut found);
     // A lane that is open twice is read once.
@@ -283,17 +255,22 @@ fn promote(draft: &mut Draft<'_>, due: &[WorkId], done: &mut Done) -> Result<(),
 }
 
 /// Lanes in which nothing is left for this manager: all that lined up was dealt with, and nothing was added. What is barred
-/// waits for its thread, and what is suspect for another suspect; both are told to the dispatcher when that ends.
+/// waits for its thread, and what is suspect for another suspect; both are told to the dispatcher when that ends. Of those that are
+/// watched, the ones in which nothing waits that is not barred.
 fn drained(view: &Snapshot, reading: &Reading<'_>, done: &Done) -> Result<Vec<LaneId>, Halt> {
     let mut drained = Vec::new();
-    for open in reading.claim.lanes.iter().filter(|open| !done.filled.contains(&open.lane)) {
-        if let (Some(others), Some(suspects)) = (reading.list(open, Suspects::None), reading.list(open, Suspects::Only))
-            && !is_left(view, done, others)?
-            && !is_left(view, done, suspects)?
+    for (open, lists) in reading.claim.lanes.iter().zip(&reading.lists) {
+        if let [Some(others), Some(suspects)] = lists
+            && !done.filled.contains(&open.lane)
+            && !is_left(view, done, others.want())?
+            && !is_left(view, done, suspects.want())?
         {
             drained.push(open.lane);
         }
     }
+    let waiting = reading.waiting(view)?;
+    let watched = reading.claim.watched.iter().filter(|lane| !waiting.contains(lane) && !done.filled.contains(lane));
+    drained.extend(watched);
     Ok(drained)
 }
 
@@ -304,9 +281,11 @@ fn is_left(view: &Snapshot, done: &Done, want: Want) -> Result<bool, Halt> {
 
 /// Whether expedited work lines up that has not heard yet that its budget is spent.
 fn is_any_expedited_left(view: &Snapshot, reading: &Reading<'_>, done: &Done) -> Result<bool, Halt> {
-    for (open, want) in reading.lists() {
-        if open.urgency == Urgency::Expedited && is_left(view, done, want)? {
-            return Ok(true);
+    for (open, lists) in reading.claim.lanes.iter().zip(&reading.lists) {
+        for listed in lists.iter().flatten() {
+            if open.urgency == Urgency::Expedited && is_left(view, done, listed.want())? {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

@@ -141,10 +141,30 @@ pub struct Claim {
     pub blocking_slots_free: FreeSlots,
     /// How long expedited work may run in all within [`EXPEDITED_WINDOW`](crate::policy::EXPEDITED_WINDOW).
     pub expedited_budget: Duration,
-    /// Work that must not start in this process now: its abandoned worker still runs.
-    pub barred: Vec<WorkId>,
+    /// Work that must not start in this process now.
+    pub barred: Barred,
+    /// Lanes that are open but for a free slot. Nothing of theirs starts; those in which nothing waits are answered as drained.
+    pub watched: Vec<LaneId>,
     /// Whether a suspect may start: none runs in this process.
     pub suspects: SuspectsAllowed,
+}
+
+/// What must not start in a process: a run still goes on there, though the store has moved on without it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Barred {
+    /// The works of such runs.
+    pub works: Vec<WorkId>,
+    /// The unique names under which such runs began.
+    pub names: Vec<BarredName>,
+}
+
+/// A unique name under which a run began that still goes on, though the store has moved on without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BarredName {
+    /// The name.
+    pub name: Arc<str>,
+    /// Works of the name that were born from this number on wait. Those before stood beside that run from its beginning.
+    pub born_from: u64,
 }
 
 /// Free slots of one kind.
@@ -190,6 +210,17 @@ pub enum WorkerKind {
     Async,
     /// A plain `fn`, on a thread for blocking code.
     Blocking,
+}
+
+impl WorkerKind {
+    /// As people call it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WorkerKind::Async => "async",
+            WorkerKind::Blocking => "blocking",
+        }
+    }
 }
 
 /// The end of an attempt.
@@ -241,6 +272,13 @@ pub enum End {
         reason: StopReason,
         /// How long.
         delay: Duration,
+    },
+    /// It was stopped, has not ended in the time that it had, and may still go on where it ran; no failed attempt. The work goes to the
+    /// end of the line: else a program that ends and starts again would begin with what hung before, and with nothing else.
+    GivenUp {
+        reason: StopReason,
+        /// How long the work waits if it has to wait for that, as its worker's own backoff function says.
+        delay: Option<Duration>,
     },
     /// It was to stop before it began; no attempt at all, and the work is as it was.
     NotBegun,

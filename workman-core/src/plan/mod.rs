@@ -15,6 +15,7 @@ mod followers;
 mod periodic;
 mod prune;
 mod quota;
+mod reading;
 mod recover;
 mod refusal;
 mod settle;
@@ -33,8 +34,8 @@ pub use answer::{
 };
 pub use by_id::ById;
 pub use command::{
-    Advice, Cancel, Claim, Command, End, Endurance, Enqueue, FreeSlots, NewWork, NextScheduleTime, Note, Offer,
-    OpenLane, Prune, Retention, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
+    Advice, Barred, BarredName, Cancel, Claim, Command, End, Endurance, Enqueue, FreeSlots, NewWork, NextScheduleTime,
+    Note, Offer, OpenLane, Prune, Retention, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
 };
 pub use refusal::Refusal;
 pub use view::{List, Scope, SelectorWanted, Snapshot, Want};

@@ -30,6 +30,10 @@ pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result
         End::Snoozed { delay } => snooze(&mut draft, cleared(record), *delay),
         End::Interrupted { reason } => interrupt(&mut draft, record, *reason, None),
         End::HeldBack { reason, delay } => interrupt(&mut draft, record, *reason, Some(*delay)),
+        End::GivenUp { reason, delay } => {
+            let record = WorkRecord { turn: draft.next_seq(), ..record };
+            interrupt(&mut draft, record, *reason, *delay)
+        }
         End::NotBegun => give_back(&mut draft, record),
         End::Unrunnable { why } => park(&mut draft, record, why.clone()),
     };

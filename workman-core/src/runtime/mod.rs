@@ -33,7 +33,7 @@ pub use self::thread::ThreadRuntime;
 #[cfg(feature = "tokio")]
 pub use self::tokio::TokioRuntime;
 
-/// Where workers run, in two verbs.
+/// Where workers run, in two verbs, and a third for who has threads of his own.
 ///
 /// # The contract
 /// - Neither verb blocks, and neither runs what it was given before it returns.
@@ -80,6 +80,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs the job on a thread where blocking is fine, so that it stalls no future; drops it if the runtime is gone.
     fn spawn_blocking(&self, job: Box<dyn FnOnce() + Send>);
 
+    /// A future that was given to this runtime does not give way: it was told to stop, and dropped, in vain, and keeps the thread that
+    /// polls it. A runtime whose threads are its own may let another one take its place, until what it answers is dropped.
+    fn spare(&self) -> Option<Box<dyn Send>> {
+        None
+    }
+
     /// What the log calls this runtime.
     fn name(&self) -> &'static str {
         std::any::type_name::<Self>()
@@ -94,6 +100,10 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn spawn_blocking(&self, job: Box<dyn FnOnce() + Send>) {
         (**self).spawn_blocking(job);
+    }
+
+    fn spare(&self) -> Option<Box<dyn Send>> {
+        (**self).spare()
     }
 
     fn name(&self) -> &'static str {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::mem;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
@@ -79,6 +79,10 @@ impl Runtime for ThreadRuntime {
         }
     }
 
+    fn spare(&self) -> Option<Box<dyn Send>> {
+        Some(Box::new(Spare::new(&self.tasks.crew)))
+    }
+
     fn name(&self) -> &'static str {
         "built-in threads"
     }
@@ -120,6 +124,8 @@ enum Threads {
 struct CrewState<T> {
     queue: VecDeque<T>,
     threads: usize,
+    /// Threads that an item keeps for ever, as far as anybody knows.
+    stuck: usize,
     /// Threads that wait for something to do.
     free: usize,
     /// One of them was called and has not come yet. It calls the next one if there is more to do than one can take, so a burst
@@ -129,17 +135,18 @@ struct CrewState<T> {
 }
 
 impl Threads {
-    fn may_be_more_than(self, threads: usize) -> bool {
+    /// How many there may be while so many are stuck: as many again stand in for those, and no more.
+    fn most(self, stuck: usize) -> usize {
         match self {
-            Threads::Shared { most } => threads < most,
-            Threads::OneEach => true,
+            Threads::Shared { most } => most.saturating_add(stuck.min(most)),
+            Threads::OneEach => usize::MAX,
         }
     }
 }
 
 impl<T: Send + 'static> Crew<T> {
     fn new(name: &'static str, threads: Threads, perform: fn(T)) -> Arc<Self> {
-        let state = CrewState { queue: VecDeque::new(), threads: 0, free: 0, called: false, closed: false };
+        let state = CrewState { queue: VecDeque::new(), threads: 0, stuck: 0, free: 0, called: false, closed: false };
         Arc::new(Crew {
             name,
             threads,
@@ -159,7 +166,7 @@ impl<T: Send + 'static> Crew<T> {
         let mut calls = false;
         if state.queue.len() < state.free {
             calls = !mem::replace(&mut state.called, true);
-        } else if self.threads.may_be_more_than(state.threads) {
+        } else if state.threads < self.threads.most(state.stuck) {
             match self.start_thread() {
                 Ok(()) => state.threads += 1,
                 Err(error) if state.threads == 0 || self.threads == Threads::OneEach => {
@@ -206,11 +213,28 @@ impl<T: Send + 'static> Crew<T> {
                 }
                 return Some(item);
             }
+            if state.threads > self.threads.most(state.stuck) {
+                // It stood in for one that is there again.
+                state.threads -= 1;
+                return None;
+            }
             state.free += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.free -= 1;
             state.called = false;
         }
+    }
+
+    /// One more thread is stuck, or one less. Items that wait get the thread that may be there now; one too many ends when it is free.
+    fn on_stuck(self: &Arc<Self>, stuck: impl FnOnce(usize) -> usize) {
+        let mut state = lock(&self.state);
+        state.stuck = stuck(state.stuck);
+        let wanted = state.queue.len() > state.free && state.threads < self.threads.most(state.stuck);
+        if wanted && !state.closed && self.start_thread().is_ok() {
+            state.threads += 1;
+        }
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Drops what is queued and lets the threads end, each after what it is doing.
@@ -221,6 +245,26 @@ impl<T: Send + 'static> Crew<T> {
         drop(state);
         self.changed.notify_all();
         queue.into_iter().for_each(drop_caught);
+    }
+}
+
+/// A thread of the crew is stuck, as long as this is there.
+struct Spare {
+    crew: Weak<Crew<Arc<Task>>>,
+}
+
+impl Spare {
+    fn new(crew: &Arc<Crew<Arc<Task>>>) -> Self {
+        crew.on_stuck(|stuck| stuck + 1);
+        Spare { crew: Arc::downgrade(crew) }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some(crew) = self.crew.upgrade() {
+            crew.on_stuck(|stuck| stuck.saturating_sub(1));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`MemoryStore`]: the reference store. Nothing survives the process.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -24,6 +25,7 @@ use crate::query::{Page, PageRequest};
 pub struct MemoryStore {
     data: Arc<Mutex<Data>>,
     incarnation: u64,
+    instance: u128,
     opening: Mutex<Opening>,
     feed: ChangeFeed,
 }
@@ -41,14 +43,14 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::open(Arc::default())
+        Self::open(Arc::default(), next_instance())
     }
 
     /// Opens the same works anew, as the next process would. This opening is closed by that.
     #[must_use]
     pub fn reopen(&self) -> Self {
         self.feed.close();
-        Self::open(Arc::clone(&self.data))
+        Self::open(Arc::clone(&self.data), self.instance)
     }
 
     /// Everything that is stored, for [`Dump::broken_invariants`].
@@ -57,13 +59,19 @@ impl MemoryStore {
         lock(&self.data).rows.dump()
     }
 
-    fn open(data: Arc<Mutex<Data>>) -> Self {
+    fn open(data: Arc<Mutex<Data>>, instance: u128) -> Self {
         let mut opened = lock(&data);
         opened.openings += 1;
         opened.open = opened.openings;
         let incarnation = opened.open;
         drop(opened);
-        MemoryStore { data, incarnation, opening: Mutex::new(Opening::new(incarnation)), feed: ChangeFeed::new() }
+        MemoryStore {
+            data,
+            incarnation,
+            instance,
+            opening: Mutex::new(Opening::new(incarnation)),
+            feed: ChangeFeed::new(),
+        }
     }
 
     fn data(&self) -> Result<MutexGuard<'_, Data>, StoreError> {
@@ -112,6 +120,10 @@ impl Store for MemoryStore {
         Ownership::Exclusive
     }
 
+    fn instance(&self) -> u128 {
+        self.instance
+    }
+
     async fn close(&self) {
         let mut data = lock(&self.data);
         if data.open == self.incarnation {
@@ -120,6 +132,12 @@ impl Store for MemoryStore {
         drop(data);
         self.feed.close();
     }
+}
+
+/// A number that no other store has: one in a file has random bits above these, and an address has none.
+fn next_instance() -> u128 {
+    static MADE: AtomicU64 = AtomicU64::new(1);
+    u128::from(MADE.fetch_add(1, Ordering::Relaxed)) << u64::BITS
 }
 
 fn lock<T>(data: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -29,10 +29,11 @@ pub use process::HomeProcess;
 
 // What the contract speaks of: commands and answers, ...
 pub use crate::plan::{
-    Advice, Applied, Blame, ById, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, Death, Decision, End, Endurance,
-    Enqueue, FreeSlots, HISTORY_LIMIT, Hint, List, NUMBERS_A_PLAN, NewWork, NextScheduleTime, Note, Offer, OpenLane,
-    PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, Prune, RESCUE_LIMIT, Retention, SELECT_LIMIT, Scope, SelectorWanted,
-    Settle, Snapshot, Stride, SuspectsAllowed, Unique, UniquePolicy, Want, WorkerKind, Write, plan,
+    Advice, Applied, Barred, BarredName, Blame, ById, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, Death, Decision,
+    End, Endurance, Enqueue, FreeSlots, HISTORY_LIMIT, Hint, List, NUMBERS_A_PLAN, NewWork, NextScheduleTime, Note,
+    Offer, OpenLane, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, Prune, RESCUE_LIMIT, Retention, SELECT_LIMIT,
+    Scope, SelectorWanted, Settle, Snapshot, Stride, SuspectsAllowed, Unique, UniquePolicy, Want, WorkerKind, Write,
+    plan,
 };
 
 // ... rows, ...
@@ -155,6 +156,13 @@ pub trait Store: Send + Sync + 'static {
         std::ptr::from_ref(self).cast::<()>().addr()
     }
 
+    /// A number of the works in it: the same for every opening of them in this process, whichever comes first, and another for
+    /// all others. What still runs of an earlier opening is known by it, so that nothing of that starts a second time beside it. A
+    /// store that does not say it is known by this opening alone.
+    fn instance(&self) -> u128 {
+        self.identity() as u128
+    }
+
     /// Ends the store: what was sent before is finished, everything later is answered with `Closed`. Idempotent.
     async fn close(&self);
 }
@@ -191,6 +199,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn identity(&self) -> usize {
         (**self).identity()
+    }
+
+    fn instance(&self) -> u128 {
+        (**self).instance()
     }
 
     fn close<'store, 'answer>(&'store self) -> Answer<'answer, ()>

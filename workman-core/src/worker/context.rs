@@ -15,6 +15,7 @@ use futures::channel::oneshot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::here::{Hold, RunHere};
 use super::{OwnWaits, ReadBack, Role, WorkerDef};
 use crate::data::{DecodeError, EncodeError, Payload};
 use crate::foreign;
@@ -140,6 +141,8 @@ pub(crate) enum FromWorker {
     Flush(WorkId, oneshot::Sender<()>),
     /// Something was given to the runtime to see whether it runs such workers.
     Tried(WorkerKind, Tried),
+    /// A run is over that others may have waited for, of this manager or of another one of its store.
+    OutOfTheWay,
     /// A run is over.
     Ended {
         id: WorkId,
@@ -176,6 +179,11 @@ pub(crate) struct Shared {
     progress: Option<Payload>,
     unsaved: Notes,
     own_waits: OwnWaits,
+    /// Nothing of the run is left: its thread is free, its future dropped.
+    gone: bool,
+    /// Until then: what others must know of it, and the thread that stands in for its own.
+    here: Option<RunHere>,
+    spare: Option<Box<dyn Send>>,
 }
 
 impl Shared {
@@ -249,6 +257,38 @@ impl Attempt {
         !shared.entered && shared.stop.is_some_and(|reason| reason != StopReason::Timeout)
     }
 
+    /// Others know of the run from its beginning.
+    pub(crate) fn enter_as(&self, run: Option<RunHere>) {
+        self.lock().here = run;
+    }
+
+    /// The store, or the manager, goes on without the run. Unless nothing is left of it, others know of it from now on.
+    pub(crate) fn leave_behind(&self, hold: Hold, known: impl FnOnce() -> RunHere) {
+        let now = self.time.clock().wall();
+        let mut shared = self.lock();
+        if !shared.gone {
+            shared.here.get_or_insert_with(known).hold(hold, now);
+        }
+    }
+
+    /// Another thread stands in for that of the run until nothing is left of it.
+    pub(crate) fn stand_in(&self, spare: Option<Box<dyn Send>>) {
+        let mut shared = self.lock();
+        let unused = if shared.gone { spare } else { std::mem::replace(&mut shared.spare, spare) };
+        drop(shared);
+        foreign::discard("a spare thread", unused);
+    }
+
+    /// Nothing of the run is left.
+    pub(super) fn leave(&self) {
+        let mut shared = self.lock();
+        shared.gone = true;
+        let (here, spare) = (shared.here.take(), shared.spare.take());
+        drop(shared);
+        foreign::discard("a spare thread", spare);
+        drop(here);
+    }
+
     /// The run is not to begin any more. Whether it had not.
     pub(crate) fn withdraw(&self) -> bool {
         let mut shared = self.lock();
@@ -257,6 +297,7 @@ impl Attempt {
         }
         shared.over = true;
         drop(shared);
+        self.leave();
         self.live.queued.remove(self.time.clock().monotonic());
         true
     }

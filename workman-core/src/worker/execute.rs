@@ -268,6 +268,7 @@ impl Report {
         self.sent = true;
         let Attempt { id, fence, engine, .. } = &*self.attempt;
         let end = self.attempt.verdict(ending);
+        self.attempt.leave();
         // A dispatcher that is gone has given the work back already.
         let _ = engine.unbounded_send(FromWorker::Ended { id: *id, fence: *fence, end });
     }

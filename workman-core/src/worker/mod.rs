@@ -8,6 +8,7 @@ mod completer;
 mod context;
 mod current;
 mod execute;
+mod here;
 mod outcome;
 mod registry;
 mod streaming;
@@ -38,6 +39,7 @@ pub(crate) use context::{Attempt, Fate, FromWorker, Live, Shared, Tried};
 pub use context::{NoteError, Stopped, WorkContext};
 pub(crate) use current::Current;
 pub(crate) use execute::{Given, Run};
+pub(crate) use here::{Hold, InTheWay, KnownRun, Listening, RunHere, RunsHere};
 use outcome::Unstorable;
 #[doc(hidden)]
 pub(crate) use outcome::{Answer, by};

@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use workman_core::store::{
-    Applied, Cancel, Claim, Claimed, Codec, Command, Decision, End, Enqueue, LaneId, Meta, NewWork, Noticed, Offer,
-    OpenLane, Opening, Reading, RowMap, Settle, Snapshot, SuspectsAllowed, Terms, Transaction, Unique, UniquePolicy,
-    Unit, Urgency, WorkSpec, WorkerKind, load, plan, stored_meta,
+    Applied, Barred, Cancel, Claim, Claimed, Codec, Command, Decision, End, Enqueue, LaneId, Meta, NewWork, Noticed,
+    Offer, OpenLane, Opening, Reading, RowMap, Settle, Snapshot, SuspectsAllowed, Terms, Transaction, Unique,
+    UniquePolicy, Unit, Urgency, WorkSpec, WorkerKind, load, plan, stored_meta,
 };
 use workman_core::{ExistingWorkPolicy, Payload, Schedule, Timestamp, WorkId, WorkSelector};
 
@@ -182,7 +182,8 @@ impl House {
             async_slots_free: room.into(),
             blocking_slots_free: 0.into(),
             expedited_budget: Duration::from_secs(600),
-            barred: Vec::new(),
+            barred: Barred::default(),
+            watched: Vec::new(),
             suspects: SuspectsAllowed::One,
         })
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workman_core::store::{
-    Advice, Applied, Cancel, Claim, Claimed, Codec, Command, End, Endurance, Enqueue, FreeSlots, LaneId, NewWork,
-    NextScheduleTime, Note, Notes, OpenLane, Prerequisites, Prune, Reading, Retention, Settle, Stride, SuspectsAllowed,
-    Terms, Unique, UniquePolicy, Unit, UnitResult, Urgency, WorkSpec, WorkerKind,
+    Advice, Applied, Barred, Cancel, Claim, Claimed, Codec, Command, End, Endurance, Enqueue, FreeSlots, LaneId,
+    NewWork, NextScheduleTime, Note, Notes, OpenLane, Prerequisites, Prune, Reading, Retention, Settle, Stride,
+    SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, UnitResult, Urgency, WorkSpec, WorkerKind,
 };
 use workman_core::{
     Backoff, Constraints, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputShape, NetworkType, OnDeath,
@@ -270,7 +270,8 @@ impl Workload {
             async_slots_free: FreeSlots { ordinary: self.random.below(4), reserved: self.random.below(2) },
             blocking_slots_free: self.random.below(4).into(),
             expedited_budget: Duration::from_secs(10),
-            barred: Vec::new(),
+            barred: Barred::default(),
+            watched: Vec::new(),
             suspects: SuspectsAllowed::One,
         })
     }

@@ -12,8 +12,9 @@ use futures::channel::oneshot;
 use futures::stream::BoxStream;
 use workman_core::seams::block_on;
 use workman_core::store::{
-    Applied, Cancel, Change, Claim, Claimed, Command, End, Enqueue, Lane, NewWork, OpenLane, Ownership, PageRequest,
-    Reading, Settle, Store, SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, UnitResult, WorkSpec, WorkerKind,
+    Applied, Barred, Cancel, Change, Claim, Claimed, Command, End, Enqueue, Lane, NewWork, OpenLane, Ownership,
+    PageRequest, Reading, Settle, Store, SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, UnitResult, WorkSpec,
+    WorkerKind,
 };
 use workman_core::{
     Enqueued, ErrorText, Payload, Refusal, Schedule, StoreError, Timestamp, WorkId, WorkInfo, WorkQuery, WorkSelector,
@@ -366,7 +367,8 @@ pub(super) fn claim(epoch: u64, lanes: &[Lane], room: usize) -> Command {
         async_slots_free: room.into(),
         blocking_slots_free: 0.into(),
         expedited_budget: Duration::from_secs(600),
-        barred: Vec::new(),
+        barred: Barred::default(),
+        watched: Vec::new(),
         suspects: SuspectsAllowed::One,
     })
 }

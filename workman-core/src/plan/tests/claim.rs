@@ -84,7 +84,7 @@ fn barred_work_waits_and_holds_nobody_up() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue((1..=4).map(work));
-    let claim = Claim { barred: vec![id(1), id(2)], ..house.claim_all(epoch, 1) };
+    let claim = Claim { barred: Barred { works: vec![id(1), id(2)], names: Vec::new() }, ..house.claim_all(epoch, 1) };
     let (works, drained, ..) = house.claim_with(claim);
     assert_eq!(numbers(&works), [3]);
     assert!(drained.is_empty());
@@ -198,4 +198,84 @@ fn a_manager_that_ended_or_never_was_claims_nothing() {
     house.die();
     let dead = Command::Claim(house.claim_all(epoch, 5));
     assert_eq!(house.refused(&dead), Refusal::EpochClosed(epoch));
+}
+
+/// The claim of a process in which a run goes on that began under the name "n", when works up to this one were there.
+fn beside_a_run_of_the_name(house: &House, epoch: u64, room: usize, born_from: u64) -> Claim {
+    let names = vec![BarredName { name: "n".into(), born_from }];
+    Claim { barred: Barred { works: Vec::new(), names }, ..house.claim_all(epoch, room) }
+}
+
+#[test]
+fn what_took_a_name_from_a_run_waits_while_that_goes_on_and_what_stood_beside_it_does_not() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    let named = |number| work(number).name("n");
+    let unique = Some(Unique { name: "n".into(), policy: UniquePolicy::OneTime(ExistingWorkPolicy::Replace) });
+    let chain = Enqueue { works: vec![named(1), named(2)], unique, offer: None };
+    house.done(&Command::Enqueue(chain));
+    let first = house.run(epoch, 1);
+    let claim = beside_a_run_of_the_name(&house, epoch, 5, first.born_from);
+    assert_eq!(numbers(&house.claim_with(claim).0), [2], "it stood beside it from the beginning");
+    house.unique(named(3), UniquePolicy::OneTime(ExistingWorkPolicy::Replace));
+    house.unique(work(4).name("another"), UniquePolicy::OneTime(ExistingWorkPolicy::Replace));
+    house.enqueue([work(5)]);
+    let claim = beside_a_run_of_the_name(&house, epoch, 5, first.born_from);
+    let (works, drained, ..) = house.claim_with(claim);
+    assert_eq!(numbers(&works), [4, 5]);
+    assert!(drained.is_empty(), "whoever hears of the end of that run looks there again");
+    assert_eq!(numbers(&house.claim(epoch, 5)), [3]);
+}
+
+#[test]
+fn however_many_works_of_a_barred_name_stand_in_front_what_stands_behind_them_starts() {
+    for (in_front, room) in [(1, 1), (7, 3), (100, 2)] {
+        let mut house = House::new();
+        let epoch = house.attach();
+        let unique = Some(Unique { name: "n".into(), policy: UniquePolicy::OneTime(ExistingWorkPolicy::Replace) });
+        let works = (1..=in_front).map(|number| work(number).name("n")).collect();
+        house.done(&Command::Enqueue(Enqueue { works, unique, offer: None }));
+        house.enqueue((1..=4).map(|number| work(1_000 + number)));
+        let claim = beside_a_run_of_the_name(&house, epoch, room, 0);
+        let (works, drained, ..) = house.claim_with(claim);
+        let wanted: Vec<u128> = (1_001..=1_004).take(room).collect();
+        assert_eq!(numbers(&works), wanted);
+        assert!(drained.is_empty());
+    }
+}
+
+#[test]
+fn due_work_of_a_barred_name_lines_up_and_does_not_start() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.unique(work(1).name("n").delay(MINUTE), UniquePolicy::OneTime(ExistingWorkPolicy::Replace));
+    house.advance(MINUTE);
+    let claim = beside_a_run_of_the_name(&house, epoch, 5, 0);
+    assert_eq!(numbers(&house.claim_with(claim).0), []);
+    assert!(matches!(house.record(1).standing, Standing::Ready { .. }));
+    assert_eq!(numbers(&house.claim(epoch, 5)), [1]);
+}
+
+#[test]
+fn of_lanes_that_are_watched_it_is_said_whether_anything_waits_there_and_nothing_is_written() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([
+        work(1).worker("ready"),
+        work(2).worker("barred"),
+        work(3).worker("due").delay(MINUTE),
+        work(4).worker("delayed").delay(HOUR),
+    ]);
+    house.unique(work(5).worker("named").name("n"), UniquePolicy::OneTime(ExistingWorkPolicy::Replace));
+    house.advance(MINUTE);
+    let lane = |house: &House, number: u128| open(house, &[number], WorkerKind::Async)[0].lane;
+    let watched: Vec<LaneId> = (1..=5).map(|number| lane(&house, number)).collect();
+    let barred = Barred { works: vec![id(2)], names: vec![BarredName { name: "n".into(), born_from: 0 }] };
+    let claim = Claim { lanes: Vec::new(), watched, barred, ..house.claim_all(epoch, 0) };
+    let before = house.dump();
+    let (works, drained, next_due, again) = house.claim_with(claim);
+    assert_eq!((numbers(&works), again), (Vec::new(), false));
+    assert_eq!(drained, [2, 4, 5].map(|number| lane(&house, number)));
+    assert_eq!(house.dump(), before);
+    assert_eq!(next_due, Due::Store(house.now).into(), "what is due is not forgotten");
 }

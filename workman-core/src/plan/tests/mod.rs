@@ -28,9 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Advice, Applied, Cancel, Claim, Claimed, Command, Decision, End, Endurance, Enqueue, Enqueued, Hint, NewWork,
-    NextScheduleTime, Note, OpenLane, Plan, Refusal, Scope, Settle, Snapshot, SuspectsAllowed, Unique, UniquePolicy,
-    UpdateResult, WorkerKind, plan,
+    Advice, Applied, Barred, BarredName, Cancel, Claim, Claimed, Command, Decision, End, Endurance, Enqueue, Enqueued,
+    Hint, NewWork, NextScheduleTime, Note, OpenLane, Plan, Refusal, Scope, Settle, Snapshot, SuspectsAllowed, Unique,
+    UniquePolicy, UpdateResult, WorkerKind, plan,
 };
 use crate::data::{Codec, Payload};
 use crate::id::WorkId;
@@ -275,7 +275,8 @@ impl House {
             async_slots_free: room.into(),
             blocking_slots_free: 0.into(),
             expedited_budget: 10 * MINUTE,
-            barred: Vec::new(),
+            barred: Barred::default(),
+            watched: Vec::new(),
             suspects: SuspectsAllowed::One,
         }
     }

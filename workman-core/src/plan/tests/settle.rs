@@ -174,7 +174,7 @@ fn a_snooze_is_no_failure_and_goes_to_the_end_of_the_line() {
     assert_eq!((house.record(1).failures, house.record(1).interruptions), (0, 0));
     house.advance(MINUTE);
     assert_eq!(numbers(&house.claim(epoch, 2)), [2, 1]);
-    let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None };
+    let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None, born_from: 0 };
     house.settle(&claimed, End::Snoozed { delay: HOUR });
     assert_eq!(house.due_in(1), 3_600);
     assert_eq!(history(&house, 1).last().map(|attempt| attempt.end.clone()), Some(AttemptEnd::Snoozed));
@@ -195,6 +195,28 @@ fn bo_5_and_bo_6_an_interruption_keeps_its_turn_and_is_counted_apart() {
     }
     house.run(epoch, 1);
     assert_eq!(house.stop_reason(1), None, "a new run was not stopped yet");
+}
+
+#[test]
+fn a_run_that_did_not_stop_is_an_interruption_and_its_work_goes_to_the_end_of_the_line() {
+    let reason = StopReason::Shutdown;
+    for (end, turns) in [
+        (End::Interrupted { reason }, [1, 2, 3]),
+        (End::GivenUp { reason, delay: None }, [2, 3, 1]),
+        (End::GivenUp { reason, delay: Some(HOUR) }, [2, 3, 1]),
+    ] {
+        let mut house = House::new();
+        let epoch = house.attach();
+        house.enqueue((1..=3).map(work));
+        let claimed = house.run(epoch, 1);
+        house.settle(&claimed, end);
+        let record = house.record(1);
+        assert_eq!((record.interruptions, record.failures, record.deaths), (1, 0, 0));
+        assert_eq!((record.stop, house.due_in(1)), (Some(reason), 0), "BO-6: a shutdown backs off nothing");
+        let last = history(&house, 1).last().map(|attempt| attempt.end.clone());
+        assert_eq!(last, Some(AttemptEnd::Interrupted { reason }));
+        assert_eq!(numbers(&house.claim(epoch, 3)), turns);
+    }
 }
 
 #[test]

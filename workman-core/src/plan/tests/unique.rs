@@ -362,7 +362,7 @@ fn unq_3_and_dep_1_appended_work_runs_when_all_leaves_have_succeeded() {
     house.unique(work(50).name("n").delay(MINUTE), APPEND);
     assert_eq!(house.record(50).open, 1);
     house.advance(HOUR);
-    let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None };
+    let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None, born_from: 0 };
     house.settle(&claimed, success());
     assert_eq!((house.state(50), house.due_in(50)), (WorkState::Enqueued, 60), "its delay counts from its release");
 }
@@ -372,7 +372,7 @@ fn unq_2_and_dep_2_appended_work_fails_with_the_leaf_that_it_waits_for() {
     let mut house = with_members(&[WorkState::Running]);
     house.unique(work(50).name("n"), APPEND);
     house.unique(work(51).name("n"), APPEND);
-    let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None };
+    let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None, born_from: 0 };
     house.settle(&claimed, failure(Advice::Never));
     assert_eq!(house.states([50, 51]), [WorkState::Failed; 2]);
     assert_eq!(house.unique(work(52).name("n"), APPEND), Enqueued::Appended(vec![id(51)]));
@@ -393,7 +393,7 @@ fn unq_8_work_that_was_appended_is_enqueued_again_without_effect_whatever_became
             assert_eq!(house.dump(), before, "{when}");
         };
         again(&mut house, "at once");
-        let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None };
+        let claimed = Claimed { record: house.record(1), spec: work(1).spec, checkpoint: None, born_from: 0 };
         house.settle(&claimed, success());
         again(&mut house, "when it is released");
         house.cancel(WorkSelector::Id(id(50)));
