@@ -399,8 +399,8 @@ impl WorkManager {
     /// finish, as interruptions. All clones are of no use afterwards but to read and to write down: what is enqueued through them
     /// is stored as always, and runs when the next manager starts on this store.
     ///
-    /// The store is closed when the last clone, handle and stream is dropped too, and a blocking worker that was given up has
-    /// ended: open the same file after that.
+    /// The store is closed when the last clone, handle and stream is dropped too: open the same file after that. What was given up
+    /// and still runs does not keep it open, and its work starts in the next manager of this process when that run ends.
     ///
     /// It returns a second after the grace at the latest, whatever the store does: one that does not answer leaves works of which
     /// nobody knows what is stored, and the report says which ([`ShutdownReport::uncertain`]). Inside of a worker of this manager
