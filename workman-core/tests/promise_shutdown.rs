@@ -100,6 +100,9 @@ impl Store for Freezer {
     }
 
     async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
+        if self.ice.0.0.lock().unwrap().0 == Answers::Never {
+            std::future::pending::<()>().await;
+        }
         self.store.query(request).await
     }
 
@@ -122,6 +125,20 @@ impl StoreHome for Fridge {
     fn open(&self) -> Arc<dyn Store> {
         Arc::new(Freezer { store: MemoryStore::new(), ice: self.0.clone() })
     }
+}
+
+#[test]
+fn a_drain_is_over_a_second_after_its_limit_though_the_store_never_answers_and_says_since_when() {
+    let ice = Ice::new();
+    let store = Freezer { store: MemoryStore::new(), ice: ice.clone() };
+    let manager = WorkManager::builder(store).runtime(ThreadRuntime::new()).start().unwrap();
+    ice.set(Answers::Never);
+    let (clock, limit) = (SystemClock::new(), Duration::from_millis(50));
+    let before = clock.monotonic();
+    let error = block_on(manager.drain(limit)).unwrap_err();
+    let lasted = clock.monotonic() - before;
+    assert!(lasted < limit + secs(2), "{lasted:?}");
+    assert!(error.is_retryable() && error.to_string().contains("has not answered since"), "{error}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
+use workman_core::seams::Registry;
 use workman_core::{ExistingWorkPolicy, InputMerger, WorkContext, worker};
 use workman_testing::TestDriver;
 
@@ -144,6 +145,26 @@ fn a_death_is_told_by_work_and_so_is_a_kept_holder_that_does_not_get_on() {
     assert!(told.last().is_some_and(|line| line.starts_with(&kept)), "{told:#?}");
 }
 
+#[test]
+fn a_kept_holder_whose_worker_this_build_lacks_is_told_of() {
+    let traces = Traces::default();
+    let id = tracing::subscriber::with_default(traces.clone(), || {
+        let test = TestDriver::new();
+        let id = test.enqueue_unique("name", ExistingWorkPolicy::Keep, holds::request().initial_delay(secs(60))).id;
+        let mut without = Registry::new();
+        without.add::<says_blocking>();
+        test.next_build(without);
+        test.restart();
+        test.enqueue_unique("name", ExistingWorkPolicy::Keep, says_blocking::request());
+        id
+    });
+    let outside = traces.outside.lock().unwrap();
+    let wanted = format!(
+        "WARN was kept under its unique name, and this build has no such worker id={id} worker=holds name=\"name\""
+    );
+    assert_eq!(outside.iter().filter(|line| line.starts_with("WARN was kept")).collect::<Vec<_>>(), [&wanted]);
+}
+
 /// One span for each attempt, with what is logged inside, also if it ends before its body begins.
 #[test]
 fn each_attempt_has_one_span_with_its_tag_worker_id_and_number() {
@@ -181,7 +202,7 @@ fn each_attempt_has_one_span_with_its_tag_worker_id_and_number() {
     let said = traces.said.lock().unwrap().clone();
     let failed: Vec<&String> = said.iter().filter(|said| said.starts_with("an attempt failed")).collect();
     let again = "an attempt failed; it is tried again";
-    assert_eq!(failed, [&format!("{again} id={twice} worker=says attempt=0 error=not yet next_in=30 s")]);
+    assert_eq!(failed, [&format!("{again} id={twice} worker=says attempt=0 of=20 error=not yet next_in=30 s")]);
     let parked = said.iter().find(|said| said.starts_with("parked")).unwrap();
     assert!(parked.contains("worker=says attempt=0 why=input does not decode"), "{parked}");
 }

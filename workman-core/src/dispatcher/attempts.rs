@@ -21,7 +21,8 @@ use crate::record::Notes;
 use crate::state::StopReason;
 use crate::time::Spoken;
 use crate::worker::{
-    Attempt, Ending, FromWorker, Hold, InTheWay, KnownRun, Listening, RegisteredWorker, Run, RunHere, RunsHere,
+    Attempt, Ending, FromWorker, Hold, InTheWay, KnownRun, Listening, MayBegin, RegisteredWorker, Run, RunHere,
+    RunsHere,
 };
 
 /// An async worker that was dropped has this long to be gone before it is given up like a blocking one.
@@ -166,20 +167,23 @@ impl Attempts {
         self.to_dispatcher.clone()
     }
 
-    /// Whether a constraint of this work is not met at this moment, whatever was so when it was claimed or offered: its sensor is
-    /// asked once more, since it may know of a change of which nobody has heard yet.
+    /// Whether a constraint of this work is not met at this moment, whatever was so when it was claimed or offered.
     pub(super) fn comes_too_late(&mut self, claimed: &Claimed) -> bool {
         let constraints = self.core.effective(&claimed.spec.constraints);
         if constraints.is_none() {
             return false;
         }
-        let now = self.core.clock.monotonic();
-        // Of a sensor that panics, what it said before still counts.
-        if let Ok(conditions) = self.core.senses.ask() {
-            self.core.dwell().observe(conditions, now);
-            self.reckon(now);
-        }
-        self.core.dwell().may_start(&constraints, now).is_err()
+        let holds = self.core.hold_now(&constraints);
+        self.reckon(self.core.clock.monotonic());
+        !holds
+    }
+
+    /// The same once more, when the run has a thread. It holds nothing of the manager meanwhile.
+    fn may_begin(&self, claimed: &Claimed) -> Option<MayBegin> {
+        let constraints = self.core.effective(&claimed.spec.constraints);
+        let core = Arc::downgrade(&self.core);
+        let may_begin = move || core.upgrade().is_some_and(|core| core.hold_now(&constraints));
+        (!claimed.spec.constraints.is_none()).then(|| Box::new(may_begin) as MayBegin)
     }
 
     /// Makes way for a run of this work, or says what goes on here that must end first. A run of the very same work of which the store
@@ -224,7 +228,9 @@ impl Attempts {
         tracing::debug!(%id, worker = %attempt.worker, attempt = attempt.number, fence, "starts");
         self.insert(id, running);
         self.core.live.queued.add(now);
+        let may_begin = self.may_begin(&claimed);
         let run = Run {
+            may_begin,
             store: Arc::clone(&self.core.store),
             worker,
             states: Arc::clone(&self.core.states),

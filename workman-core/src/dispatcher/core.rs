@@ -187,6 +187,7 @@ impl Core {
             def,
             tags: claimed.spec.tags.clone(),
             number: claimed.record.failures,
+            most: claimed.record.terms.max_attempts,
             generation: claimed.record.generation,
             trace_tag: Arc::clone(claimed.spec.trace_tag.as_ref().unwrap_or(&claimed.spec.worker)),
             period: claimed.record.period.map(|period| period.count),
@@ -200,6 +201,16 @@ impl Core {
             live: Arc::clone(&self.live),
             shared: Mutex::new(Shared::new(claimed.checkpoint.clone())),
         }
+    }
+
+    /// Whether these hold at this moment, whatever was heard before: the sensor is asked once more, since it may know of a change of which
+    /// nobody has heard yet. Of one that panics, what it said before still counts.
+    pub(crate) fn hold_now(&self, constraints: &Constraints) -> bool {
+        let now = self.clock.monotonic();
+        if let Ok(conditions) = self.senses.ask() {
+            self.dwell().observe(conditions, now);
+        }
+        self.dwell().may_start(constraints, now).is_ok()
     }
 
     pub(crate) fn dwell(&self) -> MutexGuard<'_, Dwell> {

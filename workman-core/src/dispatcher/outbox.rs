@@ -257,15 +257,15 @@ pub(super) fn log_settled(settle: &Settle, answer: &UnitResult, attempt: Option<
 
 fn log_failed(attempt: &Attempt, error: &dyn fmt::Display, applied: &Applied, core: &Core) {
     let Applied::Settled { state, next_run, .. } = applied else { return };
-    let Attempt { id, worker, number, .. } = attempt;
+    let Attempt { id, worker, number, most: of, .. } = attempt;
     if *state == WorkState::Failed {
-        return tracing::warn!(%id, %worker, attempt = number, %error, "failed for good");
+        return tracing::warn!(%id, %worker, attempt = number, of, %error, "failed for good");
     }
     let next_in = next_run.map(|due| display(Spoken(core.until(due))));
     if *number == 0 {
-        tracing::warn!(%id, %worker, attempt = number, %error, next_in, "an attempt failed; it is tried again");
+        tracing::warn!(%id, %worker, attempt = number, of, %error, next_in, "an attempt failed; it is tried again");
     } else {
-        tracing::info!(%id, %worker, attempt = number, %error, next_in, "an attempt failed; it is tried again");
+        tracing::info!(%id, %worker, attempt = number, of, %error, next_in, "an attempt failed; it is tried again");
     }
 }
 

@@ -131,6 +131,7 @@ fn attempt_of_nobody(core: &Core, info: &WorkInfo, def: &'static WorkerDef) -> A
         def,
         tags: info.tags.clone(),
         number: info.failures,
+        most: None,
         generation: info.generation,
         trace_tag: Arc::clone(&info.worker),
         period: None,

@@ -13,6 +13,7 @@ use super::refused::EnqueueError;
 use super::{UniqueWork, WorkHandle, WorkManager};
 use crate::constraints::Conditions;
 use crate::dispatcher::{Core, MissingSensor, Reservation, Rivals, Role};
+use crate::foreign::Panicked;
 use crate::id::WorkId;
 use crate::index::rank;
 use crate::info::WorkInfo;
@@ -289,7 +290,8 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     if core.role != Role::Runs {
         return None;
     }
-    let mut startable = works.iter().filter_map(|work| startable(core, work).map(|kind| (work, kind)));
+    let asked = OnceCell::new();
+    let mut startable = works.iter().filter_map(|work| startable(core, work, &asked).map(|kind| (work, kind)));
     let (first, kind) = startable.next()?;
     // While all slots are taken, nobody looks at the others.
     if !core.slots.has_free(kind) {
@@ -309,9 +311,9 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     Some((Offer { epoch, generation, slots, ids, rivals, lanes }, reservation))
 }
 
-/// Which slots the work takes, if nothing keeps it from running here and now. Expedited work is left to a claim, which knows its
+/// Which slots the work takes, if nothing keeps it from running here and now, as the sensor says when it is asked, which it is once. Expedited work is left to a claim, which knows its
 /// budget.
-fn startable(core: &Core, work: &NewWork) -> Option<WorkerKind> {
+fn startable(core: &Core, work: &NewWork, asked: &OnceCell<Result<(), Panicked>>) -> Option<WorkerKind> {
     if work.terms.expedited.is_some() {
         return None;
     }
@@ -323,6 +325,11 @@ fn startable(core: &Core, work: &NewWork) -> Option<WorkerKind> {
     }
     let worker = core.registry.get(&work.spec.worker)?;
     let constraints = core.effective(&work.spec.constraints);
+    if !constraints.is_none() {
+        asked.get_or_init(|| {
+            core.senses.ask().map(|conditions| core.dwell().observe(conditions, core.clock.monotonic()))
+        });
+    }
     let open = core.dwell().may_start(&constraints, core.clock.monotonic()).is_ok();
     open.then_some(worker.def.kind)
 }

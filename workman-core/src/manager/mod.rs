@@ -48,7 +48,7 @@ pub(crate) use order::Declared;
 pub use refused::{ActionError, EnqueueError, StartError};
 pub use steer::{Updatable, UpdateError};
 
-/// How long after its grace a shutdown returns at the latest.
+/// How long after its grace a shutdown returns at the latest, and a drain after its limit.
 const AFTER_GRACE: Duration = Duration::from_secs(1);
 
 /// How many works a report names at the most.
@@ -353,10 +353,10 @@ impl WorkManager {
     // ---- end ----
 
     /// Waits until nothing runs and nothing can start, for `limit` at the most, and says what remains: for programs that do
-    /// what is due and end.
+    /// what is due and end. It returns a second after the limit at the latest.
     ///
     /// # Errors
-    /// When the store can't be read, and inside of a worker of this manager, which it would wait for.
+    /// When the store can't be read, or has not answered within that second, and inside of a worker of this manager, which it would wait for.
     #[doc(alias("wait_until_idle", "flush"))]
     pub async fn drain(&self, limit: Duration) -> Result<DrainReport, StoreError> {
         self.core().home.check()?;
@@ -364,7 +364,15 @@ impl WorkManager {
         let idle = self.wait_until_idle(limit).await;
         let query = WorkQuery::in_state(WorkState::Enqueued).state(WorkState::Running).state(WorkState::Blocked);
         let query = query.without_payloads();
-        let page = self.page(PageRequest { query, after: None, limit: NAMED }).await?;
+        let page = Box::pin(self.page(PageRequest { query, after: None, limit: NAMED }));
+        let page = select(page, Box::pin(self.time_passes(AFTER_GRACE)));
+        let page = match self.core().driven.wait("manager.drain(..)", page).await {
+            Either::Left((page, _)) => page?,
+            Either::Right(_) => {
+                let why = self.core().silence().unwrap_or_else(|| "the store does not answer".to_owned());
+                return Err(StoreError::new(StoreErrorKind::Rejected, format!("{why}, so nobody knows what is left")));
+            }
+        };
         Ok(DrainReport { idle, more: page.next.is_some(), remaining: page.works })
     }
 

@@ -76,6 +76,7 @@ impl Alone {
             def: W::DEF,
             tags: work.spec.tags.clone(),
             number: self.attempt,
+            most: None,
             generation: 0,
             trace_tag: Arc::clone(work.spec.trace_tag.as_ref().unwrap_or(worker)),
             period: None,

@@ -34,6 +34,7 @@ pub fn detached_context(worker: &'static WorkerDef, input: Payload) -> WorkConte
         def: worker,
         tags: Vec::new(),
         number: 0,
+        most: None,
         generation: 0,
         trace_tag: worker.name.into(),
         period: None,

@@ -54,6 +54,8 @@ pub(crate) struct Attempt {
     pub(crate) def: &'static WorkerDef,
     pub(crate) tags: Vec<Arc<str>>,
     pub(crate) number: u32,
+    /// How many there are before the work fails for good; none if they have no end.
+    pub(crate) most: Option<u32>,
     pub(crate) generation: u32,
     pub(crate) trace_tag: Arc<str>,
     pub(crate) period: Option<u64>,

@@ -34,8 +34,13 @@ pub(crate) struct Run {
     pub(crate) epoch: u64,
     pub(crate) claimed: Claimed,
     pub(crate) attempt: Arc<Attempt>,
+    /// Asked once more right before the worker's own code begins; none if that needs nothing of the machine.
+    pub(crate) may_begin: Option<MayBegin>,
     pub(crate) abort: AbortRegistration,
 }
+
+/// Whether what a worker needs of the machine is there at this moment.
+pub(crate) type MayBegin = Box<dyn FnOnce() -> bool + Send>;
 
 impl Run {
     /// Starts the run; its end comes as [`FromWorker::Ended`], exactly once, whatever happens to the runtime. Everything that it
@@ -80,7 +85,7 @@ impl Run {
     async fn run_async(self) -> Ending {
         let (current, attempt) = (self.current(), Arc::clone(&self.attempt));
         match prepare(self.store, &self.worker, self.states, self.claimed, self.attempt).await {
-            Ok(_) if !attempt.enter() => Ending::Cut(End::NotBegun),
+            Ok(_) if !begins(self.may_begin, &attempt) => Ending::Cut(End::NotBegun),
             Ok(Body::Async(future)) => match Abortable::new(current.beside(future), self.abort).await {
                 Ok(end) => Ending::Answered(end),
                 Err(_) => Ending::Cut(attempt.given_up()),
@@ -99,12 +104,17 @@ impl Run {
         let prepared = runtime::block_on(prepared);
         let _entered = current.enter();
         match prepared {
-            Ok(_) if !attempt.enter() => Ending::Cut(End::NotBegun),
+            Ok(_) if !begins(self.may_begin, &attempt) => Ending::Cut(End::NotBegun),
             Ok(Body::Blocking(job)) => Ending::Answered(job()),
             Ok(Body::Async(future)) => Ending::Answered(runtime::block_on(future)),
             Err(end) => Ending::Cut(end),
         }
     }
+}
+
+/// Whether the worker's own code begins. Since the run was started it may have waited for a thread, and read what it takes.
+fn begins(may_begin: Option<MayBegin>, attempt: &Attempt) -> bool {
+    may_begin.is_none_or(|may_begin| may_begin()) && attempt.enter()
 }
 
 /// Reads the outputs that the run takes and decodes everything.

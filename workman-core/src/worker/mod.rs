@@ -38,7 +38,7 @@ pub(crate) use completer::complete;
 pub(crate) use context::{Attempt, Fate, FromWorker, Live, Shared, Tried};
 pub use context::{NoteError, Stopped, WorkContext};
 pub(crate) use current::Current;
-pub(crate) use execute::{Given, Run};
+pub(crate) use execute::{Given, MayBegin, Run};
 pub(crate) use here::{Hold, InTheWay, KnownRun, Listening, RunHere, RunsHere};
 use outcome::Unstorable;
 #[doc(hidden)]
