@@ -7,16 +7,19 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use futures::StreamExt;
-use support::{Bystanders, HOUR, secs};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use support::{Bystanders, HOUR, RedbHome, secs};
 use workman_core::seams::block_on;
+use workman_core::store::Store;
 use workman_core::{
-    EnqueueError, Limits, MemoryStore, OutputError, ThreadRuntime, WorkContext, WorkError, WorkManager, WorkQuery,
-    WorkSelector, WorkState, worker,
+    Clock, EnqueueError, Limits, MemoryStore, OutputError, ThreadRuntime, Timestamp, WorkContext, WorkError,
+    WorkManager, WorkQuery, WorkSelector, WorkState, worker,
 };
-use workman_testing::{Fault, TestDriver};
+use workman_testing::{Fault, StoreHome, TestDriver, VirtualClock};
 
 /// How many run now, and how many ever did at once.
 #[derive(Clone, Default)]
@@ -187,7 +190,7 @@ fn a_clock_set_back_makes_no_wait_longer() {
     let test = TestDriver::new();
     let delayed = test.enqueue(answers::request().initial_delay(secs(2)));
     test.run_until_idle();
-    let wall = workman_core::Clock::wall(test.clock());
+    let wall = test.clock().wall();
     test.clock().set_wall(wall - HOUR);
     test.advance(secs(2));
     assert_eq!(test.output::<u32>(delayed), 42);
@@ -245,6 +248,71 @@ fn an_engine_that_is_dropped_gives_its_works_back_and_wakes_who_waits() {
     assert!(matches!(block_on(work.output()), Err(OutputError::ManagerEnded)));
     let info = block_on(work.info()).unwrap().unwrap();
     assert_eq!((info.state, info.deaths), (WorkState::Enqueued, 0));
+}
+
+/// A clock that looks at the wall as often as it is asked to, as one of a machine that sleeps must.
+struct Plain(VirtualClock);
+
+impl Clock for Plain {
+    fn wall(&self) -> Timestamp {
+        self.0.wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
+        self.0.sleep(length)
+    }
+}
+
+/// Counts how often somebody is woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn g15_with_something_due_in_an_hour_an_engine_wakes_once_in_65_seconds_at_the_most() {
+    for store in [Arc::new(MemoryStore::new()) as Arc<dyn Store>, RedbHome::new("idle").open()] {
+        let (clock, wakes) = (VirtualClock::new(), Arc::new(Wakes::default()));
+        let builder = WorkManager::builder(store).clock(Plain(clock.clone())).runtime(ThreadRuntime::new());
+        let (manager, mut engine) = builder.start_inline().unwrap();
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut cx = Context::from_waker(&waker);
+        let later = block_on(manager.enqueue(greets::request().initial_delay(HOUR))).unwrap();
+        // Until it lies down.
+        let mut settle = || {
+            let before = wakes.0.load(Ordering::SeqCst);
+            loop {
+                let seen = wakes.0.load(Ordering::SeqCst);
+                assert!(engine.poll_unpin(&mut cx).is_pending());
+                if wakes.0.load(Ordering::SeqCst) == seen {
+                    return seen - before;
+                }
+            }
+        };
+        settle();
+        let mut woken = 0;
+        for _ in 0..65 {
+            let before = wakes.0.load(Ordering::SeqCst);
+            clock.advance(secs(1));
+            if wakes.0.load(Ordering::SeqCst) > before {
+                woken += 1 + settle();
+            }
+        }
+        assert!(woken <= 1, "{woken} times");
+        for _ in 65..3_601 {
+            clock.advance(secs(1));
+            settle();
+        }
+        assert_eq!(block_on(later.info()).unwrap().unwrap().runs, 1, "it has not slept through it");
+    }
 }
 
 #[test]

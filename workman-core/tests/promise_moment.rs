@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
+use futures::channel::oneshot::{Receiver, channel};
 use futures::executor::block_on;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -72,10 +73,19 @@ async fn marks() {}
 fn marks_blocking() {}
 
 fn start(sensor: &Reserved, entered: &Entered, runtime: impl Runtime) -> WorkManager {
+    start_with(sensor, entered, runtime, &Arc::default())
+}
+
+fn start_with(
+    sensor: &Reserved,
+    entered: &Entered,
+    runtime: impl Runtime,
+    slot: &Arc<Mutex<Option<Receiver<()>>>>,
+) -> WorkManager {
     let mut limits = Limits::default();
     limits.dwell = Duration::ZERO;
     let builder = WorkManager::builder(MemoryStore::new()).runtime(runtime).sensor(sensor.clone());
-    builder.state(entered.clone()).limits(limits).start().unwrap()
+    builder.state(entered.clone()).state(Arc::clone(slot)).limits(limits).start().unwrap()
 }
 
 fn charging() -> Constraints {
@@ -126,6 +136,39 @@ fn nothing_that_is_enqueued_offered_or_claimed_starts_on_conditions_that_its_sen
             }
         });
         assert_eq!(entered.count(), before + handles.len(), "round {round}");
+    }
+}
+
+/// Waits until the test lets it go.
+#[worker]
+async fn holds_back(#[state] go: Arc<Mutex<Option<Receiver<()>>>>) {
+    let go = go.lock().unwrap().take();
+    go.unwrap().await.unwrap();
+}
+
+#[test]
+fn what_was_enqueued_before_is_not_claimed_on_conditions_that_are_past() {
+    let (sensor, entered) = (Reserved::default(), Entered::default());
+    let slot: Arc<Mutex<Option<Receiver<()>>>> = Arc::default();
+    sensor.set(true);
+    let manager = start_with(&sensor, &entered, ThreadRuntime::new(), &slot);
+    for round in 0..50 {
+        let (go, going) = channel();
+        *slot.lock().unwrap() = Some(going);
+        sensor.set(true);
+        let behind = (polled::request().constraints(charging()), called::request().constraints(charging()));
+        let stored = block_on(manager.begin_with(holds_back::request()).then(behind).enqueue()).unwrap();
+        sensor.set(false);
+        go.send(()).unwrap();
+        let first: WorkHandle<()> = block_on(manager.handle(holds_back::worker(), stored.ids[0])).unwrap();
+        block_on(first.output()).unwrap();
+        has_looked(&manager);
+        assert_eq!(entered.count(), 2 * round, "round {round}");
+        sensor.set(true);
+        assert!(block_on(manager.drain(Duration::from_secs(60))).unwrap().idle);
+        while entered.count() < 2 * (round + 1) {
+            thread::yield_now();
+        }
     }
 }
 

@@ -165,6 +165,26 @@ fn a_kept_holder_whose_worker_this_build_lacks_is_told_of() {
     assert_eq!(outside.iter().filter(|line| line.starts_with("WARN was kept")).collect::<Vec<_>>(), [&wanted]);
 }
 
+#[worker]
+async fn misses_tokio() {
+    panic!("there is no reactor running, must be called from the context of a Tokio 1.x runtime");
+}
+
+/// No retry helps there, so it is said as what it is, once, with what to add.
+#[test]
+fn a_worker_that_misses_tokio_is_an_error_in_the_log_that_says_what_to_add() {
+    let traces = Traces::default();
+    tracing::subscriber::with_default(traces.clone(), || {
+        let test = TestDriver::new();
+        test.enqueue(misses_tokio::request());
+        test.advance(secs(3600));
+    });
+    let outside = traces.outside.lock().unwrap();
+    let errors: Vec<&String> = outside.iter().filter(|line| line.starts_with("ERROR")).collect();
+    let [error] = errors[..] else { panic!("{outside:#?}") };
+    assert!(error.contains("worker=misses_tokio") && error.contains("TokioRuntime::new(handle)"), "{error}");
+}
+
 /// One span for each attempt, with what is logged inside, also if it ends before its body begins.
 #[test]
 fn each_attempt_has_one_span_with_its_tag_worker_id_and_number() {

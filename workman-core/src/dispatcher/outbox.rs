@@ -19,6 +19,7 @@ use crate::foreign::answer;
 use crate::id::WorkId;
 use crate::plan::{Applied, End, Note, Settle};
 use crate::record::ErrorText;
+use crate::runtime::TOKIO_ADVICE;
 use crate::state::WorkState;
 use crate::store::UnitResult;
 use crate::time::Spoken;
@@ -243,7 +244,14 @@ pub(super) fn wait_after(failures: u32) -> Duration {
 pub(super) fn log_settled(settle: &Settle, answer: &UnitResult, attempt: Option<&Attempt>, core: &Core) {
     let id = settle.id;
     match (&settle.end, answer, attempt) {
-        (End::Failed { error, .. }, Ok(applied), Some(attempt)) => log_failed(attempt, error, applied, core),
+        (End::Failed { error, .. }, Ok(applied), Some(attempt)) => {
+            let Attempt { worker, number, .. } = attempt;
+            // A retry changes nothing about it, and whoever awaits the output would wait as long as there are attempts.
+            if *number == 0 && error.sources.iter().any(|source| source == TOKIO_ADVICE) {
+                tracing::error!(%id, %worker, "{TOKIO_ADVICE}");
+            }
+            log_failed(attempt, error, applied, core);
+        }
         (End::TimedOut { limit, error, .. }, Ok(applied), Some(attempt)) => {
             log_failed(attempt, &ErrorText::timed_out(*limit, error.clone()), applied, core);
         }
