@@ -180,10 +180,12 @@ impl Attempts {
 
     /// The same once more, when the run has a thread. It holds nothing of the manager meanwhile.
     fn may_begin(&self, claimed: &Claimed) -> Option<MayBegin> {
+        if claimed.spec.constraints.is_none() {
+            return None;
+        }
         let constraints = self.core.effective(&claimed.spec.constraints);
         let core = Arc::downgrade(&self.core);
-        let may_begin = move || core.upgrade().is_some_and(|core| core.hold_now(&constraints));
-        (!claimed.spec.constraints.is_none()).then(|| Box::new(may_begin) as MayBegin)
+        Some(Box::new(move || core.upgrade().is_some_and(|core| core.hold_now(&constraints))))
     }
 
     /// Makes way for a run of this work, or says what goes on here that must end first. A run of the very same work of which the store

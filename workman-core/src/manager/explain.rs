@@ -147,7 +147,7 @@ impl fmt::Display for Explanation {
             ),
             Explanation::Degraded { error } => f.write_str(error),
             Explanation::NoSlot => f.write_str(
-                "all slots for its kind of worker are taken; see `Limits::async_slots` and `Limits::blocking_slots`",
+                "no slot for its kind of worker is free: all are taken, or there is none; see `Limits::async_slots` and `Limits::blocking_slots`",
             ),
             Explanation::OutOfQuota => f.write_str(
                 "the budget of expedited work is spent, so it is ordinary work now, and all slots for that are taken; see `Limits::expedited_budget`",
