@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::foreign::foreign;
 use crate::id::WorkId;
 use crate::plan::{Barred, BarredName, Claimed, WorkerKind};
 use crate::store::HomeProcess;
@@ -333,7 +334,10 @@ impl Drop for RunHere {
         let listeners: Vec<Listener> = state.listeners.values().cloned().collect();
         drop(state);
         self.runs.leftover.fetch_sub(1, Ordering::AcqRel);
-        listeners.into_iter().for_each(|listener| listener());
+        // Whoever drives a manager is woken by that, and its waker is not our code.
+        for panicked in listeners.into_iter().filter_map(|listener| foreign(|| listener()).err()) {
+            tracing::warn!(%panicked, "a manager could not be woken, whose work may start now");
+        }
     }
 }
 
