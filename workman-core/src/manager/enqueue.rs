@@ -311,8 +311,8 @@ fn offer(core: &Core, works: &[NewWork]) -> Option<(Offer, Reservation)> {
     Some((Offer { epoch, generation, slots, ids, rivals, lanes }, reservation))
 }
 
-/// Which slots the work takes, if nothing keeps it from running here and now, as the sensor says when it is asked, which it is once. Expedited work is left to a claim, which knows its
-/// budget.
+/// Which slots the work takes, if nothing keeps it from running here and now, as the sensor says when it is asked, which it is once.
+/// Expedited work is left to a claim, which knows its budget.
 fn startable(core: &Core, work: &NewWork, asked: &OnceCell<Result<(), Panicked>>) -> Option<WorkerKind> {
     if work.terms.expedited.is_some() {
         return None;

@@ -356,7 +356,8 @@ impl WorkManager {
     /// what is due and end. It returns a second after the limit at the latest.
     ///
     /// # Errors
-    /// When the store can't be read, or has not answered within that second, and inside of a worker of this manager, which it would wait for.
+    /// When the store can't be read, or has not answered within that second, and inside of a worker of this manager, which it would wait
+    /// for.
     #[doc(alias("wait_until_idle", "flush"))]
     pub async fn drain(&self, limit: Duration) -> Result<DrainReport, StoreError> {
         self.core().home.check()?;
