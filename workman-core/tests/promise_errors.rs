@@ -5,7 +5,7 @@
 #[path = "promise_support/mod.rs"]
 mod support;
 
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,11 +92,23 @@ fn expedited_work_with_a_charger_or_a_delay_and_a_series_that_never_goes_on_are_
     assert!(error.to_string().ends_with("to end the series, cancel it"), "{error}");
 }
 
+/// A byte that begins no character.
 #[cfg(unix)]
+fn not_unicode() -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(vec![0x66, 0xff])
+}
+
+/// Half a surrogate pair.
+#[cfg(windows)]
+fn not_unicode() -> OsString {
+    std::os::windows::ffi::OsStringExt::from_wide(&[0x66, 0xd800])
+}
+
+#[cfg(any(unix, windows))]
 #[test]
 fn a_path_that_is_not_unicode_is_refused_before_it_is_stored() {
     let test = TestDriver::new();
-    let path = PathBuf::from(std::ffi::OsString::from_vec(vec![0x66, 0xff]));
+    let path = PathBuf::from(not_unicode());
     let error = test.try_enqueue(open::request(path)).unwrap_err().to_string();
     assert!(error.starts_with("the argument `path` of worker `open` can't be encoded"), "{error}");
     assert_eq!(test.commits(), 1, "nothing but the start of the manager");

@@ -55,7 +55,7 @@ pub(crate) struct Inspected {
     pub(crate) sought: Sought,
     /// The file itself, behind all links.
     pub(crate) file: PathBuf,
-    _lock: Lock,
+    pub(crate) lock: Lock,
 }
 
 /// Where a store lives.
@@ -236,7 +236,7 @@ impl Home {
         } else {
             self.create(&place, setup, &extent)?
         };
-        let tenure = Tenure::new(place, lock, identity, extent);
+        let tenure = Tenure::new(place, lock, identity, extent).map_err(|error| OpenError::io(self.path(), error))?;
         match tenure.check() {
             Ok(()) => Ok(Opened { database, papers, sought, tenure: Some(tenure) }),
             Err(astray) => Err(OpenError::Io { path: self.path().to_owned(), source: io::Error::other(astray) }),
@@ -250,15 +250,18 @@ impl Home {
         let place = Place::find(home.path())?;
         let io = |error| OpenError::io(&place.path, error);
         let file = OpenOptions::new().read(true).write(true).open(&place.real).map_err(io)?;
-        if !begins_like_redb(&place.real).map_err(io)? {
+        // Where locks are mandatory, what somebody has open may be impossible to read.
+        let begins_like_redb = begins_like_redb(&place.real);
+        if matches!(begins_like_redb, Ok(false)) {
             return Err(OpenError::not_a_store(home.path(), "it does not begin as a redb file does"));
         }
         let lock = Lock::take(&place)?;
+        begins_like_redb.map_err(io)?;
         let gate = home.check(Gate::before(file, Arc::new(Extent::default())))?;
         let database = home.check(gate.look_in(builder(setup.cache)))?;
         let papers = home.look(&database, |_| Ok::<(), OpenError>(()))?;
         let sought = home.seek(&papers, Some(&place.real), setup)?;
-        Ok(Inspected { database, sought, file: place.real, _lock: lock })
+        Ok(Inspected { database, sought, file: place.real, lock })
     }
 
     /// Opens a file, and lets redb write to it once `look` has found it to be the right one, and its journal is.

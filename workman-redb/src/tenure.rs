@@ -4,7 +4,11 @@
 //! a lock on a file beside it that redb does not know and nobody removes. And an open file lives on without its name: what is
 //! written to a file that was deleted or replaced is acknowledged by every layer below, and gone at the next start. So before
 //! anything is written or read, the path must still lead to the very file that was opened.
+//!
+//! Unix lets everybody take a name away from an open file, and gives each file a number that tells. Windows has no number that the
+//! standard library shows, but a file that was opened so keeps its name until it is closed: there nobody can take it away.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,9 +19,9 @@ use workman_core::store::HomeProcess;
 
 use crate::error::{Astray, OpenError};
 
-/// Which file it is, whatever it is called.
+/// Which file it is, whatever it is called. Nothing but Unix says; elsewhere what is [`pinned`] can't become another file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity(#[cfg(unix)] (u64, u64), #[cfg(not(unix))] Option<std::time::SystemTime>);
+pub(crate) struct Identity(#[cfg(unix)] (u64, u64));
 
 impl Identity {
     /// The device and the number of the file on it.
@@ -27,10 +31,11 @@ impl Identity {
         Identity((file.dev(), file.ino()))
     }
 
-    /// The best that the standard library says elsewhere: when the file was made. It finds most replacements, not all.
+    /// Not by when it was made: a file that takes the name of one that was just deleted gets that one's time from Windows, and what
+    /// passes for that time elsewhere changes with each write.
     #[cfg(not(unix))]
-    pub(crate) fn of(file: &Metadata) -> Self {
-        Identity(file.created().ok())
+    pub(crate) fn of(_: &Metadata) -> Self {
+        Identity()
     }
 }
 
@@ -56,7 +61,7 @@ impl Place {
             Ok(found) if !found.is_file() => {
                 return Err(OpenError::NotAStore { path: at(), why: "it is a device, a pipe or a socket".into() });
             }
-            Ok(_) => return fs::canonicalize(path).map(place).map_err(|error| OpenError::io(path, error)),
+            Ok(_) => return behind_links(path).map(place).map_err(|error| OpenError::io(path, error)),
             Err(_) if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) => {
                 return Err(OpenError::BrokenLink { path: at() });
             }
@@ -68,7 +73,13 @@ impl Place {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(OpenError::Directory { path: at() });
         };
-        match fs::canonicalize(folder) {
+        if is_stream(name) {
+            return Err(OpenError::NotAStore {
+                path: at(),
+                why: "its name is that of a stream of another file".into(),
+            });
+        }
+        match behind_links(folder) {
             Ok(folder) if folder.is_dir() => Ok(place(folder.join(name))),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(OpenError::io(path, error)),
             _ => Err(OpenError::MissingFolder { path: at() }),
@@ -84,6 +95,18 @@ impl Place {
     pub(crate) fn folder(&self) -> &Path {
         self.real.parent().unwrap_or(&self.real)
     }
+
+    /// Whether the links on the path still lead to the same name, where files have no numbers that would tell.
+    fn leads_there(&self) -> bool {
+        cfg!(unix) || behind_links(&self.path).is_ok_and(|real| real == self.real)
+    }
+}
+
+/// The path behind all links. Some drives of Windows (in memory, of a network) have no answer to that, and Wine has none for long paths:
+/// there the path stands for itself, and whoever comes another way meets the lock that redb holds on the file.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
+        .or_else(|error| if cfg!(windows) && fs::metadata(path).is_ok() { Ok(path.to_owned()) } else { Err(error) })
 }
 
 /// Which file lies beside a store.
@@ -140,7 +163,7 @@ impl Lock {
             return Err(unusable(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
         }
         let mut options = OpenOptions::new();
-        let options = private(options.read(true).write(true).create(true).truncate(false));
+        let options = pinned(private(options.read(true).write(true).create(true).truncate(false)));
         let file = match options.open(&path) {
             Ok(file) => file,
             Err(error) if fs::symlink_metadata(&path).is_err() => return Err(OpenError::io(&place.path, error)),
@@ -244,14 +267,18 @@ pub(crate) struct Tenure {
     place: Place,
     identity: Identity,
     extent: Arc<Extent>,
-    lock: Mutex<Option<Lock>>,
+    hold: Mutex<Option<(Lock, Pin)>>,
     mark: Mark,
 }
 
 impl Tenure {
     /// A store whose file was opened under this lock.
-    pub(crate) fn new(place: Place, lock: Lock, identity: Identity, extent: Arc<Extent>) -> Self {
-        Tenure { place, identity, extent, mark: lock.mark.clone(), lock: Mutex::new(Some(lock)) }
+    ///
+    /// # Errors
+    /// When its name can't be kept to it.
+    pub(crate) fn new(place: Place, lock: Lock, identity: Identity, extent: Arc<Extent>) -> io::Result<Self> {
+        let pin = Pin::put(&place.real)?;
+        Ok(Tenure { place, identity, extent, mark: lock.mark.clone(), hold: Mutex::new(Some((lock, pin))) })
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -281,7 +308,7 @@ impl Tenure {
     /// Whether the path still leads to our file.
     fn check_identity(&self) -> Result<Metadata, Astray> {
         match fs::metadata(&self.place.path) {
-            Ok(found) if Identity::of(&found) == self.identity => Ok(found),
+            Ok(found) if Identity::of(&found) == self.identity && self.place.leads_there() => Ok(found),
             Ok(_) => Err(Astray::Replaced),
             Err(error) => Err(Astray::Gone(error)),
         }
@@ -294,7 +321,7 @@ impl Tenure {
 
     /// The store is nobody's again.
     pub(crate) fn end(&self) {
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.hold.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -303,6 +330,46 @@ pub(crate) fn sibling(store: &Path, suffix: &str) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// Whether a name is that of a stream in a file (`file:stream`). What would lie beside it would lie in that file, too.
+fn is_stream(name: &OsStr) -> bool {
+    cfg!(windows) && name.as_encoded_bytes().contains(&b':')
+}
+
+/// Keeps a name to its file, where the system does that.
+#[derive(Debug)]
+struct Pin(
+    #[cfg(windows)]
+    #[expect(dead_code, reason = "it is held, not used")]
+    File,
+);
+
+impl Pin {
+    /// redb's own handle would not do: it goes when it is dead, and a new file has another name at first.
+    #[cfg(windows)]
+    fn put(file: &Path) -> io::Result<Self> {
+        pinned(OpenOptions::new().read(true)).open(file).map(Pin)
+    }
+
+    #[cfg(not(windows))]
+    #[expect(clippy::unnecessary_wraps, reason = "it can fail elsewhere")]
+    fn put(_: &Path) -> io::Result<Self> {
+        Ok(Pin())
+    }
+}
+
+/// What is opened so can't be deleted, renamed or replaced until it is closed, nor can its folder.
+#[cfg(windows)]
+pub(crate) fn pinned(options: &mut OpenOptions) -> &mut OpenOptions {
+    const OTHERS_MAY_READ_AND_WRITE: u32 = 1 | 2;
+    std::os::windows::fs::OpenOptionsExt::share_mode(options, OTHERS_MAY_READ_AND_WRITE)
+}
+
+/// Here that can be done, and is found by the [`Identity`].
+#[cfg(not(windows))]
+pub(crate) fn pinned(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
 }
 
 /// Only the user who runs the program may read what it keeps.

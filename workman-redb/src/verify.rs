@@ -66,7 +66,7 @@ pub(crate) fn verify_file(path: &Path, cache: usize) -> Result<VerifyReport, Ope
         Ok((report, inspected))
     });
     let (report, inspected) = looked?;
-    discard(inspected);
+    drop(discard(inspected));
     Ok(report)
 }
 
@@ -96,11 +96,13 @@ pub(crate) fn repair_file(path: &Path, cache: usize) -> Result<RepairReport, Ope
             return Err(error);
         }
     };
+    // Some systems replace no file that is open. The lock stays ours.
+    let lock = discard(inspected);
     let before = keep_old(&file).map_err(io)?;
     keep_journal(&file, &before).map_err(io)?;
     fs::rename(&fresh, &file).map_err(io)?;
     file.parent().map_or(Ok(()), sync_folder).map_err(io)?;
-    discard(inspected);
+    drop(lock);
     let Copied { works, added, dropped, mut unreadable } = copied;
     unreadable.extend(fault.map(|fault| format!("the journal: {fault}")));
     Ok(RepairReport { works, added, dropped, unreadable, before, after })
@@ -204,8 +206,10 @@ fn keep_journal(path: &Path, before: &Path) -> io::Result<()> {
 }
 
 /// A damaged file can make redb panic when it is closed.
-fn discard(inspected: Inspected) {
-    let _ = foreign(|| drop(inspected));
+fn discard(inspected: Inspected) -> Lock {
+    let Inspected { database, lock, .. } = inspected;
+    let _ = foreign(|| drop(database));
+    lock
 }
 
 fn guarded<T>(place: &str, look: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {

@@ -210,6 +210,20 @@ fn a_manager_whose_store_is_lost_ends_and_its_health_says_why() {
     assert!(matches!(manager.health(), HealthStatus::Lost { .. }));
 }
 
+/// This very program.
+#[cfg(not(target_os = "linux"))]
+fn program() -> Process {
+    Process::new(std::env::current_exe().unwrap())
+}
+
+/// A shell that ignores the signal of too large files, and becomes this very program.
+#[cfg(target_os = "linux")]
+fn program() -> Process {
+    let mut shell = Process::new("sh");
+    shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    shell
+}
+
 /// A child process that plays the part its environment names.
 struct Actor {
     child: Child,
@@ -218,11 +232,9 @@ struct Actor {
 }
 
 impl Actor {
-    /// A shell that ignores the signal of too large files, and becomes the test.
     fn start(part: &str, store: &Path) -> Self {
-        let mut child = Process::new("sh")
-            .args(["-c", "trap '' XFSZ; exec \"$0\" --exact actor --nocapture --test-threads=1"])
-            .arg(std::env::current_exe().unwrap())
+        let mut child = program()
+            .args(["--exact", "actor", "--nocapture", "--test-threads=1"])
             .env("WORKMAN_REDB_PART", part)
             .env("WORKMAN_REDB_STORE", store)
             .stdin(Stdio::piped())
@@ -247,12 +259,14 @@ impl Actor {
         panic!("the child has ended: {:?}", self.child.wait());
     }
 
+    #[cfg(target_os = "linux")]
     fn ask(&mut self, what: &str) -> String {
         writeln!(self.hears, "{what}").unwrap();
         self.next()
     }
 
     /// Lets the disk fail for whatever is written behind so many bytes of a file.
+    #[cfg(target_os = "linux")]
     fn limit_files(&self, bytes: &str) -> bool {
         let mut prlimit = Process::new("prlimit");
         prlimit.arg(format!("--pid={}", self.child.id())).arg(format!("--fsize={bytes}:"));

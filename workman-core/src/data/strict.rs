@@ -442,13 +442,13 @@ mod tests {
         assert_eq!(json((None::<u8>, Some(1))), "[null,1]");
     }
 
-    #[cfg(unix)]
+    #[cfg(any(unix, windows))]
     #[test]
-    fn a_path_that_is_not_utf_8_is_refused() {
-        use std::ffi::OsStr;
-        use std::os::unix::ffi::OsStrExt;
-        use std::path::Path;
-
-        assert!(refusal(Path::new(OsStr::from_bytes(b"\xff"))).contains("UTF-8"));
+    fn a_path_that_is_not_unicode_is_refused() {
+        #[cfg(unix)]
+        let path: std::ffi::OsString = std::os::unix::ffi::OsStringExt::from_vec(vec![0xff]);
+        #[cfg(windows)]
+        let path: std::ffi::OsString = std::os::windows::ffi::OsStringExt::from_wide(&[0xdc00]);
+        assert!(refusal(std::path::Path::new(&path)).contains("UTF-8"));
     }
 }

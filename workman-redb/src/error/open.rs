@@ -138,6 +138,7 @@ impl OpenError {
             }
             io::ErrorKind::IsADirectory => OpenError::Directory { path },
             io::ErrorKind::WouldBlock => OpenError::AlreadyOpen { path },
+            _ if is_held_by_another(&source) => OpenError::AlreadyOpen { path },
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 OpenError::Corrupted { path, why: source.to_string() }
             }
@@ -238,4 +239,9 @@ impl Error for OpenError {
             _ => None,
         }
     }
+}
+
+/// A sharing or a lock violation of Windows, which the standard library has no names for.
+fn is_held_by_another(error: &io::Error) -> bool {
+    cfg!(windows) && matches!(error.raw_os_error(), Some(32 | 33))
 }
