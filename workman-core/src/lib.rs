@@ -124,9 +124,10 @@
 //! # Which workers a manager runs
 //!
 //! All that are linked into the program, unless the builder names some with [`register`](Builder::register). A crate that the
-//! program never names is not linked: say `use my_workers as _;` for a crate that holds nothing but workers. Two workers of one
-//! name are refused at the start, with the places of both. (The doctests of a crate are one program since edition 2024: mark
-//! those that repeat a worker's name `standalone_crate`.)
+//! program never names is not linked: say `use my_workers as _;` for a crate that holds nothing but workers. In a program of another
+//! language that links a static library (an app for iOS or Android) not even that is enough: `register` each worker there. A start
+//! with no worker at all warns. Two workers of one name are refused at the start, with the places of both. (The doctests of a
+//! crate are one program since edition 2024: mark those that repeat a worker's name `standalone_crate`.)
 //!
 //! # The types, in the order in which one meets them
 //!

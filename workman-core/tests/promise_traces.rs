@@ -11,7 +11,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use workman_core::seams::Registry;
-use workman_core::{ExistingWorkPolicy, InputMerger, WorkContext, worker};
+use workman_core::{Builder, ExistingWorkPolicy, InputMerger, MemoryStore, WorkContext, WorkManager, worker};
 use workman_testing::TestDriver;
 
 const fn secs(seconds: u64) -> Duration {
@@ -183,6 +183,29 @@ fn a_worker_that_misses_tokio_is_an_error_in_the_log_that_says_what_to_add() {
     let errors: Vec<&String> = outside.iter().filter(|line| line.starts_with("ERROR")).collect();
     let [error] = errors[..] else { panic!("{outside:#?}") };
     assert!(error.contains("worker=misses_tokio") && error.contains("TokioRuntime::new(handle)"), "{error}");
+}
+
+/// A linker may leave out every worker, and then nothing else tells why nothing runs.
+#[test]
+fn a_start_without_any_worker_warns_and_says_what_to_write_and_one_that_only_enqueues_does_not() {
+    let warnings = |build: fn(Builder) -> Builder| {
+        let traces = Traces::default();
+        let manager = tracing::subscriber::with_default(traces.clone(), || {
+            build(WorkManager::builder(MemoryStore::new())).start_inline().unwrap()
+        });
+        drop(manager);
+        let outside = traces.outside.lock().unwrap();
+        outside.iter().filter(|line| line.starts_with("WARN")).cloned().collect::<Vec<String>>()
+    };
+    let told = warnings(|builder| builder.workers(Registry::new()));
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    assert!(told.starts_with("WARN no worker is linked into this program or registered, so nothing runs"), "{told}");
+    for way_out in [".register::<my_worker>()", "use my_workers as _;"] {
+        assert!(told.contains(way_out), "{told}");
+    }
+    assert_eq!(warnings(|builder| builder.workers(Registry::new()).enqueue_only()), [] as [String; 0]);
+    assert_eq!(warnings(|builder| builder.register::<says>()), [] as [String; 0]);
+    assert_eq!(warnings(|builder| builder), [] as [String; 0], "those of this program are linked");
 }
 
 /// One span for each attempt, with what is logged inside, also if it ends before its body begins.

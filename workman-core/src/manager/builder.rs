@@ -215,7 +215,7 @@ impl Builder {
         let mut registry = self.registry.unwrap_or_else(Registry::linked);
         if self.role == Role::Runs {
             registry = registry.validate().map_err(StartError::DuplicateWorker)?;
-            check_states(&registry, &self.states)?;
+            check_workers(&registry, &self.states)?;
         }
         let runtime = self.runtime.unwrap_or_else(|| match self.role {
             Role::Runs => runtime::default_runtime(),
@@ -288,7 +288,15 @@ async fn first_of(dispatcher: Dispatcher, beside: impl Future<Output = Infallibl
     }
 }
 
-fn check_states(registry: &Registry, states: &States) -> Result<(), StartError> {
+/// What a manager says that can run nothing.
+const NO_WORKER: &str = "no worker is linked into this program or registered, so nothing runs: name each by `.register::<my_worker>()`, \
+    as a program in another language must that links a static library; or, if they lie in a crate of their own, say \
+    `use my_workers as _;`";
+
+fn check_workers(registry: &Registry, states: &States) -> Result<(), StartError> {
+    if registry.is_empty() {
+        tracing::warn!("{NO_WORKER}");
+    }
     for worker in registry.iter() {
         let Some(state) = worker.missing_states(states).first().copied() else { continue };
         if worker.explicit {
