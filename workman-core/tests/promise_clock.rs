@@ -94,6 +94,34 @@ fn rec_2_overdue_work_starts_within_a_minute_after_a_suspend() {
     bystanders.are_untouched(&test);
 }
 
+/// The monotonic clock of Windows counts the time asleep, those of Linux and macOS do not. There is no jump of one clock against the
+/// other then, so nothing is taken for a clock that was set, and no wait is longer for one that was behind.
+#[test]
+fn rec_2_where_the_monotonic_clock_counts_a_suspend_overdue_work_starts_as_soon_and_no_wait_is_longer() {
+    for set_back in [Duration::ZERO, HOUR] {
+        on_both_stores("counted", |test, runs| {
+            let bystanders = Bystanders::of(&test);
+            test.enqueue(noted::request().initial_delay(4 * HOUR));
+            test.enqueue(noted::request().initial_delay(10 * HOUR));
+            test.enqueue(naps::request());
+            test.advance(HOUR / 2);
+            back(&test, set_back);
+            test.advance(HOUR / 4);
+            test.clock().suspend_counted(8 * HOUR);
+            test.advance(MINUTE);
+            let ran = seconds(&runs);
+            assert_eq!(ran.len(), 2, "{ran:?}, {set_back:?}");
+            assert!(ran.iter().all(|at| (31_500..=31_560).contains(at)), "{ran:?}, {set_back:?}");
+            // The delay of ten hours is over an hour and a quarter after the waking up.
+            test.advance(HOUR + 13 * MINUTE);
+            assert_eq!(seconds(&runs), [] as [u64; 0], "{set_back:?}");
+            test.advance(2 * MINUTE);
+            assert_eq!(seconds(&runs).len(), 1, "{set_back:?}");
+            bystanders.are_untouched(&test);
+        });
+    }
+}
+
 /// A driver on each of the two stores.
 fn on_both_stores(name: &str, check: impl Fn(TestDriver, Runs)) {
     let (test, runs) = driver();

@@ -96,6 +96,13 @@ impl VirtualClock {
         hands.have_moved_apart();
     }
 
+    /// As [`suspend`](Self::suspend), on a machine whose monotonic clock counts the time asleep, as that of Windows does.
+    pub fn suspend_counted(&self, length: Duration) {
+        let mut hands = self.lock();
+        hands.pass_on_the_wall(length);
+        hands.monotonic = hands.monotonic.saturating_add(length);
+    }
+
     /// Moves to the next deadline, if it is not after `end`, and wakes who sleeps until then; otherwise to `end`. Says whether
     /// somebody was woken.
     pub(crate) fn step(&self, end: Duration) -> bool {
