@@ -339,22 +339,22 @@ fn is_stream(name: &OsStr) -> bool {
 
 /// Keeps a name to its file, where the system does that.
 #[derive(Debug)]
-struct Pin(
+pub(crate) struct Pin(
     #[cfg(windows)]
     #[expect(dead_code, reason = "it is held, not used")]
     File,
 );
 
 impl Pin {
-    /// redb's own handle would not do: it goes when it is dead, and a new file has another name at first.
+    /// A handle that works with the file would not do: it goes when it is dead, and a new file has another name at first.
     #[cfg(windows)]
-    fn put(file: &Path) -> io::Result<Self> {
+    pub(crate) fn put(file: &Path) -> io::Result<Self> {
         pinned(OpenOptions::new().read(true)).open(file).map(Pin)
     }
 
     #[cfg(not(windows))]
     #[expect(clippy::unnecessary_wraps, reason = "it can fail elsewhere")]
-    fn put(_: &Path) -> io::Result<Self> {
+    pub(crate) fn put(_: &Path) -> io::Result<Self> {
         Ok(Pin())
     }
 }

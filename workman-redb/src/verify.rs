@@ -3,7 +3,7 @@
 //! A store at work looks at what it needs, so damage may lie unseen where nobody looks. Verifying looks at everything: at redb's
 //! own checksums, which redb itself does not look at when it reads, and at every row and entry.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -198,7 +198,8 @@ fn keep_old(path: &Path) -> io::Result<PathBuf> {
 fn keep_journal(path: &Path, before: &Path) -> io::Result<()> {
     let (journal, kept) = (path_beside(path), path_beside(before));
     match fs::copy(&journal, &kept) {
-        Ok(_) => File::open(&kept)?.sync_all()?,
+        // Windows syncs nothing that can't be written.
+        Ok(_) => fs::OpenOptions::new().write(true).open(&kept)?.sync_all()?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
 use std::process::Command as Process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -314,6 +315,7 @@ fn a_new_store_beside_the_journal_of_a_deleted_one_begins_and_keeps_it() {
 }
 
 /// A store of another user's making in a folder that anybody may enter.
+#[cfg(unix)]
 fn as_nobody(path: &Path) -> Option<String> {
     let mut child = Process::new("setpriv");
     child.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(std::env::current_exe().unwrap());
@@ -352,6 +354,8 @@ fn a_journal_that_may_not_be_written_is_refused_with_what_to_do() {
     assert_eq!(as_nobody(&killed.store()).unwrap(), "5");
 }
 
+/// Windows lets nobody take it away: see `windows.rs`.
+#[cfg(unix)]
 #[test]
 fn a_journal_that_is_taken_away_from_an_open_store_costs_nothing_and_it_goes_on_when_it_is_back() {
     type Harm = fn(&Path, &Path);

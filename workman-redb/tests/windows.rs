@@ -39,25 +39,28 @@ fn an_open_store_can_not_be_deleted_renamed_or_replaced_and_a_closed_one_can() {
     let folder = Folder::new("pinned");
     let home = folder.path().join("home");
     fs::create_dir(&home).unwrap();
-    let (file, lock) = (home.join("work.redb"), home.join("work.redb.lock"));
+    let [file, lock, journal] = ["work.redb", "work.redb.lock", "work.redb.journal"].map(|name| home.join(name));
     for inline in [false, true] {
         let builder = RedbStore::builder(&file);
         let store = if inline { builder.inline() } else { builder }.open().unwrap();
         fs::write(folder.path().join("other"), "another file").unwrap();
-        for name in [&file, &lock] {
+        run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
+        for name in [&file, &lock, &journal] {
             fs::remove_file(name).unwrap_err();
             fs::rename(name, folder.path().join("aside")).unwrap_err();
             fs::rename(folder.path().join("other"), name).unwrap_err();
         }
         fs::remove_dir_all(&home).unwrap_err();
-        assert!(file.exists() && lock.exists());
+        assert!(file.exists() && lock.exists() && journal.exists());
         run(&store, Command::Attach, 1).unwrap().unwrap();
         block_on(store.close());
         // Closed, though its handle lives.
         fs::rename(&file, folder.path().join("aside")).unwrap();
         fs::rename(folder.path().join("aside"), &file).unwrap();
         fs::remove_file(&lock).unwrap();
+        fs::remove_file(&file).unwrap();
         drop(store);
+        fs::remove_file(&journal).unwrap();
     }
     fs::remove_dir_all(&home).unwrap();
 }

@@ -12,7 +12,7 @@ use workman_core::WorkId;
 use super::record::{self, Header, LONGEST, Misfit, NoHeader, START, Tail};
 use crate::codec::{JournalRow, Usage};
 use crate::error::{Astray, JournalFault};
-use crate::tenure::{Mark, private, sibling, sync_folder};
+use crate::tenure::{Mark, Pin, private, sibling, sync_folder};
 
 /// Where the journal of a store lies.
 pub(crate) fn path_beside(store: &Path) -> PathBuf {
@@ -24,6 +24,8 @@ pub(crate) struct JournalFile {
     backend: Box<dyn StorageBackend>,
     /// Which file it is; a disk of somebody else's making has none.
     mark: Option<Mark>,
+    /// Keeps its name to it.
+    _pin: Option<Pin>,
 }
 
 impl JournalFile {
@@ -36,7 +38,7 @@ impl JournalFile {
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_file() => {
                 let file = OpenOptions::new().read(true).write(true).open(&path)?;
-                Self::of(path, file).map(Some)
+                Ok(Some(JournalFile { _pin: Some(Pin::put(&path)?), ..Self::of(path, file)? }))
             }
             Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -46,13 +48,13 @@ impl JournalFile {
 
     /// One on a disk of somebody else's making.
     pub(crate) fn on(backend: Box<dyn StorageBackend>) -> Self {
-        JournalFile { backend, mark: None }
+        JournalFile { backend, mark: None, _pin: None }
     }
 
     fn of(path: PathBuf, file: File) -> io::Result<Self> {
         let mark = Mark::of(path, &file)?;
         let backend = FileBackend::new(file).map_err(io::Error::other)?;
-        Ok(JournalFile { backend: Box::new(backend), mark: Some(mark) })
+        Ok(JournalFile { backend: Box::new(backend), mark: Some(mark), _pin: None })
     }
 
     /// Makes one beside a store, under another name until it is complete, so that there is never half a journal.
@@ -70,7 +72,7 @@ impl JournalFile {
         let made = made.inspect_err(|_| drop(fs::remove_file(&fresh)))?;
         fs::rename(&fresh, &path)?;
         sync_folder(path.parent().unwrap_or(&path))?;
-        Ok(made)
+        Ok(JournalFile { _pin: Some(Pin::put(&path)?), ..made })
     }
 
     /// Writes an empty journal. All of its room is written, so that a disk which is full later does not matter to it.
