@@ -7,9 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-#[cfg(unix)]
-use std::process::Command as Process;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -316,8 +314,8 @@ fn a_new_store_beside_the_journal_of_a_deleted_one_begins_and_keeps_it() {
 
 /// A store of another user's making in a folder that anybody may enter.
 #[cfg(unix)]
-fn as_nobody(path: &Path) -> Option<String> {
-    let mut child = Process::new("setpriv");
+fn as_nobody(path: &std::path::Path) -> Option<String> {
+    let mut child = std::process::Command::new("setpriv");
     child.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(std::env::current_exe().unwrap());
     child.args(["--exact", "opens_as_somebody_else", "--nocapture"]).env("WORKMAN_REDB_STORE", path);
     let output = child.output().ok()?;
@@ -339,7 +337,7 @@ fn opens_as_somebody_else() {
 fn a_journal_that_may_not_be_written_is_refused_with_what_to_do() {
     use std::os::unix::fs::PermissionsExt;
     let killed = Killed::after(5);
-    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let mode = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     mode(killed.folder.path(), 0o777);
     mode(&killed.store(), 0o666);
     mode(&killed.journal(), 0o444);
@@ -358,7 +356,7 @@ fn a_journal_that_may_not_be_written_is_refused_with_what_to_do() {
 #[cfg(unix)]
 #[test]
 fn a_journal_that_is_taken_away_from_an_open_store_costs_nothing_and_it_goes_on_when_it_is_back() {
-    type Harm = fn(&Path, &Path);
+    type Harm = fn(&std::path::Path, &std::path::Path);
     let gone: Harm = |journal, aside| fs::rename(journal, aside).unwrap();
     let replaced: Harm = |journal, aside| {
         fs::rename(journal, aside).unwrap();
