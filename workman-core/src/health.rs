@@ -79,6 +79,23 @@ pub(crate) struct Health {
     /// Whether the runtime has taken no workers of a kind for long.
     lost: [AtomicBool; 2],
     silence: Silence,
+    writes: Writes,
+}
+
+/// Whether somebody waits for the commit of what the store is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// A call of the program, or a run.
+    BySomebody,
+    /// It reads, or it is what the engine does for itself: it deletes, or goes on with a cascade.
+    ByNobody,
+}
+
+/// How many commits were waited for, and how many are now.
+#[derive(Default)]
+struct Writes {
+    asked: AtomicU64,
+    open: AtomicUsize,
 }
 
 /// A store that has answered nothing for so long is silent.
@@ -135,16 +152,28 @@ impl Health {
     }
 
     /// The store is asked something.
-    pub(crate) fn asks(&self, now: Duration) {
+    pub(crate) fn asks(&self, by: Awaited, now: Duration) {
+        if by == Awaited::BySomebody {
+            self.writes.asked.fetch_add(1, Ordering::AcqRel);
+            self.writes.open.fetch_add(1, Ordering::AcqRel);
+        }
         if self.silence.open.fetch_add(1, Ordering::AcqRel) == 0 {
             self.silence.note(now);
         }
     }
 
     /// It has answered, or nobody waits for that any more.
-    pub(crate) fn asks_no_more(&self, now: Duration) {
+    pub(crate) fn asks_no_more(&self, by: Awaited, now: Duration) {
         self.silence.note(now);
         self.silence.open.fetch_sub(1, Ordering::AcqRel);
+        if by == Awaited::BySomebody {
+            self.writes.open.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// How many commits somebody has waited for so far, and how many are waited for now.
+    pub(crate) fn writes(&self) -> (u64, usize) {
+        (self.writes.asked.load(Ordering::Acquire), self.writes.open.load(Ordering::Acquire))
     }
 
     /// For how long the store has answered nothing, though somebody waits.

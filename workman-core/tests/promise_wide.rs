@@ -7,8 +7,8 @@
 #[path = "promise_support/stores.rs"]
 mod stores;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -16,8 +16,8 @@ use futures::executor::block_on;
 use stores::{CountingHome, Ears, Overheard};
 use workman_core::store::{
     Applied, Barred, CASCADE_LIMIT, Cancel, Claim, Claimed, Codec, Command, Decision, End, Enqueue, NewWork, Noticed,
-    OpenLane, PageRequest, Prerequisites, Reading, Settle, Snapshot, Store, SuspectsAllowed, Terms, Unique,
-    UniquePolicy, Unit, WorkSpec, WorkerKind, Write, load, plan, stored_meta,
+    OpenLane, PageRequest, Prerequisites, Prune, Reading, SHORT_STRIDE, Settle, Snapshot, Store, Stride,
+    SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, WorkSpec, WorkerKind, Write, load, plan, stored_meta,
 };
 use workman_core::{
     AttemptEnd, Backoff, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Outcome, Payload, Refusal,
@@ -102,7 +102,7 @@ impl Bare {
 
     /// Cancels one work and answers how many were ended at once.
     fn cancel(&self, number: u128) -> usize {
-        let cancel = Cancel { selector: WorkSelector::Id(id(number)), before: None, after: None };
+        let cancel = Cancel { selector: WorkSelector::Id(id(number)), before: None, after: None, stride: Stride::Full };
         match self.send(Command::Cancel(cancel)).unwrap() {
             Applied::Cancelled { count, .. } => count,
             other => panic!("{other:?}"),
@@ -113,7 +113,7 @@ impl Bare {
     fn cancel_all(&self, tag: &str) -> (usize, usize) {
         let (mut total, mut before, mut after) = (0, None, None);
         for commands in 1..100 {
-            let cancel = Cancel { selector: WorkSelector::tag(tag), before, after };
+            let cancel = Cancel { selector: WorkSelector::tag(tag), before, after, stride: Stride::Full };
             let answer = self.send(Command::Cancel(cancel)).unwrap();
             let Applied::Cancelled { count, before: bound, next } = answer else { panic!("{answer:?}") };
             total += count;
@@ -248,7 +248,7 @@ fn nothing_is_claimed_while_something_wide_is_unfinished() {
 // ---- selections and names ----
 
 fn cancel_tag(tag: &str) -> Command {
-    Command::Cancel(Cancel { selector: WorkSelector::tag(tag), before: None, after: None })
+    Command::Cancel(Cancel { selector: WorkSelector::tag(tag), before: None, after: None, stride: Stride::Full })
 }
 
 /// The plan begins anew with each round of loading, so a round for each work would be quadratic.
@@ -386,6 +386,64 @@ fn cancelling_everything_means_the_works_there_were() {
     assert_eq!(block_on(manager.cancel(WorkSelector::All)).unwrap(), 3);
     let spared = block_on(manager.query(WorkQuery::in_state(WorkState::Enqueued))).unwrap();
     assert_eq!(spared.len() as u64, breeds.0.load(Ordering::SeqCst));
+}
+
+/// A program in which somebody writes while something long goes on, for the first so many of its commands.
+#[derive(Clone)]
+struct Busy {
+    manager: Arc<OnceLock<WorkManager>>,
+    /// How many commands somebody still writes beside.
+    beside: Arc<AtomicU64>,
+    strides: Arc<Mutex<Vec<Stride>>>,
+}
+
+impl Ears for Busy {
+    fn units(&self, units: &mut Vec<Unit>) {
+        let stride = match &units[0].command {
+            Command::Cancel(Cancel { stride, .. }) | Command::Prune(Prune { stride, .. }) => *stride,
+            _ => return,
+        };
+        self.strides.lock().unwrap().push(stride);
+        let left = self.beside.load(Ordering::SeqCst);
+        if left > 0 {
+            self.beside.store(left - 1, Ordering::SeqCst);
+            let manager = self.manager.get().unwrap();
+            // Nothing has this id: what counts is that somebody asked.
+            assert!(manager.retry(id(1 << 40)).now_or_never().unwrap().is_err());
+        }
+    }
+}
+
+#[test]
+fn a_cancellation_and_a_pruning_of_very_many_take_short_commits_while_others_write() {
+    let busy = Busy { manager: Arc::default(), beside: Arc::default(), strides: Arc::default() };
+    let store = Arc::new(Overheard::by(&busy));
+    let manager =
+        WorkManager::builder(Arc::clone(&store)).runtime(ThreadRuntime::new()).enqueue_only().start().unwrap();
+    assert!(busy.manager.set(manager.clone()).is_ok());
+    let enqueue = |works: std::ops::Range<u128>| {
+        let works = works.map(|number| work(number, [])).collect();
+        let unit = Unit { command: Command::Enqueue(Enqueue { works, unique: None, offer: None }), at: NOW };
+        store.transact(vec![unit]).now_or_never().unwrap().unwrap().remove(0).unwrap();
+    };
+    let strides = || std::mem::take(&mut *busy.strides.lock().unwrap());
+    let short = Stride::AtMost(SHORT_STRIDE);
+    let longer = [2, 4, 8].map(|times| Stride::AtMost(times * SHORT_STRIDE));
+
+    enqueue(1..2_001);
+    assert_eq!(block_on(manager.cancel(WorkSelector::tag("worker"))).unwrap(), 2_000);
+    assert!(strides().iter().all(|stride| *stride == Stride::Full), "nobody waits");
+    assert_eq!(block_on(manager.prune()).unwrap(), 2_000);
+    assert!(strides().iter().all(|stride| *stride == Stride::Full), "nobody waits");
+
+    enqueue(3_001..5_501);
+    busy.beside.store(2, Ordering::SeqCst);
+    assert_eq!(block_on(manager.cancel(WorkSelector::tag("worker"))).unwrap(), 2_500);
+    let expected: Vec<Stride> = [Stride::Full, short, short].into_iter().chain(longer).collect();
+    assert_eq!(strides()[..6], expected, "somebody wrote beside the first two");
+    busy.beside.store(2, Ordering::SeqCst);
+    assert_eq!(block_on(manager.prune()).unwrap(), 2_500);
+    assert_eq!(strides()[..6], expected, "somebody wrote beside the first two");
 }
 
 /// An enqueue that is sent again, since nobody knows whether it was written, reads what is stored in one go.
@@ -569,7 +627,12 @@ fn a_dense_mesh_ends_in_bounded_commits() {
     bare.enqueue((0..SIDE).map(|at| work(10 + at, [1])));
     bare.enqueue((0..SIDE).map(|at| work(10 + SIDE + at, 10..10 + SIDE)));
     bare.enqueue([work(10 + 2 * SIDE, 10 + SIDE..10 + 2 * SIDE)]);
-    let cost = bare.cost(&Command::Cancel(Cancel { selector: WorkSelector::Id(id(1)), before: None, after: None }));
+    let cost = bare.cost(&Command::Cancel(Cancel {
+        selector: WorkSelector::Id(id(1)),
+        before: None,
+        after: None,
+        stride: Stride::Full,
+    }));
     assert!(cost.rounds <= 3 && cost.scanned <= 2 * CASCADE_LIMIT, "{cost:?}");
     bare.cancel(1);
     let edges = usize::try_from(SIDE * SIDE).unwrap();

@@ -59,7 +59,12 @@ fn s8_on_a_full_disk_new_work_is_refused_running_work_goes_on_and_all_recovers()
     assert!(!ballast.exists(), "the ballast makes room");
     let next = WorkId::from_u128(1 << 64);
     // Whatever else takes all the room that is left, work that is stored can still be ended, and deleted.
-    let cancel = |id| Cancel { selector: WorkSelector::Id(WorkId::from_u128(id)), before: None, after: None };
+    let cancel = |id| Cancel {
+        selector: WorkSelector::Id(WorkId::from_u128(id)),
+        before: None,
+        after: None,
+        stride: Stride::Full,
+    };
     for id in 1..=acknowledged.min(5) {
         run(&store, Command::Cancel(cancel(id)), 2).unwrap().unwrap();
     }

@@ -14,7 +14,7 @@ use redb::{Database, ReadableTable, TableDefinition};
 use support::disk::{Disk, Survivors};
 use support::workload::plain;
 use support::{Folder, Hands, Random, at, block_on, dump, run};
-use workman_core::store::{Cancel, Change, Command, PageRequest, Store};
+use workman_core::store::{Cancel, Change, Command, PageRequest, Store, Stride};
 use workman_core::{StoreErrorKind, WorkId, WorkQuery, WorkSelector, WorkState};
 use workman_redb::{Durability, RedbStore};
 
@@ -141,7 +141,7 @@ fn a_damaged_row_harms_only_the_calls_that_need_it() {
     spoil(&folder, bad);
     let store = RedbStore::open(folder.store()).unwrap();
     let cancel = |id| {
-        let cancel = Cancel { selector: WorkSelector::Id(id), before: None, after: None };
+        let cancel = Cancel { selector: WorkSelector::Id(id), before: None, after: None, stride: Stride::Full };
         store.transact(vec![at(Command::Cancel(cancel), 2)])
     };
     let others = (10..40_u128).map(|id| store.transact(vec![at(plain(WorkId::from_u128(id)), 3)]));
@@ -175,7 +175,7 @@ fn c15_a_work_whose_changes_are_gone_is_an_error_and_does_not_look_newborn() {
     for id in [good, bad] {
         run(&store, plain(id), 1).unwrap().unwrap();
     }
-    let cancel = Cancel { selector: WorkSelector::Id(bad), before: None, after: None };
+    let cancel = Cancel { selector: WorkSelector::Id(bad), before: None, after: None, stride: Stride::Full };
     run(&store, Command::Cancel(cancel), 2).unwrap().unwrap();
     drop(store);
     hide_changes(&folder, bad);

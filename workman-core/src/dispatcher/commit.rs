@@ -13,7 +13,8 @@ use super::inbox::{Event, Heard};
 use super::outbox::{Recovery, log_settled};
 use super::prune::{Company, Pruned};
 use super::standstill::Waits;
-use super::{Dispatcher, Started, SweepState};
+use super::{Dispatcher, Started, SweepState, sweep};
+use crate::health::Awaited;
 use crate::id::WorkId;
 use crate::plan::{Applied, Barred, Claim, Command, Death, Refusal};
 use crate::record::{LaneId, Standing, Wait};
@@ -32,7 +33,9 @@ impl Dispatcher {
         let company = self.outbox.company();
         let mut commands = Vec::new();
         if self.exit.runs() {
-            commands.extend(self.prune.command(|| Self::moment(&self.core), company).map(Command::Prune));
+            let (core, ends) = (&self.core, self.outbox.ended());
+            let stride = || sweep::stride_beside(ends, &core.health);
+            commands.extend(self.prune.command(|| Self::moment(core), company, stride).map(Command::Prune));
         }
         // What was said rides on any commit.
         if self.outbox.writes_notes(now) || company == Company::Ends || self.claims.looks() {
@@ -62,7 +65,7 @@ impl Dispatcher {
         self.outbox.on_sent();
         self.attempts.begin_cohort();
         let store = Arc::clone(&self.core.store);
-        let asking = Asking::new(Arc::clone(&self.core));
+        let asking = Asking::new(Arc::clone(&self.core), awaited(&units));
         let mut answers = store.transact(units.clone());
         let mut meanwhile = Vec::new();
         let answers = loop {
@@ -129,7 +132,7 @@ impl Dispatcher {
     async fn one_by_one(&mut self, units: Vec<Unit>) {
         for unit in units {
             let answer = {
-                let _asking = Asking::new(Arc::clone(&self.core));
+                let _asking = Asking::new(Arc::clone(&self.core), awaited(std::slice::from_ref(&unit)));
                 self.core.store.transact(vec![unit.clone()]).await
             };
             match answer {
@@ -148,7 +151,7 @@ impl Dispatcher {
             let detach = Command::Detach { epoch: self.core.epoch };
             let units = self.core.units(left.iter().cloned().chain([detach]));
             let store = Arc::clone(&self.core.store);
-            let asking = Asking::new(Arc::clone(&self.core));
+            let asking = Asking::new(Arc::clone(&self.core), awaited(&units));
             let answer = self.answered(&mut store.transact(units), &mut Vec::new()).await;
             let Some(answer) = answer else {
                 self.exit.on_silence(self.core.silence());
@@ -294,6 +297,12 @@ impl Dispatcher {
             _ => {}
         }
     }
+}
+
+/// A run waits for its claim and for its end. Nobody waits for what is done in between.
+fn awaited(units: &[Unit]) -> Awaited {
+    let is_upkeep = |unit: &Unit| matches!(unit.command, Command::Prune(_) | Command::Drain);
+    if units.iter().all(is_upkeep) { Awaited::ByNobody } else { Awaited::BySomebody }
 }
 
 /// The work whose end it brings.

@@ -11,7 +11,7 @@ use super::inbox::Control;
 use super::slots::Slots;
 use crate::constraints::{ConstraintKind, Constraints};
 use crate::foreign::Kept;
-use crate::health::{Asked, Health};
+use crate::health::{Asked, Awaited, Health};
 use crate::limits::Limits;
 use crate::observe::Hub;
 use crate::plan::{Claimed, Command};
@@ -87,18 +87,18 @@ pub(crate) enum Role {
 }
 
 /// The store is asked something, as long as this is there.
-pub(crate) struct Asking<C: Deref<Target = Core>>(C);
+pub(crate) struct Asking<C: Deref<Target = Core>>(C, Awaited);
 
 impl<C: Deref<Target = Core>> Asking<C> {
-    pub(crate) fn new(core: C) -> Self {
-        core.health.asks(core.clock.monotonic());
-        Asking(core)
+    pub(crate) fn new(core: C, awaited: Awaited) -> Self {
+        core.health.asks(awaited, core.clock.monotonic());
+        Asking(core, awaited)
     }
 }
 
 impl<C: Deref<Target = Core>> Drop for Asking<C> {
     fn drop(&mut self) {
-        self.0.health.asks_no_more(self.0.clock.monotonic());
+        self.0.health.asks_no_more(self.1, self.0.clock.monotonic());
     }
 }
 
@@ -116,7 +116,7 @@ impl Core {
     /// Writes for a call of the program.
     pub(crate) async fn transact(&self, units: Vec<Unit>) -> Result<Vec<UnitResult>, StoreError> {
         self.home.check()?;
-        let asking = Asking::new(self);
+        let asking = Asking::new(self, Awaited::BySomebody);
         let answers = self.store.transact(units).await;
         drop(asking);
         self.health.heard(Asked::Write, answers.as_ref().err());
@@ -126,7 +126,7 @@ impl Core {
     /// Reads for a call of the program, which wants to see the times of the wall clock.
     pub(crate) async fn query(&self, request: PageRequest) -> Result<Page, StoreError> {
         self.home.check()?;
-        let asking = Asking::new(self);
+        let asking = Asking::new(self, Awaited::ByNobody);
         let mut page = self.store.query(request).await;
         drop(asking);
         self.health.heard(Asked::Read, page.as_ref().err());

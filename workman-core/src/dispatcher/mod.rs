@@ -55,7 +55,7 @@ use probe::Probes;
 use prune::{Moment, Pruning};
 pub(crate) use slots::{Reservation, Slots};
 use standstill::Standstill;
-pub(crate) use sweep::{Sweep, SweepState};
+pub(crate) use sweep::{Pace, Sweep, SweepState};
 
 /// How long a dispatcher that is dropped waits for the store.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);

@@ -127,6 +127,11 @@ impl Outbox {
         if self.ends.is_empty() { Company::Nothing } else { Company::Ends }
     }
 
+    /// How many ends are to be written.
+    pub(super) fn ended(&self) -> usize {
+        self.ends.len()
+    }
+
     /// Whether there are ends enough for a commit of their own.
     pub(super) fn is_crowded(&self) -> bool {
         self.ends.len() >= CROWD

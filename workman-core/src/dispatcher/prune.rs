@@ -11,7 +11,7 @@ use super::sweep::{Sweep, SweepState};
 use crate::id::WorkId;
 use crate::index::IndexKey;
 use crate::limits::Limits;
-use crate::plan::{PRUNE_GRACE, Prune, Retention};
+use crate::plan::{PRUNE_GRACE, Prune, Retention, Stride};
 use crate::store::StoreError;
 use crate::time::{LONGEST_REST, Timestamp};
 
@@ -102,8 +102,14 @@ impl Pruning {
         self.warm = true;
     }
 
-    /// The next command, if there is something to do now. `now` is only asked for if it matters.
-    pub(super) fn command(&mut self, now: impl FnOnce() -> Moment, company: Company) -> Option<Prune> {
+    /// The next command, if there is something to do now, and how far it goes. Both `now` and `stride` are only asked for if they
+    /// matter.
+    pub(super) fn command(
+        &mut self,
+        now: impl FnOnce() -> Moment,
+        company: Company,
+        stride: impl FnOnce() -> Stride,
+    ) -> Option<Prune> {
         if !self.warm {
             return None;
         }
@@ -113,7 +119,7 @@ impl Pruning {
             // What finishes meanwhile comes later in the index, and is looked at by the same pass.
             self.pass = Some(Pass { sweep: Sweep::new(keep, None), due: None });
         }
-        self.pass.as_ref().map(|pass| pass.sweep.command())
+        self.pass.as_ref().map(|pass| pass.sweep.command(stride()))
     }
 
     fn is_due(&self, now: Moment) -> bool {
@@ -217,7 +223,6 @@ fn ever(at: Timestamp) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Stride;
     use crate::store::StoreErrorKind;
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -242,12 +247,12 @@ mod tests {
 
     /// What it does by itself.
     fn next(pruning: &mut Pruning, passed: Duration) -> Option<Prune> {
-        pruning.command(|| at(passed), Company::Nothing)
+        pruning.command(|| at(passed), Company::Nothing, || Stride::Full)
     }
 
     /// What it does when ends are written anyway.
     fn rides(pruning: &mut Pruning, passed: Duration) -> bool {
-        pruning.command(|| at(passed), Company::Ends).is_some()
+        pruning.command(|| at(passed), Company::Ends, || Stride::Full).is_some()
     }
 
     fn corrupted() -> StoreError {

@@ -1,11 +1,16 @@
-//! [`Sweep`]: goes through the finished works, around those that can't be read.
+//! [`Sweep`]: goes through the finished works, around those that can't be read; and [`Pace`]: in which steps something goes that takes
+//! many commits.
 //!
 //! A store says that something is damaged, and not where. So the steps get shorter until the next work is the one, and then
 //! it is left where it lies.
+//!
+//! A long commit is the cheapest way to write much, and whoever calls meanwhile waits for the end of it. So the steps are long while
+//! nobody does, and short while somebody does.
 
+use crate::health::Health;
 use crate::id::WorkId;
 use crate::index::IndexKey;
-use crate::plan::{PRUNE_LIMIT, Prune, Retention, Stride};
+use crate::plan::{PRUNE_LIMIT, Prune, Retention, SELECT_LIMIT, SHORT_STRIDE, Stride};
 use crate::store::StoreError;
 
 /// How many damaged works one sweep goes around. With more than that something else is wrong.
@@ -36,8 +41,10 @@ impl Sweep {
         Sweep { keep, before, after: None, stride: Stride::Full, deleted: 0, damaged: Vec::new(), error: None }
     }
 
-    pub(crate) fn command(&self) -> Prune {
-        Prune { keep: self.keep, before: self.before, after: self.after.clone(), stride: self.stride }
+    /// The next command, which goes no further than this.
+    pub(crate) fn command(&self, stride: Stride) -> Prune {
+        let stride = shorter(self.stride, stride);
+        Prune { keep: self.keep, before: self.before, after: self.after.clone(), stride }
     }
 
     /// What a store answered: how many works went, and where to go on.
@@ -69,9 +76,53 @@ impl Sweep {
     }
 }
 
+/// The shorter of both. What goes past one work is as short as can be.
+fn shorter(one: Stride, other: Stride) -> Stride {
+    match (one, other) {
+        (Stride::PastOne, _) | (_, Stride::PastOne) => Stride::PastOne,
+        (Stride::AtMost(one), Stride::AtMost(other)) => Stride::AtMost(one.min(other)),
+        (Stride::Full, shorter) | (shorter, Stride::Full) => shorter,
+    }
+}
+
+/// In which steps something goes that takes many commits. It sees the calls and runs of its own manager only: what other programs
+/// and other managers wait for is known to the store, and to nobody who sends commands.
+pub(crate) struct Pace {
+    stride: Stride,
+    /// How many commits somebody had waited for at the last step.
+    asked: u64,
+}
+
+impl Pace {
+    pub(crate) fn new(health: &Health) -> Self {
+        Pace { stride: Stride::Full, asked: health.writes().0 }
+    }
+
+    /// How far the next command goes. The one before has been answered, and is one of the calls since then.
+    pub(crate) fn stride(&mut self, health: &Health) -> Stride {
+        let (asked, waiting) = health.writes();
+        let others = waiting > 0 || asked - self.asked > 1;
+        self.asked = asked;
+        self.stride = match self.stride {
+            _ if others => Stride::AtMost(SHORT_STRIDE),
+            Stride::AtMost(most) if 2 * most < SELECT_LIMIT => Stride::AtMost(2 * most),
+            _ => Stride::Full,
+        };
+        self.stride
+    }
+}
+
+/// How far a deletion goes that the dispatcher sends along with so many ends. While calls of the program wait it is short, but
+/// deletes twice what ends: else more works would finish than go, and the file would grow as long as somebody calls.
+pub(super) fn stride_beside(ends: usize, health: &Health) -> Stride {
+    let (_, waiting) = health.writes();
+    if waiting == 0 { Stride::Full } else { Stride::AtMost(SHORT_STRIDE.max(2 * ends)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Awaited;
     use crate::store::StoreErrorKind;
     use crate::time::Timestamp;
 
@@ -85,7 +136,7 @@ mod tests {
         let mut commands = 0;
         loop {
             commands += 1;
-            let Prune { after, stride, .. } = sweep.command();
+            let Prune { after, stride, .. } = sweep.command(Stride::Full);
             let first = after.map_or(0, |after| u64::try_from(after.id().as_u128()).unwrap() + 1);
             let most = match stride {
                 Stride::Full => 1_000,
@@ -125,6 +176,58 @@ mod tests {
         let (sweep, commands) = walk_through(5_000, &all);
         assert_eq!((sweep.deleted, sweep.damaged.len()), (0, DAMAGED_LIMIT));
         assert!(commands < 1_000, "{commands}");
+    }
+
+    #[test]
+    fn something_long_takes_short_steps_while_others_wait_and_longer_ones_again_when_they_are_gone() {
+        let (health, now) = (Health::default(), std::time::Duration::ZERO);
+        let once = |health: &Health| {
+            health.asks(Awaited::BySomebody, now);
+            health.asks_no_more(Awaited::BySomebody, now);
+        };
+        let mut pace = Pace::new(&health);
+        let mut step = |health: &Health| {
+            let stride = pace.stride(health);
+            once(health);
+            stride
+        };
+        let short = Stride::AtMost(SHORT_STRIDE);
+        assert_eq!([step(&health), step(&health)], [Stride::Full; 2], "its own calls don't count");
+        once(&health);
+        assert_eq!(step(&health), short, "somebody came and was answered meanwhile");
+        health.asks(Awaited::BySomebody, now);
+        assert_eq!([step(&health), step(&health)], [short; 2], "somebody waits");
+        health.asks(Awaited::ByNobody, now);
+        health.asks_no_more(Awaited::BySomebody, now);
+        let longer: Vec<Stride> = (1..4).map(|times| Stride::AtMost(SHORT_STRIDE << times)).collect();
+        assert_eq!([step(&health), step(&health), step(&health)], longer[..], "who reads waits for no commit");
+        assert_eq!(step(&health), Stride::Full);
+    }
+
+    #[test]
+    fn what_goes_with_ends_is_short_while_calls_wait_and_always_more_than_what_ends() {
+        let health = Health::default();
+        assert_eq!(stride_beside(1_000, &health), Stride::Full);
+        health.asks(Awaited::BySomebody, std::time::Duration::ZERO);
+        for ends in [0, 1, SHORT_STRIDE, 1_000, 100_000] {
+            let Stride::AtMost(most) = stride_beside(ends, &health) else { panic!("{ends} ends") };
+            assert!(most >= SHORT_STRIDE && most > ends, "{most} beside {ends} ends");
+        }
+    }
+
+    #[test]
+    fn of_damage_and_company_the_one_that_asks_for_shorter_steps_counts() {
+        let mut sweep = Sweep::new(Retention::Nothing, None);
+        let stride = |sweep: &Sweep, most| sweep.command(Stride::AtMost(most)).stride;
+        assert_eq!(stride(&sweep, 7), Stride::AtMost(7));
+        let error = StoreError::new(StoreErrorKind::Corrupted, "damaged");
+        sweep.on_damage(&error);
+        assert_eq!(stride(&sweep, 7), Stride::AtMost(7));
+        assert_eq!(stride(&sweep, 700), Stride::AtMost(PRUNE_LIMIT / 2));
+        while sweep.stride != Stride::PastOne {
+            sweep.on_damage(&error);
+        }
+        assert_eq!(stride(&sweep, 7), Stride::PastOne);
     }
 
     #[test]

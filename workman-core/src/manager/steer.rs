@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::refused::{ActionError, broken};
 use super::{EnqueueError, WorkManager, enqueue};
-use crate::dispatcher::{Sweep, SweepState};
+use crate::dispatcher::{Pace, Sweep, SweepState};
 use crate::id::WorkId;
 use crate::plan::{Applied, Cancel, Command, Refusal, Retention, UpdateResult};
 use crate::query::WorkSelector;
@@ -19,8 +19,9 @@ impl WorkManager {
     /// A work that has succeeded stays as it is, and all that depends on it ends, directly or through other works that have
     /// succeeded. By tag, by name and for all, only unfinished works are meant, and what depends on those.
     ///
-    /// A selection is ended in bounded commits, so it may be seen half done. It means the works that were born before the call.
-    /// Dependents that are too many for one commit end right after it, and don't count.
+    /// A selection is ended in bounded commits, so it may be seen half done. While other calls of this manager wait for the store,
+    /// or its runs do, the commits are short, so that it takes longer in all and nobody waits long. It means the works that
+    /// were born before the call. Dependents that are too many for one commit end right after it, and don't count.
     ///
     /// # Errors
     /// [`ActionError`], which says how many were ended before it.
@@ -48,8 +49,11 @@ impl WorkManager {
         done: usize,
     ) -> Result<(usize, u64), ActionError> {
         let (mut total, mut after) = (0, None);
+        let health = &self.core().health;
+        let mut pace = Pace::new(health);
         loop {
-            let command = Command::Cancel(Cancel { selector: selector.clone(), before, after });
+            let stride = pace.stride(health);
+            let command = Command::Cancel(Cancel { selector: selector.clone(), before, after, stride });
             match self.act(command, done + total).await? {
                 Applied::Cancelled { count, before: bound, next } => {
                     total += count;
@@ -124,7 +128,8 @@ impl WorkManager {
     ///
     /// Nobody has to say this: finished work goes by itself once it was kept long enough (`Limits::retention`,
     /// `Limits::retained`). It concerns the works of every part of the program that shares the store; and what is gone can't be
-    /// asked for its output any more. Works are deleted in bounded commits, so they may be seen in part.
+    /// asked for its output any more. Works are deleted in bounded commits, so they may be seen in part; the commits are short while
+    /// other calls wait, as those of [`cancel`](Self::cancel).
     ///
     /// # Errors
     /// [`ActionError`], which says how many were deleted before it. What is damaged stays: the others are deleted all the same,
@@ -151,9 +156,11 @@ impl WorkManager {
     /// Goes once through the finished works that were born before `before`, or before now.
     async fn prune_pass(&self, before: Option<u64>, done: usize) -> Result<Sweep, ActionError> {
         let mut sweep = Sweep::new(Retention::Nothing, before);
+        let health = &self.core().health;
+        let mut pace = Pace::new(health);
         loop {
             let done = done + sweep.deleted;
-            let progress = match self.act(Command::Prune(sweep.command()), done).await {
+            let progress = match self.act(Command::Prune(sweep.command(pace.stride(health))), done).await {
                 Ok(Applied::Pruned { count, before, next, .. }) => {
                     sweep.before = Some(before);
                     sweep.on_pruned(count, next)

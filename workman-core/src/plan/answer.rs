@@ -29,6 +29,10 @@ pub(super) const MEMBERS_LIMIT: usize = 32_768;
 /// The most finished works that one commit of a pruning looks at.
 pub const PRUNE_LIMIT: usize = 1_000;
 
+/// How many works a commit of a cancellation or a pruning looks at while others wait for the store: their calls take as long as
+/// that commit, so it must take little longer than one of theirs.
+pub const SHORT_STRIDE: usize = 64;
+
 /// How long finished work is kept at the least, however little is to be kept: whoever waits for it gets to read its output.
 pub const PRUNE_GRACE: Duration = Duration::from_secs(60);
 

@@ -27,7 +27,8 @@ pub(super) fn cancel(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result
         draft.meta.last_cancel_all = Some(Due::Store(now).on_the_wall(view.meta.clock_offset_ms));
         draft.hint(Hint::CancelledAll);
     }
-    let list = view.list(Want::Selected { selector, before, after: cancel.after.clone(), limit: SELECT_LIMIT })?;
+    let limit = cancel.stride.of(SELECT_LIMIT);
+    let list = view.list(Want::Selected { selector, before, after: cancel.after.clone(), limit })?;
     let width = width(list.ids.len());
     let records = list.ids.iter().filter_map(|id| view.works.get(id).and_then(Option::as_ref));
     let dependents = records.filter_map(|record| wants(CascadeVerb::Cancel, record, width));

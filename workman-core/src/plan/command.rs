@@ -336,6 +336,8 @@ pub struct Cancel {
     pub before: Option<u64>,
     /// Where the command before ended.
     pub after: Option<IndexKey>,
+    /// How far this command goes through a selection.
+    pub stride: Stride,
 }
 
 /// A wish to delete finished work that nothing unfinished depends on. Goes on until `Applied::Pruned::next` is `None`.
@@ -351,16 +353,28 @@ pub struct Prune {
     pub stride: Stride,
 }
 
-/// How many finished works one command of a pruning looks at.
+/// How many works one command of a cancellation or of a pruning looks at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stride {
     /// As many as a commit may.
     #[default]
     Full,
-    /// So many at the most, and one at the least: something behind `after` can't be read.
+    /// So many at the most, and one at the least: others wait for the store, or something behind `after` can't be read.
     AtMost(usize),
-    /// None: it goes past the next one, of which nothing is loaded, since that is what can't be read.
+    /// None: it goes past the next one, of which nothing is loaded, since that is what can't be read. A cancellation passes over
+    /// such works by itself, and looks at one.
     PastOne,
+}
+
+impl Stride {
+    /// Of so many that a commit may look at.
+    pub(super) fn of(self, limit: usize) -> usize {
+        match self {
+            Stride::Full => limit,
+            Stride::AtMost(most) => limit.min(most.max(1)),
+            Stride::PastOne => limit.min(1),
+        }
+    }
 }
 
 /// Which finished work stays.

@@ -30,7 +30,7 @@ use crate::time::Timestamp;
 
 pub use answer::{
     Applied, Blame, CASCADE_LIMIT, Claimed, Death, Decision, Enqueued, HISTORY_LIMIT, Hint, NUMBERS_A_PLAN,
-    PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, RESCUE_LIMIT, SELECT_LIMIT, UpdateResult, Write,
+    PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, RESCUE_LIMIT, SELECT_LIMIT, SHORT_STRIDE, UpdateResult, Write,
 };
 pub use by_id::ById;
 pub use command::{

@@ -89,11 +89,7 @@ fn wanted(draft: &Draft<'_>, prune: &Prune) -> Want {
             _ => (draft.now, PRUNE_LIMIT),
         },
     };
-    let limit = match prune.stride {
-        Stride::AtMost(most) => limit.min(most.max(1)),
-        Stride::Full | Stride::PastOne => limit,
-    };
-    Want::Finished { until, after: prune.after.clone(), limit }
+    Want::Finished { until, after: prune.after.clone(), limit: prune.stride.of(limit) }
 }
 
 /// How many more finished works are stored than shall be.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use workman_core::store::{
     Applied, Barred, Cancel, Claim, Claimed, Codec, Command, Decision, End, Enqueue, LaneId, Meta, NewWork, Noticed,
-    Offer, OpenLane, Opening, Reading, RowMap, Settle, Snapshot, SuspectsAllowed, Terms, Transaction, Unique,
+    Offer, OpenLane, Opening, Reading, RowMap, Settle, Snapshot, Stride, SuspectsAllowed, Terms, Transaction, Unique,
     UniquePolicy, Unit, Urgency, WorkSpec, WorkerKind, load, plan, stored_meta,
 };
 use workman_core::{ExistingWorkPolicy, Payload, Schedule, Timestamp, WorkId, WorkSelector};
@@ -107,7 +107,7 @@ fn cancel() -> usize {
     let mut house = House::new();
     house.enqueue(works(1_000));
     let selector = WorkSelector::tag("nothing");
-    house.measure(&Command::Cancel(Cancel { selector, before: None, after: None }));
+    house.measure(&Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full }));
     1_000
 }
 

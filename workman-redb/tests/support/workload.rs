@@ -320,7 +320,7 @@ impl Workload {
             2 if self.random.one_in(6) => WorkSelector::All,
             _ => WorkSelector::Id(self.some_id()),
         };
-        Command::Cancel(Cancel { selector, before: None, after: None })
+        Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full })
     }
 }
 

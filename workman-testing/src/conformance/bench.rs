@@ -13,8 +13,8 @@ use futures::stream::BoxStream;
 use workman_core::seams::block_on;
 use workman_core::store::{
     Applied, Barred, Cancel, Change, Claim, Claimed, Command, End, Enqueue, Lane, NewWork, OpenLane, Ownership,
-    PageRequest, Reading, Settle, Store, SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, UnitResult, WorkSpec,
-    WorkerKind,
+    PageRequest, Reading, Settle, Store, Stride, SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, UnitResult,
+    WorkSpec, WorkerKind,
 };
 use workman_core::{
     Enqueued, ErrorText, Payload, Refusal, Schedule, StoreError, Timestamp, WorkId, WorkInfo, WorkQuery, WorkSelector,
@@ -378,7 +378,7 @@ pub(super) fn settle(claimed: &Claimed, end: End) -> Command {
 }
 
 pub(super) fn cancel(selector: WorkSelector) -> Command {
-    Command::Cancel(Cancel { selector, before: None, after: None })
+    Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full })
 }
 
 pub(super) fn success(output: &str) -> End {

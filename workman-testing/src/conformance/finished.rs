@@ -95,7 +95,7 @@ pub fn c12_finished_work_comes_in_pages_that_say_where_to_go_on<F: StoreFactory>
     let (mut before, mut after) = (None, None);
     loop {
         let selector = WorkSelector::tag("worker");
-        let command = Command::Cancel(Cancel { selector, before, after });
+        let command = Command::Cancel(Cancel { selector, before, after, stride: Stride::Full });
         let Applied::Cancelled { before: bound, next, .. } = bench.done(command) else { panic!("C12: a cancellation") };
         if next.is_none() {
             break;

@@ -75,7 +75,7 @@ fn selections_go_in_bounded_pages_and_mean_older_works() {
     house.enqueue((1..=2 * limit as u128 + 5).map(|number| work(number).tag("t")));
     let (mut before, mut after, mut counts) = (None, None, Vec::new());
     for young in 1..10 {
-        let cancel = Cancel { selector: WorkSelector::tag("t"), before, after };
+        let cancel = Cancel { selector: WorkSelector::tag("t"), before, after, stride: Stride::Full };
         let Applied::Cancelled { count, before: upper, next } = house.done(&Command::Cancel(cancel)) else { panic!() };
         counts.push(count);
         house.enqueue([work(1_000_000 + young).tag("t")]);
@@ -87,6 +87,40 @@ fn selections_go_in_bounded_pages_and_mean_older_works() {
     assert_eq!(counts, [limit, limit, 5]);
     for young in 1..=3 {
         assert_eq!(house.state(1_000_000 + young), WorkState::Enqueued);
+    }
+}
+
+/// Others wait for the store meanwhile, so a command may be told to end few works, and it never ends none for ever.
+#[test]
+fn a_selection_goes_as_far_as_its_stride_and_reaches_everything_whatever_that_is() {
+    let works = 23;
+    for (stride, most) in [
+        (Stride::AtMost(7), 7),
+        (Stride::AtMost(1), 1),
+        (Stride::AtMost(0), 1),
+        (Stride::PastOne, 1),
+        (Stride::AtMost(usize::MAX), 23),
+        (Stride::Full, 23),
+    ] {
+        for selector in [WorkSelector::tag("t"), WorkSelector::unique("n"), WorkSelector::All] {
+            let mut house = House::new();
+            house.enqueue((1..=works).map(|number| work(number).tag("t").name("n")));
+            house.enqueue([work(100).after([1])]);
+            let (mut before, mut after, mut total, mut commands) = (None, None, 0, 0);
+            loop {
+                let cancel = Cancel { selector: selector.clone(), before, after, stride };
+                let Applied::Cancelled { count, before: bound, next } = house.done(&Command::Cancel(cancel)) else {
+                    panic!("{selector:?}")
+                };
+                assert!(count <= most + 1, "{stride:?} ended {count} works and what depends on them");
+                (total, commands, before, after) = (total + count, commands + 1, Some(bound), next);
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(total, 24, "{stride:?} {selector:?}");
+            assert!(commands >= 23_usize.div_ceil(most), "{stride:?} {selector:?}");
+        }
     }
 }
 
@@ -117,7 +151,7 @@ fn can_5_the_wall_time_of_the_last_cancellation_of_everything_is_kept() {
     assert_eq!(house.hints, [Hint::CancelledAll]);
     let at = house.now;
     house.advance(HOUR);
-    let go_on = Cancel { selector: WorkSelector::All, before: Some(1), after: None };
+    let go_on = Cancel { selector: WorkSelector::All, before: Some(1), after: None, stride: Stride::Full };
     house.done(&Command::Cancel(go_on));
     assert_eq!(last(&house), Some(at), "a selection that goes on is the same one");
     // The wall clock is set back by half an hour; store time goes on and does not say that.

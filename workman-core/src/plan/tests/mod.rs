@@ -29,8 +29,8 @@ use std::time::Duration;
 
 use super::{
     Advice, Applied, Barred, BarredName, Cancel, Claim, Claimed, Command, Decision, End, Endurance, Enqueue, Enqueued,
-    Hint, NewWork, NextScheduleTime, Note, OpenLane, Plan, Refusal, Scope, Settle, Snapshot, SuspectsAllowed, Unique,
-    UniquePolicy, UpdateResult, WorkerKind, plan,
+    Hint, NewWork, NextScheduleTime, Note, OpenLane, Plan, Refusal, Scope, Settle, Snapshot, Stride, SuspectsAllowed,
+    Unique, UniquePolicy, UpdateResult, WorkerKind, plan,
 };
 use crate::data::{Codec, Payload};
 use crate::id::WorkId;
@@ -441,7 +441,7 @@ fn settle(claimed: &Claimed, end: End) -> Command {
 }
 
 fn cancel(selector: WorkSelector) -> Command {
-    Command::Cancel(Cancel { selector, before: None, after: None })
+    Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full })
 }
 
 fn note(claimed: &Claimed, progress: Option<&str>, checkpoint: Option<&str>) -> Command {

@@ -167,7 +167,7 @@ fn a_blocked_holder_whose_prerequisite_gets_on_is_no_reason_to_give_way() {
         keep: super::super::Retention::Nothing,
         before: None,
         after: None,
-        stride: super::super::Stride::Full,
+        stride: Stride::Full,
     }));
     house.enqueue([work(4).name("n").after([1, 90])]);
     assert!(matches!(house.unique(work(51).name("n"), APPEND), Enqueued::Superseded(old) if old.len() == 3));
