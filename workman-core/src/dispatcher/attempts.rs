@@ -293,6 +293,10 @@ impl Attempts {
         }
     }
 
+    fn is_any_overdue(&self, now: Duration) -> bool {
+        self.deadlines.first().is_some_and(|(at, _)| *at <= now)
+    }
+
     /// The runs that are to be looked at now, in the order of their ids.
     fn overdue(&self, now: Duration) -> BTreeSet<WorkId> {
         self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect()
@@ -381,6 +385,9 @@ impl Attempts {
     /// Asks what lacks a constraint or has taken too long to stop, and gives up what was asked in vain. Answers the latter.
     pub(super) fn stop_what_must(&mut self, now: Duration) -> Vec<Over> {
         self.stop_for_constraints(now);
+        if !self.is_any_overdue(now) {
+            return Vec::new();
+        }
         self.stop_for_timeouts(now);
         self.give_up(now)
     }

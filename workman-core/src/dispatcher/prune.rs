@@ -110,7 +110,7 @@ impl Pruning {
         company: Company,
         stride: impl FnOnce() -> Stride,
     ) -> Option<Prune> {
-        if !self.warm {
+        if !self.warm || (self.pass.is_none() && self.due.is_none() && !self.is_worth_a_ride()) {
             return None;
         }
         let now = now();
@@ -128,8 +128,11 @@ impl Pruning {
 
     /// Whether so much is too much that a pass is worth it, before that is due.
     fn may_ride(&self, now: Moment) -> bool {
-        let worth_it = self.surplus() >= (self.count / WORTH_A_PASS).max(1);
-        worth_it && !self.stuck && now.monotonic >= self.rides_from
+        self.is_worth_a_ride() && now.monotonic >= self.rides_from
+    }
+
+    fn is_worth_a_ride(&self) -> bool {
+        !self.stuck && self.surplus() >= (self.count / WORTH_A_PASS).max(1)
     }
 
     fn surplus(&self) -> usize {

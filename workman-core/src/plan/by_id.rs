@@ -1,4 +1,6 @@
-//! [`ById`]: what is known of works, by their ids.
+//! [`ById`]: what is known of works, by their ids; and [`Few`]: what is known by anything else, of which there is mostly little.
+//!
+//! A plan has a handful of each, and most of them stay empty: to make and to drop one that is empty must cost nothing.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +11,13 @@ use crate::id::WorkId;
 #[derive(Clone, Debug)]
 pub struct ById<T> {
     row: Vec<(WorkId, T)>,
-    others: BTreeMap<WorkId, T>,
+    /// There once something came out of order.
+    others: Option<BTreeMap<WorkId, T>>,
 }
 
 impl<T> Default for ById<T> {
     fn default() -> Self {
-        ById { row: Vec::new(), others: BTreeMap::new() }
+        ById { row: Vec::new(), others: None }
     }
 }
 
@@ -33,7 +36,7 @@ impl<T> ById<T> {
     pub fn get(&self, id: &WorkId) -> Option<&T> {
         match self.place(id) {
             Some(Ok(place)) => Some(&self.row[place].1),
-            Some(Err(_)) => self.others.get(id),
+            Some(Err(_)) => self.others.as_ref()?.get(id),
             None => None,
         }
     }
@@ -48,7 +51,7 @@ impl<T> ById<T> {
     pub fn insert(&mut self, id: WorkId, value: T) {
         match self.place(&id) {
             Some(Ok(place)) => self.row[place].1 = value,
-            Some(Err(_)) => drop(self.others.insert(id, value)),
+            Some(Err(_)) => drop(self.others.get_or_insert_default().insert(id, value)),
             None => self.row.push((id, value)),
         }
     }
@@ -56,7 +59,7 @@ impl<T> ById<T> {
     /// Everything, in the order of the ids.
     pub fn into_ordered(self) -> impl ExactSizeIterator<Item = (WorkId, T)> {
         let ById { mut row, others } = self;
-        if !others.is_empty() {
+        if let Some(others) = others {
             row.extend(others);
             row.sort_unstable_by_key(|(id, _)| *id);
         }
@@ -72,9 +75,71 @@ impl<T> ById<T> {
     }
 }
 
+/// So many lie in a row, where each look goes through all of them; more lie in a tree.
+const FEW: usize = 8;
+
+/// A map that mostly has very few entries.
+#[derive(Clone, Debug)]
+pub struct Few<K, V> {
+    row: Vec<(K, V)>,
+    /// There once there are many, and then all are in it.
+    many: Option<BTreeMap<K, V>>,
+}
+
+impl<K, V> Default for Few<K, V> {
+    fn default() -> Self {
+        Few { row: Vec::new(), many: None }
+    }
+}
+
+impl<K: Ord, V> Few<K, V> {
+    /// What is known of this.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<&V> {
+        match &self.many {
+            Some(many) => many.get(key),
+            None => self.row.iter().find(|(known, _)| known == key).map(|(_, value)| value),
+        }
+    }
+
+    /// Whether something is known of this.
+    #[must_use]
+    pub fn contains_key(&self, key: &K) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Adds what is known of this, or replaces it.
+    pub fn insert(&mut self, key: K, value: V) {
+        if self.many.is_none()
+            && let Some((_, known)) = self.row.iter_mut().find(|(known, _)| *known == key)
+        {
+            *known = value;
+        } else if self.many.is_none() && self.row.len() < FEW {
+            self.row.push((key, value));
+        } else {
+            self.many.get_or_insert_with(|| self.row.drain(..).collect()).insert(key, value);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_few_and_many_are_a_map_too() {
+        let (mut map, mut model) = (Few::default(), BTreeMap::new());
+        for value in 0..100_u32 {
+            // Each key comes twice, the second time as another.
+            let key = value * 7 % 50;
+            map.insert(key, value);
+            model.insert(key, value);
+            for key in 0..50 {
+                assert_eq!(map.get(&key), model.get(&key), "{key} of {model:?}");
+                assert_eq!(map.contains_key(&key), model.contains_key(&key), "{key} of {model:?}");
+            }
+        }
+    }
 
     #[test]
     fn it_is_a_map_whatever_the_order_is() {

@@ -243,10 +243,12 @@ fn choose(claim: &Claim, candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Can
 /// Delayed work whose time has come lines up in its lane, at the place in line that it has.
 fn promote(draft: &mut Draft<'_>, due: &[WorkId], done: &mut Done) -> Result<(), Halt> {
     for id in due {
-        let Some(record) = draft.work(*id)?.cloned() else { continue };
+        // What this plan has claimed is left where it is, and not even copied.
+        let Some(record) = draft.work(*id)? else { continue };
         if let Standing::Waiting { due, why } = record.standing
             && draft.has_come(due)
         {
+            let record = record.clone();
             done.filled.insert(record.lane);
             draft.put(record.standing_at(Standing::Ready { since: due, why }));
         }

@@ -23,8 +23,8 @@ pub(super) struct Draft<'a> {
     pub(super) meta: Meta,
     /// How many dependents this commit may still look at.
     pub(super) cascade_left: usize,
-    /// Whose dependents are left for later commits.
-    left: BTreeSet<WorkId>,
+    /// Whose dependents are left for later commits. Made for the first of them.
+    left: Option<BTreeSet<WorkId>>,
     /// Whether one of those has succeeded.
     left_behind_success: bool,
     /// The works that have succeeded and behind which a cancellation goes on, by this commit or by one to come, each with the
@@ -67,7 +67,7 @@ impl<'a> Draft<'a> {
             now,
             meta: view.meta.clone(),
             cascade_left: CASCADE_LIMIT,
-            left: BTreeSet::new(),
+            left: None,
             left_behind_success: false,
             passed: None,
             moved: ById::default(),
@@ -290,10 +290,10 @@ impl<'a> Draft<'a> {
         let Front { of, after, born_before } = from;
         let number = self.meta.next_cascade;
         self.meta.next_cascade += 1;
-        if self.left.is_empty() {
+        if self.left.is_none() {
             self.hint(Hint::Cascade);
         }
-        self.left.insert(of);
+        self.left.get_or_insert_default().insert(of);
         self.left_behind_success |= born_before.is_some();
         self.write(Write::Cascade(Cascade { number, verb, of, after, born_before }));
     }
@@ -318,7 +318,8 @@ impl<'a> Draft<'a> {
     pub(super) fn has_cascade(&self, record: &WorkRecord) -> Result<bool, Halt> {
         let passes = record.state() == WorkState::Succeeded && record.rows.dependents;
         let is_told = |cascade: &Cascade| cascade.of == record.id || (passes && cascade.born_before.is_some());
-        let is_left = self.left.contains(&record.id) || (passes && self.left_behind_success);
+        let is_left =
+            self.left.as_ref().is_some_and(|left| left.contains(&record.id)) || (passes && self.left_behind_success);
         Ok(is_left || self.view.cascades()?.iter().any(is_told))
     }
 

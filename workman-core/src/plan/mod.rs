@@ -32,7 +32,7 @@ pub use answer::{
     Applied, Blame, CASCADE_LIMIT, Claimed, Death, Decision, Enqueued, HISTORY_LIMIT, Hint, NUMBERS_A_PLAN,
     PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, RESCUE_LIMIT, SELECT_LIMIT, SHORT_STRIDE, UpdateResult, Write,
 };
-pub use by_id::ById;
+pub use by_id::{ById, Few};
 pub use command::{
     Advice, Barred, BarredName, Cancel, Claim, Command, End, Endurance, Enqueue, FreeSlots, NewWork, NextScheduleTime,
     Note, Offer, OpenLane, Prune, Retention, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,

@@ -1,10 +1,9 @@
 //! What a plan may see: [`Snapshot`], and how it asks for more: [`Scope`].
 
-use std::collections::BTreeMap;
 use std::slice;
 use std::sync::Arc;
 
-use super::{ById, Refusal};
+use super::{ById, Few, Refusal};
 use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::index::{IndexKey, Suspects};
@@ -235,9 +234,9 @@ pub struct Snapshot {
     /// What workers said on the way.
     pub notes: ById<Notes>,
     /// What was loaded for each want that is a list.
-    pub lists: BTreeMap<Want, List>,
+    pub lists: Few<Want, List>,
     /// What was loaded for each `Want::Lane`, and under `Want::Lanes` nothing but the fact.
-    pub lanes: BTreeMap<Want, Vec<Lane>>,
+    pub lanes: Few<Want, Vec<Lane>>,
     /// All cascades in line, once they were asked for.
     pub cascades: Option<Vec<Cascade>>,
 }

@@ -30,8 +30,8 @@ pub use process::HomeProcess;
 // What the contract speaks of: commands and answers, ...
 pub use crate::plan::{
     Advice, Applied, Barred, BarredName, Blame, ById, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, Death, Decision,
-    End, Endurance, Enqueue, FreeSlots, HISTORY_LIMIT, Hint, List, NUMBERS_A_PLAN, NewWork, NextScheduleTime, Note,
-    Offer, OpenLane, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, Prune, RESCUE_LIMIT, Retention, SELECT_LIMIT,
+    End, Endurance, Enqueue, Few, FreeSlots, HISTORY_LIMIT, Hint, List, NUMBERS_A_PLAN, NewWork, NextScheduleTime,
+    Note, Offer, OpenLane, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, Prune, RESCUE_LIMIT, Retention, SELECT_LIMIT,
     SHORT_STRIDE, Scope, SelectorWanted, Settle, Snapshot, Stride, SuspectsAllowed, Unique, UniquePolicy, Want,
     WorkerKind, Write, plan,
 };

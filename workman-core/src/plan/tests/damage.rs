@@ -334,7 +334,7 @@ fn the_planner_moves_nothing_that_does_not_stand_where_a_list_says() {
     let stored = stored_meta(&house.rows).unwrap();
     let mut view = Snapshot { meta: stored, ..Snapshot::default() };
     view.works.insert(id(1), Some(record));
-    view.lists.extend(lists.into_iter().map(|want| (want, list())));
+    lists.into_iter().for_each(|want| view.lists.insert(want, list()));
     view.lanes.insert(Want::Lanes, Vec::new());
     let reclaim = Command::Reclaim { epoch, held: Vec::new() };
     for command in [Command::Claim(claim), Command::Detach { epoch }, reclaim, Command::Rescue] {

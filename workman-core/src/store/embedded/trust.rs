@@ -82,12 +82,16 @@ pub(super) fn held_record(
     (id, fence): (WorkId, u64),
     noticed: &mut Noticed,
 ) -> Result<Option<WorkRecord>, StoreError> {
-    let found = get_record(rows, id)?.filter(|record| record.is_held_under(fence));
-    let Some(record) = found else { return record_by_id(rows, id) };
-    if !rows.stands(&record)? {
-        noticed.damage.push(Damage::missing(&standing_key(&record)));
+    let found = get_record(rows, id)?;
+    match &found {
+        Some(record) if record.is_held_under(fence) => {
+            if !rows.stands(record)? {
+                noticed.damage.push(Damage::missing(&standing_key(record)));
+            }
+            Ok(found)
+        }
+        _ => record_by_id(rows, id),
     }
-    Ok(Some(record))
 }
 
 /// The record that an entry lists. Of an edge only what stands in the record is looked at, unless its next step sets its work
