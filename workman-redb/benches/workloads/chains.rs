@@ -3,7 +3,7 @@
 //! What as many plain works take to run, right before it in the same process, is the measure.
 //!
 //! A step of a chain begins when the one before it has ended on disk, so one long chain is as fast as commits are, one after the
-//! other. That is measured too: raw redb settling one work and claiming the next in each commit.
+//! other. That is measured too: raw redb settling one work and claiming the next in each commit, and the same bytes appended and synced.
 
 use std::path::PathBuf;
 use std::thread;
@@ -14,7 +14,7 @@ use workman_core::{WorkGraph, WorkManager};
 
 use crate::Outcome;
 use crate::child::{Promised, Report, Task};
-use crate::figure::{Measure, RAW_REDB};
+use crate::figure::{Measure, OF_RAW_SYNC, RAW_REDB, RAW_SYNC};
 use crate::options::Options;
 use crate::stand::{Stand, leave};
 use crate::workers::{no_op_name, no_op_request};
@@ -33,13 +33,15 @@ struct Form {
 
 const STEPS: usize = 5;
 
-const ONE_CHAIN: &str = "one chain";
+pub(crate) const FIVE: &str = "chains of five";
+pub(crate) const ONE_CHAIN: &str = "one chain";
+pub(crate) const FAN: &str = "fan-out and fan-in";
 
 fn forms(options: &Options) -> [Form; 3] {
     [
-        Form { name: "chains of five", works: options.works(5_000, 200), enqueue: short_chains },
+        Form { name: FIVE, works: options.works(5_000, 200), enqueue: short_chains },
         Form { name: ONE_CHAIN, works: options.works(10_000, 200), enqueue: long_chain },
-        Form { name: "fan-out and fan-in", works: options.works(10_000, 200), enqueue: fan },
+        Form { name: FAN, works: options.works(10_000, 200), enqueue: fan },
     ]
 }
 
@@ -102,10 +104,13 @@ pub(crate) fn chains(task: &Task) -> Outcome<Report> {
         say("run", 100.0 * full.run / plain, "% of plain works");
         say("run", full.works_a_commit, "works a commit");
         if form.name == ONE_CHAIN {
-            let raw = one_by_one(task, form.works)?;
+            let (raw, synced) = one_by_one(task, form.works)?;
             say("run", 100.0 * full.run / raw, "% of raw redb");
+            say("run", 100.0 * full.run / synced, OF_RAW_SYNC);
             let setting = format!("{ONE_CHAIN}, a commit a work");
-            report.say(Measure::new("B7 run", &setting, form.works, raw, "works/s").of(RAW_REDB));
+            for (rate, system) in [(raw, RAW_REDB), (synced, RAW_SYNC)] {
+                report.say(Measure::new("B7 run", &setting, form.works, rate, "works/s").of(system));
+            }
         }
     }
     Ok(report)
@@ -134,12 +139,13 @@ fn both(task: &Task, form: &Form, works: usize, report: &mut Report) -> Outcome<
     Ok(Rates { enqueued, run: works as f64 / took.as_secs_f64(), works_a_commit })
 }
 
-/// How many works a second raw redb runs if each takes a commit.
-fn one_by_one(task: &Task, works: usize) -> Outcome<f64> {
+/// How many works a second raw redb runs if each takes a commit, and how many are appended and synced one by one.
+fn one_by_one(task: &Task, works: usize) -> Outcome<(f64, f64)> {
     let works = works.min(drain::works(&task.options));
-    let script = sample::run_script(task)?;
-    let (took, _) = drain::replay(task, &script, &task.file("control.redb"), works, works as u64 + 1)?;
-    Ok(works as f64 / took.as_secs_f64())
+    let (script, commits) = (sample::run_script(task)?, works as u64 + 1);
+    let (took, _) = drain::replay(task, &script, &task.file("control.redb"), works, commits)?;
+    let synced = drain::append(task, &script, &task.file("control.log"), works, commits)?;
+    Ok((works as f64 / took.as_secs_f64(), works as f64 / synced.as_secs_f64()))
 }
 
 /// How fast as many works run that wait for nothing.

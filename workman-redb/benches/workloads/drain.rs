@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use workman_core::WorkManager;
+use workman_core::{Limits, WorkManager};
 
 use crate::Outcome;
 use crate::child::{Mode, Promised, Report, Task};
-use crate::control::RawRedb;
+use crate::control::{RawLog, RawRedb};
 use crate::counting::counted;
-use crate::figure::{Measure, PROCESSORS, RAW_REDB};
+use crate::figure::{Measure, OF_RAW_SYNC, PROCESSORS, RAW_REDB, RAW_SYNC};
 use crate::options::Options;
 use crate::proc::processor_time;
 use crate::sample::{self, RunScript};
@@ -20,6 +20,9 @@ use crate::workers::no_op_name;
 
 /// At the first, systems are compared; the best of the others is the best setting of this one.
 pub(crate) const SLOTS: [usize; 5] = [16, 64, 256, 1_024, 4_096];
+
+/// The same with as many slots as a program has that says nothing.
+pub(crate) const DEFAULT: &str = "B4 default";
 
 /// How many works are run.
 pub(crate) fn works(options: &Options) -> usize {
@@ -39,25 +42,29 @@ pub(crate) fn drain(task: &Task) -> Outcome<Report> {
     let chosen = task.options.slots;
     let slots: &[usize] = chosen.as_ref().map_or(&SLOTS, std::slice::from_ref);
     for slots in slots {
-        one_setting(task, *slots, script.as_ref(), &mut report)?;
+        one_setting(task, "B4", *slots, script.as_ref(), &mut report)?;
+    }
+    if chosen.is_none() {
+        one_setting(task, DEFAULT, Limits::default().async_slots, script.as_ref(), &mut report)?;
     }
     Ok(report)
 }
 
-fn one_setting(task: &Task, slots: usize, script: Option<&RunScript>, report: &mut Report) -> Outcome {
+fn one_setting(task: &Task, name: &str, slots: usize, script: Option<&RunScript>, report: &mut Report) -> Outcome {
     let works = works(&task.options);
-    let file = task.file(&format!("works-{slots}.redb"));
+    let file = task.file(&format!("{name}-{slots}.redb"));
     copy(&sample::waiting(task), &file)?;
     let stand = Stand::open(task, &file)?;
-    let say = |value, unit| Measure::new("B4", &setting(slots), works, value, unit);
+    let say = |value, unit| Measure::new(name, &setting(slots), works, value, unit);
     let manager = match script {
         Some(script) => {
             let (before, processors) = (stand.commit()?, processor_time()?);
             let (manager, took) = timed(&stand, slots)?;
             let ours = processor_time()? - processors;
             let commits = stand.commit()? - before;
-            let control = task.file(&format!("control-{slots}.redb"));
+            let control = task.file(&format!("{name}-control-{slots}"));
             let (raw, theirs) = replay(task, script, &control, works, commits)?;
+            let synced = append(task, script, &control.with_extension("log"), works, commits)?;
             let a_work = |processors: Duration| processors.as_secs_f64() * 1e6 / works as f64;
             report.say(say(works as f64 / took.as_secs_f64(), "works/s"));
             report.say(say(works as f64 / raw.as_secs_f64(), "works/s").of(RAW_REDB));
@@ -67,6 +74,8 @@ fn one_setting(task: &Task, slots: usize, script: Option<&RunScript>, report: &m
             report.say(say(operations, "table operations a work").of(RAW_REDB));
             report.say(say(works as f64 / commits as f64, "works a commit"));
             report.say(say(100.0 * raw.as_secs_f64() / took.as_secs_f64(), "% of raw redb"));
+            report.say(say(works as f64 / synced.as_secs_f64(), "works/s").of(RAW_SYNC));
+            report.say(say(100.0 * synced.as_secs_f64() / took.as_secs_f64(), OF_RAW_SYNC));
             manager
         }
         None => {
@@ -102,15 +111,28 @@ pub(crate) fn replay(
     commits: u64,
 ) -> Outcome<(Duration, Duration)> {
     let mut redb = RawRedb::create(file, &script.before, task.options.durability)?;
-    let batch = works.div_ceil(usize::try_from(commits)?.max(2) - 1);
-    let batches: Vec<Range<usize>> = (0..works).step_by(batch).map(|first| first..works.min(first + batch)).collect();
-    let none = 0..0;
+    let batches = batches(works, commits)?;
     let (begin, processors) = (Instant::now(), processor_time()?);
-    for number in 0..=batches.len() {
-        let settled = number.checked_sub(1).map_or(&none, |before| &batches[before]);
-        let claimed = batches.get(number).unwrap_or(&none);
-        let ops = script.settle.of(settled.clone()).chain(script.claim.of(claimed.clone()));
-        redb.commit(ops, &script.settle)?;
+    for (settled, claimed) in batches {
+        redb.commit(script.settle.of(settled).chain(script.claim.of(claimed)), &script.settle)?;
     }
     Ok((begin.elapsed(), processor_time()? - processors))
+}
+
+/// The same bytes in as many commits, each a record and a sync.
+pub(crate) fn append(task: &Task, script: &RunScript, file: &Path, works: usize, commits: u64) -> Outcome<Duration> {
+    let mut log = RawLog::create(file, task.options.durability)?;
+    let bytes = batches(works, commits)?.into_iter().map(|(settled, claimed)| {
+        // The rows of the store itself are written once.
+        script.settle.bytes(settled) + script.claim.bytes(claimed) - script.claim.bytes(0..0)
+    });
+    log.append(bytes.collect::<Vec<_>>())
+}
+
+/// What each of so many commits settles, and what it claims.
+fn batches(works: usize, commits: u64) -> Outcome<Vec<(Range<usize>, Range<usize>)>> {
+    let batch = works.div_ceil(usize::try_from(commits)?.max(2) - 1);
+    let none = std::iter::once(0..0);
+    let batches = (0..works).step_by(batch).map(|first| first..works.min(first + batch));
+    Ok(none.clone().chain(batches.clone()).zip(batches.chain(none)).collect())
 }

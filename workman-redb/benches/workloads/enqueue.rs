@@ -8,45 +8,59 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
+use futures::future::try_join_all;
 use workman_core::WorkManager;
 
 use crate::Outcome;
 use crate::child::{Mode, Promised, Report, Task};
 use crate::control::{RawLog, RawRedb};
 use crate::counting::counted;
-use crate::figure::{Measure, PROCESSORS, RAW_REDB, RAW_SYNC, Times, median};
+use crate::figure::{Measure, OF_RAW_SYNC, PROCESSORS, RAW_REDB, RAW_SYNC, Times, median};
 use crate::options::Options;
 use crate::proc::processor_time;
 use crate::sample;
 use crate::stand::Stand;
 use crate::workers::{no_op_name, no_op_request};
 
+/// The threads of an async program with many tasks: as many as two cores have.
+const TASK_THREADS: usize = 2;
+
 /// One way of enqueueing.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) works: usize,
-    /// Threads that enqueue at once.
+    /// Who enqueue at once, each one call after the other.
     pub(crate) callers: usize,
+    /// The threads on which they are: each on its own, or as tasks of a few.
+    pub(crate) threads: usize,
     /// Works of one call.
     pub(crate) call: usize,
 }
 
 impl Shape {
     pub(crate) fn b1(options: &Options) -> Self {
-        Shape { name: "B1", works: options.works(2_000, 100), callers: 1, call: 1 }
+        Shape { name: "B1", works: options.works(2_000, 100), callers: 1, threads: 1, call: 1 }
     }
 
     pub(crate) fn b2(options: &Options) -> Self {
-        Shape { name: "B2", works: options.works(20_000, 2_000), callers: options.callers, call: 1 }
+        let (callers, threads) = match options.tasks {
+            Some(tasks) => (tasks.max(1), TASK_THREADS.min(tasks.max(1))),
+            None => (options.callers, options.callers),
+        };
+        Shape { name: "B2", works: options.works(20_000, 2_000), callers, threads, call: 1 }
     }
 
     fn b3(options: &Options) -> Self {
-        Shape { name: "B3", works: options.works(100_000, 4_000), callers: 1, call: options.call }
+        Shape { name: "B3", works: options.works(100_000, 4_000), callers: 1, threads: 1, call: options.call }
     }
 
     pub(crate) fn setting(&self) -> String {
-        format!("callers {}, works a call {}", self.callers, self.call)
+        let Shape { callers, threads, call, .. } = self;
+        match callers == threads {
+            true => format!("callers {callers}, works a call {call}"),
+            false => format!("tasks {callers} on {threads} threads, works a call {call}"),
+        }
     }
 }
 
@@ -113,20 +127,23 @@ fn in_turns(task: &Task, shape: Shape, stand: &Stand, manager: &WorkManager, rep
         let batch = ((count as f64 / commits as f64).round() as usize).max(1);
         batches.push(batch as f64);
         let processors = processor_time()?;
-        let took = redb.replay(&script, works, batch)?;
+        let took = redb.replay(&script, works.clone(), batch)?;
         theirs.add(count, took, processor_time()? - processors);
-        syncs.push(count as f64 / log.append(count.div_ceil(batch))?.as_secs_f64());
+        let bytes = works.clone().step_by(batch).map(|first| script.bytes(first..works.end.min(first + batch)));
+        syncs.push(log.append(bytes.collect::<Vec<_>>())?.as_secs_f64() / count as f64);
     }
     let say = |value, unit| Measure::new(shape.name, &shape.setting(), shape.works, value, unit);
     report.say(say(ours.rate(), "works/s").with_times(&times));
     report.say(say(theirs.rate(), "works/s").of(RAW_REDB));
-    report.say(say(median(syncs), "works/s").of(RAW_SYNC));
+    report.say(say(1.0 / median(syncs.iter().copied()), "works/s").of(RAW_SYNC));
     report.say(say(ours.processors(shape.works), PROCESSORS));
     report.say(say(theirs.processors(shape.works), PROCESSORS).of(RAW_REDB));
     report.say(say(script.operations(), "table operations a work").of(RAW_REDB));
     report.say(say(median(batches), "works a commit"));
     let ratios = theirs.seconds.iter().zip(&ours.seconds).map(|(theirs, ours)| theirs / ours);
     report.say(say(100.0 * median(ratios), "% of raw redb"));
+    let ratios = syncs.iter().zip(&ours.seconds).map(|(theirs, ours)| theirs / ours);
+    report.say(say(100.0 * median(ratios), OF_RAW_SYNC));
     Ok(())
 }
 
@@ -156,38 +173,46 @@ impl Spent {
 
 /// Enqueues as many works as the shape says, and answers how long that took, and how long single calls did.
 pub(crate) fn enqueue(manager: &WorkManager, options: &Options, shape: Shape) -> Outcome<(Duration, Times)> {
-    let start = Barrier::new(shape.callers + 1);
-    let calls = shape.works.div_ceil(shape.call);
+    let start = Barrier::new(shape.threads + 1);
     thread::scope(|scope| {
-        let callers: Vec<_> = (0..shape.callers)
-            .map(|caller| {
+        let threads: Vec<_> = (0..shape.threads)
+            .map(|thread| {
                 let start = &start;
                 scope.spawn(move || {
                     start.wait();
-                    let own = (caller..calls).step_by(shape.callers);
-                    own.map(|call| one_call(manager, options, shape, call)).collect::<Result<Times, String>>()
+                    let callers = (thread..shape.callers).step_by(shape.threads);
+                    block_on(try_join_all(callers.map(|caller| call_in_turn(manager, options, shape, caller))))
                 })
             })
             .collect();
         start.wait();
         let begin = Instant::now();
         let mut times = Times::default();
-        for caller in callers {
-            times.extend(caller.join().map_err(|_| "a caller panicked")??);
+        for thread in threads {
+            thread.join().map_err(|_| "a caller panicked")??.into_iter().for_each(|calls| times.extend(calls));
         }
         Ok((begin.elapsed(), times))
     })
 }
 
-fn one_call(manager: &WorkManager, options: &Options, shape: Shape, call: usize) -> Result<Duration, String> {
+/// All calls of one caller, one after the other.
+async fn call_in_turn(manager: &WorkManager, options: &Options, shape: Shape, caller: usize) -> Result<Times, String> {
+    let mut times = Times::default();
+    for call in (caller..shape.works.div_ceil(shape.call)).step_by(shape.callers) {
+        times.push(one_call(manager, options, shape, call).await?);
+    }
+    Ok(times)
+}
+
+async fn one_call(manager: &WorkManager, options: &Options, shape: Shape, call: usize) -> Result<Duration, String> {
     let begin = Instant::now();
     let first = call * shape.call;
     let works = shape.works.min(first + shape.call) - first;
     if shape.call == 1 {
-        block_on(manager.enqueue(no_op_request(options))).map_err(|error| error.to_string())?;
+        manager.enqueue(no_op_request(options)).await.map_err(|error| error.to_string())?;
     } else {
         let requests = (0..works).map(|_| no_op_request(options));
-        block_on(manager.enqueue_all(requests)).map_err(|error| error.to_string())?;
+        manager.enqueue_all(requests).await.map_err(|error| error.to_string())?;
     }
     Ok(begin.elapsed())
 }

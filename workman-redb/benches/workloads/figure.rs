@@ -27,8 +27,10 @@ pub(crate) struct Measure {
 pub(crate) const WORKMAN: &str = "workman";
 /// redb doing the same operations on the same tables without any of us.
 pub(crate) const RAW_REDB: &str = "raw redb";
-/// An append of 4 KiB and an fdatasync for each commit.
+/// For each commit, a record of the same bytes into a file that is there already, and an fdatasync.
 pub(crate) const RAW_SYNC: &str = "raw fdatasync";
+/// A rate beside that.
+pub(crate) const OF_RAW_SYNC: &str = "% of raw fdatasync";
 
 /// How long the processors worked, which other programs and the disk disturb less than the time that passed. The system counts
 /// it in hundredths of a second.

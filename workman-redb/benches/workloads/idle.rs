@@ -11,7 +11,7 @@ use crate::figure::Measure;
 use crate::pickup;
 use crate::proc::Switches;
 use crate::session::{Pass, Run};
-use crate::stand::Stand;
+use crate::stand::{Stand, run_all};
 use crate::workers::{input, later, stamp_request};
 
 /// The part in which nothing is due.
@@ -22,22 +22,26 @@ pub(crate) const HOUR: &str = "B9 due in an hour";
 pub(crate) const SWITCHES: &str = "context switches";
 pub(crate) const WAKE_UPS: &str = "wake-ups";
 
-/// Threads lie down, and what a killed run has left to do is done, before anything is counted.
-const SETTLE: Duration = Duration::from_secs(2);
+/// Threads lie down, and the one checkpoint that follows a second after the last commit is made, before anything is counted.
+const SETTLE: Duration = Duration::from_secs(3);
 
-/// Runs a work, and then has nothing to do.
+/// So many works leave enough in the journal that it is worth a checkpoint when nothing more comes.
+const WORKS: usize = 500;
+
+/// Runs works, and then has nothing to do.
 pub(crate) fn wait(task: &Task) -> Outcome<Report> {
     let options = &task.options;
     let stand = Stand::open(task, &task.file("works.redb"))?;
     let manager = stand.runner(pickup::SLOTS)?;
-    block_on(block_on(manager.enqueue(stamp_request(options)))?.output())?;
+    block_on(manager.enqueue_all((0..WORKS).map(|_| stamp_request(options))))?;
+    run_all(&manager)?;
     let mut report = Report::default();
     if task.part == HOUR {
         let request = later::request(input(options)).initial_delay(Duration::from_secs(3_600));
         block_on(manager.enqueue(request))?;
         report.promise(stand.file(), "later", Promised::Stored, 1);
     }
-    report.promise(stand.file(), pickup::name(options), Promised::Succeeded, 1);
+    report.promise(stand.file(), pickup::name(options), Promised::Succeeded, WORKS);
     report.leave_open((manager, stand));
     Ok(report)
 }

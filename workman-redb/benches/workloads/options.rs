@@ -17,9 +17,10 @@ cargo bench -p workman-redb --bench workloads -- [OPTIONS]
   --dir PATH                where the files lie: a folder on a real disk (target/workloads)
   --works N                 works of B1 to B5 and B7, instead of each one's own number
   --payload BYTES           the encoded input of a work (100)
-  --callers N               the callers of B2 (64)
+  --callers N               the callers of B2 (64), each on a thread of its own
+  --tasks N                 as many callers of B2 instead, as tasks on two threads
   --call N                  the works of a call of B3 (1000)
-  --slots N                 the one number of slots of B4, instead of 16, 64, 256, 1024 and 4096; slots of B11 (64)
+  --slots N                 the one number of slots of B4, instead of 16, 64, 256, 1024, 4096 and the default; slots of B11 (64)
   --workers async|blocking  of which kind the workers of B4 and B5 are (async)
   --durability synced|relaxed
   --backlog N               the waiting works of B6 and B10 (1000000); a tenth of that is parked
@@ -35,6 +36,7 @@ pub(crate) struct Options {
     works: Option<usize>,
     pub(crate) payload: usize,
     pub(crate) callers: usize,
+    pub(crate) tasks: Option<usize>,
     pub(crate) call: usize,
     pub(crate) slots: Option<usize>,
     pub(crate) workers: Workers,
@@ -99,6 +101,7 @@ impl Options {
             works: None,
             payload: 100,
             callers: 64,
+            tasks: None,
             call: 1_000,
             slots: None,
             workers: Workers::Async,
@@ -120,6 +123,7 @@ impl Options {
                 "--works" => options.works = Some(value()?.parse()?),
                 "--payload" => options.payload = value()?.parse()?,
                 "--callers" => options.callers = value()?.parse()?,
+                "--tasks" => options.tasks = Some(value()?.parse()?),
                 "--call" => options.call = value()?.parse()?,
                 "--slots" => options.slots = Some(value()?.parse()?),
                 "--backlog" => options.backlog = Some(value()?.parse()?),

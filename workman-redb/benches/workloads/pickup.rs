@@ -1,5 +1,6 @@
 //! B5: how soon an idle engine runs a work. From the call of `enqueue` until the body of the worker runs, and until `output()` has
-//! returned; one work after the other, with a silence between them. A commit of raw redb that writes the same rows follows each.
+//! returned; one work after the other, with a silence between them. After each, and another silence, a commit of raw redb writes the
+//! same rows, and a record of the same bytes is appended and synced.
 
 use std::thread;
 use std::time::Duration;
@@ -9,9 +10,9 @@ use workman_core::WorkManager;
 
 use crate::Outcome;
 use crate::child::{Mode, Promised, Report, Task};
-use crate::control::RawRedb;
+use crate::control::{RawLog, RawRedb};
 use crate::counting::counted;
-use crate::figure::{Measure, RAW_REDB, Times};
+use crate::figure::{Measure, RAW_REDB, RAW_SYNC, Times};
 use crate::options::{Options, Workers};
 use crate::sample;
 use crate::stand::Stand;
@@ -75,13 +76,14 @@ pub(crate) fn pickup(task: &Task) -> Outcome<Report> {
     match task.mode {
         Mode::Timed => {
             pickup = Pickup::default();
-            let commits = in_turns(task, &manager, &mut pickup)?;
+            let (commits, syncs) = in_turns(task, &manager, &mut pickup)?;
             let commit = commits.quantile(0.5);
             let (body, output) = (pickup.body.quantile(0.5), pickup.output.quantile(0.5));
             report.say(say("B5 body", body, "us").with_times(&pickup.body));
             report.say(say("B5 output", output, "us").with_times(&pickup.output));
             report.say(say("B5 body", commit, "us").with_times(&commits).of(RAW_REDB));
             report.say(say("B5 body", body / commit, "commits"));
+            report.say(say("B5 body", syncs.quantile(0.5), "us").with_times(&syncs).of(RAW_SYNC));
         }
         Mode::Counted => {
             let (done, cost) = counted(|| (0..works).try_for_each(|_| pickup.take(&manager, &task.options)));
@@ -100,15 +102,19 @@ pub(crate) fn pickup(task: &Task) -> Outcome<Report> {
     Ok(report)
 }
 
-fn in_turns(task: &Task, manager: &WorkManager, pickup: &mut Pickup) -> Outcome<Times> {
+/// How long commits of raw redb took, and appends.
+fn in_turns(task: &Task, manager: &WorkManager, pickup: &mut Pickup) -> Outcome<(Times, Times)> {
     let (begun, script) = sample::enqueue_script(task)?;
     let mut redb = RawRedb::create(&task.file("control.redb"), &begun, task.options.durability)?;
-    let mut commits = Times::default();
+    let mut log = RawLog::create(&task.file("control.log"), task.options.durability)?;
+    let (mut commits, mut syncs) = (Times::default(), Times::default());
     for work in 0..works(&task.options) {
         pickup.take(manager, &task.options)?;
         thread::sleep(SILENCE);
         let work = work % script.len();
         commits.push(redb.replay(&script, work..work + 1, 1)?);
+        thread::sleep(SILENCE);
+        syncs.push(log.append([script.bytes(work..work + 1)])?);
     }
-    Ok(commits)
+    Ok((commits, syncs))
 }

@@ -77,6 +77,7 @@ fn copy_silent(stand: &Stand, to: PathBuf) -> Outcome {
             now => before = now,
         }
     }
+    stand.checkpoint()?;
     copy(stand.file(), &to)
 }
 

@@ -66,6 +66,17 @@ pub(crate) enum Op {
     Remove(usize, Vec<u8>),
 }
 
+impl Op {
+    /// How many bytes it writes.
+    fn bytes(&self) -> usize {
+        match self {
+            Op::Get(..) | Op::Seek(..) => 0,
+            Op::Put(_, key, value) => key.len() + value.len(),
+            Op::Remove(_, key) => key.len(),
+        }
+    }
+}
+
 /// The operations of one verb.
 pub(crate) struct Script {
     /// Of each work, oldest first.
@@ -146,6 +157,11 @@ impl Script {
     /// The operations of some works.
     pub(crate) fn of(&self, works: Range<usize>) -> impl Iterator<Item = &Op> {
         self.works[works].iter().flatten()
+    }
+
+    /// How many bytes of keys and values these works and their commit write.
+    pub(crate) fn bytes(&self, works: Range<usize>) -> usize {
+        self.of(works).chain(&self.commit).map(Op::bytes).sum()
     }
 
     /// The operations of a commit.

@@ -54,6 +54,13 @@ impl Stand {
         Ok(block_on(self.store.query(request))?.commit)
     }
 
+    /// Puts all that was committed into the file of the store, of which the controls take their bytes.
+    pub(crate) fn checkpoint(&self) -> Outcome {
+        // A look at everything begins with that.
+        let report = block_on(self.store.verify_open())?;
+        if report.is_sound() { Ok(()) } else { Err(format!("the store is broken: {report:?}").into()) }
+    }
+
     /// A manager that is not built yet. The machine is on battery, and all else is as good as can be.
     pub(crate) fn builder(&self, slots: usize) -> Builder {
         let mut limits = Limits::default();
@@ -95,11 +102,16 @@ pub(crate) fn run_all(manager: &WorkManager) -> Outcome {
     if report.idle { Ok(()) } else { Err("the works took too long".into()) }
 }
 
-/// Copies a store that nobody writes to just now, with the ballast that lies beside it.
+/// Copies a store that nobody writes to just now, with what lies beside it: the ballast, and the journal that belongs to it.
 pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
     copy_file(from, to)?;
-    let ballast = |file: &Path| file.with_extension("redb.ballast");
-    if ballast(from).exists() { copy_file(&ballast(from), &ballast(to)) } else { Ok(()) }
+    for beside in ["ballast", "journal"] {
+        let [from, to] = [from, to].map(|file| file.with_added_extension(beside));
+        if from.exists() {
+            copy_file(&from, &to)?;
+        }
+    }
+    Ok(())
 }
 
 fn copy_file(from: &Path, to: &Path) -> Outcome {
