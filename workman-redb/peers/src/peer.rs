@@ -19,6 +19,9 @@ pub trait Peer: Clone + Send + Sync + Sized + 'static {
     const DURABILITIES: &'static [Durability];
     /// The settings with sixteen works at once, the first as the documentation of the system has it.
     const AT_16: &'static [&'static str];
+    /// The setting of a program that says nothing about how many at once, or what the first example of the system says where that has to
+    /// be said. One only.
+    const DEFAULT: &'static [&'static str];
     /// The settings with more at once among which the fastest to empty a backlog is looked for.
     const DRAIN: &'static [&'static str];
     /// The settings among which the fastest to pick up a single work is looked for.

@@ -134,8 +134,9 @@ impl Plan {
         };
         let rate = |run: &Run| -run.value;
         let at_16 = self.best("B4 at 16", cell, cell.profile.at_16, task, Some(seed.clone()), rate);
+        let default = self.best("B4 default", cell, cell.profile.default, task, Some(seed.clone()), rate);
         let best = self.best("B4 best", cell, cell.profile.drain, task, Some(seed), rate);
-        vec![at_16, best]
+        vec![at_16, default, best]
     }
 
     fn pickups(&self, cell: Cell) -> Vec<Series> {

@@ -119,8 +119,9 @@ fn renamed(mut figure: Figure) -> Figure {
     figure
 }
 
+/// The disk and raw redb are what is possible, and no systems.
 fn is_control(figure: &Figure) -> bool {
-    figure.system.contains("(control)")
+    figure.system.contains("(control)") || figure.system.starts_with("raw ")
 }
 
 fn syncs(figure: &Figure) -> bool {

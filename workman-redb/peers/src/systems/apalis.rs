@@ -56,6 +56,7 @@ const fn polling(connections: u32, at_once: usize, batch: usize, lock: Lock) -> 
 }
 
 const SETTINGS: &[(&str, Setting)] = &[
+    ("no limit, poll 100 ms", polling(10, 100_000, 10, Lock::Tasks)),
     ("16 at once, poll 100 ms", polling(10, 16, 10, Lock::Tasks)),
     ("16 at once, batches of 16", polling(10, 16, 16, Lock::Tasks)),
     ("16 at once, batches of 16, no locks", polling(10, 16, 16, Lock::Nothing)),
@@ -83,6 +84,7 @@ impl Peer for Apalis {
     ];
     const AT_16: &'static [&'static str] =
         &["16 at once, poll 100 ms", "16 at once, batches of 16", "16 at once, batches of 16, no locks"];
+    const DEFAULT: &'static [&'static str] = &["no limit, poll 100 ms"];
     const DRAIN: &'static [&'static str] = &[
         "200 at once, batches of 200",
         "1000 at once, batches of 1000",

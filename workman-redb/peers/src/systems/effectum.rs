@@ -24,6 +24,7 @@ const WAL: &str = "wal";
 
 /// At most so many works at once, and the number below which more are fetched.
 const SETTINGS: &[(&str, (u16, u16))] = &[
+    ("1 at once, the default", (1, 1)),
     ("16 at once", (16, 16)),
     ("64 at once", (64, 64)),
     ("200 at once", (200, 200)),
@@ -47,6 +48,7 @@ impl Peer for Effectum {
         Durability { name: WAL, says: "does not sync (WAL, NORMAL)", syncs: false },
     ];
     const AT_16: &'static [&'static str] = &["16 at once"];
+    const DEFAULT: &'static [&'static str] = &["1 at once, the default"];
     const DRAIN: &'static [&'static str] =
         &["64 at once", "200 at once", "256 at once, fetch below 128", "1000 at once, fetch below 500", "1000 at once"];
     const PICKUP: &'static [&'static str] = &["16 at once", "200 at once"];

@@ -5,6 +5,7 @@ mod effectum;
 mod river;
 mod rustqueue;
 mod taquba;
+mod workman;
 
 use anyhow::{Result, bail};
 
@@ -23,6 +24,8 @@ pub struct Profile {
     pub durabilities: &'static [Durability],
     /// See [`Peer::AT_16`].
     pub at_16: &'static [&'static str],
+    /// See [`Peer::DEFAULT`].
+    pub default: &'static [&'static str],
     /// See [`Peer::DRAIN`].
     pub drain: &'static [&'static str],
     /// See [`Peer::PICKUP`].
@@ -37,6 +40,7 @@ impl Profile {
             name: P::NAME,
             durabilities: P::DURABILITIES,
             at_16: P::AT_16,
+            default: P::DEFAULT,
             drain: P::DRAIN,
             pickup: P::PICKUP,
             tells_the_end: P::TELLS_THE_END,
@@ -45,7 +49,8 @@ impl Profile {
 }
 
 /// All systems, in the order of the tables.
-pub const ALL: [Profile; 5] = [
+pub const ALL: [Profile; 6] = [
+    Profile::of::<workman::Workman>(),
     Profile::of::<effectum::Effectum>(),
     Profile::of::<apalis::Apalis>(),
     Profile::of::<rustqueue::RustQueue>(),
@@ -56,6 +61,7 @@ pub const ALL: [Profile; 5] = [
 /// Does `job` with the system that it names.
 pub async fn perform(job: &Job, tell: Tell) -> Result<()> {
     match job.system.as_str() {
+        workman::Workman::NAME => workload::perform::<workman::Workman>(job, tell).await,
         effectum::Effectum::NAME => workload::perform::<effectum::Effectum>(job, tell).await,
         apalis::Apalis::NAME => workload::perform::<apalis::Apalis>(job, tell).await,
         rustqueue::RustQueue::NAME => workload::perform::<rustqueue::RustQueue>(job, tell).await,

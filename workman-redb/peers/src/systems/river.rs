@@ -36,6 +36,7 @@ const fn every(workers: usize, cooldown_ms: u64, poll_ms: u64) -> Setting {
 }
 
 const SETTINGS: &[(&str, Setting)] = &[
+    ("10 workers", every(10, 100, 1000)),
     ("16 workers", every(16, 100, 1000)),
     ("16 workers, cool-down 1 ms", every(16, 1, 1000)),
     ("16 workers, cool-down and poll 1 ms", every(16, 1, 1)),
@@ -76,6 +77,7 @@ impl Peer for River {
     const DURABILITIES: &'static [Durability] =
         &[Durability { name: "default", says: "syncs each transaction (default: WAL, FULL)", syncs: true }];
     const AT_16: &'static [&'static str] = &["16 workers", "16 workers, cool-down 1 ms"];
+    const DEFAULT: &'static [&'static str] = &["10 workers"];
     const DRAIN: &'static [&'static str] =
         &["256 workers, cool-down 1 ms", "1000 workers, cool-down 1 ms", "10000 workers, cool-down 1 ms"];
     const PICKUP: &'static [&'static str] =

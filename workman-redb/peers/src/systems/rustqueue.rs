@@ -37,6 +37,7 @@ const fn loops(loops: usize, pull: u32, sleep_ms: u64) -> Setting {
 }
 
 const SETTINGS: &[(&str, Setting)] = &[
+    ("1 worker", loops(1, 1, 500)),
     ("16 workers", loops(16, 1, 500)),
     ("1 worker, poll 1 ms", loops(1, 1, 1)),
     ("own loop, pulls of 16", loops(1, 16, 1)),
@@ -58,6 +59,7 @@ impl Peer for RustQueue {
         Durability { name: COALESCING, says: "syncs each commit (redb 2 Immediate, coalesces for 1 ms)", syncs: true },
     ];
     const AT_16: &'static [&'static str] = &["16 workers", "own loop, pulls of 16"];
+    const DEFAULT: &'static [&'static str] = &["1 worker"];
     const DRAIN: &'static [&'static str] =
         &["own loop, pulls of 256", "own loop, pulls of 1000", "2 own loops, pulls of 256"];
     const PICKUP: &'static [&'static str] = &["16 workers", "1 worker, poll 1 ms"];

@@ -24,8 +24,14 @@ const QUEUE: &str = "bench";
 const DEFAULT: &str = "default";
 
 /// How many run at once.
-const SETTINGS: &[(&str, usize)] =
-    &[("16 at once", 16), ("64 at once", 64), ("256 at once", 256), ("1000 at once", 1000), ("5000 at once", 5000)];
+const SETTINGS: &[(&str, usize)] = &[
+    ("1 at once", 1),
+    ("16 at once", 16),
+    ("64 at once", 64),
+    ("256 at once", 256),
+    ("1000 at once", 1000),
+    ("5000 at once", 5000),
+];
 
 /// An open queue.
 #[derive(Clone)]
@@ -49,6 +55,7 @@ impl Peer for Taquba {
         Durability { name: DEFAULT, says: "does not sync (default: local files, flush 100 ms)", syncs: false },
     ];
     const AT_16: &'static [&'static str] = &["16 at once"];
+    const DEFAULT: &'static [&'static str] = &["1 at once"];
     const DRAIN: &'static [&'static str] = &["64 at once", "256 at once", "1000 at once", "5000 at once"];
     const PICKUP: &'static [&'static str] = &["16 at once"];
     const TELLS_THE_END: bool = true;
