@@ -16,7 +16,7 @@ use workman_core::{StoreError, StoreErrorKind, WorkId};
 
 use crate::alone::{write_alone, write_unsynced};
 use crate::codec::{JournalRow, Opening, Salt, Usage};
-use crate::error::{JournalFault, OpenError, failed, panicked, unwritten};
+use crate::error::{JournalFault, OpenError, failed, panicked, unmade, unwritten};
 use crate::home::{Home, JournalNeed, Opened, Refused, Setup, Sought};
 use crate::journal::{Found, Header, Journal, Trust, set_aside};
 use crate::papers::Papers;
@@ -91,11 +91,10 @@ impl Handle {
     }
 
     fn make_journal(&self, sought: &mut Sought) -> Result<Journal, StoreError> {
-        let failed = |error| unwritten(&self.place, error);
         let incarnation = lock(&self.openings).iter().map(|opening| opening.incarnation).max().unwrap_or(0);
         let length = Journal::length_for(self.setup.journal);
         let header = Header { instance: self.instance, length, incarnation };
-        Journal::begin(&mut sought.found, self.file(), header).map_err(failed)
+        Journal::begin(&mut sought.found, self.file(), header).map_err(|error| unmade(&self.place, error))
     }
 
     /// Writes down that the store was opened here, and what its journal holds. Until that is on disk, nobody may be answered.
@@ -223,6 +222,11 @@ impl Handle {
             Slot::Closed => Err(StoreError::closed()),
             Slot::Lost(error) => Err(error.clone()),
         }
+    }
+
+    /// Whether there is a database that can be used.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(&*self.slot.read().unwrap_or_else(PoisonError::into_inner), Slot::Open(_))
     }
 
     pub(crate) fn is_down(&self) -> bool {

@@ -171,8 +171,8 @@ struct WriterThread {
     reader: mpsc::UnboundedSender<ToReader>,
     reader_ended: oneshot::Receiver<()>,
     clock: Arc<dyn Clock>,
-    /// Rings when something is due, or before.
-    alarm: Option<BoxFuture<'static, ()>>,
+    /// Rings when something is due, or before; and when.
+    alarm: Option<(Duration, BoxFuture<'static, ()>)>,
     /// How many calls the last commit served.
     company: usize,
     /// Dropped when the thread ends, which is the signal.
@@ -202,14 +202,19 @@ impl WriterThread {
             return message;
         }
         loop {
-            let Some(due) = self.writer.due() else { return block_on(self.writes.next()) };
-            if due.is_zero() {
+            let Some(due_at) = self.writer.due_at() else { return block_on(self.writes.next()) };
+            let now = self.clock.monotonic();
+            if due_at <= now {
                 self.alarm = None;
                 self.writer.tend();
                 continue;
             }
             // An alarm that was set for the commit before is not set anew for each; it rings early, and is set again.
-            let alarm = self.alarm.get_or_insert_with(|| self.clock.sleep(due.min(LONGEST_SLEEP)));
+            let rings_at = due_at.min(now.saturating_add(LONGEST_SLEEP));
+            if self.alarm.as_ref().is_some_and(|(at, _)| *at > rings_at) {
+                self.alarm = None;
+            }
+            let (_, alarm) = self.alarm.get_or_insert_with(|| (rings_at, self.clock.sleep(rings_at - now)));
             if let Either::Left((message, _)) = block_on(select(self.writes.next(), alarm)) {
                 return message;
             }

@@ -17,7 +17,7 @@ use crate::codec::{Format, JournalRow, Opening, Salt, Usage};
 use crate::error::{OpenError, failed, panicked};
 use crate::handle::Handle;
 use crate::home::{Home, Inspected, JournalNeed, Setup};
-use crate::journal::path_beside;
+use crate::journal::{path_beside, set_aside};
 use crate::papers::FORMAT;
 use crate::report::{RepairReport, VerifyReport};
 use crate::tables::{Copied, SnapshotTables, WriteTables};
@@ -102,6 +102,10 @@ pub(crate) fn repair_file(path: &Path, cache: usize) -> Result<RepairReport, Ope
     keep_journal(&file, &before).map_err(io)?;
     fs::rename(&fresh, &file).map_err(io)?;
     file.parent().map_or(Ok(()), sync_folder).map_err(io)?;
+    // The new store has what could be used of such a journal, and would not open beside it.
+    if fault.is_some() {
+        set_aside(&file).map_err(io)?;
+    }
     drop(lock);
     let Copied { works, added, dropped, mut unreadable } = copied;
     unreadable.extend(fault.map(|fault| format!("the journal: {fault}")));
@@ -157,10 +161,15 @@ fn new_file<T>(
 pub(crate) fn copy_store(handle: &Handle, to: &Path, cache: usize) -> Result<(), OpenError> {
     let home = Home::File(to.to_owned()).settle()?;
     let place = Place::find(home.path())?;
+    let is_taken = || OpenError::io(to, io::ErrorKind::AlreadyExists.into());
     if place.is_taken() {
-        return Err(OpenError::io(to, io::ErrorKind::AlreadyExists.into()));
+        return Err(is_taken());
     }
     let _lock = Lock::take(&place)?;
+    // Whoever had the lock before may have made a store.
+    if place.is_taken() {
+        return Err(is_taken());
+    }
     let fresh = sibling(&place.real, ".new");
     let copied = handle.read(|from| {
         let copied = new_file(to, &fresh, cache, |tables| {
@@ -172,11 +181,24 @@ pub(crate) fn copy_store(handle: &Handle, to: &Path, cache: usize) -> Result<(),
         Ok(copied)
     });
     let done = copied.map_err(|error| OpenError::beginning(to, error)).and_then(|copied| copied).and_then(|_| {
-        fs::rename(&fresh, &place.real)
+        name_anew(&fresh, &place.real)
             .and_then(|()| sync_folder(place.folder()))
             .map_err(|error| OpenError::io(to, error))
     });
     done.inspect_err(|_| drop(fs::remove_file(&fresh)))
+}
+
+/// Gives a file a name that nobody else has taken meanwhile.
+fn name_anew(file: &Path, name: &Path) -> io::Result<()> {
+    match fs::hard_link(file, name) {
+        // The other name is begun anew by whoever needs it.
+        Ok(()) => drop(fs::remove_file(file)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        // Some file systems have no second names.
+        Err(_) if fs::symlink_metadata(name).is_err() => return fs::rename(file, name),
+        Err(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+    }
+    Ok(())
 }
 
 /// Gives the old file a second name. The new one then takes the first in one step, so there is always a store.

@@ -9,13 +9,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::disk::{Disk, Fault};
+use support::disk::{Disk, Fault, Survivors};
 use support::workload::{plain, sized};
 use support::{Folder, Hands, Random, block_on, dump, run};
 use workman_core::store::{Command, Store};
-use workman_core::{StoreErrorKind, WorkId};
+use workman_core::{Clock, StoreErrorKind, WorkId};
 use workman_redb::{DiskFile, Durability, JournalFault, OpenError, RedbStore};
 
 /// Where the first record lies.
@@ -605,4 +606,174 @@ fn a_relaxed_store_that_is_killed_has_everything() {
     (1..=40).for_each(|number| put(&store, number));
     assert!(disk.syncs() <= syncs + 2, "only redb syncs, a file that it makes longer");
     assert_eq!(count(&disk.after_kill().inline().open().unwrap()), 40);
+}
+
+/// A relaxed store after an error of both files threw away what was not synced.
+fn lost_its_last_commits() -> (Disk, Arc<Hands>, RedbStore) {
+    let (disk, clock) = (Disk::default(), Arc::new(Hands::default()));
+    let builder = disk.inline().durability(Durability::RELAXED).clock(Arc::clone(&clock) as _);
+    let store = builder.open().unwrap();
+    (1..=5).for_each(|number| put(&store, number));
+    clock.advance(Duration::from_secs(2));
+    disk.plan_fault(1, Fault::DroppedPages);
+    disk.break_for_good(DiskFile::Store, ErrorKind::Other);
+    run(&store, plain(WorkId::from_u128(6)), 1).unwrap_err();
+    disk.mend();
+    clock.advance(Duration::from_secs(20));
+    assert_eq!(count(&store), 0, "nothing was synced");
+    (disk, clock, store)
+}
+
+#[test]
+fn what_a_relaxed_store_commits_after_a_loss_is_found_by_the_next_opening() {
+    let (disk, _, store) = lost_its_last_commits();
+    for number in 7..=9 {
+        put(&store, number);
+        assert_eq!(count(&disk.after_kill().inline().open().unwrap()) as u128, number - 6);
+    }
+    drop(store);
+    assert_eq!(count(&disk.inline().open().unwrap()), 3);
+}
+
+#[test]
+fn a_relaxed_store_that_lost_commits_is_not_taken_for_an_older_copy_at_its_next_error() {
+    let (disk, clock, store) = lost_its_last_commits();
+    assert!(block_on(store.verify_open()).unwrap().is_sound());
+    disk.plan_fault(0, Fault::Error(ErrorKind::Other));
+    run(&store, plain(WorkId::from_u128(7)), 1).unwrap_err();
+    clock.advance(Duration::from_secs(20));
+    put(&store, 7);
+    assert_eq!(count(&store), 1);
+}
+
+#[test]
+fn a_relaxed_store_that_is_never_to_sync_does_not_panic_over_that() {
+    let (disk, clock) = (Disk::default(), Arc::new(Hands::default()));
+    clock.advance(Duration::from_secs(1));
+    let builder = disk.builder().durability(Durability::Relaxed { within: Duration::MAX });
+    let store = builder.clock(Arc::clone(&clock) as _).open().unwrap();
+    (1..=3).for_each(|number| put(&store, number));
+    drop(store);
+    assert_eq!(count(&disk.inline().open().unwrap()), 3);
+}
+
+#[test]
+fn a_relaxed_commit_is_synced_in_time_though_something_later_was_due_before_it_came() {
+    let within = Duration::from_millis(50);
+    let (disk, clock) = (Disk::default(), Arc::new(Hands::default()));
+    let builder = disk.builder().journal_bytes(1 << 20).durability(Durability::Relaxed { within });
+    let store = builder.clock(Arc::clone(&clock) as _).open().unwrap();
+    for number in 1..=3 {
+        run(&store, sized(WorkId::from_u128(number), 40_000), 1).unwrap().unwrap();
+    }
+    let synced = disk.next_sync();
+    clock.wait_for_sleepers(1);
+    clock.advance(within);
+    synced.recv().unwrap();
+    // The store sleeps until a checkpoint is due.
+    clock.wait_for_sleepers(1);
+    put(&store, 4);
+    let synced = disk.next_sync();
+    while synced.try_recv().is_err() {
+        assert!(clock.monotonic() <= 3 * within, "it is synced late");
+        std::thread::yield_now();
+        if clock.sleepers() == 1 {
+            clock.advance(within / 10);
+        }
+    }
+    drop(store);
+}
+
+#[test]
+fn a_relaxed_store_that_is_closed_while_its_file_can_not_be_used_syncs_its_journal() {
+    let (disk, clock) = (Disk::default(), Arc::new(Hands::default()));
+    let builder = disk.inline().durability(Durability::RELAXED);
+    let store = builder.clock(Arc::clone(&clock) as _).open().unwrap();
+    (1..=3).for_each(|number| put(&store, number));
+    disk.break_for_good(DiskFile::Store, ErrorKind::Other);
+    run(&store, sized(WorkId::from_u128(4), 20_000), 1).unwrap_err();
+    let error = run(&store, plain(WorkId::from_u128(5)), 1).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Rejected, "it is down: {error}");
+    drop(store);
+    let left = disk.after_power_loss(Survivors::Nothing, &mut Random::new(1));
+    assert_eq!(count(&left.inline().open().unwrap()), 3);
+}
+
+#[test]
+fn a_store_that_is_lost_is_woken_by_nothing() {
+    let (disk, clock, away) = (Disk::default(), Arc::new(Hands::default()), Arc::new(AtomicBool::new(false)));
+    let (handle, gone) = (disk.clone(), Arc::clone(&away));
+    let open = move |file| {
+        if gone.load(Ordering::SeqCst) { Err(ErrorKind::NotFound.into()) } else { Ok(handle.file(file)) }
+    };
+    let store = RedbStore::builder_on(open).clock(Arc::clone(&clock) as _).open().unwrap();
+    for number in 1..=3 {
+        run(&store, sized(WorkId::from_u128(number), 40_000), 1).unwrap().unwrap();
+    }
+    away.store(true, Ordering::SeqCst);
+    disk.break_for_good(DiskFile::Store, ErrorKind::Other);
+    run(&store, sized(WorkId::from_u128(4), 400_000), 1).unwrap_err();
+    disk.mend();
+    drop(disk.inline().open().unwrap());
+    away.store(false, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(20));
+    for _ in 0..2 {
+        let error = run(&store, plain(WorkId::from_u128(5)), 1).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Lost, "{error}");
+    }
+    // The writer sleeps, or is about to, when it is asked and answers.
+    clock.advance(Duration::from_secs(20));
+    block_on(store.verify_open()).unwrap_err();
+    assert_eq!(clock.sleepers(), 0);
+}
+
+#[test]
+fn the_journal_of_a_deleted_store_is_replaced_whole_and_never_half_written() {
+    let folder = Folder::new("left");
+    let (journal, kept) = (folder.path().join("work.redb.journal"), folder.path().join("kept"));
+    drop(RedbStore::open(folder.store()).unwrap());
+    fs::remove_file(folder.store()).unwrap();
+    fs::hard_link(&journal, &kept).unwrap();
+    let before = fs::read(&kept).unwrap();
+    let store = RedbStore::open(folder.store()).unwrap();
+    put(&store, 1);
+    assert!(fs::read(&kept).unwrap() == before, "what is written over is nobody's journal if the process dies then");
+    drop(store);
+    assert_eq!(count(&RedbStore::open(folder.store()).unwrap()), 1);
+}
+
+#[test]
+fn a_journal_that_can_not_be_made_is_an_error_that_says_so_and_what_to_do() {
+    let folder = Folder::new("unmade");
+    let in_the_way = folder.path().join("work.redb.journal.new");
+    fs::create_dir(&in_the_way).unwrap();
+    let error = RedbStore::open(folder.store()).unwrap_err();
+    let said = std::error::Error::source(&error).unwrap().to_string();
+    assert!(said.contains("journal of the store") && said.contains("may make files"), "{said}");
+    fs::remove_dir(&in_the_way).unwrap();
+    drop(RedbStore::open(folder.store()).unwrap());
+}
+
+#[test]
+fn a_store_that_was_repaired_beside_a_journal_that_can_not_be_used_opens() {
+    let other = fs::read(Killed::after(7).journal()).unwrap();
+    for journal in [b"some notes of mine".to_vec(), other] {
+        let killed = Killed::after(5);
+        fs::write(killed.journal(), &journal).unwrap();
+        let repaired = RedbStore::repair(killed.store()).unwrap();
+        assert!(repaired.unreadable().iter().any(|what| what.contains("journal")), "{repaired}");
+        assert!(killed.discarded() == journal);
+        killed.opens_with(repaired.works() as usize);
+    }
+}
+
+#[test]
+fn a_foreign_file_in_the_place_of_a_journal_is_not_read_however_long_it_is() {
+    let folder = Folder::new("long");
+    drop(RedbStore::open(folder.store()).unwrap());
+    let file = fs::File::create(folder.path().join("work.redb.journal")).unwrap();
+    std::io::Write::write_all(&mut &file, b"somebody else's").unwrap();
+    file.set_len(1 << 36).unwrap();
+    let error = RedbStore::open(folder.store()).unwrap_err();
+    assert!(matches!(error, OpenError::Journal { fault: JournalFault::Foreign, .. }), "{error:?}");
 }

@@ -36,6 +36,15 @@ pub(crate) fn unwritten(place: &str, error: io::Error) -> StoreError {
     StoreError::new(StoreErrorKind::Indeterminate, message).caused_by(JournalFailed(error))
 }
 
+/// There is no journal, and none can be made: certainly nothing was written.
+pub(crate) fn unmade(place: &str, error: io::Error) -> StoreError {
+    let message = format!(
+        "the journal of the store {place}, a file beside it, could not be made: {error}; the folder must be one in which this process \
+         may make files, with room for it"
+    );
+    StoreError::new(StoreErrorKind::Rejected, message).caused_by(JournalFailed(error))
+}
+
 /// A record of the journal that is what was written, and means nothing to this build.
 pub(crate) fn unreadable_record(place: &str, error: CodecError) -> StoreError {
     let message = format!(

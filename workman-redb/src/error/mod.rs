@@ -8,7 +8,8 @@ mod open;
 
 pub(crate) use astray::Astray;
 pub(crate) use failure::{
-    failed, in_doubt, is_disk_full, is_no_room, kills_the_handle, panicked, replaced, unreadable_record, unwritten,
+    failed, in_doubt, is_disk_full, is_no_room, kills_the_handle, panicked, replaced, unmade, unreadable_record,
+    unwritten,
 };
 pub use fault::JournalFault;
 pub use open::OpenError;

@@ -9,7 +9,7 @@ use redb::StorageBackend;
 use redb::backends::FileBackend;
 use workman_core::WorkId;
 
-use super::record::{self, Header, LONGEST, Misfit, NoHeader, START, Tail};
+use super::record::{self, HEADER, Header, LONGEST, Misfit, NoHeader, START, Tail};
 use crate::codec::{JournalRow, Usage};
 use crate::error::{Astray, JournalFault};
 use crate::tenure::{Mark, Pin, private, sibling, sync_folder};
@@ -114,9 +114,9 @@ impl JournalFile {
         self.backend.sync_data()
     }
 
-    /// All of it, as far as a journal can be long.
-    fn read(&self) -> io::Result<Vec<u8>> {
-        let length = self.backend.len()?.min(START + LONGEST);
+    /// All of it, up to this length.
+    fn read(&self, most: u64) -> io::Result<Vec<u8>> {
+        let length = self.backend.len()?.min(most);
         let mut bytes = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?];
         self.backend.read(0, &mut bytes)?;
         Ok(bytes)
@@ -192,15 +192,15 @@ impl Found {
         let Some(file) = file else {
             return Ok(if is_in_use { Err((JournalFault::Missing, nothing)) } else { Ok(nothing) });
         };
-        let bytes = file.read()?;
-        let header = match Header::decode(&bytes) {
+        // Of what is none of ours no more is read, however long it is.
+        let header = match Header::decode(&file.read(HEADER as u64)?) {
             Ok(header) => header,
             // On such a disk there are no other names under which it could have been made.
             Err(NoHeader::Blank) if !is_in_use && file.mark.is_none() => {
                 return Ok(Ok(Found { file: Some((file, None)), ..nothing }));
             }
             // Nobody needs what such a one holds, if it begins with nothing.
-            Err(NoHeader::Damaged) if !is_in_use && record::read(&bytes, None, 0).is_ok() => {
+            Err(NoHeader::Damaged) if !is_in_use && record::read(&file.read(START + LONGEST)?, None, 0).is_ok() => {
                 return Ok(Ok(Found { file: Some((file, None)), ..nothing }));
             }
             Err(error) => return Ok(Err((fault_of(error, wanted.commit), nothing))),
@@ -212,6 +212,7 @@ impl Found {
             (false, true) => return Ok(Err((JournalFault::OfAnotherStore, nothing))),
             (false, false) => (None, 0),
         };
+        let bytes = file.read(START + LONGEST)?;
         let tail = match record::read(&bytes, salt, stored) {
             Ok(tail) => tail,
             Err(Misfit::Ahead { .. }) if !is_ours => return Ok(Err((JournalFault::OfAnotherStore, nothing))),

@@ -65,8 +65,13 @@ impl Journal {
     pub(crate) fn begin(found: &mut Found, store: Option<&Path>, wanted: Header) -> io::Result<Self> {
         let (file, header) = match (found.take(), store) {
             (Some((file, Some(header))), _) if header.instance == wanted.instance => (file, header),
-            // It holds nothing of anybody's.
-            (Some((file, _)), _) => {
+            // They hold nothing of anybody's. A file is made anew under another name: one that is half written is nobody's journal.
+            (Some((file, _)), Some(store)) => {
+                // Some systems replace no file that is open.
+                drop(file);
+                (JournalFile::make_beside(store, wanted)?, wanted)
+            }
+            (Some((file, _)), None) => {
                 file.lay_out(wanted)?;
                 (file, wanted)
             }

@@ -20,13 +20,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 impl Writer {
-    /// How long until something must be done though nobody asks.
-    pub(crate) fn due(&self) -> Option<Duration> {
-        if self.handle.is_down() {
-            return None;
-        }
-        let at = [self.sync_at(), self.checkpoint_at()].into_iter().flatten().min()?;
-        Some(at.saturating_sub(self.clock.monotonic()))
+    /// When something must be done though nobody asks.
+    pub(crate) fn due_at(&self) -> Option<Duration> {
+        [self.sync_at(), self.checkpoint_at()].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -35,13 +31,17 @@ impl Writer {
         if self.sync_at().is_some_and(|at| at <= now) {
             self.sync();
         }
-        if self.checkpoint_at().is_some_and(|at| at <= now) && !self.handle.is_down() {
+        if self.checkpoint_at().is_some_and(|at| at <= now) {
             // It is told, and tried again.
             let _ = self.checkpoint(self.usage());
         }
     }
 
+    /// A store that is down is opened again for who asks, and one that is lost is never written again.
     fn checkpoint_at(&self) -> Option<Duration> {
+        if !self.handle.is_open() {
+            return None;
+        }
         match &self.overdue {
             Some(overdue) => Some(overdue.at),
             None => self.journal.is_worth_a_checkpoint().then(|| self.committed_at + IDLE),
@@ -97,7 +97,8 @@ impl Writer {
         match &made {
             Ok(()) => {
                 self.journal.restart(row);
-                (self.synced, self.unsynced_since) = (self.commit, None);
+                // Commits that are lost are not synced by it.
+                (self.synced, self.unsynced_since) = (self.shown, None);
             }
             Err(error) => self.after(error),
         }
@@ -109,12 +110,13 @@ impl Writer {
     /// # Errors
     /// `Rejected` while that is no use.
     pub(super) fn begin_checkpoint(&self, tables: &mut WriteTables<'_, '_>) -> Result<JournalRow, StoreError> {
-        if let Some(overdue) = self.overdue.as_ref().filter(|overdue| overdue.at > self.clock.monotonic()) {
+        let now = self.clock.monotonic();
+        if let Some(overdue) = self.overdue.as_ref().filter(|overdue| overdue.at > now) {
             let message = format!(
                 "the journal of the store {} is full, and its file could not be written {} times; the next try is in {:?}",
                 self.handle.place(),
                 overdue.failures,
-                overdue.at - self.clock.monotonic()
+                overdue.at - now
             );
             return Err(StoreError::new(StoreErrorKind::Rejected, message));
         }

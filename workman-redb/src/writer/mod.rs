@@ -22,7 +22,7 @@ use crate::durability::Durability;
 use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked, replaced, unwritten};
 use crate::handle::Handle;
 use crate::home::Sought;
-use crate::journal::{Found, Journal};
+use crate::journal::{Found, Journal, Trust};
 use crate::report::VerifyReport;
 use crate::tables::{Kept, WriteTables};
 use crate::verify::{Integrity, verify};
@@ -191,15 +191,15 @@ impl Writer {
         Ok(report)
     }
 
-    /// When commits must be synced that are not.
+    /// When commits must be synced that are not. A journal that failed has nothing to sync: a checkpoint comes first.
     fn sync_at(&self) -> Option<Duration> {
         let (Durability::Relaxed { within }, Some(since)) = (self.durability, self.unsynced_since) else { return None };
-        Some(since + within)
+        (self.journal.trust() == Trust::Sound).then(|| since.saturating_add(within))
     }
 
-    /// Syncs what is not synced yet.
+    /// Syncs what is not synced yet, whether the store itself can be used or not.
     fn sync(&mut self) {
-        if self.unsynced_since.is_none() || self.handle.is_down() {
+        if self.unsynced_since.is_none() || self.journal.trust() != Trust::Sound {
             return;
         }
         let place = self.handle.place();
@@ -282,7 +282,9 @@ impl Writer {
         tables.put_commit(number)?;
         tables.flush()?;
         self.feed.report(tables.take_damage());
-        let record = tables.end_log().and_then(|log| self.journal.admit(log));
+        // A record has no gap before its number: after commits that are lost, the next is a checkpoint.
+        let log = tables.end_log().filter(|_| number == stored + 1);
+        let record = log.and_then(|log| self.journal.admit(log));
         let way = match record {
             Some(record) => Way::Journal(record),
             None => Way::Checkpoint(self.begin_checkpoint(&mut tables)?),
