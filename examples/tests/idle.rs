@@ -36,17 +36,17 @@ fn g15_an_idle_manager_does_not_wake_up() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// What the threads have done once they lie down: they may still be on their way after the last answer.
+/// What the threads have done once they lie down: they may still be on their way after the last answer, and on a machine that has
+/// other things to do it takes a while until each of them had its turn.
 fn settled_switches() -> Vec<(String, u64)> {
-    let mut before = switches();
-    loop {
+    let (mut before, mut rounds) = (switches(), 0);
+    while rounds < 50 {
         (0..10_000).for_each(|_| thread::yield_now());
         let now = switches();
-        if now == before {
-            return now;
-        }
+        rounds = if now == before { rounds + 1 } else { 0 };
         before = now;
     }
+    before
 }
 
 /// The voluntary context switches of every thread but this one, by its number and name.

@@ -362,11 +362,13 @@ impl WorkManager {
     pub async fn drain(&self, limit: Duration) -> Result<DrainReport, StoreError> {
         self.core().home.check()?;
         self.refuse_inside("drain").map_err(|why| StoreError::new(StoreErrorKind::Rejected, why))?;
+        let clock = &self.core().clock;
+        let last = clock.monotonic().saturating_add(limit).saturating_add(AFTER_GRACE);
         let idle = self.wait_until_idle(limit).await;
         let query = WorkQuery::in_state(WorkState::Enqueued).state(WorkState::Running).state(WorkState::Blocked);
         let query = query.without_payloads();
         let page = Box::pin(self.page(PageRequest { query, after: None, limit: NAMED }));
-        let page = select(page, Box::pin(self.time_passes(AFTER_GRACE)));
+        let page = select(page, Box::pin(self.time_passes(last.saturating_sub(clock.monotonic()))));
         let page = match self.core().driven.wait("manager.drain(..)", page).await {
             Either::Left((page, _)) => page?,
             Either::Right(_) => {
