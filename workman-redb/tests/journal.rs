@@ -388,6 +388,28 @@ fn a_journal_that_is_taken_away_from_an_open_store_costs_nothing_and_it_goes_on_
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn an_idle_checkpoint_without_its_journal_leaves_a_store_that_needs_none() {
+    let folder = Folder::new("away-idle");
+    let clock = Arc::new(Hands::default());
+    let store = RedbStore::builder(folder.store()).clock(Arc::clone(&clock) as _).inline().open().unwrap();
+    put(&store, 1);
+    fs::rename(folder.path().join("work.redb.journal"), folder.path().join("aside")).unwrap();
+    // A look at everything is a checkpoint, as an idle second is.
+    block_on(store.verify_open()).unwrap();
+    let killed = folder.path().join("killed.redb");
+    fs::copy(folder.store(), &killed).unwrap();
+    assert_eq!(count(&RedbStore::open(&killed).unwrap()), 1);
+    drop(store);
+}
+
+#[test]
+fn a_path_without_a_name_is_refused_in_words() {
+    let error = RedbStore::open("").unwrap_err();
+    assert!(error.to_string().contains("give that of a file"), "{error}");
+}
+
 #[test]
 fn a_journal_that_is_cut_short_under_an_open_store_is_not_written_on() {
     let folder = Folder::new("cut");

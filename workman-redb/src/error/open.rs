@@ -224,6 +224,9 @@ impl fmt::Display for OpenError {
                 "the store {path} can't be opened with its journal {}: {fault}; both were left as they are",
                 journal.display()
             ),
+            OpenError::Io { path, .. } if path.as_os_str().is_empty() => {
+                f.write_str("the path of the store is empty; give that of a file, such as work.redb")
+            }
             OpenError::Io { .. } => write!(f, "the store {path} could not be opened"),
         }
     }

@@ -48,9 +48,10 @@ impl Writer {
         }
     }
 
-    /// What the store says of its journal when nothing changes.
+    /// What a store may say of its journal: that of one whose file is not where it was is not to be asked for at the next opening.
     pub(super) fn usage(&self) -> Usage {
-        if self.journal.trust() == Trust::Away { Usage::Idle } else { Usage::InUse }
+        let is_away = self.journal.trust() == Trust::Away || self.journal.check().is_err();
+        if is_away { Usage::Idle } else { Usage::InUse }
     }
 
     /// How much of the journal a commit may take.
@@ -113,7 +114,8 @@ impl Writer {
         let now = self.clock.monotonic();
         if let Some(overdue) = self.overdue.as_ref().filter(|overdue| overdue.at > now) {
             let message = format!(
-                "the journal of the store {} is full, and its file could not be written {} times; the next try is in {:?}",
+                "the journal of the store {} is full, and its file could not be written {} times; free some space, or see in the log \
+                 what its disk said; the next try is in {:?}",
                 self.handle.place(),
                 overdue.failures,
                 overdue.at - now

@@ -101,8 +101,7 @@ impl Writer {
 
     /// Finds out what became of the last commit, and tells the subscribers.
     fn resume(&mut self, stored: u64) {
-        let lost = stored < self.commit;
-        self.shown = stored;
+        let shown = std::mem::replace(&mut self.shown, stored);
         self.unsynced_since = None;
         match self.doubt.take() {
             Some(Doubt { number, change, opening }) if number == stored => {
@@ -111,12 +110,12 @@ impl Writer {
             }
             _ => {}
         }
-        if lost {
+        if stored < shown {
             // Only relaxed commits can be lost like this.
             tracing::error!(
                 store = self.handle.place(),
                 from = stored + 1,
-                to = self.commit,
+                to = shown,
                 "commits that were not synced yet are lost"
             );
             self.feed.announce(&Change::Lagged);
