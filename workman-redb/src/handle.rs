@@ -18,7 +18,7 @@ use crate::alone::{write_alone, write_unsynced};
 use crate::codec::{JournalRow, Opening, Salt, Usage};
 use crate::error::{JournalFault, OpenError, failed, panicked, unmade, unwritten};
 use crate::home::{Home, JournalNeed, Opened, Refused, Setup, Sought};
-use crate::journal::{Found, Header, Journal, Trust, set_aside};
+use crate::journal::{Found, Header, Journal, Trust, keep_aside};
 use crate::papers::Papers;
 use crate::tables::{SnapshotTables, WriteTables};
 use crate::tenure::Tenure;
@@ -74,13 +74,13 @@ impl Handle {
     /// When there can't be one.
     pub(crate) fn begin_journal(&self, sought: &mut Sought) -> Result<Journal, StoreError> {
         let place = &*self.place;
-        let failed = |error| unwritten(place, error);
         if let Some(fault) = &sought.fault {
             tracing::error!(store = place, %fault, "the store is opened without its journal, which is kept under another name");
+            // First its other name, then a store that does without it, then a new one in its place: the power may fail in between.
+            self.file().map_or(Ok(()), keep_aside).map_err(|error| unmade(place, error))?;
             let row = JournalRow { usage: Usage::Idle, salt: Salt::generate() };
             self.write(|tables| tables.replay(sought.found.commits()).and_then(|()| tables.put_journal(row)))?;
-            self.file().map_or(Ok(()), set_aside).map_err(failed)?;
-            sought.found = match self.home.journal_anew().map_err(failed)? {
+            sought.found = match self.home.journal_anew().map_err(|error| unmade(place, error))? {
                 Some(file) => Found::blank(file, sought.found.newest()),
                 None => Found::nothing(sought.found.newest()),
             };

@@ -17,7 +17,7 @@ use crate::codec::{Format, JournalRow, Opening, Salt, Usage};
 use crate::error::{OpenError, failed, panicked};
 use crate::handle::Handle;
 use crate::home::{Home, Inspected, JournalNeed, Setup};
-use crate::journal::{path_beside, set_aside};
+use crate::journal::path_beside;
 use crate::papers::FORMAT;
 use crate::report::{RepairReport, VerifyReport};
 use crate::tables::{Copied, SnapshotTables, WriteTables};
@@ -102,9 +102,10 @@ pub(crate) fn repair_file(path: &Path, cache: usize) -> Result<RepairReport, Ope
     keep_journal(&file, &before).map_err(io)?;
     fs::rename(&fresh, &file).map_err(io)?;
     file.parent().map_or(Ok(()), sync_folder).map_err(io)?;
-    // The new store has what could be used of such a journal, and would not open beside it.
-    if fault.is_some() {
-        set_aside(&file).map_err(io)?;
+    // The new store has what could be used of such a journal, and would not open beside it. It is kept with the old file.
+    match fs::remove_file(path_beside(&file)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound && fault.is_some() => return Err(io(error)),
+        _ => {}
     }
     drop(lock);
     let Copied { works, added, dropped, mut unreadable } = copied;
@@ -205,6 +206,10 @@ fn name_anew(file: &Path, name: &Path) -> io::Result<()> {
 fn keep_old(path: &Path) -> io::Result<PathBuf> {
     for number in 1.. {
         let before = sibling(path, &format!(".before-repair-{number}"));
+        // One that somebody has removed may have left its journal.
+        if fs::symlink_metadata(path_beside(&before)).is_ok() {
+            continue;
+        }
         match fs::hard_link(path, &before) {
             Ok(()) => return Ok(before),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::workload::{plain, sized};
-use support::{Folder, Hands, dump, run};
+use support::{Folder, Hands, block_on, dump, run};
 use workman_core::store::{Cancel, Command, Prune, Retention, Stride};
 use workman_core::{StoreErrorKind, WorkId, WorkSelector};
 use workman_redb::{OpenError, RedbStore};
@@ -115,5 +115,55 @@ fn a_store_on_a_disk_that_may_not_be_written_is_refused_with_what_to_do() {
         assert!(error.to_string().contains("lock") || matches!(error, OpenError::NotWritable { .. }), "{error:?}");
         assert_eq!(error.path(), path);
     }
+    drop(disk);
+}
+
+#[test]
+fn a_copy_for_which_there_is_no_room_leaves_nothing_behind_and_one_that_died_half_way_is_begun_anew() {
+    let folder = Folder::new("full-copy");
+    let (small, store) = (folder.path().join("small"), RedbStore::open(folder.store()).unwrap());
+    fs::create_dir(&small).unwrap();
+    let Some(disk) = SmallDisk::mount(&small) else {
+        println!("skipped: this process may not mount a small disk");
+        return;
+    };
+    for number in 1..=20 {
+        run(&store, sized(WorkId::from_u128(number), 200_000), 1).unwrap().unwrap();
+    }
+    let (copy, other) = (small.join("copy.redb"), small.join("other"));
+    fs::write(&other, vec![1; 8 << 20]).unwrap();
+    block_on(store.copy_to(&copy)).unwrap_err();
+    let left = fs::read_dir(&small).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert!(left.iter().all(|name| name == "other" || name == "copy.redb.lock"), "{left:?}");
+    let elsewhere = folder.path().join("copy.redb");
+    fs::write(folder.path().join("copy.redb.new"), "half a copy").unwrap();
+    block_on(store.copy_to(&elsewhere)).unwrap();
+    assert_eq!(dump(&RedbStore::open(&elsewhere).unwrap()).records.len(), 20);
+    assert_eq!(dump(&store).records.len(), 20);
+    drop(disk);
+}
+
+#[test]
+fn a_store_whose_journal_finds_no_room_is_refused_and_opens_when_there_is_some() {
+    let folder = Folder::new("full-journal");
+    let Some(disk) = SmallDisk::mount(folder.path()) else {
+        println!("skipped: this process may not mount a small disk");
+        return;
+    };
+    let store = RedbStore::open(folder.store()).unwrap();
+    run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
+    drop(store);
+    // A closed store needs no journal, and no ballast; the next opening makes both.
+    for beside in ["work.redb.journal", "work.redb.ballast"] {
+        fs::remove_file(folder.path().join(beside)).unwrap();
+    }
+    let other = folder.path().join("other");
+    fs::write(&other, vec![1; 12 << 20]).unwrap_err();
+    let error = RedbStore::open(folder.store()).unwrap_err();
+    let said = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(said.contains("journal") && said.contains("room"), "{error}: {said}");
+    assert!(!folder.path().join("work.redb.journal").exists());
+    fs::remove_file(other).unwrap();
+    assert_eq!(dump(&RedbStore::open(folder.store()).unwrap()).records.len(), 1);
     drop(disk);
 }

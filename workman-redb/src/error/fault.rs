@@ -55,7 +55,7 @@ impl fmt::Display for JournalFault {
             JournalFault::Unusable(error) => write!(
                 f,
                 "it can't be used: {error}; it must be a regular file that this process may read and write, in a folder that it may \
-                 write, with room for it"
+                 write, with room for it; mend that, or move it away"
             ),
             JournalFault::Missing => write!(
                 f,

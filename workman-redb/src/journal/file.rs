@@ -132,26 +132,28 @@ impl JournalFile {
     }
 }
 
-/// Gives the journal beside a store, if there is one, a name of its own: somebody may want what is in it.
+/// Gives the journal beside a store, if there is one, another name beside its own: somebody may want what is in it when a new one
+/// has taken its place.
 ///
 /// # Errors
 /// When that can't be done.
-pub(crate) fn set_aside(store: &Path) -> io::Result<()> {
+pub(crate) fn keep_aside(store: &Path) -> io::Result<()> {
     let path = path_beside(store);
     for number in 1.. {
         let aside = sibling(store, &format!(".journal.discarded-{number}"));
-        match fs::symlink_metadata(&aside) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return match fs::rename(&path, &aside) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                    renamed => renamed,
-                };
+        match fs::hard_link(&path, &aside) {
+            Ok(()) => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(_) if fs::symlink_metadata(&aside).is_ok() => {}
+            // Some file systems have no second names.
+            Err(_) => {
+                fs::copy(&path, &aside)?;
+                OpenOptions::new().write(true).open(&aside)?.sync_all()?;
+                break;
             }
-            Err(error) => return Err(error),
         }
     }
-    Ok(())
+    sync_folder(path.parent().unwrap_or(&path))
 }
 
 /// The store whose journal is looked for.

@@ -25,7 +25,7 @@ use std::path::Path;
 use crate::codec::{JournalRow, Salt, Usage};
 use crate::error::Astray;
 
-pub(crate) use file::{Found, JournalFile, Wanted, path_beside, set_aside};
+pub(crate) use file::{Found, JournalFile, Wanted, keep_aside, path_beside};
 pub(crate) use record::Header;
 pub(crate) use rows::{Place, RowLog, RowWrite, each};
 
@@ -41,7 +41,7 @@ pub(crate) enum Trust {
     Sound,
     /// A write or a sync failed, or it is not known whether a checkpoint is on disk. Nothing is written before one is.
     Doubtful,
-    /// Its file is not where it was, and the store has everything.
+    /// The store has everything and says that it needs none: the file is not where it was, or the store is closed.
     Away,
 }
 

@@ -15,10 +15,6 @@ use crate::tables::WriteTables;
 /// So long after the last commit the store takes over what is worth it, so that the next opening has little to do.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// The wait after the first failed checkpoint; it doubles up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
 impl Writer {
     /// When something must be done though nobody asks.
     pub(crate) fn due_at(&self) -> Option<Duration> {
@@ -137,7 +133,7 @@ impl Writer {
             }
             return;
         };
-        let overdue = Retry::after(self.overdue.as_ref(), self.clock.monotonic(), FIRST_WAIT, LONGEST_WAIT);
+        let overdue = Retry::after(self.overdue.as_ref(), self.clock.monotonic());
         let failures = overdue.failures;
         tracing::warn!(store = self.handle.place(), %error, failures, "the store could not take over what its journal holds; it is tried again");
         self.overdue = Some(overdue);

@@ -74,10 +74,14 @@ struct Retry {
 }
 
 impl Retry {
-    /// After one failure more than `before`, with a pause that doubles from `first` up to `longest`.
-    fn after(before: Option<&Retry>, now: Duration, first: Duration, longest: Duration) -> Self {
-        let failures = before.map_or(0, |retry| retry.failures) + 1;
-        let pause = first.saturating_mul(1 << (failures - 1).min(16)).min(longest);
+    /// The pause after the first failure; it doubles up to [`LONGEST`](Self::LONGEST).
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    /// After one failure more than `before`.
+    fn after(before: Option<&Retry>, now: Duration) -> Self {
+        let failures = before.map_or(0, |retry| retry.failures).saturating_add(1);
+        let pause = Self::FIRST.saturating_mul(1 << (failures - 1).min(16)).min(Self::LONGEST);
         Retry { failures, at: now + pause }
     }
 }

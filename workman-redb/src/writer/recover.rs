@@ -2,17 +2,12 @@
 //! last commit is found out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use workman_core::store::Change;
 use workman_core::{StoreError, StoreErrorKind};
 
 use super::{Doubt, Retry, Writer};
 use crate::error::{is_disk_full, kills_the_handle};
-
-/// The wait after the first failed reopening; it doubles up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 impl Writer {
     /// Brings the handle back if it is down, unless that was tried too short a while ago.
@@ -89,7 +84,7 @@ impl Writer {
                 if let Some(ballast) = self.ballast.as_mut().filter(|_| is_disk_full(&error)) {
                     ballast.spend(now);
                 }
-                let down = Retry::after(self.down.as_ref(), now, FIRST_WAIT, LONGEST_WAIT);
+                let down = Retry::after(self.down.as_ref(), now);
                 let (failures, next_try_in) = (down.failures, down.at - now);
                 self.down = Some(down);
                 tracing::error!(store = handle.place(), %error, failures, ?next_try_in, "the store could not be opened again");
