@@ -25,16 +25,21 @@ pub(crate) fn make_durable(place: &str, mut transaction: WriteTransaction) -> Re
     transaction.commit().map_err(|error| in_doubt(place, error))
 }
 
+/// Lets readers see what is in the journal already. It is not synced.
+pub(crate) fn commit_unsynced(place: &str, mut transaction: WriteTransaction) -> Result<(), StoreError> {
+    transaction.set_durability(redb::Durability::None).map_err(|error| failed(place, error))?;
+    transaction.commit().map_err(|error| failed(place, error))
+}
+
 /// As [`write_alone`], of what is in the journal already: it is not synced.
 pub(crate) fn write_unsynced(
     place: &str,
     database: &Database,
     write: impl FnOnce(&mut WriteTables<'_, '_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut transaction = database.begin_write().map_err(|error| failed(place, error))?;
-    transaction.set_durability(redb::Durability::None).map_err(|error| failed(place, error))?;
+    let transaction = database.begin_write().map_err(|error| failed(place, error))?;
     write_in(place, &transaction, write)?;
-    transaction.commit().map_err(|error| failed(place, error))
+    commit_unsynced(place, transaction)
 }
 
 fn write_in<T>(

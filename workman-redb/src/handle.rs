@@ -19,6 +19,7 @@ use crate::codec::{JournalRow, Opening, Salt, Usage};
 use crate::error::{JournalFault, OpenError, failed, panicked, unmade, unwritten};
 use crate::home::{Home, JournalNeed, Opened, Refused, Setup, Sought};
 use crate::journal::{Found, Header, Journal, Trust, keep_aside};
+use crate::looks::Looks;
 use crate::papers::Papers;
 use crate::tables::{SnapshotTables, WriteTables};
 use crate::tenure::Tenure;
@@ -35,6 +36,7 @@ pub(crate) struct Handle {
     openings: Mutex<Vec<Opening>>,
     /// Grows with each replacement, so that a reader's complaint about an old handle does not cost a new one.
     generation: AtomicU64,
+    looks: Looks,
 }
 
 enum Slot {
@@ -63,6 +65,7 @@ impl Handle {
             tenure,
             openings: Mutex::new(vec![papers.opening]),
             generation: AtomicU64::new(0),
+            looks: Looks::default(),
         };
         (handle, sought)
     }
@@ -151,6 +154,10 @@ impl Handle {
     /// What messages call the store.
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    pub(crate) fn looks(&self) -> &Looks {
+        &self.looks
     }
 
     pub(crate) fn generation(&self) -> u64 {

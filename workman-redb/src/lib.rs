@@ -84,6 +84,7 @@ mod handle;
 mod home;
 mod journal;
 mod keys;
+mod looks;
 mod opening;
 mod papers;
 mod report;

@@ -143,7 +143,10 @@ impl RedbStore {
         self.home.check().map_err(|error| OpenError::beginning(&path, error))?;
         match &self.engine {
             Engine::Threads(threads) => threads.copy(path, cache).await,
-            Engine::Inline { handle, .. } => copy_store(handle, &path, cache),
+            Engine::Inline { handle, writer } => {
+                lock(writer).show();
+                copy_store(handle, &path, cache)
+            }
         }
     }
 
@@ -188,10 +191,12 @@ impl std::fmt::Debug for RedbStore {
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
-        let Engine::Inline { handle, writer } = &self.engine else { return };
+        let Engine::Inline { handle, writer } = &mut self.engine else { return };
+        let writer = writer.get_mut().unwrap_or_else(PoisonError::into_inner);
         if self.home.is_current() {
-            lock(writer).end();
+            writer.end();
         } else {
+            writer.abandon();
             // A forked child has the parent's open file: closing it here would write to it and give the parent's locks away.
             let _kept = ManuallyDrop::new(Arc::clone(handle));
         }
@@ -369,6 +374,7 @@ fn inline_look<T>(
 ) -> Result<T, StoreError> {
     let mut writer = lock(writer);
     writer.recover()?;
+    writer.show();
     let generation = handle.generation();
     match look(handle) {
         Err(error) if kills_the_handle(&error) => {

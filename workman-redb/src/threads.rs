@@ -41,6 +41,8 @@ enum ToWriter {
     /// The reader met an error of this generation of the handle.
     Replace(u64, oneshot::Sender<Result<(), StoreError>>),
     Verify(oneshot::Sender<Result<VerifyReport, StoreError>>),
+    /// Somebody is about to look.
+    Show(oneshot::Sender<()>),
     Close,
 }
 
@@ -121,8 +123,11 @@ impl Threads {
     /// Copies the store on a thread of its own.
     pub(crate) async fn copy(&self, to: PathBuf, cache: usize) -> Result<(), OpenError> {
         let (answer, answered) = oneshot::channel();
-        let (handle, path) = (Arc::clone(&self.handle), to.clone());
-        let copying = move || tell(answer, copy_store(&handle, &to, cache));
+        let (handle, writer, path) = (Arc::clone(&self.handle), self.writer.clone(), to.clone());
+        let copying = move || {
+            see_all(&handle, &writer);
+            tell(answer, copy_store(&handle, &to, cache));
+        };
         thread::Builder::new()
             .name("workman-copy".into())
             .spawn(copying)
@@ -189,6 +194,10 @@ impl WriterThread {
                     tell(answer, self.writer.replace(generation));
                 }
                 ToWriter::Verify(answer) => tell(answer, self.writer.verify()),
+                ToWriter::Show(answer) => {
+                    self.writer.show();
+                    tell(answer, ());
+                }
                 ToWriter::Close => break,
             }
             next = next.or_else(|| self.wait());
@@ -239,6 +248,10 @@ impl WriterThread {
                     answers.push(answer);
                     patience = PATIENCE;
                 }
+                Some(ToWriter::Show(answer)) => {
+                    self.writer.show();
+                    tell(answer, ());
+                }
                 None if patience > 0 && calls.len() < self.company => {
                     patience -= 1;
                     thread::yield_now();
@@ -260,11 +273,13 @@ impl WriterThread {
     /// Everything before the close is done. What comes behind it is told so; the reader finishes its own.
     fn close(mut self) {
         self.writes.close();
+        self.writer.show();
         while let Some(message) = self.writes.next().now_or_never().flatten() {
             match message {
                 ToWriter::Transact(_, answer) => tell(answer, Err(StoreError::closed())),
                 ToWriter::Replace(_, answer) => tell(answer, Err(StoreError::closed())),
                 ToWriter::Verify(answer) => tell(answer, Err(StoreError::closed())),
+                ToWriter::Show(answer) => tell(answer, ()),
                 ToWriter::Close => {}
             }
         }
@@ -308,6 +323,7 @@ impl ReaderThread {
 
     /// Looks once, and once more with a new handle if the first one died.
     fn look<T>(&self, look: impl Fn(&Handle) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        see_all(&self.handle, &self.writer);
         let generation = self.handle.generation();
         match look(&self.handle) {
             Err(error) if kills_the_handle(&error) || self.handle.is_down() => {
@@ -321,6 +337,19 @@ impl ReaderThread {
             }
             looked => looked,
         }
+    }
+}
+
+/// Has everything shown that was answered. Usually it is: only the first look after a while waits for the group that is under way.
+fn see_all(handle: &Handle, writer: &mpsc::UnboundedSender<ToWriter>) {
+    handle.looks().note();
+    if !handle.looks().is_behind() {
+        return;
+    }
+    let (answer, answered) = oneshot::channel();
+    if writer.unbounded_send(ToWriter::Show(answer)).is_ok() {
+        // A writer that is gone has shown everything before.
+        let _ = block_on(answered);
     }
 }
 

@@ -10,7 +10,7 @@ use redb::backends::FileBackend;
 use workman_core::WorkId;
 
 use super::record::{self, HEADER, Header, LONGEST, Misfit, NoHeader, START, Tail};
-use crate::codec::{JournalRow, Usage};
+use crate::codec::{JournalRow, Salt, Usage};
 use crate::error::{Astray, JournalFault};
 use crate::tenure::{Mark, Pin, private, sibling, sync_folder};
 
@@ -120,6 +120,14 @@ impl JournalFile {
         let mut bytes = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?];
         self.backend.read(0, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// The commits up to `end` that follow this one.
+    pub(super) fn look_back(&self, salt: Salt, stored: u64, end: u64) -> io::Result<Found> {
+        let bytes = self.read(end)?;
+        let unusable = |_| io::Error::new(io::ErrorKind::InvalidData, "it does not hold what was written");
+        let tail = record::read(&bytes, Some(salt), stored).map_err(unusable)?;
+        Ok(Found { file: None, bytes, tail })
     }
 
     pub(super) fn check(&self, length: u64) -> Result<(), Astray> {

@@ -185,6 +185,14 @@ impl Journal {
         (self.salt, self.end, self.sum) = (row.salt, START, 0);
     }
 
+    /// What it holds that follows this commit, read again while it is in use.
+    ///
+    /// # Errors
+    /// When it can't be read, or is not what was written.
+    pub(crate) fn look_back(&self, stored: u64) -> io::Result<Found> {
+        self.file.look_back(self.salt, stored, self.end)
+    }
+
     /// Goes on behind what was found in it. Only a sound one is trusted after that.
     pub(crate) fn take_up(&mut self, found: &mut Found) {
         if let Some((file, header)) = found.take() {

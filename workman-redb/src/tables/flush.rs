@@ -71,6 +71,7 @@ impl<'t> WriteTables<'_, 't> {
                 }
             }
         }
+        self.is_written = true;
         let open = || self.access.open_works(WORK_NAMES[table as usize]);
         let table = opened_mut(&mut self.works[table as usize], open).map_err(|error| failed(place, error))?;
         let bytes = &self.pending.bytes;
@@ -93,11 +94,13 @@ impl<'t> WriteTables<'_, 't> {
         &mut self,
         table: WorkTableId,
     ) -> Result<&mut <super::Writes<'t> as Access>::Works, StoreError> {
+        self.is_written = true;
         let open = || self.access.open_works(WORK_NAMES[table as usize]);
         opened_mut(&mut self.works[table as usize], open).map_err(|error| failed(self.place, error))
     }
 
     pub(super) fn entry_table_mut(&mut self) -> Result<&mut <super::Writes<'t> as Access>::Entries, StoreError> {
+        self.is_written = true;
         let open = || self.access.open_entries(ENTRY_NAME);
         opened_mut(&mut self.entries, open).map_err(|error| failed(self.place, error))
     }
@@ -106,6 +109,7 @@ impl<'t> WriteTables<'_, 't> {
         &mut self,
         table: TableId,
     ) -> Result<&mut <super::Writes<'t> as Access>::Bytes, StoreError> {
+        self.is_written = true;
         let open = || self.access.open_bytes(NAMES[table as usize]);
         opened_mut(&mut self.tables[table as usize], open).map_err(|error| failed(self.place, error))
     }

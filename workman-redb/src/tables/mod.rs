@@ -154,6 +154,8 @@ pub(crate) struct Tables<'p, A: Access> {
     pending: Pending,
     /// What was found damaged and did not stop the writing.
     damage: Vec<store::Damage>,
+    /// Whether anything was written to the tables themselves.
+    is_written: bool,
     /// Where the writes are noted for the journal, if anybody wants that.
     log: Option<RowLog>,
 }
@@ -215,6 +217,11 @@ impl<'p, 't> WriteTables<'p, 't> {
         std::mem::take(&mut self.damage)
     }
 
+    /// Whether anything of what was put or taken away is in the tables already. What only waits is forgotten with these.
+    pub(crate) fn is_written(&self) -> bool {
+        self.is_written
+    }
+
     /// Ends the writing, and keeps what the next can use.
     pub(crate) fn into_kept(self) -> Option<Kept> {
         self.kept
@@ -232,6 +239,7 @@ impl<'p, A: Access> Tables<'p, A> {
             kept: None,
             pending: Pending::default(),
             damage: Vec::new(),
+            is_written: false,
             log: None,
         }
     }

@@ -88,6 +88,8 @@ impl Writer {
     /// # Errors
     /// When it is not certain that it is on disk. The journal has it then.
     pub(super) fn checkpoint(&mut self, usage: Usage) -> Result<(), StoreError> {
+        // Who reads meanwhile does not wait for the disk.
+        self.show();
         let row = JournalRow { usage, salt: Salt::generate() };
         let made = Arc::clone(&self.handle).write(|tables| tables.put_journal(row));
         self.checkpointed(made.as_ref().err());

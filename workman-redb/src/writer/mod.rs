@@ -1,17 +1,18 @@
 //! [`Writer`]: turns the calls that wait into one commit, and brings a dead handle back.
 //!
-//! A group of calls is planned and applied in one redb transaction, written to the journal and made durable by one sync of that; then
-//! redb commits it, one change is announced and every call answered. The writer takes no decision about works:
-//! `Transaction::run_unit` asks the planner.
+//! A group of calls is planned and applied in a redb transaction, written to the journal and made durable by one sync of that; then
+//! one change is announced and every call answered. redb's transaction goes on ([`unseen`]). The writer takes no decision about
+//! works: `Transaction::run_unit` asks the planner.
 
 mod checkpoint;
 mod recover;
+mod unseen;
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::Database;
+use redb::{Database, WriteTransaction};
 use workman_core::store::{Change, ChangeFeed, Command, Opening, RowKey, Rows, Transaction, Unit, UnitResult, foreign};
 use workman_core::{Clock, StoreError, StoreErrorKind};
 
@@ -19,7 +20,7 @@ use crate::alone::make_durable;
 use crate::ballast::Ballast;
 use crate::codec::JournalRow;
 use crate::durability::Durability;
-use crate::error::{failed, in_doubt, is_disk_full, kills_the_handle, panicked, replaced, unwritten};
+use crate::error::{is_disk_full, kills_the_handle, panicked, replaced, unwritten};
 use crate::handle::Handle;
 use crate::home::Sought;
 use crate::journal::{Found, Journal, Trust};
@@ -33,6 +34,8 @@ pub(crate) type Answer = Result<Vec<UnitResult>, StoreError>;
 
 /// The writing side of a store.
 pub(crate) struct Writer {
+    /// Holds the commits that readers can't see yet, if there are any. It ends before its database.
+    unseen: Option<WriteTransaction>,
     handle: Arc<Handle>,
     feed: Arc<ChangeFeed>,
     clock: Arc<dyn Clock>,
@@ -46,6 +49,10 @@ pub(crate) struct Writer {
     synced: u64,
     /// The number that the file must show: that of the newest commit that it was seen to hold.
     shown: u64,
+    /// The number of the newest commit that readers can see.
+    seen: u64,
+    /// So many commits more are shown as soon as they are made, because somebody has looked.
+    watched: u32,
     kept: Option<Kept>,
     /// The commit of which nobody knows yet whether it happened.
     doubt: Option<Doubt>,
@@ -136,6 +143,7 @@ impl Writer {
         };
         let opening = Opening::new(entered?);
         Ok(Writer {
+            unseen: None,
             handle,
             feed,
             clock,
@@ -146,6 +154,8 @@ impl Writer {
             commit,
             synced: commit,
             shown: commit,
+            seen: commit,
+            watched: 0,
             kept: None,
             doubt: None,
             unsynced_since: None,
@@ -218,6 +228,7 @@ impl Writer {
     pub(crate) fn end(&mut self) {
         self.sync();
         self.finish();
+        self.unseen = None;
         self.handle.close();
         self.feed.close();
     }
@@ -230,6 +241,11 @@ impl Writer {
 
     /// Plans, applies and commits. Whatever goes wrong, the answer says what that means for the data.
     fn commit_group(&mut self, calls: &[Units]) -> Result<Vec<Vec<UnitResult>>, StoreError> {
+        if self.overdue.is_some() {
+            // While a group may find no room at its end, it takes no others with it.
+            self.show();
+            self.recover()?;
+        }
         let synced = self.syncs_now();
         let phase = Cell::new(Phase::Applying);
         let handle = Arc::clone(&self.handle);
@@ -248,6 +264,7 @@ impl Writer {
             Ok(_) => self.committed(synced || was_checkpoint),
             Err(error) => self.after(error),
         }
+        self.restore();
         tried
     }
 
@@ -259,53 +276,28 @@ impl Writer {
         synced: bool,
         phase: &Cell<Phase>,
     ) -> Result<Vec<Vec<UnitResult>>, StoreError> {
-        let mut transaction = database.begin_write().map_err(|error| failed(place, error))?;
+        let transaction = self.next_transaction(database)?;
         let mut tables = WriteTables::open(place, &transaction, self.kept.take())?;
-        tables.begin_log(self.journal.log(self.share()));
-        let stored = tables.commit()?;
-        if stored != self.shown {
-            return Err(replaced(place, stored, self.shown));
-        }
-        let mut opening = self.opening.clone();
-        let mut gathered = Transaction::begin(&tables, &mut opening)?;
-        let mut results = Vec::with_capacity(calls.len());
-        for call in calls {
-            let units = call.iter().map(|unit| gathered.run_unit(&mut tables, unit));
-            let answers = units.collect::<Result<Vec<_>, StoreError>>();
-            self.feed.report(gathered.take_damage());
-            results.push(answers?);
-        }
-        let number = self.commit + 1;
-        let Some(change) = gathered.finish(&mut tables, number)? else {
-            self.opening = opening;
-            tables.end_log().into_iter().for_each(|log| self.journal.dismiss(log));
-            self.kept = tables.into_kept();
-            transaction.abort().map_err(|error| failed(place, error))?;
-            return Ok(results);
+        let applied = self.apply(place, &mut tables, calls);
+        let (is_written, kept) = (tables.is_written(), tables.into_kept());
+        let (results, made) = match applied {
+            Ok(applied) => applied,
+            Err(error) if is_written => return Err(error),
+            Err(error) => return self.go_on(transaction).and(Err(error)),
         };
-        tables.put_commit(number)?;
-        tables.flush()?;
-        self.feed.report(tables.take_damage());
-        // A record has no gap before its number: after commits that are lost, the next is a checkpoint.
-        let log = tables.end_log().filter(|_| number == stored + 1);
-        let record = log.and_then(|log| self.journal.admit(log));
-        let way = match record {
-            Some(record) => Way::Journal(record),
-            None => Way::Checkpoint(self.begin_checkpoint(&mut tables)?),
-        };
-        let kept = tables.into_kept();
-        self.doubt = Some(Doubt { number, change, opening });
-        match way {
-            Way::Journal(record) => {
+        match made {
+            None => self.go_on(transaction)?,
+            Some((doubt, Way::Journal(record))) => {
+                let number = doubt.number;
+                self.doubt = Some(doubt);
                 phase.set(Phase::Committing);
-                let lag = self.commit - self.synced;
-                let written = self.journal.append(record, number, lag);
+                let written = self.journal.append(record, number, self.commit - self.synced);
                 let written = written.and_then(|()| if synced { self.journal.sync() } else { Ok(()) });
                 written.map_err(|error| unwritten(place, error))?;
-                transaction.set_durability(redb::Durability::None).map_err(|error| in_doubt(place, error))?;
-                transaction.commit().map_err(|error| in_doubt(place, error))?;
+                self.unseen = Some(transaction);
             }
-            Way::Checkpoint(row) => {
+            Some((doubt, Way::Checkpoint(row))) => {
+                self.doubt = Some(doubt);
                 phase.set(Phase::Checkpointing);
                 make_durable(place, transaction)?;
                 self.journal.restart(row);
@@ -313,6 +305,40 @@ impl Writer {
         }
         self.kept = kept;
         Ok(results)
+    }
+
+    /// Plans and applies the calls of a group, one behind the other. Answers how it gets on disk, if there is anything to get there.
+    fn apply(&mut self, place: &str, tables: &mut WriteTables<'_, '_>, calls: &[Units]) -> Result<Applied, StoreError> {
+        tables.begin_log(self.journal.log(self.share()));
+        let stored = tables.commit()?;
+        if stored != self.shown {
+            return Err(replaced(place, stored, self.shown));
+        }
+        let mut opening = self.opening.clone();
+        let mut gathered = Transaction::begin(tables, &mut opening)?;
+        let mut results = Vec::with_capacity(calls.len());
+        for call in calls {
+            let units = call.iter().map(|unit| gathered.run_unit(tables, unit));
+            let answers = units.collect::<Result<Vec<_>, StoreError>>();
+            self.feed.report(gathered.take_damage());
+            results.push(answers?);
+        }
+        let number = self.commit + 1;
+        let Some(change) = gathered.finish(tables, number)? else {
+            self.opening = opening;
+            tables.end_log().into_iter().for_each(|log| self.journal.dismiss(log));
+            return Ok((results, None));
+        };
+        tables.put_commit(number)?;
+        tables.flush()?;
+        self.feed.report(tables.take_damage());
+        // A record has no gap before its number: after commits that are lost, the next is a checkpoint.
+        let log = tables.end_log().filter(|_| number == stored + 1);
+        let way = match log.and_then(|log| self.journal.admit(log)) {
+            Some(record) => Way::Journal(record),
+            None => Way::Checkpoint(self.begin_checkpoint(tables)?),
+        };
+        Ok((results, Some((Doubt { number, change, opening }, way))))
     }
 
     /// Announces what was committed, if anything was.
@@ -328,6 +354,7 @@ impl Writer {
             None => Some(self.committed_at),
             since => since,
         };
+        self.show_if_watched();
         self.feed.announce(&change);
     }
 
@@ -351,6 +378,9 @@ impl Writer {
         StoreError::new(StoreErrorKind::Rejected, message)
     }
 }
+
+/// What the calls of a group are answered, and what is committed if anything is.
+type Applied = (Vec<Vec<UnitResult>>, Option<(Doubt, Way)>);
 
 /// How a commit gets on disk.
 enum Way {

@@ -57,7 +57,7 @@ impl Writer {
     }
 
     pub(super) fn give_up(&mut self) {
-        self.kept = None;
+        (self.unseen, self.kept) = (None, None);
         self.down = None;
         self.handle.take_down();
     }
@@ -98,6 +98,7 @@ impl Writer {
     fn resume(&mut self, stored: u64) {
         let shown = std::mem::replace(&mut self.shown, stored);
         self.unsynced_since = None;
+        self.seen(stored);
         match self.doubt.take() {
             Some(Doubt { number, change, opening }) if number == stored => {
                 (self.commit, self.opening) = (number, opening);
