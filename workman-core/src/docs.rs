@@ -17,6 +17,9 @@ pub mod architecture {}
 #[doc = include_str!("../docs/lifecycle.md")]
 pub mod lifecycle {}
 
+#[doc = include_str!("../docs/gates.md")]
+pub mod gates {}
+
 #[doc = include_str!("../docs/guarantees.md")]
 pub mod guarantees {}
 

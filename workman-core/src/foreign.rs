@@ -146,6 +146,21 @@ pub(crate) fn shown(value: &dyn Display, limit: usize) -> String {
     text
 }
 
+/// Adds what it says of itself to a text that has so many bytes at the most, or tells why that is not all of it.
+pub(crate) fn add_shown(value: &dyn Display, text: &mut String, limit: usize) -> Result<(), String> {
+    let limit = limit.max(text.len());
+    let mut bounded = Bounded { text: std::mem::take(text), limit, refused: 0 };
+    let said = foreign(|| write!(bounded, "{value}"));
+    let refused = bounded.refused;
+    *text = bounded.text;
+    match said {
+        _ if refused > 0 => Err(format!("its text is too long: with it there are more than {limit} bytes")),
+        Err(panicked) => Err(format!("its text panicked: {panicked}")),
+        Ok(Err(fmt::Error)) => Err("its `Display` fails".into()),
+        Ok(Ok(())) => Ok(()),
+    }
+}
+
 /// How often a text is told that it is too long before it is made to end.
 const MOST_REFUSALS: usize = 1_000;
 
@@ -288,5 +303,22 @@ mod tests {
         assert_eq!(shown(&panics, 8), "half (it");
         assert_eq!(shown(&Says(|_| std::panic::panic_any(Bomb(5))), 100).find("(its text panicked"), Some(0));
         assert_eq!(shown(&Says(|_| Err(fmt::Error)), 100), "");
+    }
+
+    #[test]
+    fn what_is_added_to_a_text_is_all_of_it_or_the_reason_why_it_is_not() {
+        let add = |value: &dyn Display, limit| {
+            let mut text = "to ".to_owned();
+            add_shown(value, &mut text, limit).map(|()| text)
+        };
+        assert_eq!(add(&"ä", 5), Ok("to ä".into()));
+        assert_eq!(add(&"", 0), Ok("to ".into()));
+        for limit in [0, 3, 4] {
+            assert!(add(&"ä", limit).is_err_and(|why| why.contains("more than")), "{limit}");
+        }
+        let is_deaf = Says(|f| f.write_str("long").or(Ok(())));
+        assert!(add(&is_deaf, 6).is_err());
+        assert!(add(&Says(|_| Err(fmt::Error)), 100).is_err());
+        assert_eq!(add(&Says(|_| panic!("no more")), 100), Err("its text panicked: no more".into()));
     }
 }

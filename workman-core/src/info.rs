@@ -10,7 +10,7 @@ use crate::constraints::Constraints;
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::policy::{Backoff, OnInterruption, OutOfQuotaPolicy};
-use crate::record::{AttemptEnd, AttemptRecord, ErrorText, InputShape, ParkReason, Schedule, Wait};
+use crate::record::{AttemptEnd, AttemptRecord, ErrorText, GateTarget, InputShape, ParkReason, Schedule, Wait};
 use crate::state::{StopReason, WorkState};
 use crate::time::{Due, Timestamp};
 
@@ -48,10 +48,17 @@ pub struct WorkInfo {
     /// Why it can't run until somebody helps, if that is so.
     pub parked: Option<ParkReason>,
     /// When it may run next, by the wall clock: delay, backoff, period and override, never constraints. Only while it is enqueued;
-    /// it may lie in the past.
+    /// it may lie in the past. None if that never comes: a snooze of `Duration::MAX`, say
+    /// ([`Explanation::Never`](crate::Explanation::Never)).
     pub next_run: Option<Timestamp>,
     /// What it waits for until then.
     pub waits_for: Option<Wait>,
+    /// The gate that holds it, if one does: it could run. Works of a worker, and all works together, are not held one by one.
+    pub held: Option<GateTarget>,
+    /// What it shares a limit by.
+    pub limit_key: Option<Arc<str>>,
+    /// The serial lane that it runs in.
+    pub serial: Option<Arc<str>>,
     /// The override of the next run, if periodic work has one, by the wall clock: what counts in place of period and backoff, once.
     /// While the work runs, an override that was given during the run.
     pub next_run_override: Option<Timestamp>,
@@ -104,6 +111,9 @@ pub struct WorkInfo {
     pub created: Timestamp,
     /// When it finished, by the wall clock.
     pub finished: Option<Timestamp>,
+    /// Why it was cancelled, if whoever did so has said it ([`Cancelling::because`](crate::Cancelling::because)); the same of all that
+    /// was cancelled with it.
+    pub cancel_reason: Option<Arc<str>>,
     /// Why the last run was stopped, if it was: from that stop until the work runs again, is cancelled or finishes. Of work that
     /// has ended it is the stop that ended it, if one did. A run that is told to stop shows it once it is over.
     pub stop_reason: Option<StopReason>,
@@ -178,7 +188,7 @@ impl WorkInfo {
             return;
         }
         let shown = |at: Timestamp| Due::Store(at).on_the_wall(offset_ms);
-        self.next_run = self.due.map(|due| due.on_the_wall(offset_ms));
+        self.next_run = self.due.filter(|due| !due.is_never()).map(|due| due.on_the_wall(offset_ms));
         self.created = shown(self.created);
         self.finished = self.finished.map(shown);
         for attempt in &mut self.attempts {
@@ -189,9 +199,14 @@ impl WorkInfo {
     /// The error of the last attempt that had one.
     #[must_use]
     pub fn last_error(&self) -> Option<&ErrorText> {
-        self.attempts.iter().rev().find_map(|attempt| match &attempt.end {
-            AttemptEnd::Failed { error } => Some(error),
-            _ => None,
-        })
+        last_error(&self.attempts)
     }
+}
+
+/// The error of the last of these attempts that had one.
+pub(crate) fn last_error(attempts: &[AttemptRecord]) -> Option<&ErrorText> {
+    attempts.iter().rev().find_map(|attempt| match &attempt.end {
+        AttemptEnd::Failed { error } => Some(error),
+        _ => None,
+    })
 }

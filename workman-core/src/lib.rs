@@ -202,14 +202,14 @@ pub use manager::{Builder, Engine, Enqueueing, UniqueWork, WorkHandle, WorkManag
 pub use chain::{Chain, EnqueuedChain, EnqueuedGraph, GraphNode, WorkGraph};
 pub use constraints::{Conditions, ConstraintKind, Constraints, Network, NetworkType};
 pub use limits::{Limits, WorkManagerLimits};
-pub use manager::Updatable;
-pub use plan::{Enqueued, UpdateResult};
+pub use manager::{Cancelling, Gate, Matching, Pausing, RetriedAll, Selection, Updatable};
+pub use plan::{Enqueued, GateProblem, GateStatus, OnPause, RetryReport, StayedFailed, SteerResult, UpdateResult};
 pub use policy::{
     Backoff, BackoffPolicy, DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS, EXPEDITED_WINDOW,
     ExistingPeriodicWorkPolicy, ExistingWorkPolicy, FIRST_FLAP, InputMerger, LONGEST_FLAP, OnDeath, OnInterruption,
     OutOfQuotaPolicy, SHORTEST_WAIT,
 };
-pub use record::{InputShape, Schedule};
+pub use record::{GateLimits, GateTarget, InputShape, OnSerialFailure, Rate, Schedule};
 pub use request::{ErasedRequest, Nothing, PeriodicRequest, Request, Taken, Takes, TakesAll};
 
 // What a worker is given, and what it says.
@@ -221,9 +221,9 @@ pub use dispatcher::ShutdownReport;
 pub use health::HealthStatus;
 pub use id::WorkId;
 pub use info::{Expedited, ExpeditedState, WorkInfo};
-pub use manager::{DrainReport, Explanation, FailedPrerequisite, Findings};
+pub use manager::{Counts, DrainReport, Explanation, FailedPrerequisite, Findings};
 pub use query::{WorkQuery, WorkSelector};
-pub use record::{AttemptEnd, AttemptRecord, ErrorText, ParkReason, Wait};
+pub use record::{AttemptEnd, AttemptRecord, ErrorText, ParkReason, Tally, Wait};
 pub use state::{StopReason, WorkState};
 
 // What a program may bring of its own.

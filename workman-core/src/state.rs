@@ -34,13 +34,14 @@ impl WorkState {
         WorkState::Cancelled,
     ];
 
-    /// Whether the work has ended for good.
+    /// Whether the work has ended: for good, unless it has failed and somebody retries it.
     #[must_use]
     pub const fn is_finished(self) -> bool {
         matches!(self, WorkState::Succeeded | WorkState::Failed | WorkState::Cancelled)
     }
 
-    /// Whether one commit may move a work from this state to `next`. Staying in a state is no move.
+    /// Whether one commit may move a work from this state to `next`. Staying in a state is no move. Out of a finished state there is
+    /// one way only: failed work comes back if somebody retries it.
     #[must_use]
     pub const fn may_become(self, next: WorkState) -> bool {
         use WorkState::{Blocked, Cancelled, Enqueued, Failed, Running, Succeeded};
@@ -49,6 +50,7 @@ impl WorkState {
             (Blocked, Enqueued | Failed | Cancelled)
                 | (Enqueued, Running | Cancelled)
                 | (Running, Enqueued | Succeeded | Failed | Cancelled)
+                | (Failed, Enqueued | Blocked)
         )
     }
 }
@@ -97,11 +99,13 @@ pub enum StopReason {
     RuntimeGone,
     /// The store could not be read when the run was about to begin (67).
     StoreUnavailable,
+    /// Somebody paused what it belongs to, and wanted what runs to be stopped (68).
+    Paused,
 }
 
 impl StopReason {
     /// Every reason with its stable code.
-    const CODES: [(StopReason, u8); 13] = [
+    const CODES: [(StopReason, u8); 14] = [
         (StopReason::CancelledByApp, 1),
         (StopReason::Preempted, 2),
         (StopReason::Timeout, 3),
@@ -115,6 +119,7 @@ impl StopReason {
         (StopReason::Replaced, 65),
         (StopReason::RuntimeGone, 66),
         (StopReason::StoreUnavailable, 67),
+        (StopReason::Paused, 68),
     ];
 
     /// The stable code, as stores keep it.
@@ -171,6 +176,7 @@ impl fmt::Display for StopReason {
             StopReason::Replaced => "replaced by newer work of the same unique name",
             StopReason::RuntimeGone => "the runtime of the worker went away",
             StopReason::StoreUnavailable => "the store could not be read when the run was about to begin",
+            StopReason::Paused => "paused by somebody",
         })
     }
 }

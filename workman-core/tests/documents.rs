@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use workman_core::seams::LONGEST_REST;
 use workman_core::store::{
-    CASCADE_LIMIT, HISTORY_LIMIT, LONGEST_SLEEP, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, RESCUE_LIMIT, SELECT_LIMIT,
-    SHORT_STRIDE,
+    CASCADE_LIMIT, HISTORY_LIMIT, LONGEST_SLEEP, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, REASON_LIMIT, RESCUE_LIMIT,
+    SELECT_LIMIT, SHORT_STRIDE,
 };
 use workman_core::{
     Backoff, DEATHS_AS_SUSPECT, DEATHS_TO_SUSPECT, DEFAULT_MAX_ATTEMPTS, FIRST_FLAP, LONGEST_FLAP, Limits,
@@ -83,6 +83,7 @@ fn defaults() -> Vec<(&'static str, String)> {
         ("PROMOTE_LIMIT", PROMOTE_LIMIT.to_string()),
         ("RESCUE_LIMIT", RESCUE_LIMIT.to_string()),
         ("SELECT_LIMIT", SELECT_LIMIT.to_string()),
+        ("REASON_LIMIT", REASON_LIMIT.to_string()),
         ("PRUNE_LIMIT", PRUNE_LIMIT.to_string()),
         ("SHORT_STRIDE", SHORT_STRIDE.to_string()),
         ("PRUNE_GRACE", seconds(PRUNE_GRACE)),

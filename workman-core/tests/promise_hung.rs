@@ -354,7 +354,7 @@ fn slots_that_the_same_runs_hold_for_long_are_told_of_while_work_waits_and_no_lo
     };
     assert!(error.contains("\"takes_its_time\" (2)") && error.contains("blocking"), "{error}");
     assert_eq!(test.explain(waits), Explanation::NoSlot);
-    test.cancel(waits.into());
+    test.cancel(waits);
     let _asks = health();
     test.run_until_idle();
     assert_eq!(health(), HealthStatus::Healthy, "nothing waits any more");

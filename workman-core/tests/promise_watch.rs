@@ -13,8 +13,8 @@ use stores::CountingHome;
 use support::{DAY, HOUR, MINUTE, RedbHome, secs};
 use workman_core::store::PageRequest;
 use workman_core::{
-    Limits, QueryError, UpdateResult, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState,
-    worker,
+    GateTarget, Limits, OnSerialFailure, QueryError, UpdateResult, WorkContext, WorkError, WorkId, WorkInfo, WorkQuery,
+    WorkSelector, WorkState, worker,
 };
 use workman_testing::TestDriver;
 
@@ -237,4 +237,37 @@ fn a_query_and_a_watch_of_no_ids_find_nothing_and_end_with_the_manager() {
     test.block_on(test.manager().shutdown(secs(1)));
     test.run_until_idle();
     assert_eq!(watch.next().now_or_never(), Some(None));
+}
+
+#[test]
+fn what_a_gate_holds_is_found_counted_and_watched_by_that_gate() {
+    let test = TestDriver::new();
+    let lane = |name: &str| WorkQuery::held_by(GateTarget::Serial(name.into()));
+    for number in 0..4 {
+        test.enqueue(count_to::request(number).serial("account/7", OnSerialFailure::Skip));
+        test.enqueue(count_to::request(number).serial("account/8", OnSerialFailure::Skip).tag("eight"));
+        test.enqueue(count_to::request(number));
+    }
+    let held = |query: WorkQuery| {
+        let found = test.query(query.clone());
+        assert!(found.iter().all(|work| work.held.is_some()), "{found:?}");
+        assert_eq!(test.count(query), found.len() as u64);
+        found.len()
+    };
+    assert_eq!([held(lane("account/7")), held(lane("account/8")), held(lane("account/9"))], [3, 3, 0]);
+    assert_eq!(held(lane("account/7").at_gate(GateTarget::Serial("account/8".into()))), 6);
+    assert_eq!(held(lane("account/8").tagged("eight")), 3);
+    assert_eq!(held(lane("account/7").tagged("eight")), 0);
+    assert_eq!(held(lane("account/8").state(WorkState::Running)), 0);
+    assert_eq!(test.counts().all().held, 6);
+    let all = test.query(WorkQuery::in_state(WorkState::Enqueued));
+    assert_eq!(all.len() as u64, test.counts().all().in_state(WorkState::Enqueued), "held works are enqueued ones");
+    let mut watch = test.manager().watch(lane("account/7"));
+    assert!(next(&test, &mut watch).is_some());
+    let mut last = None;
+    while let Some(works) = next(&test, &mut watch) {
+        last = Some(works.len());
+    }
+    assert!(last.is_none_or(|works| works == 0), "{last:?} are shown as held, and all have run");
+    assert_eq!(test.count(WorkQuery::in_state(WorkState::Succeeded)), 12);
 }

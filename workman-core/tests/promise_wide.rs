@@ -102,7 +102,13 @@ impl Bare {
 
     /// Cancels one work and answers how many were ended at once.
     fn cancel(&self, number: u128) -> usize {
-        let cancel = Cancel { selector: WorkSelector::Id(id(number)), before: None, after: None, stride: Stride::Full };
+        let cancel = Cancel {
+            selector: WorkSelector::Id(id(number)),
+            before: None,
+            after: None,
+            stride: Stride::Full,
+            because: None,
+        };
         match self.send(Command::Cancel(cancel)).unwrap() {
             Applied::Cancelled { count, .. } => count,
             other => panic!("{other:?}"),
@@ -113,7 +119,8 @@ impl Bare {
     fn cancel_all(&self, tag: &str) -> (usize, usize) {
         let (mut total, mut before, mut after) = (0, None, None);
         for commands in 1..100 {
-            let cancel = Cancel { selector: WorkSelector::tag(tag), before, after, stride: Stride::Full };
+            let cancel =
+                Cancel { selector: WorkSelector::tag(tag), before, after, stride: Stride::Full, because: None };
             let answer = self.send(Command::Cancel(cancel)).unwrap();
             let Applied::Cancelled { count, before: bound, next } = answer else { panic!("{answer:?}") };
             total += count;
@@ -248,7 +255,13 @@ fn nothing_is_claimed_while_something_wide_is_unfinished() {
 // ---- selections and names ----
 
 fn cancel_tag(tag: &str) -> Command {
-    Command::Cancel(Cancel { selector: WorkSelector::tag(tag), before: None, after: None, stride: Stride::Full })
+    Command::Cancel(Cancel {
+        selector: WorkSelector::tag(tag),
+        before: None,
+        after: None,
+        stride: Stride::Full,
+        because: None,
+    })
 }
 
 /// The plan begins anew with each round of loading, so a round for each work would be quadratic.
@@ -632,6 +645,7 @@ fn a_dense_mesh_ends_in_bounded_commits() {
         before: None,
         after: None,
         stride: Stride::Full,
+        because: None,
     }));
     assert!(cost.rounds <= 3 && cost.scanned <= 2 * CASCADE_LIMIT, "{cost:?}");
     bare.cancel(1);

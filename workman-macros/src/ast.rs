@@ -54,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) timeout: Option<Expr>,
     pub(crate) priority: Option<Expr>,
     pub(crate) constraints: Option<Expr>,
+    pub(crate) concurrency: Option<Concurrency>,
+    pub(crate) limit_key: Option<LitStr>,
 }
 
 /// After how many failed attempts work fails for good.
@@ -63,6 +65,9 @@ pub(crate) enum Attempts {
     /// `retry = never`.
     One,
 }
+
+/// How many works run at once.
+pub(crate) struct Concurrency(pub(crate) Expr);
 
 /// What a death of the process does.
 pub(crate) enum OnDeath {
@@ -78,6 +83,8 @@ pub(crate) struct Worker<'a> {
     /// In the order of the function.
     pub(crate) arguments: Vec<Argument>,
     pub(crate) answer: Answer,
+    /// The parts of the limit key; none if there is no key.
+    pub(crate) limit_key: Vec<Piece>,
 }
 
 /// One argument of the function.
@@ -118,6 +125,15 @@ pub(crate) enum DefaultValue {
     OfItsType,
     /// This.
     Expr(Box<Expr>),
+}
+
+/// A part of a limit key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// As it is written.
+    Text(String),
+    /// What the input at this place of the function says.
+    Input(usize),
 }
 
 /// What the function returns.

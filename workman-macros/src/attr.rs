@@ -6,10 +6,10 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Meta, Path, Result, Token, UnOp, bracketed};
 
-use crate::ast::{Attempts, DefaultValue, OnDeath, Options, Role};
+use crate::ast::{Attempts, Concurrency, DefaultValue, OnDeath, Options, Role};
 
-const OPTIONS: &str = "aliases, backoff, backoff_fn, constraints, crate, handle, max_attempts, name, on_death, output, permanent, priority, retry, timeout";
-const LATER: [&str; 3] = ["concurrency", "version", "upgrade"];
+const OPTIONS: &str = "aliases, backoff, backoff_fn, concurrency, constraints, crate, handle, limit_key, max_attempts, name, on_death, output, permanent, priority, retry, timeout";
+const LATER: [&str; 2] = ["version", "upgrade"];
 
 impl Options {
     pub(crate) fn parse(tokens: TokenStream) -> Result<Self> {
@@ -55,6 +55,8 @@ impl Options {
             "constraints" => {
                 self.constraints = Some(no_literal(meta, "`Constraints`", "`constraints = Constraints::new()..`")?);
             }
+            "concurrency" => self.concurrency = Some(value(meta, "`concurrency = 2`")?),
+            "limit_key" => self.limit_key = Some(value(meta, "`limit_key = \"customer/{customer}\"`")?),
             later if LATER.contains(&later) => {
                 return Err(meta.error(format!(
                     "the option `{later}` is not in this version of workman, it comes later; there are: {OPTIONS}"
@@ -143,6 +145,23 @@ impl Parse for Attempts {
                 Err(Error::new_spanned(attempts, "expected a number or `unlimited`"))
             }
             _ => Ok(Attempts::AtMost(attempts)),
+        }
+    }
+}
+
+impl Parse for Concurrency {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let count: Expr = input.parse()?;
+        match &count {
+            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if number.base10_digits() == "0" => Err(Error::new(
+                number.span(),
+                "0 at once would let nothing run, ever; pause it instead: `manager.pause(Gate::worker::<..>())`",
+            )),
+            Expr::Lit(ExprLit { lit: Lit::Int(_), .. }) => Ok(Concurrency(count)),
+            Expr::Lit(_) | Expr::Unary(ExprUnary { op: UnOp::Neg(_), .. }) => {
+                Err(Error::new_spanned(count, "expected a number"))
+            }
+            _ => Ok(Concurrency(count)),
         }
     }
 }

@@ -6,10 +6,12 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 use syn::{Ident, LitStr, Path, Type};
 
-use crate::ast::{Argument, Attempts, DefaultValue, Hold, OnDeath, Role, Way, Worker};
+use crate::ast::{Argument, Attempts, Concurrency, DefaultValue, Hold, OnDeath, Role, Way, Worker};
 use crate::parts::{self, getter, lints, located, private};
+use crate::template;
 
 pub(crate) fn expand(worker: &Worker<'_>) -> TokenStream {
     let expansion = Expansion::new(worker);
@@ -80,6 +82,7 @@ impl<'a> Expansion<'a> {
     fn constants(&self) -> TokenStream {
         let (p, output, stored) = (&self.p, self.output, &self.stored);
         let arguments = self.parts().map(|(argument, constant)| self.constant(argument, &constant));
+        let key = template::constants(&self.worker.limit_key, &self.worker.arguments, p);
         let permanent = self.permanent();
         let span = Span::mixed_site().located_at(self.worker.answer.span);
         let here = located(p, span);
@@ -88,6 +91,7 @@ impl<'a> Expansion<'a> {
         };
         quote! {
             #(#arguments)*
+            #key
             #permanent
 
             const __WORKMAN_OUTPUT: #p::Output<#output> = {
@@ -196,7 +200,13 @@ impl<'a> Expansion<'a> {
         let timeout = options.timeout.as_ref().map(|timeout| quote!(timeout: #p::Some(#timeout),));
         let priority = options.priority.as_ref().map(|priority| quote!(priority: #priority,));
         let constraints = options.constraints.as_ref().map(|constraints| quote!(constraints: #constraints,));
-        let given = [attempts, on_death, backoff, backoff_fn, timeout, priority, constraints];
+        let concurrency = options.concurrency.as_ref().map(|Concurrency(count)| {
+            let span = Span::mixed_site().located_at(count.span());
+            let here = located(p, span);
+            let at_once = quote_spanned!(span=> #here::at_once(#count));
+            quote!(concurrency: #p::Some(#at_once),)
+        });
+        let given = [attempts, on_death, backoff, backoff_fn, timeout, priority, constraints, concurrency];
         let rest = given.iter().any(Option::is_none).then(|| quote!(..#p::DEFAULTS));
         quote!(#p::Defaults { #(#given)* #rest })
     }
@@ -306,6 +316,8 @@ impl<'a> Expansion<'a> {
         let inputs = self.parts().filter(|(argument, _)| matches!(argument.role, Role::Input { .. }));
         let add: Vec<_> = inputs.map(|(input, constant)| (&input.name, constant)).collect();
         let add: TokenStream = add.iter().map(|(name, constant)| quote!(.add(&#constant, &#name))).collect();
+        let key = template::fill(&self.worker.limit_key, &self.worker.arguments, p);
+        let add = quote!(#add #key);
         let takes = self.takes();
         let doc = format!("A request to run [`{}()`] once.", self.name);
         let other = self.other_request(&names, &types, &add);

@@ -2,7 +2,7 @@
 //!
 //! The code reads in the order in which it runs: what the user wrote (`ast`), the options and argument attributes
 //! (`attr`), the rules (`valid`, with `written`, `stream` and `place` for its questions), the code that is added
-//! (`expand`, with `parts`), and what is emitted beside an error (`fallback`).
+//! (`expand`, with `parts`, and `template` for the limit key), and what is emitted beside an error (`fallback`).
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ mod fallback;
 mod parts;
 mod place;
 mod stream;
+mod template;
 mod valid;
 mod written;
 
@@ -109,6 +110,33 @@ use ast::{Function, Options, Worker};
 /// | `timeout = Duration::from_secs(60)` | how long an attempt may take; one that takes longer is a failed attempt |
 /// | `priority = 5` | which ready work runs first: an `i8` |
 /// | `constraints = Constraints::new().requires_charging()` | when work may run: a constant expression |
+/// | `concurrency = 2` | how many of its works run at once, in all processes that share the store: a constant expression, a `u32` above 0 |
+/// | `limit_key = "customer/{customer}"` | the key by which a work shares a limit with others, made of inputs |
+///
+/// # Limits
+/// `concurrency` is what `Gate::worker::<resize>().at_once(2)` says to a builder, which counts in its place, as does what a person
+/// says.
+///
+/// A `limit_key` is made when a request is, by `request(..)`, `periodic(..)` and `with(..)`, from the texts (`Display`) of the inputs
+/// that it names. `{{` and `}}` are braces, as in `format!`, and nothing but a name stands between two. It is text and no path: of two
+/// inputs, `"{a}/{b}"` makes one key of `x/y` and `z`, and of `x` and `y/z`. `.limit_key(..)` on the request counts in its place, and
+/// an update has the key of its own inputs. A key that is empty, too long (`Limits::tag`) or of more than one line is refused by
+/// `enqueue`. How much one key lets pass is said to a builder or a manager; without that, works of different keys take turns, and
+/// nothing else.
+///
+/// ```
+/// use workman_core::{Gate, worker};
+///
+/// /// At most four run at once.
+/// #[worker(concurrency = 4, limit_key = "customer/{customer}")]
+/// async fn send_invoice(customer: u64, number: u32) -> String {
+///     format!("{customer}-{number}")
+/// }
+///
+/// let request = send_invoice::request(42, 1);             // its key is `customer/42`
+/// let two_of_each = Gate::keys("customer/*").at_once(2);  // for `builder.limit(..)`
+/// # let _ = (request, two_of_each);
+/// ```
 #[proc_macro_attribute]
 pub fn worker(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     worker_of(options.into(), item.into()).into()

@@ -12,6 +12,7 @@ use syn::{
 use crate::ast::{Answer, Argument, Function, Hold, Options, Role, Way, Worker};
 use crate::attr;
 use crate::stream;
+use crate::template;
 use crate::written::{arguments_of, bare, completed, find, is_borrow, is_named, visible_output};
 
 /// The longest name that every manager takes unless told otherwise: `Limits::name`.
@@ -26,7 +27,8 @@ impl<'a> Worker<'a> {
         check_together(&arguments)?;
         let answer = answer(&function.sig, options, &arguments)?;
         check_names(&function.sig.ident, options)?;
-        Ok(Worker { function, options, arguments, answer })
+        let limit_key = options.limit_key.as_ref().map(|key| template::pieces(key, &arguments)).transpose()?;
+        Ok(Worker { function, options, arguments, answer, limit_key: limit_key.unwrap_or_default() })
     }
 }
 

@@ -64,6 +64,12 @@ pub async fn everything(
     Ok(Outcome::Success(format!("{path}{list:?}{is}{state}")))
 }
 
+/// One after the other for each key.
+#[worker(concurrency = 2 + 2, limit_key = "{of}/{{{_unused}}}")]
+pub fn keyed(of: String, #[default] _unused: u8) {
+    drop(of);
+}
+
 /// Gives and takes nothing.
 #[worker]
 pub async fn quiet(cx: &WorkContext) {

@@ -42,7 +42,7 @@ mod hostile {
     mod core {}
     mod std {}
 
-    #[::workman_core::worker]
+    #[::workman_core::worker(concurrency = 3, limit_key = "{invocation}{inputs}{context}{answer}{schedule}")]
     pub(super) fn shadowed(
         invocation: ::core::primitive::u8,
         #[default] inputs: ::core::primitive::u8,

@@ -29,6 +29,8 @@ mod drain;
 mod enqueue;
 #[path = "workloads/figure.rs"]
 mod figure;
+#[path = "workloads/gates.rs"]
+mod gates;
 #[path = "workloads/idle.rs"]
 mod idle;
 #[path = "workloads/mass.rs"]

@@ -27,6 +27,9 @@ pub(crate) enum Kind {
     Index = 11,
     Opening = 12,
     Journal = 13,
+    Gate = 14,
+    GateSettings = 15,
+    Tally = 16,
 }
 
 /// The version in which bodies are written, and the newest that is read.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use workman_core::store::{Due, IndexKey, LaneId};
+use workman_core::store::{Due, GateId, IndexKey, LaneId};
 use workman_core::{Timestamp, WorkId};
 
 /// The bytes of every entry that has no text in it: its kind, its fields, and zeros behind the shorter ones.
@@ -16,7 +16,7 @@ pub(crate) const ENTRY: usize = 33;
 pub(crate) enum Key {
     /// Where a work stands, or an edge.
     Entry([u8; ENTRY]),
-    /// A name or a tag, and where a work stands among the members of its name.
+    /// A name or a tag, where a work stands among the members of its name, and what lies at gates.
     Label(Vec<u8>),
 }
 
@@ -53,6 +53,15 @@ pub(crate) fn encode(key: &IndexKey) -> Key {
         IndexKey::Unfinished { name, unblocked, seq, id } => {
             label(11, name, &[&[u8::from(*unblocked)], &seq.to_be_bytes(), &bits(*id)])
         }
+        IndexKey::Held { gate, lane, suspect, rank, turn, id } => {
+            let flags = [u8::from(*suspect), *rank];
+            at_gate(12, &[&gate.0.to_be_bytes(), &lane.0.to_be_bytes(), &flags, &turn.to_be_bytes(), &bits(*id)])
+        }
+        IndexKey::Serial { gate, seq, id } => at_gate(13, &[&gate.0.to_be_bytes(), &seq.to_be_bytes(), &bits(*id)]),
+        IndexKey::Opens { due, gate } => {
+            let wall = [u8::from(matches!(due, Due::Wall(_)))];
+            at_gate(14, &[&wall, &time(due.at()), &gate.0.to_be_bytes()])
+        }
     }
 }
 
@@ -70,8 +79,11 @@ pub(crate) fn decode_label(mut bytes: &[u8]) -> Option<IndexKey> {
 }
 
 fn is_label(key: &IndexKey) -> bool {
-    use IndexKey::{Leaf, Name, Tag, Unfinished};
-    matches!(key, Name { .. } | Tag { .. } | Leaf { .. } | Unfinished { .. })
+    use IndexKey::{Held, Leaf, Name, Opens, Serial, Tag, Unfinished};
+    matches!(
+        key,
+        Name { .. } | Tag { .. } | Leaf { .. } | Unfinished { .. } | Held { .. } | Serial { .. } | Opens { .. }
+    )
 }
 
 fn take_key(from: &mut &[u8]) -> Option<IndexKey> {
@@ -99,6 +111,21 @@ fn take_key(from: &mut &[u8]) -> Option<IndexKey> {
             seq: take_u64(from)?,
             id: take_id(from)?,
         },
+        [12] => IndexKey::Held {
+            gate: take_gate(from)?,
+            lane: take_lane(from)?,
+            suspect: take_bool(from)?,
+            rank: take::<1>(from)?[0],
+            turn: take_u64(from)?,
+            id: take_id(from)?,
+        },
+        [13] => IndexKey::Serial { gate: take_gate(from)?, seq: take_u64(from)?, id: take_id(from)? },
+        [14] => {
+            let is_of_the_wall = take_bool(from)?;
+            let at = take_time(from)?;
+            let due = if is_of_the_wall { Due::Wall(at) } else { Due::Store(at) };
+            IndexKey::Opens { due, gate: take_gate(from)? }
+        }
         _ => return None,
     })
 }
@@ -126,6 +153,11 @@ fn label(kind: u8, text: &str, fields: &[&[u8]]) -> Key {
     put_text(&mut bytes, text);
     fields.iter().for_each(|field| bytes.extend_from_slice(field));
     Key::Label(bytes)
+}
+
+/// Longer than an entry without a text, so it lies with the labels.
+fn at_gate(kind: u8, fields: &[&[u8]]) -> Key {
+    Key::Label([&[kind][..], &fields.concat()].concat())
 }
 
 const SIGN: u64 = 1 << 63;
@@ -168,6 +200,10 @@ fn take_lane(from: &mut &[u8]) -> Option<LaneId> {
 
 fn take_id(from: &mut &[u8]) -> Option<WorkId> {
     take(from).map(|bytes| WorkId::from_u128(u128::from_be_bytes(bytes)))
+}
+
+fn take_gate(from: &mut &[u8]) -> Option<GateId> {
+    take(from).map(|bytes| GateId(u128::from_be_bytes(bytes)))
 }
 
 fn take_time(from: &mut &[u8]) -> Option<Timestamp> {

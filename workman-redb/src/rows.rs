@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use workman_core::store::{Codec, LaneId, WorkRecord, WorkSpec};
+use workman_core::store::{Codec, GateId, LaneId, WorkRecord, WorkSpec};
 use workman_core::{Payload, WorkId};
 
 use crate::codec::{self, Birth, CodecError, Reader};
@@ -18,16 +18,24 @@ pub(crate) enum TableId {
     Lane,
     Cascade,
     Label,
+    Gate,
 }
 
 impl TableId {
     /// In the order of [`NAMES`].
-    pub(crate) const ALL: [TableId; NAMES.len()] =
-        [TableId::Meta, TableId::Notes, TableId::History, TableId::Lane, TableId::Cascade, TableId::Label];
+    pub(crate) const ALL: [TableId; NAMES.len()] = [
+        TableId::Meta,
+        TableId::Notes,
+        TableId::History,
+        TableId::Lane,
+        TableId::Cascade,
+        TableId::Label,
+        TableId::Gate,
+    ];
 }
 
 /// What these tables are called in the file.
-pub(crate) const NAMES: [&str; 6] = ["meta", "notes", "history", "lane", "cascade", "label"];
+pub(crate) const NAMES: [&str; 7] = ["meta", "notes", "history", "lane", "cascade", "label", "gate"];
 
 /// The tables that have a row for nearly every work under its id, in the order in which [`WORK_NAMES`] names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +63,13 @@ pub(crate) const FORMAT_KEY: &[u8] = b"format";
 pub(crate) const STORE_KEY: &[u8] = b"store";
 /// Of the table `meta`: the number of the commit that wrote it.
 pub(crate) const COMMIT_KEY: &[u8] = b"commit";
+
+/// Of the table `meta`: what is wanted of gates.
+pub(crate) const GATES_KEY: &[u8] = b"gates";
+
+/// Of the table `meta`: how many works of a lane stand where, by the lane's number behind these. They lie where each commit writes
+/// anyway, since a table more would be a page more for each.
+pub(crate) const TALLY_KEY: &[u8] = b"tally";
 
 /// Of the table `meta`: who opened the store last.
 pub(crate) const OPENING_KEY: &[u8] = b"opening";
@@ -93,6 +108,22 @@ impl Address {
         Self::new(TableId::Cascade, Kind::Cascade, &number.to_be_bytes())
     }
 
+    pub(crate) fn gate(id: GateId) -> Self {
+        Self::new(TableId::Gate, Kind::Gate, &id.0.to_be_bytes())
+    }
+
+    pub(crate) fn gate_settings() -> Self {
+        Self::new(TableId::Meta, Kind::GateSettings, GATES_KEY)
+    }
+
+    pub(crate) fn tally(lane: LaneId) -> Self {
+        let mut key = [0; TALLY_KEY.len() + 4];
+        let (name, number) = key.split_at_mut(TALLY_KEY.len());
+        name.copy_from_slice(TALLY_KEY);
+        number.copy_from_slice(&lane.0.to_be_bytes());
+        Self::new(TableId::Meta, Kind::Tally, &key)
+    }
+
     pub(crate) fn meta() -> Self {
         Self::new(TableId::Meta, Kind::Meta, STORE_KEY)
     }
@@ -101,6 +132,12 @@ impl Address {
     pub(crate) fn key(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
+}
+
+/// The lane whose tally lies under this key of the table `meta`; none if it is another row's.
+pub(crate) fn lane_of_tally(key: &[u8]) -> Option<LaneId> {
+    let number = key.strip_prefix(TALLY_KEY)?.try_into().ok()?;
+    Some(LaneId(u32::from_be_bytes(number)))
 }
 
 /// A work in its envelope: all of its record, and what its request said.
@@ -198,10 +235,12 @@ impl WorkRows<'_> {
 
 #[cfg(test)]
 mod tests {
-    use workman_core::store::{Meta, Notes};
+    use workman_core::store::{Meta, Notes, Tally};
 
     use super::*;
-    use crate::codec::{Body, Writer, read_cascade, read_lane, write_cascade, write_lane};
+    use crate::codec::{
+        Body, Writer, read_cascade, read_gate, read_lane, read_settings, write_cascade, write_gate, write_lane,
+    };
     use crate::sample::Random;
 
     /// Reads a body and answers whether it is what was written.
@@ -215,6 +254,7 @@ mod tests {
         }
         let (notes, history, meta) = (random.notes(), random.history(), random.meta());
         let (lane, cascade) = (random.lane(), random.cascade());
+        let (gate, settings, tally) = (random.gate(), random.gate_settings(), random.tally());
         vec![
             (Kind::Notes, written(|to| notes.write(to)), Box::new(move |from| Ok(Notes::read(from)? == notes))),
             (Kind::History, written(|to| history.write(to)), Box::new(move |from| Ok(Vec::read(from)? == history))),
@@ -229,6 +269,17 @@ mod tests {
                 written(|to| write_cascade(&cascade, to)),
                 Box::new(move |from| Ok(read_cascade(cascade.number, from)? == cascade)),
             ),
+            (
+                Kind::Gate,
+                written(|to| write_gate(&gate, to)),
+                Box::new(move |from| Ok(read_gate(gate.id, from)? == gate)),
+            ),
+            (
+                Kind::GateSettings,
+                written(|to| settings.write(to)),
+                Box::new(move |from| Ok(*read_settings(from)? == settings)),
+            ),
+            (Kind::Tally, written(|to| tally.write(to)), Box::new(move |from| Ok(Tally::read(from)? == tally))),
         ]
     }
 

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workman_core::store::{
-    Cascade, CascadeVerb, Codec, Due, Finish, GateId, IndexKey, Lane, LaneId, Meta, Notes, Period, Prerequisites, Rare,
-    RowsPresent, RunTime, Standing, Terms, Urgency, WorkRecord, WorkSpec,
+    Bucket, Cascade, CascadeVerb, Codec, Due, FairLane, Finish, GateId, GateLane, GateMeta, GateRow, GateSetting,
+    GateSettings, IndexKey, Lane, LaneId, Meta, Notes, Pause, Period, Prerequisites, Rare, RowsPresent, RunTime,
+    SerialLane, SerialPlace, Standing, Tally, Terms, Urgency, WorkRecord, WorkSpec,
 };
 use workman_core::{
-    AttemptEnd, AttemptRecord, Backoff, BackoffPolicy, Constraints, ErrorText, InputMerger, InputShape, NetworkType,
-    OnDeath, OnInterruption, OutOfQuotaPolicy, ParkReason, Payload, Schedule, StopReason, Timestamp, Wait, WorkId,
+    AttemptEnd, AttemptRecord, Backoff, BackoffPolicy, Constraints, ErrorText, GateLimits, GateTarget, InputMerger,
+    InputShape, NetworkType, OnDeath, OnInterruption, OnSerialFailure, OutOfQuotaPolicy, ParkReason, Payload, Rate,
+    Schedule, StopReason, Timestamp, Wait, WorkId,
 };
 
 /// A folder that goes with its guard.
@@ -166,17 +168,27 @@ impl Random {
             _ => ParkReason::TooLarge { size: self.number(), limit: self.number() },
         };
         let how = self.pick(&[Finish::Succeeded, Finish::Failed, Finish::Cancelled]);
-        let (at, epoch, why) = (self.time(), self.number(), self.wait());
+        let (at, epoch, why, gate) = (self.time(), self.number(), self.wait(), self.gate_id());
         self.pick(&[
             Standing::Blocked,
             Standing::Waiting { due: Due::Store(at), why },
             Standing::Waiting { due: Due::Wall(at), why },
             Standing::Ready { since: Due::Store(at), why },
             Standing::Ready { since: Due::Wall(at), why },
+            Standing::Held { gate, since: Due::Store(at), why },
+            Standing::Held { gate, since: Due::Wall(at), why },
             Standing::Parked { why: park },
             Standing::Running { epoch },
             Standing::Finished { how, at },
         ])
+    }
+
+    fn gate_id(&mut self) -> GateId {
+        GateId(u128::from(self.number()) << 64 | u128::from(self.number()))
+    }
+
+    fn on_failure(&mut self) -> OnSerialFailure {
+        self.pick(&[OnSerialFailure::Hold, OnSerialFailure::Skip, OnSerialFailure::End])
     }
 
     fn wait(&mut self) -> Wait {
@@ -223,9 +235,13 @@ impl Random {
                 dependents: self.flip(),
             },
             rare: self.option(|r| {
-                let gates = (0..r.below(3)).map(|_| GateId(r.number())).collect();
+                let gates = (0..r.below(3)).map(|_| r.gate_id()).collect();
+                let counted = (0..r.below(3)).map(|_| r.gate_id()).collect();
+                let serial =
+                    r.option(|r| SerialPlace { gate: r.gate_id(), is_out: r.flip(), on_failure: r.on_failure() });
                 let (flaps, superseded) = (r.small(), r.flip());
-                Box::new(Rare { flaps, superseded, gates, scheduled_for: r.option(Self::time) })
+                let (scheduled_for, cancelled_because) = (r.option(Self::time), r.option(Self::text));
+                Box::new(Rare { flaps, superseded, gates, serial, counted, scheduled_for, cancelled_because })
             }),
         }
     }
@@ -246,6 +262,8 @@ impl Random {
             trace_tag: self.option(Self::text),
             traceparent: self.option(Self::text),
             worker_version: self.small(),
+            limit_key: self.option(Self::text),
+            serial: self.option(|r| SerialLane { lane: r.text(), on_failure: r.on_failure() }),
         }
     }
 
@@ -291,6 +309,7 @@ impl Random {
             of: self.id(),
             after: self.option(Self::id),
             born_before: self.option(Self::number),
+            because: self.option(Self::text),
         }
     }
 
@@ -309,13 +328,81 @@ impl Random {
             finished: self.number(),
             last_cancel_all: self.option(Self::time),
             expedited: RunTime { steps: (0..self.below(5)).map(|_| (self.time(), self.duration())).collect() },
+            gates: GateMeta {
+                settings: self.small(),
+                rows: self.number(),
+                openings: self.number(),
+                refill: self.option(Self::gate_id),
+                passing: (0..self.below(3)).map(|_| self.id()).collect(),
+                claimed: self.number(),
+                fair: (0..self.below(3)).map(|_| self.fair_lane()).collect(),
+            },
         }
+    }
+
+    fn fair_lane(&mut self) -> ((LaneId, u8), FairLane) {
+        let lane = (LaneId(self.small()), self.next() as u8);
+        (lane, FairLane { turn: self.number(), waiting: self.number() })
+    }
+
+    fn target(&mut self) -> GateTarget {
+        let text = self.text();
+        let kinds: [fn(Arc<str>) -> GateTarget; 7] = [
+            |_| GateTarget::Everything,
+            GateTarget::Worker,
+            GateTarget::Tag,
+            GateTarget::Name,
+            GateTarget::Key,
+            GateTarget::Keys,
+            GateTarget::Serial,
+        ];
+        self.pick(&kinds)(text)
+    }
+
+    pub(crate) fn gate(&mut self) -> GateRow {
+        let lane = |r: &mut Self| GateLane { shown: r.small(), held: r.number(), finish: r.number(), part: r.small() };
+        GateRow {
+            running: self.small(),
+            bucket: Bucket { full_at: self.number().cast_signed() },
+            halted: self.option(Self::id),
+            ends_before: self.option(Self::number),
+            opens: self.option(|r| if r.flip() { Due::Store(r.time()) } else { Due::Wall(r.time()) }),
+            lanes: (0..self.below(4)).map(|_| (LaneId(self.small()), lane(self))).collect(),
+            ..GateRow::new(self.target())
+        }
+    }
+
+    pub(crate) fn tally(&mut self) -> Tally {
+        Tally::from_counts(std::array::from_fn(|_| self.number()))
+    }
+
+    fn limits(&mut self) -> GateLimits {
+        GateLimits {
+            at_once: self.option(Self::small),
+            rate: self.option(|r| Rate { count: r.small(), per: r.duration(), burst: r.small() }),
+            weight: self.option(Self::small),
+        }
+    }
+
+    pub(crate) fn gate_settings(&mut self) -> GateSettings {
+        let pause = |r: &mut Self| Pause { reason: r.option(Self::text), since: r.time(), until: r.option(Self::time) };
+        let setting = |r: &mut Self| GateSetting {
+            code: r.option(Self::limits),
+            hand: r.option(Self::limits),
+            pause: r.option(pause),
+        };
+        GateSettings { gates: (0..self.below(5)).map(|_| (self.target(), setting(self))).collect() }
     }
 
     pub(crate) fn index_key(&mut self) -> IndexKey {
         let (seq, turn, epoch, id) = (self.number(), self.number(), self.number(), self.id());
         let (lane, text, at, of) = (LaneId(self.small()), self.text(), self.time(), self.id());
-        match self.below(12) {
+        let gate = self.gate_id();
+        match self.below(16) {
+            12 => IndexKey::Held { gate, lane, suspect: self.flip(), rank: self.next() as u8, turn, id },
+            13 => IndexKey::Serial { gate, seq, id },
+            14 => IndexKey::Opens { due: Due::Store(at), gate },
+            15 => IndexKey::Opens { due: Due::Wall(at), gate },
             0 => IndexKey::Blocked { seq, id },
             1 => IndexKey::Waiting { due: Due::Store(at), turn, id },
             11 => IndexKey::Waiting { due: Due::Wall(at), turn, id },

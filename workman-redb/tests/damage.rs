@@ -16,12 +16,12 @@ use support::disk::Disk;
 use support::workload::Workload;
 use support::{Folder, Random, at, block_on, dump, number, run};
 use workman_core::store::{
-    Applied, Barred, Claim, Command, Dump, End, Lane, OpenLane, Page, PageRequest, Settle, Store, SuspectsAllowed,
-    Unit, WorkRecord, WorkerKind,
+    Applied, Barred, Claim, Command, Dump, End, Enqueue, GateCommand, Lane, NewWork, OpenLane, Page, PageRequest,
+    SerialLane, Settle, Store, SuspectsAllowed, Terms, Unit, WorkRecord, WorkSpec, WorkerKind,
 };
 use workman_core::{
-    Builder, HealthStatus, Payload, StoreError, StoreErrorKind, ThreadRuntime, WorkId, WorkManager, WorkQuery,
-    WorkSelector, WorkState, worker,
+    Builder, GateLimits, GateTarget, HealthStatus, OnSerialFailure, Payload, Rate, StoreError, StoreErrorKind, Tally,
+    ThreadRuntime, WorkId, WorkManager, WorkQuery, WorkSelector, WorkState, worker,
 };
 use workman_redb::{OpenError, RedbBuilder, RedbStore};
 
@@ -370,6 +370,60 @@ fn a_file_whose_index_is_wrong_is_found_refused_and_repaired_and_no_record_is_lo
     assert_ne!(again.before(), repaired.before(), "no kept file is overwritten");
 }
 
+/// The keys of the rows that say how many works of a lane stand where.
+fn tallies(folder: &Folder) -> Vec<Vec<u8>> {
+    let database = Database::open(folder.store()).unwrap();
+    let table = database.begin_read().unwrap().open_table(META).unwrap();
+    let keys = table.iter().unwrap().map(|row| row.unwrap().0.value().to_vec());
+    keys.filter(|key| key.starts_with(b"tally")).collect()
+}
+
+fn counts(store: &RedbStore) -> Result<Page, StoreError> {
+    block_on(store.query(PageRequest { query: WorkQuery::all().tallied(), after: None, limit: 1 }))
+}
+
+/// One that is gone, one that can't be read, and one of a lane that there is not.
+#[test]
+fn wrong_counts_are_found_and_repaired_and_one_that_can_not_be_read_stops_no_work() {
+    let folder = Folder::new("tally");
+    let (before, now) = filled(&folder, 0x7a11);
+    let keys = tallies(&folder);
+    assert!(keys.len() >= 2 && keys.len() == before.tallies.len(), "{keys:?}");
+    let change = |key: &[u8], row: Option<&[u8]>| {
+        let database = Database::open(folder.store()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut table = transaction.open_table(META).unwrap();
+        match row {
+            Some(row) => drop(table.insert(key, row).unwrap()),
+            None => drop(table.remove(key).unwrap()),
+        }
+        drop(table);
+        transaction.commit().unwrap();
+    };
+    change(&keys[0], None);
+    assert_eq!(RedbStore::verify(folder.store()).unwrap().total(), 1);
+    change(b"tally\xff\xff\xff\xff", Some(b"of no lane"));
+    assert_eq!(RedbStore::verify(folder.store()).unwrap().total(), 2);
+    for key in &keys[1..] {
+        change(key, Some(b"no row"));
+    }
+    assert_eq!(RedbStore::verify(folder.store()).unwrap().total(), 2 + keys.len() as u64 - 1);
+
+    let store = RedbStore::builder(folder.store()).inline().open().unwrap();
+    assert_eq!(counts(&store).unwrap_err().kind(), StoreErrorKind::Corrupted, "what is not known is not counted");
+    let ran = run_all(&store, now + 100_000);
+    assert!(!ran.is_empty(), "the works of these lanes run");
+    assert!(counts(&store).is_err());
+    drop(store);
+
+    let repaired = RedbStore::repair(folder.store()).unwrap();
+    assert!(repaired.after().is_sound(), "{}", repaired.after());
+    let store = RedbStore::builder(folder.store()).inline().open().unwrap();
+    assert_eq!(dump(&store).broken_invariants(), Vec::<String>::new());
+    let counted: u64 = counts(&store).unwrap().tallies.values().map(Tally::total).sum();
+    assert_eq!(counted, before.records.len() as u64);
+}
+
 #[test]
 fn a_repair_keeps_what_it_can_not_read_and_says_so() {
     const WORKS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("work");
@@ -489,4 +543,204 @@ fn an_entry_that_is_missing_refuses_its_own_call_of_a_group_only() {
     assert_eq!(block_on(store.query(all)).unwrap().works.len(), 2);
     let enqueued = PageRequest { query: WorkQuery::id(id(2)), after: None, limit: 1 };
     assert_eq!(block_on(store.query(enqueued)).unwrap().works[0].state, WorkState::Enqueued);
+}
+
+const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
+const GATES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("gate");
+
+/// Changes the rows of a table, as a program that is not ours might.
+fn change_rows(
+    folder: &Folder,
+    table: TableDefinition<'_, &'static [u8], &'static [u8]>,
+    change: impl FnOnce(&mut redb::Table<'_, &'static [u8], &'static [u8]>),
+) {
+    let database = Database::open(folder.store()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    change(&mut transaction.open_table(table).unwrap());
+    transaction.commit().unwrap();
+}
+
+fn flip(table: &mut redb::Table<'_, &'static [u8], &'static [u8]>, key: &[u8]) {
+    let mut row = table.get(key).unwrap().unwrap().value().to_vec();
+    let middle = row.len() / 2;
+    row[middle] ^= 1;
+    table.insert(key, &*row).unwrap();
+}
+
+fn key_of(target: &GateTarget) -> [u8; 16] {
+    target.id().0.to_be_bytes()
+}
+
+fn customer(number: u32) -> GateTarget {
+    GateTarget::Key(format!("customer/{number}").into())
+}
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn gate(store: &RedbStore, command: GateCommand) {
+    run(store, Command::Gate(Box::new(command)), NOW).unwrap().unwrap();
+}
+
+fn wanted(work: u128, customer_number: u32) -> Command {
+    let spec = WorkSpec {
+        limit_key: Some(format!("customer/{customer_number}").into()),
+        serial: (work == 31).then(|| SerialLane { lane: "account".into(), on_failure: OnSerialFailure::Hold }),
+        ..WorkSpec::new("sync", Payload::new(workman_core::store::Codec::JSON, *b"1"))
+    };
+    let terms = Terms { retention: Duration::from_secs(86_400), ..Terms::default() };
+    let works = vec![NewWork::new(WorkId::from_u128(work), spec, terms)];
+    Command::Enqueue(Enqueue { works, unique: None, offer: None })
+}
+
+/// A store in which two customers have three works each, one of which runs; one at a time, and no more than 100 an hour.
+fn gated(folder: &Folder) -> (Dump, Vec<WorkRecord>) {
+    let store = RedbStore::builder(folder.store()).inline().open().unwrap();
+    let rate = Rate { count: 100, per: Duration::from_secs(3_600), burst: 50 };
+    let limits = GateLimits { at_once: Some(1), rate: Some(rate), weight: None };
+    gate(&store, GateCommand::Limit { target: GateTarget::Keys("customer/".into()), limits: Some(limits) });
+    for work in 1..=3 {
+        for customer in 1..=2 {
+            run(&store, wanted(work * 10 + u128::from(customer), customer), NOW).unwrap().unwrap();
+        }
+    }
+    let (_, works) = claim(&store);
+    (dump(&store), works)
+}
+
+fn claim(store: &RedbStore) -> (u64, Vec<WorkRecord>) {
+    let Applied::Attached { epoch, lanes, .. } = run(store, Command::Attach, NOW).unwrap().unwrap() else { panic!() };
+    run(store, Command::Rescue, NOW).unwrap().unwrap();
+    let open = |lane: &Lane| OpenLane { lane: lane.id, kind: WorkerKind::Async, urgency: lane.urgency };
+    let claim = Claim {
+        epoch,
+        lanes: lanes.iter().map(open).collect(),
+        async_slots_free: 20.into(),
+        blocking_slots_free: 0.into(),
+        expedited_budget: Duration::from_secs(600),
+        barred: Barred::default(),
+        watched: Vec::new(),
+        suspects: SuspectsAllowed::One,
+    };
+    let Applied::Claimed { works, .. } = run(store, Command::Claim(claim), NOW).unwrap().unwrap() else { panic!() };
+    (epoch, works.into_iter().map(|claimed| claimed.record).collect())
+}
+
+fn succeed(store: &RedbStore, record: &WorkRecord) {
+    let output = Payload::new(workman_core::store::Codec::JSON, *b"1");
+    let settle = Settle { id: record.id, fence: record.fence, end: End::Succeeded { output } };
+    run(store, Command::Settle(settle), NOW).unwrap().unwrap();
+}
+
+fn numbers(records: &[WorkRecord]) -> Vec<u128> {
+    let mut numbers: Vec<u128> = records.iter().map(|record| record.id.as_u128()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+#[test]
+fn a_gate_that_can_not_be_read_holds_up_its_own_works_only_and_a_repair_counts_it_anew() {
+    let folder = Folder::new("gate");
+    let (before, running) = gated(&folder);
+    assert_eq!(numbers(&running), [11, 12]);
+    let broken = key_of(&customer(1));
+    change_rows(&folder, GATES, |table| flip(table, &broken));
+    let report = RedbStore::verify(folder.store()).unwrap();
+    assert!(!report.is_sound() && report.to_string().contains("Gate"), "{report}");
+    // What died runs again where its gate can be read; at the other one nothing begins, and new work lines up there.
+    let store = RedbStore::builder(folder.store()).inline().open().unwrap();
+    run(&store, wanted(41, 1), NOW).unwrap().unwrap();
+    run(&store, wanted(42, 2), NOW).unwrap().unwrap();
+    for number in [12, 22, 32, 42] {
+        let (_, works) = claim(&store);
+        assert_eq!(numbers(&works), [number]);
+        succeed(&store, &works[0]);
+    }
+    let state = |number| page(&store, WorkId::from_u128(number)).unwrap().works[0].state;
+    assert!([11, 21, 31, 41].iter().all(|number| state(*number) == WorkState::Enqueued));
+    drop(store);
+    let repaired = RedbStore::repair(folder.store()).unwrap();
+    assert!(repaired.after().is_sound(), "{repaired}");
+    assert!(repaired.unreadable().iter().any(|what| what.contains("counted anew")), "{repaired}");
+    let store = RedbStore::builder(folder.store()).inline().verify_on_open(true).open().unwrap();
+    assert_eq!(dump(&store).settings, before.settings, "what was wanted stays");
+    let mut ran = Vec::new();
+    for _ in 0..4 {
+        while matches!(run(&store, Command::Drain, NOW).unwrap().unwrap(), Applied::Drained { again: true }) {}
+        let (_, works) = claim(&store);
+        assert_eq!(works.len(), 1, "one at a time");
+        ran.extend(numbers(&works));
+        succeed(&store, &works[0]);
+        dump(&store);
+    }
+    ran.sort_unstable();
+    assert_eq!(ran, [11, 21, 31, 41]);
+}
+
+#[test]
+fn counts_and_entries_of_gates_that_are_wrong_are_found_and_a_repair_puts_them_right() {
+    type Harm = fn(&Folder);
+    let harms: [(&str, Harm); 3] = [
+        ("a row is gone", |folder| {
+            change_rows(folder, GATES, |table| drop(table.remove(key_of(&customer(2)).as_slice()).unwrap()));
+        }),
+        ("a row is older", |folder| {
+            let row = |folder: &Folder| {
+                let database = Database::open(folder.store()).unwrap();
+                let table = database.begin_read().unwrap().open_table(GATES).unwrap();
+                table.get(key_of(&customer(2)).as_slice()).unwrap().unwrap().value().to_vec()
+            };
+            let old = row(folder);
+            let store = RedbStore::builder(folder.store()).inline().open().unwrap();
+            run(&store, wanted(52, 2), NOW).unwrap().unwrap();
+            drop(store);
+            assert_ne!(old, row(folder));
+            change_rows(folder, GATES, |table| drop(table.insert(key_of(&customer(2)).as_slice(), &*old).unwrap()));
+        }),
+        ("an entry that holds work is gone", |folder| {
+            const LABELS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("label");
+            change_rows(folder, LABELS, |table| {
+                let keys: Vec<Vec<u8>> = table.iter().unwrap().map(|row| row.unwrap().0.value().to_vec()).collect();
+                let held = keys.iter().find(|key| key[0] == 12).unwrap();
+                table.remove(&**held).unwrap();
+            });
+        }),
+    ];
+    for (what, harm) in harms {
+        let folder = Folder::new("miscounted");
+        let (before, _) = gated(&folder);
+        harm(&folder);
+        let report = RedbStore::verify(folder.store()).unwrap();
+        assert!(!report.is_sound(), "{what}");
+        let repaired = RedbStore::repair(folder.store()).unwrap();
+        assert!(repaired.after().is_sound(), "{what}: {repaired}");
+        let store = RedbStore::builder(folder.store()).inline().open().unwrap();
+        let after = dump(&store);
+        assert_eq!(after.settings, before.settings, "{what}");
+        assert_eq!(after.gates.len(), before.gates.len(), "{what}");
+        let bucket = |dump: &Dump| dump.gates[&customer(1).id()].bucket;
+        assert_eq!(bucket(&after), bucket(&before), "{what}: what is left of a rate is kept");
+    }
+}
+
+#[test]
+fn what_is_wanted_of_gates_and_can_not_be_read_lets_nothing_begin_and_is_none_after_a_repair() {
+    type Harm = fn(&mut redb::Table<'_, &'static [u8], &'static [u8]>);
+    let harms: [Harm; 2] = [|table| flip(table, b"gates"), |table| drop(table.remove(&b"gates"[..]).unwrap())];
+    for harm in harms {
+        let folder = Folder::new("settings");
+        let (_, running) = gated(&folder);
+        change_rows(&folder, META, harm);
+        assert!(!RedbStore::verify(folder.store()).unwrap().is_sound());
+        let store = RedbStore::builder(folder.store()).inline().open().unwrap();
+        assert_eq!(claim(&store).1, Vec::new(), "what may not begin is not known");
+        run(&store, wanted(61, 1), NOW).unwrap().unwrap();
+        drop(store);
+        let repaired = RedbStore::repair(folder.store()).unwrap();
+        assert!(repaired.after().is_sound(), "{repaired}");
+        assert!(repaired.unreadable().iter().any(|what| what.contains("limits and pauses are gone")), "{repaired}");
+        let store = RedbStore::builder(folder.store()).inline().open().unwrap();
+        assert!(dump(&store).settings.gates.is_empty());
+        while matches!(run(&store, Command::Drain, NOW).unwrap().unwrap(), Applied::Drained { again: true }) {}
+        assert!(claim(&store).1.len() > running.len(), "nothing is limited any more");
+    }
 }

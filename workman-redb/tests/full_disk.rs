@@ -64,6 +64,7 @@ fn s8_on_a_full_disk_new_work_is_refused_running_work_goes_on_and_all_recovers()
         before: None,
         after: None,
         stride: Stride::Full,
+        because: None,
     };
     for id in 1..=acknowledged.min(5) {
         run(&store, Command::Cancel(cancel(id)), 2).unwrap().unwrap();

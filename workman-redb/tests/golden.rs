@@ -17,8 +17,8 @@ use redb::{Database, ReadableDatabase, TableDefinition};
 use support::workload::Workload;
 use support::{Folder, block_on, dump, run};
 use workman_core::store::{
-    Applied, Barred, Claim, Codec, Command, Dump, End, Enqueue, NewWork, OpenLane, PageRequest, Settle, Store,
-    SuspectsAllowed, Terms, Unique, UniquePolicy, Urgency, WorkRecord, WorkSpec, WorkerKind,
+    Applied, Barred, Claim, Codec, Command, Dump, End, Enqueue, NewWork, OpenLane, PageRequest, Settle, Standing,
+    Store, SuspectsAllowed, Terms, Unique, UniquePolicy, Urgency, WorkRecord, WorkSpec, WorkerKind,
 };
 use workman_core::{ExistingWorkPolicy, OnInterruption, ParkReason, Payload, WorkId, WorkInfo, WorkQuery};
 use workman_redb::RedbStore;
@@ -48,6 +48,14 @@ fn summary(store: &RedbStore) -> String {
     works.sort_by_key(|work| work.id);
     let meta = dump(store).meta;
     let mut lines: Vec<String> = works.iter().map(line).collect();
+    let gates = dump(store).gates.into_values();
+    lines.extend(gates.map(|gate| format!("gate {} running {} held {}", gate.target, gate.running, gate.held())));
+    let settings = dump(store).settings;
+    lines.extend(settings.gates.iter().map(|(target, setting)| {
+        let limits = setting.limits().map(ToString::to_string);
+        let pause = setting.pause.as_ref().map(|pause| (pause.reason.clone(), pause.until.map(|at| at.as_millis())));
+        format!("wanted of {target} {limits:?} pause {pause:?}")
+    }));
     lines.push(format!("incarnation {} next epoch {} next seq {}", meta.incarnation, meta.next_epoch, meta.next_seq));
     lines.join("\n") + "\n"
 }
@@ -102,14 +110,16 @@ fn supersede(store: &RedbStore) {
         suspects: SuspectsAllowed::None,
     };
     let Applied::Claimed { works, .. } = answer(Command::Claim(claim)) else { panic!("it is the answer") };
-    let (id, fence) = (works[0].record.id, works[0].record.fence);
+    // A gate may be shut that the workload has left there.
+    let Some(begun) = works.first() else { return };
+    let (id, fence) = (begun.record.id, begun.record.fence);
     let end = End::Unrunnable { why: ParkReason::Undecodable { message: "another build wrote it".into() } };
     answer(Command::Settle(Settle { id, fence, end }));
     answer(enqueue(1_000_002));
 }
 
 /// What is rare in a store, and whether it is there.
-fn what_a_store_can_hold(dump: &Dump) -> [(&'static str, bool); 11] {
+fn what_a_store_can_hold(dump: &Dump) -> [(&'static str, bool); 18] {
     let any = |is_it: &dyn Fn(&WorkRecord) -> bool| dump.records.values().any(is_it);
     [
         ("expedited work", any(&|record| record.urgency == Urgency::Expedited)),
@@ -123,6 +133,16 @@ fn what_a_store_can_hold(dump: &Dump) -> [(&'static str, bool); 11] {
         ("a pause after a lost constraint", any(&|record| record.flaps() > 0)),
         ("superseded work", any(&|record| record.is_superseded())),
         ("a cancellation of everything", dump.meta.last_cancel_all.is_some()),
+        ("work with a limit key", dump.specs.values().any(|spec| spec.limit_key.is_some())),
+        ("work of a serial lane", dump.specs.values().any(|spec| spec.serial.is_some())),
+        ("work that a gate holds", any(&|record| matches!(record.standing, Standing::Held { .. }))),
+        (
+            "work that its serial lane has let on",
+            any(&|record| record.rare.as_ref().is_some_and(|rare| rare.serial.is_some_and(|serial| serial.is_out))),
+        ),
+        ("gates at which something goes on", dump.gates.len() > 1),
+        ("a limit", dump.settings.gates.values().any(|setting| setting.hand.is_some())),
+        ("a pause", dump.settings.gates.values().any(|setting| setting.pause.is_some())),
     ]
 }
 

@@ -141,7 +141,8 @@ fn a_damaged_row_harms_only_the_calls_that_need_it() {
     spoil(&folder, bad);
     let store = RedbStore::open(folder.store()).unwrap();
     let cancel = |id| {
-        let cancel = Cancel { selector: WorkSelector::Id(id), before: None, after: None, stride: Stride::Full };
+        let cancel =
+            Cancel { selector: WorkSelector::Id(id), before: None, after: None, stride: Stride::Full, because: None };
         store.transact(vec![at(Command::Cancel(cancel), 2)])
     };
     let others = (10..40_u128).map(|id| store.transact(vec![at(plain(WorkId::from_u128(id)), 3)]));
@@ -175,7 +176,8 @@ fn c15_a_work_whose_changes_are_gone_is_an_error_and_does_not_look_newborn() {
     for id in [good, bad] {
         run(&store, plain(id), 1).unwrap().unwrap();
     }
-    let cancel = Cancel { selector: WorkSelector::Id(bad), before: None, after: None, stride: Stride::Full };
+    let cancel =
+        Cancel { selector: WorkSelector::Id(bad), before: None, after: None, stride: Stride::Full, because: None };
     run(&store, Command::Cancel(cancel), 2).unwrap().unwrap();
     drop(store);
     hide_changes(&folder, bad);

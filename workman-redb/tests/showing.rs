@@ -30,7 +30,13 @@ fn seen(store: &RedbStore) -> (usize, u64) {
 }
 
 fn cancel(id: WorkId) -> Command {
-    Command::Cancel(Cancel { selector: WorkSelector::Id(id), before: None, after: None, stride: Stride::Full })
+    Command::Cancel(Cancel {
+        selector: WorkSelector::Id(id),
+        before: None,
+        after: None,
+        stride: Stride::Full,
+        because: None,
+    })
 }
 
 #[test]

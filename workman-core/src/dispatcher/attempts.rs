@@ -650,7 +650,7 @@ impl Attempts {
 impl Running {
     /// Others know of it from now on, until nothing is left of it.
     fn leave_behind(&self, core: &Core, hold: Hold) {
-        let Attempt { id, worker, .. } = &*self.attempt;
+        let Attempt { id, worker, gates, .. } = &*self.attempt;
         let Seat { kind, suspect, .. } = self.place;
         let known = || KnownRun {
             id: *id,
@@ -659,6 +659,7 @@ impl Running {
             suspect,
             since: core.clock.wall(),
             named: None,
+            gates: gates.clone(),
             hold,
         };
         self.attempt.leave_behind(hold, || RunsHere::leave_behind(&core.here, known()));

@@ -90,6 +90,12 @@ impl Claims {
         lanes.iter().for_each(|lane| self.lanes.add(lane, core));
     }
 
+    /// Something may be ready in any lane.
+    pub(super) fn look_into_all(&mut self) {
+        self.lanes.heat_all();
+        self.look = true;
+    }
+
     pub(super) fn on_cascade(&mut self) {
         self.cascade = true;
     }

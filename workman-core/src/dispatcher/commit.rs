@@ -192,10 +192,11 @@ impl Dispatcher {
                 let attempt = self.attempts.take_failed(settle.id, settle.fence);
                 log_settled(&settle, &answer, attempt.as_deref(), &self.core);
             }
-            (Command::Claim(claim), Ok(Applied::Claimed { works, drained, next_due, now, again })) => {
+            (Command::Claim(claim), Ok(Applied::Claimed { works, drained, shut, next_due, now, again })) => {
                 self.core.time.learn(unit.at, now);
                 let Claim { watched, barred, .. } = claim;
-                let with: Vec<LaneId> = watched.iter().copied().filter(|lane| !drained.contains(lane)).collect();
+                let with: Vec<LaneId> =
+                    watched.iter().copied().filter(|lane| !drained.contains(lane) && !shut.contains(lane)).collect();
                 // What is barred may stand in the others, so they are looked into as before.
                 let is_empty = |lane: &LaneId| barred == Barred::default() || !watched.contains(lane);
                 self.claims.on_claimed(drained.into_iter().filter(is_empty).collect(), next_due, again.into());

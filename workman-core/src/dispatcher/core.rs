@@ -186,6 +186,7 @@ impl Core {
             worker: Arc::clone(&claimed.spec.worker),
             def,
             tags: claimed.spec.tags.clone(),
+            gates: claimed.record.counted().to_vec(),
             number: claimed.record.failures,
             most: claimed.record.terms.max_attempts,
             generation: claimed.record.generation,

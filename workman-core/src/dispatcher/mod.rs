@@ -247,6 +247,7 @@ impl Dispatcher {
                 self.attempts.fence_off(*id, *fence, *reason);
             }
             Hint::Cascade => self.claims.on_cascade(),
+            Hint::Opened => self.claims.look_into_all(),
             Hint::Finished { stored, until } => self.prune.on_finished(*stored, *until),
             Hint::Claimed { epoch, generation, works } if *epoch == self.core.epoch => {
                 // The offer was taken.

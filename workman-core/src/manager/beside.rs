@@ -130,6 +130,7 @@ fn attempt_of_nobody(core: &Core, info: &WorkInfo, def: &'static WorkerDef) -> A
         worker: Arc::clone(&info.worker),
         def,
         tags: info.tags.clone(),
+        gates: Vec::new(),
         number: info.failures,
         most: None,
         generation: info.generation,

@@ -13,13 +13,15 @@ use futures::{StreamExt, stream};
 
 use super::WorkManager;
 use super::beside::beside;
+use super::gates::Gate;
+use super::program::{log_gates, program};
 use super::refused::StartError;
 use crate::dispatcher::{Core, Dispatcher, Farewell, MissingSensor, Pipes, Role, Slots, log_deaths};
 use crate::foreign::{Kept, foreign};
 use crate::health::Health;
 use crate::limits::Limits;
 use crate::observe::Hub;
-use crate::plan::{Applied, Command, Death};
+use crate::plan::{Applied, Command, Death, GateCommand};
 use crate::record::Lane;
 use crate::runtime::{self, Driven, Runtime, ThreadRuntime};
 use crate::sensor::{ConstraintSensor, Dwell, NoSensor, Senses};
@@ -44,6 +46,7 @@ pub struct Builder {
     role: Role,
     read_back: ReadBack,
     driven: Driven,
+    gates: Vec<Gate>,
 }
 
 impl Builder {
@@ -61,6 +64,7 @@ impl Builder {
             role: Role::Runs,
             read_back: ReadBack::default(),
             driven: Driven::default(),
+            gates: Vec::new(),
         }
     }
 
@@ -81,6 +85,18 @@ impl Builder {
     /// What to do about constraints that the sensor does not observe.
     pub fn missing_sensor(mut self, policy: MissingSensor) -> Self {
         self.missing_sensor = policy;
+        self
+    }
+
+    /// Says what the program wants of a gate: it is stored at the start, and counts until another program says something else of it, or a
+    /// person does ([`WorkManager::limit`]). Said twice, the later counts; `#[worker(concurrency = 2)]` says it of a worker, and
+    /// this goes before it.
+    ///
+    /// What the program before said of workers that this one has and says nothing of is forgotten, and so is what it said of everything
+    /// else if no other manager is attached to the store. A limit that changes is logged with both.
+    #[doc(alias("concurrency", "throttle"))]
+    pub fn limit(mut self, gate: Gate) -> Self {
+        self.gates.push(gate);
         self
     }
 
@@ -226,7 +242,8 @@ impl Builder {
             Role::Runs => (self.store.changes(), Some(self.store.changes())),
             Role::EnqueuesOnly => (stream::pending().boxed(), None),
         };
-        let attached = attach(&*self.store, &*self.clock)?;
+        let program = program(self.role, &registry, &self.gates)?;
+        let attached = attach(&*self.store, &*self.clock, program)?;
         let time = ExpectedTime::new(Arc::clone(&self.clock));
         time.learn(attached.at, attached.now);
         let (to_dispatcher, controls) = unbounded();
@@ -272,10 +289,7 @@ impl Builder {
             dispatcher.rescue_more();
         }
         let beside = beside(Arc::clone(&core), changes_for_observers);
-        let engine = async move {
-            let farewell = first_of(dispatcher, beside).await;
-            farewell.say();
-        };
+        let engine = async move { first_of(dispatcher, beside).await.say() };
         Ok((WorkManager::of(core), Engine { home, run: Box::pin(engine) }))
     }
 }
@@ -322,17 +336,25 @@ struct Attached {
     more_to_rescue: bool,
 }
 
-fn attach(store: &dyn Store, clock: &dyn Clock) -> Result<Attached, StartError> {
+fn attach(store: &dyn Store, clock: &dyn Clock, program: Option<GateCommand>) -> Result<Attached, StartError> {
     let at = clock.read();
     let unit = |command| Unit { command, at };
-    let units = vec![unit(Command::Attach), unit(Command::Rescue)];
+    let mut units = vec![unit(Command::Attach), unit(Command::Rescue)];
+    units.extend(program.map(|program| unit(Command::Gate(Box::new(program)))));
     let answers = runtime::block_on(store.transact(units)).map_err(StartError::Store)?;
     let mut answers = answers.into_iter();
     match (answers.next(), answers.next()) {
         (
             Some(Ok(Applied::Attached { epoch, lanes, next_due, now })),
             Some(Ok(Applied::Released { died, again, .. })),
-        ) => Ok(Attached { epoch, lanes, next_due, now, at, died, more_to_rescue: again }),
+        ) => {
+            match answers.next() {
+                Some(Ok(Applied::Gates { changed, .. })) => log_gates(&changed),
+                Some(Err(refusal)) => return Err(StartError::Gate(refusal)),
+                _ => {}
+            }
+            Ok(Attached { epoch, lanes, next_due, now, at, died, more_to_rescue: again })
+        }
         (attached, rescued) => Err(StartError::StoreContract(format!("{:?}", [attached, rescued]))),
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::WorkManager;
-use super::refused::counted;
+use super::refused::{ActionError, counted};
 use crate::dispatcher::Role;
 use crate::health::HealthStatus;
 use crate::id::WorkId;
 use crate::info::{ExpeditedState, WorkInfo};
-use crate::plan::Refusal;
+use crate::plan::{GateStatus, Refusal};
 use crate::query::{PageRequest, WorkQuery};
 use crate::record::{ErrorText, ParkReason, Wait};
 use crate::sensor::Unmet;
@@ -31,6 +31,11 @@ pub enum Explanation {
     NotFound(WorkId),
     /// It is over.
     Finished(WorkState),
+    /// It was cancelled, and whoever did so has said why.
+    Cancelled {
+        /// What they said.
+        because: Arc<str>,
+    },
     /// It failed because something that it waited for did, directly or through others.
     PrerequisiteFailed(FailedPrerequisite),
     /// It is running.
@@ -65,6 +70,11 @@ pub enum Explanation {
         /// How often that has happened, if it is something that happens: failed attempts, interruptions, deaths or lost constraints.
         times: u32,
     },
+    /// Its time never comes: what it waits for reaches the last moment that there is.
+    Never {
+        /// What it waits for.
+        wait: Wait,
+    },
     /// This manager only enqueues.
     EnqueuesOnly,
     /// This manager has ended.
@@ -77,6 +87,8 @@ pub enum Explanation {
         /// The type.
         state: StateKey,
     },
+    /// A gate holds it: a limit is reached, somebody has paused it, or its serial lane is not that far.
+    Held(Box<GateStatus>),
     /// A constraint is not met.
     Constraint(Unmet),
     /// A run that was told to stop goes on in this process: an earlier one of this work, or one that began under its unique name, of
@@ -107,6 +119,7 @@ impl fmt::Display for Explanation {
         match self {
             Explanation::NotFound(id) => Refusal::NotFound(*id).fmt(f),
             Explanation::Finished(state) => write!(f, "{state}"),
+            Explanation::Cancelled { because } => write!(f, "cancelled: {because}"),
             Explanation::PrerequisiteFailed(prerequisite) => write!(f, "failed, since {prerequisite}"),
             Explanation::Running => f.write_str("running"),
             Explanation::Blocked { open, on } => {
@@ -125,6 +138,10 @@ impl fmt::Display for Explanation {
             Explanation::NotDue { left, wait, times } => {
                 write!(f, "due in {}: it waits for {}", Spoken(*left), waits_for(*wait, *times))
             }
+            Explanation::Never { wait } => write!(
+                f,
+                "never due: it waits for {wait}, and that lies at the end of all time; `run_now` or `reschedule` says another time, `cancel` ends it"
+            ),
             Explanation::EnqueuesOnly => {
                 f.write_str("this manager only enqueues; it runs where one without `enqueue_only()` is started")
             }
@@ -140,6 +157,7 @@ impl fmt::Display for Explanation {
                     state.name()
                 )
             }
+            Explanation::Held(gate) => write!(f, "held by {gate}"),
             Explanation::Constraint(unmet) => unmet.fmt(f),
             Explanation::StillRuns { worker, id, since } => write!(
                 f,
@@ -206,8 +224,32 @@ impl WorkManager {
             Some(info) if info.state == WorkState::Blocked => {
                 Explanation::Blocked { open: info.open_prerequisites, on: self.open_prerequisites(&info).await? }
             }
-            Some(info) => self.explain_info(&info),
+            Some(info) => {
+                let first = self.explain_info(&info);
+                match self.gate_in_the_way(&info, &first).await? {
+                    Some(gate) => Explanation::Held(Box::new(gate)),
+                    None => first,
+                }
+            }
         })
+    }
+
+    /// The gate that holds a work, or shuts its lane, if nothing of this process is in its way before that.
+    async fn gate_in_the_way(&self, info: &WorkInfo, first: &Explanation) -> Result<Option<GateStatus>, StoreError> {
+        let may_be = matches!(first, Explanation::NoSlot | Explanation::OutOfQuota | Explanation::Starting);
+        if info.held.is_none() && !may_be {
+            return Ok(None);
+        }
+        let gates = match self.gates_of(info.id).await {
+            Ok(gates) => gates,
+            Err(ActionError::Store { error, .. }) => return Err(error),
+            Err(_) => Vec::new(),
+        };
+        let is_it = |gate: &GateStatus| match &info.held {
+            Some(held) => gate.target == *held,
+            None => gate.shut,
+        };
+        Ok(gates.into_iter().find(is_it))
     }
 
     /// The first prerequisites that have not succeeded.
@@ -225,7 +267,10 @@ impl WorkManager {
             WorkState::Running => return Explanation::Running,
             WorkState::Blocked => return Explanation::Blocked { open: info.open_prerequisites, on: Vec::new() },
             WorkState::Enqueued => {}
-            finished => return Explanation::Finished(finished),
+            finished => {
+                let because = info.cancel_reason.clone();
+                return because.map_or(Explanation::Finished(finished), |because| Explanation::Cancelled { because });
+            }
         }
         if let Some(why) = &info.parked {
             let (worker, why) = (info.worker.clone(), why.clone());
@@ -234,6 +279,9 @@ impl WorkManager {
             } else {
                 Explanation::Parked { worker, why }
             };
+        }
+        if info.due.is_some_and(Due::is_never) {
+            return Explanation::Never { wait: info.waits_for.unwrap_or(Wait::Nothing) };
         }
         let left = info.due.map(|due| core.until(due)).unwrap_or_default();
         if !left.is_zero() {

@@ -16,11 +16,12 @@ use super::refused::{ActionError, counted};
 use crate::data::{Codec, DecodeError, Payload};
 use crate::id::WorkId;
 use crate::info::WorkInfo;
-use crate::plan::Refusal;
+use crate::plan::{Refusal, RetryReport, SteerResult};
 use crate::query::{PageRequest, WorkQuery};
 use crate::record::ErrorText;
 use crate::state::WorkState;
 use crate::store::StoreError;
+use crate::time::Timestamp;
 use crate::worker::Current;
 
 /// One work, typed by what its worker gives. It holds its manager: as long as there is a handle, the manager runs.
@@ -73,6 +74,30 @@ impl<O> WorkHandle<O> {
     #[doc(alias = "abort")]
     pub async fn cancel(&self) -> Result<usize, ActionError> {
         self.manager.cancel(self.id).await
+    }
+
+    /// Makes it due now: [`WorkManager::run_now`].
+    ///
+    /// # Errors
+    /// [`ActionError`]: it is gone, or whether it is due is not known.
+    pub async fn run_now(&self) -> Result<SteerResult, ActionError> {
+        self.manager.run_now(self.id).await
+    }
+
+    /// Sets its next run: [`WorkManager::reschedule`].
+    ///
+    /// # Errors
+    /// [`ActionError`]: it is gone, the time never comes, or whether it was set is not known.
+    pub async fn reschedule(&self, at: impl Into<Timestamp>) -> Result<SteerResult, ActionError> {
+        self.manager.reschedule(self.id, at).await
+    }
+
+    /// Tries it again if it is parked or has failed: [`WorkManager::retry`].
+    ///
+    /// # Errors
+    /// [`ActionError`]: it is not tried again, or whether it is is not known.
+    pub async fn retry(&self) -> Result<RetryReport, ActionError> {
+        self.manager.retry(self.id).await
     }
 
     /// What is known of it, now and after every change; may skip states in between, never the last. Ends when the work

@@ -2,14 +2,19 @@
 
 mod beside;
 mod builder;
+mod count;
 mod departure;
 mod enqueue;
 mod explain;
+mod gates;
 mod handle;
 mod look;
 mod mirror;
 mod order;
+mod program;
 mod refused;
+mod select;
+mod selection;
 mod steer;
 mod watch;
 
@@ -38,14 +43,17 @@ use crate::time::LONGEST_SLEEP;
 use crate::worker::{Current, Worker, WorkerDef, WorkerType};
 
 pub use builder::{Builder, Engine};
+pub use count::Counts;
 use departure::Departure;
 pub use enqueue::Enqueueing;
 pub(crate) use enqueue::Naming;
 pub use explain::{Explanation, FailedPrerequisite};
+pub use gates::{Gate, Pausing};
 pub use handle::{OutputError, WorkHandle};
 pub use look::{Findings, QueryError};
 pub(crate) use order::Declared;
 pub use refused::{ActionError, EnqueueError, StartError};
+pub use selection::{Cancelling, Matching, RetriedAll, Selection};
 pub use steer::{Updatable, UpdateError};
 
 /// How long after its grace a shutdown returns at the latest, and a drain after its limit.

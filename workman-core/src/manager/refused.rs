@@ -224,6 +224,8 @@ pub enum StartError {
         /// The type.
         state: StateKey,
     },
+    /// What the program wants of a gate makes no sense.
+    Gate(Refusal),
     /// The store failed.
     Store(StoreError),
     /// The store answered something that is no answer: it breaks the contract of [`Store`](crate::store::Store).
@@ -246,6 +248,7 @@ impl fmt::Display for StartError {
                 "two states of type `{0}` were given, and an argument `#[state] x: {0}` can't say which it means; leave one out, or give one a type of its own, `struct Other({0})`",
                 state.name()
             ),
+            StartError::Gate(refusal) => write!(f, "a limit of this program: {refusal}"),
             StartError::Store(error) => write!(f, "the store failed at the start: {error}"),
             StartError::StoreContract(answer) => write!(f, "the store breaks its contract: it answered {answer}"),
             StartError::Thread(error) => write!(f, "the dispatcher's thread could not be started: {error}"),
@@ -258,6 +261,7 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             StartError::DuplicateWorker(error) => error.source(),
+            StartError::Gate(refusal) => Some(refusal),
             StartError::Store(error) => error.source(),
             StartError::Thread(error) => error.source(),
             StartError::MissingState { .. } | StartError::StateTwice { .. } | StartError::StoreContract(_) => None,
@@ -295,6 +299,15 @@ pub(super) fn broken(answer: &impl fmt::Debug) -> StoreError {
 }
 
 impl ActionError {
+    /// How many works it was done to before the error; they stay as they are now. The others are untouched, and to call again goes on.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        match self {
+            ActionError::Refused(_) => 0,
+            ActionError::Store { done, .. } | ActionError::Damaged { done, .. } => *done,
+        }
+    }
+
     pub(super) fn answered(answer: &impl fmt::Debug, done: usize) -> Self {
         ActionError::Store { error: broken(answer), done }
     }

@@ -1,4 +1,4 @@
-//! What changes stored work: cancel, update, retry, prune.
+//! What changes stored work: update, retry, run now, reschedule, prune. What is done to many at once lies in `select`.
 
 use std::error::Error;
 use std::fmt;
@@ -7,73 +7,114 @@ use super::refused::{ActionError, broken};
 use super::{EnqueueError, WorkManager, enqueue};
 use crate::dispatcher::{Pace, Sweep, SweepState};
 use crate::id::WorkId;
-use crate::plan::{Applied, Cancel, Command, Refusal, Retention, UpdateResult};
-use crate::query::WorkSelector;
+use crate::plan::{Applied, Command, Refusal, Retention, RetryReport, SteerResult, Steering, UpdateResult};
 use crate::request::{ErasedRequest, PeriodicRequest, Request, RequestParts};
 use crate::store::{StoreError, StoreErrorKind, UnitResult};
+use crate::time::Timestamp;
 
 impl WorkManager {
-    /// Ends work, and all that depends on it. After this returns it never starts again; what runs is told to stop and its
-    /// result is dropped. Answers how many works were ended; unknown ones are none.
+    /// Tries parked or failed work again, as if it had never been tried: its attempts count from 0, and its deaths are forgiven. Its
+    /// history stays. A time for which it was to wait does not count again; its constraints do.
     ///
-    /// A work that has succeeded stays as it is, and all that depends on it ends, directly or through other works that have
-    /// succeeded. By tag, by name and for all, only unfinished works are meant, and what depends on those.
+    /// With failed work all comes back that had failed because of it, in the same commit, and waits for it again. A dependent stays
+    /// failed if another of its prerequisites has ended badly or is not stored any more, and so does what is behind that; the report
+    /// says which. What was cancelled stays cancelled. It comes back in one commit, so that is refused where more than 10,000 edges
+    /// lead to what depends on it. Failed work whose unique name newer work has taken since is not stored any more, and can't come back.
     ///
-    /// A selection is ended in bounded commits, so it may be seen half done. While other calls of this manager wait for the store,
-    /// or its runs do, the commits are short, so that it takes longer in all and nobody waits long. It means the works that
-    /// were born before the call. Dependents that are too many for one commit end right after it, and don't count.
+    /// ```
+    /// use workman_core::{WorkState, worker};
+    /// use workman_testing::TestDriver;
     ///
-    /// # Errors
-    /// [`ActionError`], which says how many were ended before it.
-    #[doc(alias("cancelWorkById", "cancelAllWorkByTag", "cancelUniqueWork", "cancelAllWork", "abort", "kill"))]
-    pub async fn cancel(&self, selector: impl Into<WorkSelector>) -> Result<usize, ActionError> {
-        let selector = selector.into();
-        let (mut total, mut before) = (0, None);
-        loop {
-            let (ended, bound) = self.cancel_pass(&selector, before, total).await?;
-            total += ended;
-            // Works move between indexes while everything is being cancelled, so a pass that found some is followed by another.
-            // All passes mean the works of the first one, or a program that goes on enqueueing would never see an end.
-            if ended == 0 || selector != WorkSelector::All {
-                return Ok(total);
-            }
-            before = Some(bound);
-        }
-    }
-
-    /// Goes once through the works that were born before `before`, or before now. Answers how many it ended, and that bound.
-    async fn cancel_pass(
-        &self,
-        selector: &WorkSelector,
-        mut before: Option<u64>,
-        done: usize,
-    ) -> Result<(usize, u64), ActionError> {
-        let (mut total, mut after) = (0, None);
-        let health = &self.core().health;
-        let mut pace = Pace::new(health);
-        loop {
-            let stride = pace.stride(health);
-            let command = Command::Cancel(Cancel { selector: selector.clone(), before, after, stride });
-            match self.act(command, done + total).await? {
-                Applied::Cancelled { count, before: bound, next } => {
-                    total += count;
-                    if next.is_none() {
-                        return Ok((total, bound));
-                    }
-                    (before, after) = (Some(bound), next);
-                }
-                other => return Err(ActionError::answered(&other, done + total)),
-            }
-        }
-    }
-
-    /// Frees parked work: it runs again as soon as it may, and its deaths are forgiven.
+    /// #[worker(max_attempts = 1)]
+    /// fn pay_the_rent() -> Result<(), String> {
+    ///     Err("the bank is closed".into())
+    /// }
+    ///
+    /// let test = TestDriver::new();
+    /// test.stub::<pay_the_rent>([Err("the bank is closed".into()), Ok(())]);
+    /// let id = test.enqueue(pay_the_rent::request());
+    /// test.run_until_idle();
+    /// assert_eq!(test.state_of(id), WorkState::Failed);
+    /// assert_eq!(test.retry(id).retried, [id]);
+    /// test.run_until_idle();
+    /// assert_eq!(test.state_of(id), WorkState::Succeeded);
+    /// ```
     ///
     /// # Errors
-    /// [`ActionError`] when there is no such work or it is not parked.
+    /// [`ActionError`] when there is no such work, it is neither parked nor failed, or, of failed work, a prerequisite is gone or has
+    /// ended badly itself; nothing was changed then.
     #[doc(alias("unpark", "requeue", "resume"))]
-    pub async fn retry(&self, id: WorkId) -> Result<(), ActionError> {
-        self.act(Command::Retry(id), 0).await.map(|_| ())
+    pub async fn retry(&self, id: WorkId) -> Result<RetryReport, ActionError> {
+        let command = || Command::Steer { id, how: Steering::Retry };
+        let mut answer = self.act(command(), 0).await;
+        while let Err(ActionError::Refused(Refusal::StillEnding(_))) = answer {
+            self.act(Command::Drain, 0).await?;
+            answer = self.act(command(), 0).await;
+        }
+        match answer? {
+            Applied::Retried(report) => Ok(report),
+            other => Err(ActionError::answered(&other, 0)),
+        }
+    }
+
+    /// Makes work due now that waits for a time: its delay, its backoff, its next period, a snooze, or as a suspect. That is skipped
+    /// once. Its constraints are not, nor is its place in line: what is due already and ranks as high goes first.
+    ///
+    /// The period of periodic work begins with this run, as with `next_schedule_time_override`, and the next is counted from it. To
+    /// say it twice is to say it once. Work that waits for no time is left as it is, and the answer says where it stands.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use workman_core::{SteerResult, worker};
+    /// use workman_testing::TestDriver;
+    ///
+    /// #[worker]
+    /// fn send_figures() -> String {
+    ///     "done".into()
+    /// }
+    ///
+    /// let test = TestDriver::new();
+    /// let id = test.enqueue(send_figures::request().initial_delay(Duration::from_secs(3600)));
+    /// assert_eq!(test.run_now(id), SteerResult::Applied);
+    /// test.run_until_idle();
+    /// assert_eq!(test.output::<String>(id), "done");
+    /// ```
+    ///
+    /// # Errors
+    /// [`ActionError`] when there is no such work.
+    #[doc(alias("trigger", "promote", "force"))]
+    pub async fn run_now(&self, id: WorkId) -> Result<SteerResult, ActionError> {
+        self.steer(id, Steering::RunNow).await
+    }
+
+    /// As [`run_now`](Self::run_now), and the work passes all its gates once: limits, rates, pauses and its serial lane. Its
+    /// constraints have to hold, and a slot must be free. It counts at its gates while it runs, so that others wait for it; nothing else
+    /// ever passes above a limit.
+    ///
+    /// # Errors
+    /// As [`run_now`](Self::run_now), and when 64 works are about to pass already.
+    pub async fn run_now_past_gates(&self, id: WorkId) -> Result<SteerResult, ActionError> {
+        self.steer(id, Steering::RunNowPastGates).await
+    }
+
+    /// Sets the next run of work to a time by the wall clock, sooner or later than it was. It takes the place of a delay, a backoff, a
+    /// snooze and a period; of periodic work it is an override of the next run, and one that runs has it for the run after. A past
+    /// time is now. It counts once, and an [`update`](Self::update) of one-time work says its delay anew.
+    ///
+    /// Work under which the process died does not run any sooner by this ([`SteerResult::Suspect`]).
+    ///
+    /// # Errors
+    /// [`ActionError`] when there is no such work, or the time is the last that there is ([`Refusal::Never`]).
+    #[doc(alias("postpone", "snooze", "delay"))]
+    pub async fn reschedule(&self, id: WorkId, at: impl Into<Timestamp>) -> Result<SteerResult, ActionError> {
+        self.steer(id, Steering::At(at.into())).await
+    }
+
+    async fn steer(&self, id: WorkId, how: Steering) -> Result<SteerResult, ActionError> {
+        match self.act(Command::Steer { id, how }, 0).await? {
+            Applied::Steered(result) => Ok(result),
+            other => Err(ActionError::answered(&other, 0)),
+        }
     }
 
     /// Changes stored work in place: whatever the request says counts from now on, and what it does not say is as in any new
@@ -180,9 +221,9 @@ impl WorkManager {
         }
     }
 
-    async fn act(&self, command: Command, done: usize) -> Result<Applied, ActionError> {
+    pub(super) async fn act(&self, command: Command, done: usize) -> Result<Applied, ActionError> {
         self.core().home.check().map_err(|error| ActionError::Store { error, done })?;
-        let wide = matches!(command, Command::Cancel(_)).then(|| self.core().wide());
+        let wide = matches!(command, Command::Cancel(_) | Command::Listed(_)).then(|| self.core().wide());
         let unit = self.core().unit(command);
         let answers = self.core().transact(vec![unit]).await;
         let answer: Option<UnitResult> =

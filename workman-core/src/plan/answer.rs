@@ -1,13 +1,18 @@
 //! [`Decision`]: what the planner answers to a command, and how much one answer may be.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Refusal;
+use super::gates::{GateChange, GateStatus};
 use super::view::Scope;
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::index::IndexKey;
-use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, Standing, WorkRecord, WorkSpec};
+use crate::record::{
+    AttemptRecord, Cascade, GateId, GateRow, GateSettings, Lane, LaneId, Meta, Notes, Standing, WorkRecord, WorkSpec,
+};
 use crate::state::{StopReason, WorkState};
 use crate::time::{Due, NextDue, Timestamp};
 
@@ -22,6 +27,9 @@ pub const RESCUE_LIMIT: usize = 1_000;
 
 /// The most works of a selection that one commit ends.
 pub const SELECT_LIMIT: usize = 1_000;
+
+/// The most bytes of the reason of a cancellation: each work that it ends keeps it.
+pub const REASON_LIMIT: usize = 1_024;
 
 /// The most works that may hold a name when it is taken from them, all of them in one commit: two of the largest chains.
 pub(super) const MEMBERS_LIMIT: usize = 32_768;
@@ -91,6 +99,12 @@ pub enum Write {
     Cascade(Cascade),
     /// That rest is done.
     CascadeDone(u64),
+    /// What goes on at a gate.
+    Gate(GateRow),
+    /// Nothing goes on at a gate any more.
+    GateIdle(GateId),
+    /// What is wanted of gates.
+    GateSettings(Arc<GateSettings>),
     /// A work goes, with all its rows.
     Delete(WorkId),
 }
@@ -123,6 +137,8 @@ pub enum Hint {
     },
     /// A cascade waits to be drained.
     Cascade,
+    /// Gates may be open that were shut: what lines up may start.
+    Opened,
     /// Everything was cancelled at once.
     CancelledAll,
     /// Works have finished.
@@ -163,6 +179,8 @@ pub enum Applied {
         works: Vec<Claimed>,
         /// Lanes in which nothing is left.
         drained: Vec<LaneId>,
+        /// Of the lanes that are watched, those that a gate shuts: whatever waits there waits for no slot.
+        shut: Vec<LaneId>,
         /// When the next delayed work is due.
         next_due: NextDue,
         /// The store time of the claim.
@@ -179,6 +197,10 @@ pub enum Applied {
         /// Failed attempts so far, of the period that the attempt belonged to.
         failures: u32,
     },
+    /// To [`Command::Steer`](super::Command::Steer), for a retry.
+    Retried(RetryReport),
+    /// To [`Command::Steer`](super::Command::Steer), for all but a retry.
+    Steered(SteerResult),
     /// To [`Command::Note`](super::Command::Note).
     Noted {
         /// How far the work is still blamed for deaths of its process.
@@ -238,6 +260,15 @@ pub enum Applied {
         /// Whether there is more to give back than one commit may.
         again: bool,
     },
+    /// To [`Command::Gate`](super::Command::Gate).
+    Gates {
+        /// What is wanted of gates, where that has changed.
+        changed: Vec<GateChange>,
+        /// How many runs were stopped.
+        stopped: usize,
+    },
+    /// To a look at gates.
+    GatesSeen(Vec<GateStatus>),
     /// To [`Command::Drain`](super::Command::Drain).
     Drained {
         /// Whether something wide is still unfinished.
@@ -299,4 +330,67 @@ pub enum UpdateResult {
     AppliedImmediately,
     /// The work runs; it is what the request says from its next run on.
     AppliedForNextRun,
+}
+
+/// What became of a wish to run work now, or at another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum SteerResult {
+    /// The work is due when it was asked for.
+    Applied,
+    /// Periodic work runs; its next run is due when it was asked for.
+    AppliedForNextRun,
+    /// It was so already: nothing changed.
+    Unchanged,
+    /// Nothing: its time has come, and a gate holds it. `WorkManager::run_now_past_gates` lets it pass.
+    Held,
+    /// Nothing: the work waits for its prerequisites, and for no time.
+    Blocked,
+    /// Nothing: the work is parked. `WorkManager::retry` frees it.
+    Parked,
+    /// Nothing: the work runs.
+    Running,
+    /// Nothing: the work has finished. `WorkManager::retry` takes failed work back.
+    Finished,
+    /// Nothing: the process died under it, and a new time does not shorten its wait. `WorkManager::run_now` does.
+    Suspect,
+}
+
+/// What a retry has taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryReport {
+    /// The work, and the dependents that had failed because of it and are blocked again, each after its prerequisites.
+    pub retried: Vec<WorkId>,
+    /// Dependents that stay failed, and why.
+    pub stayed: Vec<(WorkId, StayedFailed)>,
+}
+
+/// Why failed work does not come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StayedFailed {
+    /// This prerequisite is not stored any more, so nobody could say what it gave.
+    PrerequisiteGone(WorkId),
+    /// This prerequisite has failed or was cancelled, and stays so.
+    PrerequisiteEnded(WorkId),
+}
+
+impl StayedFailed {
+    /// The same of the work that was asked for.
+    pub(super) fn refusal(self, work: WorkId) -> Refusal {
+        match self {
+            StayedFailed::PrerequisiteGone(prerequisite) => Refusal::PrerequisiteGone { work, prerequisite },
+            StayedFailed::PrerequisiteEnded(prerequisite) => Refusal::PrerequisiteEnded { work, prerequisite },
+        }
+    }
+}
+
+impl fmt::Display for StayedFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StayedFailed::PrerequisiteGone(id) => write!(f, "its prerequisite {id} is not stored any more"),
+            StayedFailed::PrerequisiteEnded(id) => write!(f, "its prerequisite {id} has failed or was cancelled"),
+        }
+    }
 }

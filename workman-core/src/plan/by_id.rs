@@ -56,6 +56,16 @@ impl<T> ById<T> {
         }
     }
 
+    /// The works of which something is known, in no order that matters.
+    pub(super) fn ids(&self) -> impl Iterator<Item = WorkId> + '_ {
+        self.row.iter().map(|(id, _)| *id).chain(self.others.iter().flat_map(|others| others.keys().copied()))
+    }
+
+    /// What is known, in no order that matters.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.row.iter().map(|(_, value)| value).chain(self.others.iter().flat_map(|others| others.values()))
+    }
+
     /// Everything, in the order of the ids.
     pub fn into_ordered(self) -> impl ExactSizeIterator<Item = (WorkId, T)> {
         let ById { mut row, others } = self;

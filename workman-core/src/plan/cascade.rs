@@ -3,10 +3,11 @@
 //! One commit looks at [`CASCADE_LIMIT`] dependents at the most, whatever it ends; the rest is written down as cascades.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::draft::{Draft, Front};
 use super::view::{Halt, SelectorWanted, Snapshot, Want};
-use super::{Applied, CASCADE_LIMIT, Cancel, Hint, Plan, SELECT_LIMIT, Write, periodic};
+use super::{Applied, CASCADE_LIMIT, Cancel, Hint, Listed, Plan, REASON_LIMIT, Refusal, SELECT_LIMIT, Write, periodic};
 use crate::id::WorkId;
 use crate::record::{Cascade, CascadeVerb, Finish, Wait, WorkRecord};
 use crate::state::{StopReason, WorkState};
@@ -15,12 +16,14 @@ use crate::time::{Due, Timestamp};
 /// Ends one work, or a selection in bounded commits.
 pub(super) fn cancel(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result<Plan, Halt> {
     let mut draft = Draft::new(view, now);
+    draft.because = reason(cancel.because.as_ref())?;
     let before = cancel.before.unwrap_or(view.meta.next_seq);
     let selector = match SelectorWanted::of(&cancel.selector) {
         Ok(selector) => selector,
         Err(id) => {
             let count = cancel_one(&mut draft, id, width(1))?;
-            return Ok(draft.done(Applied::Cancelled { count, before, next: None }));
+            draft.because = None;
+            return draft.done(Applied::Cancelled { count, before, next: None });
         }
     };
     if selector == SelectorWanted::All && cancel.before.is_none() {
@@ -37,7 +40,44 @@ pub(super) fn cancel(view: &Snapshot, cancel: &Cancel, now: Timestamp) -> Result
     for id in &list.ids {
         count += cancel_one(&mut draft, *id, width)?;
     }
-    Ok(draft.done(Applied::Cancelled { count, before, next: list.next.clone() }))
+    // What a gate makes of it has reasons of its own.
+    draft.because = None;
+    draft.done(Applied::Cancelled { count, before, next: list.next.clone() })
+}
+
+/// Ends those of these works that are unfinished. One that has succeeded since somebody saw it is not meant any more.
+pub(super) fn cancel_listed(
+    view: &Snapshot,
+    listed: &Listed,
+    because: Option<&Arc<str>>,
+    now: Timestamp,
+) -> Result<Plan, Halt> {
+    let mut draft = Draft::new(view, now);
+    draft.because = reason(because)?;
+    let before = listed.before.unwrap_or(view.meta.next_seq);
+    view.require(listed.ids.iter().copied().map(Want::Work))?;
+    let width = width(listed.ids.len());
+    let records = listed.ids.iter().filter_map(|id| view.works.get(id)?.as_ref());
+    view.require(records.filter_map(|record| wants(CascadeVerb::Cancel, record, width)))?;
+    let mut count = 0;
+    for id in &listed.ids {
+        let is_meant = |record: &&WorkRecord| record.seq < before && !record.state().is_finished();
+        if draft.work(*id)?.filter(is_meant).is_some() {
+            count += cancel_one(&mut draft, *id, width)?;
+        }
+    }
+    draft.because = None;
+    draft.done(Applied::Cancelled { count, before, next: None })
+}
+
+/// What a work keeps of why it was cancelled: a reason that says nothing is none.
+fn reason(said: Option<&Arc<str>>) -> Result<Option<Arc<str>>, Halt> {
+    match said {
+        Some(said) if said.len() > REASON_LIMIT => {
+            Err(Refusal::ReasonTooLong { size: said.len(), limit: REASON_LIMIT }.into())
+        }
+        said => Ok(said.filter(|said| !said.is_empty()).cloned()),
+    }
 }
 
 /// CAN-1, CAN-4: the work and all that depends on it; nothing if it is unknown. One that has succeeded stays as it is, and what
@@ -62,8 +102,10 @@ pub(super) fn plan(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     if is_pending(&draft) {
         drain(&mut draft)?;
     }
-    let again = is_pending(&draft);
-    Ok(draft.done(Applied::Drained { again }))
+    draft.sweep_gates();
+    draft.settle_gates()?;
+    let again = is_pending(&draft) || draft.meta.gates.refill.is_some();
+    draft.done(Applied::Drained { again })
 }
 
 /// Whether something wide is unfinished.
@@ -118,19 +160,21 @@ pub(super) fn drain(draft: &mut Draft<'_>) -> Result<(), Halt> {
         let width = width(chunk.len());
         draft.view.require(chunk.iter().map(|cascade| want(cascade.verb, cascade.of, cascade.after, width)))?;
         for cascade in chunk {
-            go_on(draft, *cascade, width)?;
+            go_on(draft, cascade, width)?;
         }
         (pending, size) = (rest, 2 * size);
     }
     Ok(())
 }
 
-fn go_on(draft: &mut Draft<'_>, cascade: Cascade, width: usize) -> Result<(), Halt> {
+fn go_on(draft: &mut Draft<'_>, cascade: &Cascade, width: usize) -> Result<(), Halt> {
     if draft.cascade_left > 0 {
         draft.write(Write::CascadeDone(cascade.number));
         draft.meta.first_cascade = cascade.number + 1;
-        let Cascade { verb, of, after, born_before, .. } = cascade;
+        let Cascade { verb, of, after, born_before, ref because, .. } = *cascade;
+        draft.because.clone_from(because);
         pass_on(draft, verb, Front { of, after, born_before }, StopReason::CancelledByApp, width)?;
+        draft.because = None;
     }
     Ok(())
 }

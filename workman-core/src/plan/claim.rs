@@ -7,13 +7,15 @@ use std::sync::Arc;
 use super::draft::Draft;
 use super::quota::{self, Budget, Fallen};
 use super::reading::{DUE, Reading, free};
+use super::turnstile::{Turnstile, Word};
 use super::view::{Halt, List, Snapshot, Want};
 use super::{
-    Applied, Claim, Claimed, Hint, PROMOTE_LIMIT, Plan, Refusal, SuspectsAllowed, WorkerKind, cascade, periodic,
+    Applied, Claim, Claimed, FreeSlots, GATE_LIMIT, Hint, PROMOTE_LIMIT, Plan, Refusal, SuspectsAllowed, WorkerKind,
+    cascade, periodic,
 };
 use crate::id::WorkId;
 use crate::index::rank;
-use crate::record::{LaneId, Standing, Urgency, WorkRecord, WorkSpec};
+use crate::record::{GateId, LaneId, Rare, Standing, Urgency, WorkRecord, WorkSpec};
 use crate::time::{Due, NextDue, Timestamp};
 
 pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Plan, Halt> {
@@ -24,30 +26,40 @@ pub(super) fn plan(view: &Snapshot, claim: &Claim, now: Timestamp) -> Result<Pla
     if cascade::is_pending(&draft) {
         return drain_first(draft);
     }
-    let reading = Reading::new(view, claim, Budget::of(&draft, claim))?;
+    let mut turnstile = Turnstile::new(&mut draft, claim)?;
+    let reading = Reading::new(view, claim, Budget::of(&draft, claim), turnstile.as_ref())?;
     let due = view.list(DUE)?;
+    let is_shut = |lane: &LaneId| turnstile.as_ref().is_some_and(|turnstile| turnstile.is_shut(*lane));
+    let shut = claim.watched.iter().copied().filter(is_shut).collect();
     if claim.lanes.is_empty() && !claim.watched.is_empty() {
-        return look(draft, &reading, due);
+        return look(draft, &reading, due, shut);
     }
     let mut done = Done::default();
-    let mut candidates = candidates(&draft, &reading, &due.ids, &mut done)?;
+    let passing = turnstile.as_ref().map_or(Ok(Vec::new()), |turnstile| turnstile.passing(&mut draft))?;
+    let mut candidates = candidates(&draft, &reading, &due.ids, &passing, &mut done)?;
     spend(&mut draft, &reading, &mut candidates, &mut done)?;
-    let (chosen, waiting) = choose(claim, candidates);
-    draft.expect(chosen.len() + due.ids.len());
+    draft.expect(candidates.len().min(GATE_LIMIT) + due.ids.len());
+    let chosen = choose(&mut draft, claim, candidates, turnstile.as_mut(), &mut done)?;
     let mut works = Vec::with_capacity(chosen.len());
-    for Candidate { id, .. } in &chosen {
-        if let Some(record) = draft.work(*id)?.cloned() {
-            works.push(begin(&mut draft, record, view.spec(*id)?, claim.epoch)?);
+    for (Candidate { id, .. }, counted) in chosen {
+        if let Some(record) = draft.work(id)?.cloned() {
+            works.push(begin(&mut draft, record, view.spec(id)?, claim.epoch, counted)?);
+            done.with.push(id);
         }
     }
-    done.filled.extend(waiting.iter().filter_map(|candidate| candidate.fallen_into));
-    done.with.extend(chosen.iter().map(|candidate| candidate.id));
     done.with.sort_unstable();
     promote(&mut draft, &due.ids, &mut done)?;
+    draft.settle_gates()?;
+    done.filled.extend(&draft.gates.shown);
     done.filled.iter().for_each(|lane| draft.hint(Hint::Ready(*lane)));
     let drained = drained(view, &reading, &done)?;
-    let again = due.ids.len() >= PROMOTE_LIMIT || (done.fell && is_any_expedited_left(view, &reading, &done)?);
-    Ok(draft.done(Applied::Claimed { works, drained, next_due: due.next_due, now, again }))
+    let has_held = turnstile.as_ref().is_some_and(|turnstile| turnstile.held > 0);
+    let again = due.ids.len() >= PROMOTE_LIMIT
+        || (done.fell && is_any_expedited_left(view, &reading, &done)?)
+        || (has_held && done.is_free);
+    let openings = turnstile.map_or(Ok(NextDue::default()), |turnstile| turnstile.next_due(&mut draft))?;
+    let next_due = openings.iter().fold(due.next_due, NextDue::and);
+    draft.done(Applied::Claimed { works, drained, shut, next_due, now, again })
 }
 
 /// Hands the work to a manager: the fence goes up before any user code runs. Whatever comes of this run, the next one is an
@@ -57,7 +69,9 @@ pub(super) fn begin(
     record: WorkRecord,
     spec: &Arc<WorkSpec>,
     epoch: u64,
+    counted: Vec<GateId>,
 ) -> Result<Claimed, Halt> {
+    draft.claimed_turn(&record);
     let checkpoint = draft.view.notes_of(&record)?.checkpoint;
     let lane = match record.urgency {
         Urgency::Ordinary => record.lane,
@@ -71,6 +85,7 @@ pub(super) fn begin(
         started: Some(draft.now),
         ..record.standing_at(Standing::Running { epoch })
     };
+    let record = if counted.is_empty() { record } else { record.with_rare(|rare| Rare { counted, ..rare }) };
     draft.put(record.clone());
     Ok(Claimed { record, spec: Arc::clone(spec), checkpoint, born_from: draft.meta.next_seq })
 }
@@ -79,17 +94,18 @@ pub(super) fn begin(
 fn drain_first(mut draft: Draft<'_>) -> Result<Plan, Halt> {
     cascade::drain(&mut draft)?;
     let now = draft.now;
-    Ok(draft.done(Applied::Claimed {
+    draft.done(Applied::Claimed {
         works: Vec::new(),
         drained: Vec::new(),
+        shut: Vec::new(),
         next_due: NextDue::default(),
         now,
         again: true,
-    }))
+    })
 }
 
 /// Nothing is free, and nothing is written: of the lanes that are watched it is said in which nothing waits, lined up or due.
-fn look(draft: Draft<'_>, reading: &Reading<'_>, due: &List) -> Result<Plan, Halt> {
+fn look(draft: Draft<'_>, reading: &Reading<'_>, due: &List, shut: Vec<LaneId>) -> Result<Plan, Halt> {
     let mut waiting = reading.waiting(draft.view)?;
     for id in &due.ids {
         if let Some(record) = draft.work(*id)?.filter(|record| is_due(&draft, record))
@@ -101,7 +117,7 @@ fn look(draft: Draft<'_>, reading: &Reading<'_>, due: &List) -> Result<Plan, Hal
     let drained = reading.claim.watched.iter().copied().filter(|lane| !waiting.contains(lane)).collect();
     let next_due = if due.ids.is_empty() { due.next_due } else { NextDue::from(Due::Store(draft.now)) };
     let now = draft.now;
-    Ok(draft.done(Applied::Claimed { works: Vec::new(), drained, next_due, now, again: false }))
+    draft.done(Applied::Claimed { works: Vec::new(), drained, shut, next_due, now, again: false })
 }
 
 /// Whether the work waits for nothing but its place in line.
@@ -118,6 +134,8 @@ struct Done {
     filled: BTreeSet<LaneId>,
     /// Whether expedited work found its budget spent.
     fell: bool,
+    /// Whether slots are left.
+    is_free: bool,
 }
 
 /// A work that may start, by rank.
@@ -142,6 +160,7 @@ fn candidates(
     draft: &Draft<'_>,
     reading: &Reading<'_>,
     due: &[WorkId],
+    passing: &[WorkRecord],
     done: &mut Done,
 ) -> Result<Vec<Candidate>, Halt> {
     let claim = reading.claim;
@@ -172,8 +191,11 @@ fn candidates(
             }
         }
     }
+    passing.iter().try_for_each(&mut consider)?;
     for id in due {
-        draft.work(*id)?.filter(|record| is_due(draft, record)).map_or(Ok(()), &mut consider)?;
+        // What has gates has to line up there first.
+        let may_start = |record: &&WorkRecord| is_due(draft, record) && !record.is_gated();
+        draft.work(*id)?.filter(may_start).map_or(Ok(()), &mut consider)?;
     }
     sort(&mut found);
     // A lane that is open twice is read once.
@@ -218,26 +240,62 @@ fn spend(
 }
 
 /// The best, as many as there are slots, and one suspect at the most. Expedited work takes the slots that are reserved for it
-/// first, so that it leaves the others to ordinary work. Answers those that are left too.
-fn choose(claim: &Claim, candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {
-    let (mut async_slots_free, mut blocking_slots_free) = (claim.async_slots_free, claim.blocking_slots_free);
+/// first, so that it leaves the others to ordinary work. What a gate does not let through it holds. Answers each with the gates that
+/// count it.
+fn choose(
+    draft: &mut Draft<'_>,
+    claim: &Claim,
+    candidates: Vec<Candidate>,
+    mut turnstile: Option<&mut Turnstile>,
+    done: &mut Done,
+) -> Result<Vec<(Candidate, Vec<GateId>)>, Halt> {
+    let mut slots = (claim.async_slots_free, claim.blocking_slots_free);
     let mut suspect_allowed = claim.suspects == SuspectsAllowed::One;
-    candidates.into_iter().partition(|candidate| {
+    let mut chosen = Vec::new();
+    if let Some(turnstile) = &turnstile {
+        let mut works = Vec::new();
+        for candidate in &candidates {
+            works.extend(draft.work(candidate.id)?.zip(draft.view.specs.get(&candidate.id).map(|spec| &**spec)));
+        }
+        turnstile.foresee(draft, works.into_iter())?;
+    }
+    for candidate in candidates {
         let free = match candidate.kind {
-            WorkerKind::Async => &mut async_slots_free,
-            WorkerKind::Blocking => &mut blocking_slots_free,
+            WorkerKind::Async => &mut slots.0,
+            WorkerKind::Blocking => &mut slots.1,
         };
         let free = match candidate.urgency {
             Urgency::Expedited if free.reserved > 0 => &mut free.reserved,
             _ => &mut free.ordinary,
         };
         if *free == 0 || (candidate.suspect && !suspect_allowed) {
-            return false;
+            done.filled.extend(candidate.fallen_into);
+            continue;
         }
+        let word = match &mut turnstile {
+            Some(turnstile) => {
+                let Some(record) = draft.work(candidate.id)?.cloned() else { continue };
+                let spec = draft.view.spec(candidate.id)?;
+                let word = turnstile.ask(draft, &record, spec)?;
+                if let Word::Hold(gates, gate) = word {
+                    turnstile.hold(draft, &record, gates, gate);
+                    done.with.push(candidate.id);
+                    continue;
+                }
+                word
+            }
+            None => Word::Begin(Vec::new()),
+        };
+        let Word::Begin(counted) = word else {
+            done.filled.extend(candidate.fallen_into);
+            continue;
+        };
         *free -= 1;
         suspect_allowed &= !candidate.suspect;
-        true
-    })
+        chosen.push((candidate, counted));
+    }
+    done.is_free = [slots.0, slots.1].iter().any(|slots: &FreeSlots| slots.ordinary > 0);
+    Ok(chosen)
 }
 
 /// Delayed work whose time has come lines up in its lane, at the place in line that it has.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gates::GateLook;
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::index::IndexKey;
 use crate::policy::{ExistingPeriodicWorkPolicy, ExistingWorkPolicy};
 use crate::query::WorkSelector;
-use crate::record::{ErrorText, LaneId, Notes, ParkReason, Terms, Urgency, WorkSpec};
+use crate::record::{ErrorText, GateId, GateLimits, GateTarget, LaneId, Notes, ParkReason, Terms, Urgency, WorkSpec};
 use crate::state::StopReason;
 use crate::time::Timestamp;
 
@@ -27,12 +28,16 @@ pub enum Command {
     Note(Note),
     /// End work.
     Cancel(Cancel),
+    /// End these works, or delete them: what is named one by one.
+    Listed(Listed),
     /// Change stored work in place.
     Update(Box<NewWork>),
     /// Delete finished work.
     Prune(Prune),
     /// Free parked work, with its counters set back.
     Retry(WorkId),
+    /// Do by hand what a person wants of one work.
+    Steer { id: WorkId, how: Steering },
     /// A manager starts.
     Attach,
     /// A manager ends; what it still holds is given back.
@@ -45,8 +50,23 @@ pub enum Command {
     },
     /// Give back what dead managers held.
     Rescue,
+    /// Change what is wanted of gates.
+    Gate(Box<GateCommand>),
     /// Go on with wide releases, failures and cancellations that one commit could not finish.
     Drain,
+}
+
+/// What a person does by hand to one work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// It is due now, whatever it waits for by the clock.
+    RunNow,
+    /// It is due now, and passes all gates once.
+    RunNowPastGates,
+    /// Its next run is due then, by the wall clock.
+    At(Timestamp),
+    /// It is parked or has failed, and is tried again. [`Command::Retry`] is the engine's own and takes parked work only.
+    Retry,
 }
 
 /// New work, in an order in which every work comes after its prerequisites.
@@ -149,6 +169,44 @@ pub struct Claim {
     pub suspects: SuspectsAllowed,
 }
 
+/// What somebody wants of gates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the fields say it")]
+pub enum GateCommand {
+    /// A person limits what passes, whatever the code says, or clears that.
+    Limit { target: GateTarget, limits: Option<GateLimits> },
+    /// Nothing passes for now.
+    Pause {
+        target: GateTarget,
+        /// Why.
+        reason: Option<Arc<str>>,
+        /// Until when, by the wall clock; until somebody ends it if nothing is said.
+        until: Option<Timestamp>,
+        /// What becomes of what runs.
+        running: OnPause,
+    },
+    /// A pause ends, and a serial lane that a failure holds goes on.
+    Resume { target: GateTarget },
+    /// A program starts, and this is what its code says.
+    Program {
+        limits: Vec<(GateTarget, GateLimits)>,
+        /// The workers that it has: of these nothing but this is said by code any more.
+        workers: Vec<Arc<str>>,
+    },
+    /// Nothing changes: somebody looks.
+    Look(GateLook),
+}
+
+/// What a pause does to what runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPause {
+    /// It goes on to its end.
+    #[default]
+    LetFinish,
+    /// It is stopped, and given back as it was.
+    Stop,
+}
+
 /// What must not start in a process: a run still goes on there, though the store has moved on without it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Barred {
@@ -156,6 +214,8 @@ pub struct Barred {
     pub works: Vec<WorkId>,
     /// The unique names under which such runs began.
     pub names: Vec<BarredName>,
+    /// The gates that counted such runs, each as often as it did: in this process they still do.
+    pub gates: Vec<GateId>,
 }
 
 /// A unique name under which a run began that still goes on, though the store has moved on without it.
@@ -338,6 +398,32 @@ pub struct Cancel {
     pub after: Option<IndexKey>,
     /// How far this command goes through a selection.
     pub stride: Stride,
+    /// Why, as all works that it ends show.
+    pub because: Option<Arc<str>>,
+}
+
+/// A wish that means works by their ids, since nobody but who asks knows how they were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The works, no more than [`SELECT_LIMIT`](super::SELECT_LIMIT) of them; those that are not stored are passed over.
+    pub ids: Vec<WorkId>,
+    /// Only works born before this number; `None` in the first command of a selection.
+    pub before: Option<u64>,
+    /// What is to happen.
+    pub verb: ListedVerb,
+}
+
+/// What happens to works that are named one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListedVerb {
+    /// Those that are unfinished are cancelled, and what depends on them.
+    Cancel {
+        /// Why, as all works that it ends show.
+        because: Option<Arc<str>>,
+    },
+    /// Those that have finished are deleted, but for what unfinished work depends on. The answer says behind which work it stopped, if
+    /// it did.
+    Prune,
 }
 
 /// A wish to delete finished work that nothing unfinished depends on. Goes on until `Applied::Pruned::next` is `None`.
@@ -368,7 +454,7 @@ pub enum Stride {
 
 impl Stride {
     /// Of so many that a commit may look at.
-    pub(super) fn of(self, limit: usize) -> usize {
+    pub(crate) fn of(self, limit: usize) -> usize {
         match self {
             Stride::Full => limit,
             Stride::AtMost(most) => limit.min(most.max(1)),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gates::GateDraft;
 use super::view::{Halt, Snapshot, Want};
 use super::{Applied, ById, CASCADE_LIMIT, HISTORY_LIMIT, Hint, Plan, Write};
 use crate::constraints::Constraints;
@@ -23,6 +24,8 @@ pub(super) struct Draft<'a> {
     pub(super) meta: Meta,
     /// How many dependents this commit may still look at.
     pub(super) cascade_left: usize,
+    /// Why works are cancelled now, as whoever does so has said.
+    pub(super) because: Option<Arc<str>>,
     /// Whose dependents are left for later commits. Made for the first of them.
     left: Option<BTreeSet<WorkId>>,
     /// Whether one of those has succeeded.
@@ -45,6 +48,8 @@ pub(super) struct Draft<'a> {
     /// The one that was asked for last: most works of a plan are of one lane.
     lane: Option<Lane>,
     new_lanes: Vec<Lane>,
+    /// What it does to gates.
+    pub(super) gates: GateDraft,
 }
 
 /// A work as a plan leaves it, with what its request said if it is new or another.
@@ -67,6 +72,7 @@ impl<'a> Draft<'a> {
             now,
             meta: view.meta.clone(),
             cascade_left: CASCADE_LIMIT,
+            because: None,
             left: None,
             left_behind_success: false,
             passed: None,
@@ -80,6 +86,7 @@ impl<'a> Draft<'a> {
             heated: Vec::new(),
             lane: None,
             new_lanes: Vec::new(),
+            gates: GateDraft::default(),
         }
     }
 
@@ -93,6 +100,24 @@ impl<'a> Draft<'a> {
         match self.moved.get(&id) {
             Some(moved) => Ok(moved.as_ref().map(|(record, _)| record)),
             None => self.view.work(id),
+        }
+    }
+
+    /// The works that this plan has moved so far.
+    pub(super) fn moved_ids(&self) -> Vec<WorkId> {
+        self.moved.ids().collect()
+    }
+
+    /// The works that this plan has moved so far, and that stay.
+    pub(super) fn moved(&self) -> impl Iterator<Item = &WorkRecord> {
+        self.moved.values().filter_map(|left| left.as_ref().map(|(record, _)| record))
+    }
+
+    /// What the request of a work said, as this plan leaves it.
+    pub(super) fn spec_of(&self, id: WorkId) -> Result<Arc<WorkSpec>, Halt> {
+        match self.moved.get(&id) {
+            Some(Some((_, Some(spec)))) => Ok(Arc::clone(spec)),
+            _ => self.view.spec(id).cloned(),
         }
     }
 
@@ -266,6 +291,7 @@ impl<'a> Draft<'a> {
             self.remember(&mut record, AttemptEnd::Interrupted { reason });
             record.stop = Some(reason);
         }
+        let record = record.because(self.because.as_ref());
         self.finish(record, Finish::Cancelled);
     }
 
@@ -295,7 +321,8 @@ impl<'a> Draft<'a> {
         }
         self.left.get_or_insert_default().insert(of);
         self.left_behind_success |= born_before.is_some();
-        self.write(Write::Cascade(Cascade { number, verb, of, after, born_before }));
+        let because = self.because.clone().filter(|_| verb == CascadeVerb::Cancel);
+        self.write(Write::Cascade(Cascade { number, verb, of, after, born_before, because }));
     }
 
     /// Whether a cancellation that means works born before `bound` has yet to go on behind this one, which has succeeded. It does
@@ -333,8 +360,8 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// The finished plan. Of works that go nothing is written.
-    pub(super) fn done(self, applied: Applied) -> Plan {
+    /// What is to be written. Of works that go nothing is written.
+    pub(super) fn written(self, applied: Applied) -> Plan {
         let Draft { moved, deleted, mut given, mut rest, mut hints, mut heated, .. } = self;
         if !deleted.is_empty() {
             rest.retain(|write| match write {

@@ -1,6 +1,7 @@
 //! Enqueue: new work, alone, in chains, under a name.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::draft::Draft;
 use super::followers::{Among, Edges, Own};
@@ -20,7 +21,7 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
     let mut draft = Draft::new(view, now);
     let new = new_works(view, enqueue, &found)?;
     if new.is_empty() {
-        return Ok(draft.done(Applied::Enqueued { how: Enqueued::Inserted, claimed: Vec::new() }));
+        return draft.done(Applied::Enqueued { how: Enqueued::Inserted, claimed: Vec::new() });
     }
     let how = match &enqueue.unique {
         None => Enqueued::Inserted,
@@ -28,7 +29,7 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
     };
     let appended: Vec<NewWork> = match &how {
         Enqueued::Kept(_) | Enqueued::Updated(_) => {
-            return Ok(draft.done(Applied::Enqueued { how, claimed: Vec::new() }));
+            return draft.done(Applied::Enqueued { how, claimed: Vec::new() });
         }
         Enqueued::Appended(after) => unique::behind(&new, after),
         Enqueued::Inserted | Enqueued::Replaced(_) | Enqueued::Superseded(_) => Vec::new(),
@@ -38,7 +39,7 @@ pub(super) fn plan(view: &Snapshot, enqueue: &Enqueue, now: Timestamp) -> Result
     let edges = Edges::of(&draft, &new, &Among::new(enqueue, &own, &how))?;
     insert_all(&mut draft, &new, &edges, &own).map_err(|halt| under_name(halt, enqueue, &how))?;
     let claimed = take_offer(&mut draft, enqueue, &new)?;
-    Ok(draft.done(Applied::Enqueued { how, claimed }))
+    draft.done(Applied::Enqueued { how, claimed })
 }
 
 /// A work of an enqueue, and what is stored under its id.
@@ -164,11 +165,12 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, edges: &Edges, own: &Own) -> Re
     let now = draft.now;
     let period = periodic::first(draft, work);
     let (due, why) = periodic::first_run(draft, &work.terms, period.as_ref());
-    let (open, standing) = match born {
+    let (open, standing) = match &born {
         Birth::Open(0) => (0, draft.in_line(lane, due, why)),
-        Birth::Open(open) => (open, Standing::Blocked),
-        Birth::Over(how) => (0, draft.finished(&work.terms, how)),
+        Birth::Open(open) => (*open, Standing::Blocked),
+        Birth::Over(how, _) => (0, draft.finished(&work.terms, *how)),
     };
+    let because = if let Birth::Over(_, because) = &born { because.as_ref() } else { None };
     let record = WorkRecord {
         id: work.id,
         seq,
@@ -194,6 +196,7 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, edges: &Edges, own: &Own) -> Re
         rows: RowsPresent { dependents: followers.is_some(), ..RowsPresent::default() },
         rare: None,
     };
+    let record = draft.gated(record, &work.spec)?.because(because);
     draft.put_work(record, work.spec.clone());
     Ok(())
 }
@@ -201,7 +204,8 @@ fn insert(draft: &mut Draft<'_>, work: &NewWork, edges: &Edges, own: &Own) -> Re
 /// What its prerequisites make of a work at its birth.
 enum Birth {
     Open(u32),
-    Over(Finish),
+    /// And why, if that was said of the cancelled prerequisite.
+    Over(Finish, Option<Arc<str>>),
 }
 
 /// A failed prerequisite makes the work failed, a cancelled one cancelled, and failure wins.
@@ -223,8 +227,10 @@ fn birth_state(draft: &Draft<'_>, work: &NewWork, own: &Own) -> Result<Birth, Ha
         match prerequisite.state() {
             WorkState::Succeeded if is_yet_to_release(draft, *id, work.id)? => open.push(*id),
             WorkState::Succeeded => {}
-            WorkState::Failed => over = Some(Finish::Failed),
-            WorkState::Cancelled => over = over.or(Some(Finish::Cancelled)),
+            WorkState::Failed => over = Some((Finish::Failed, None)),
+            WorkState::Cancelled => {
+                over = over.or_else(|| Some((Finish::Cancelled, prerequisite.cancelled_because().cloned())));
+            }
             _ => open.push(*id),
         }
     }
@@ -232,7 +238,7 @@ fn birth_state(draft: &Draft<'_>, work: &NewWork, own: &Own) -> Result<Birth, Ha
     open.sort_unstable();
     open.dedup();
     let open = u32::try_from(open.len()).unwrap_or(u32::MAX);
-    Ok(over.map_or(Birth::Open(open), Birth::Over))
+    Ok(over.map_or(Birth::Open(open), |(how, because)| Birth::Over(how, because)))
 }
 
 /// A success that is still on its way to its dependents reaches this one as well, and then counts it down.
@@ -275,14 +281,16 @@ fn rivals_wanted(view: &Snapshot, enqueue: &Enqueue, own: &Own) -> Vec<Want> {
 
 /// Claims new work for the slots that the caller has reserved, unless something that is ready already ranks higher.
 fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Result<Vec<WorkId>, Halt> {
-    let Some(offer) = offer_of(enqueue, &draft.meta) else { return Ok(Vec::new()) };
+    // With gates only a claim knows what may begin.
+    let is_free = draft.meta.gates.settings == 0;
+    let Some(offer) = offer_of(enqueue, &draft.meta).filter(|_| is_free) else { return Ok(Vec::new()) };
     let offered: BTreeSet<WorkId> = offer.ids.iter().copied().collect();
     let mut candidates = Vec::new();
     for work in new {
         match draft.work(work.id)?.filter(|record| matches!(record.standing, Standing::Ready { .. })) {
             // It goes first, and is left to a claim, which knows its budget.
             Some(record) if record.urgency == Urgency::Expedited => return Ok(Vec::new()),
-            Some(record) if offered.contains(&work.id) => {
+            Some(record) if offered.contains(&work.id) && !record.is_gated() => {
                 candidates.push((rank(record.terms.priority), record.turn, *work));
             }
             _ => {}
@@ -297,7 +305,7 @@ fn take_offer(draft: &mut Draft<'_>, enqueue: &Enqueue, new: &[&NewWork]) -> Res
     let mut works: Vec<Claimed> = Vec::with_capacity(candidates.len());
     for (_, _, work) in candidates {
         if let Some(record) = draft.work(work.id)?.cloned() {
-            works.push(claim::begin(draft, record, &work.spec, offer.epoch)?);
+            works.push(claim::begin(draft, record, &work.spec, offer.epoch, Vec::new())?);
         }
     }
     let claimed = works.iter().map(|work| work.record.id).collect();

@@ -12,6 +12,8 @@ mod command;
 mod draft;
 mod enqueue;
 mod followers;
+mod gates;
+mod limit;
 mod periodic;
 mod prune;
 mod quota;
@@ -19,9 +21,11 @@ mod reading;
 mod recover;
 mod refusal;
 mod settle;
+mod steer;
 mod superseded;
 #[cfg(test)]
 mod tests;
+mod turnstile;
 mod unique;
 mod update;
 mod view;
@@ -30,13 +34,17 @@ use crate::time::Timestamp;
 
 pub use answer::{
     Applied, Blame, CASCADE_LIMIT, Claimed, Death, Decision, Enqueued, HISTORY_LIMIT, Hint, NUMBERS_A_PLAN,
-    PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, RESCUE_LIMIT, SELECT_LIMIT, SHORT_STRIDE, UpdateResult, Write,
+    PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, REASON_LIMIT, RESCUE_LIMIT, RetryReport, SELECT_LIMIT, SHORT_STRIDE,
+    StayedFailed, SteerResult, UpdateResult, Write,
 };
 pub use by_id::{ById, Few};
 pub use command::{
-    Advice, Barred, BarredName, Cancel, Claim, Command, End, Endurance, Enqueue, FreeSlots, NewWork, NextScheduleTime,
-    Note, Offer, OpenLane, Prune, Retention, Settle, Stride, SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
+    Advice, Barred, BarredName, Cancel, Claim, Command, End, Endurance, Enqueue, FreeSlots, GateCommand, Listed,
+    ListedVerb, NewWork, NextScheduleTime, Note, Offer, OnPause, OpenLane, Prune, Retention, Settle, Steering, Stride,
+    SuspectsAllowed, Unique, UniquePolicy, WorkerKind,
 };
+pub(crate) use gates::wrong_with;
+pub use gates::{GATE_LIMIT, GateChange, GateLook, GateProblem, GateStatus};
 pub use refusal::Refusal;
 pub use view::{List, Scope, SelectorWanted, Snapshot, Want};
 
@@ -53,13 +61,22 @@ pub fn plan(view: &Snapshot, command: &Command, now: Timestamp) -> Result<Decisi
         Command::Settle(settle) => settle::settle(view, settle, now),
         Command::Note(note) => settle::note(view, note, now),
         Command::Cancel(cancel) => cascade::cancel(view, cancel, now),
+        Command::Listed(listed) => match &listed.verb {
+            ListedVerb::Cancel { because } => cascade::cancel_listed(view, listed, because.as_ref(), now),
+            ListedVerb::Prune => prune::listed(view, listed, now),
+        },
         Command::Update(work) => update::plan(view, work, now),
         Command::Prune(prune) => prune::plan(view, prune, now),
         Command::Retry(id) => recover::retry(view, *id, now),
+        Command::Steer { id, how: Steering::RunNow } => steer::run_now(view, *id, steer::Gates::Keep, now),
+        Command::Steer { id, how: Steering::RunNowPastGates } => steer::run_now(view, *id, steer::Gates::Pass, now),
+        Command::Steer { id, how: Steering::At(at) } => steer::reschedule(view, *id, *at, now),
+        Command::Steer { id, how: Steering::Retry } => steer::retry(view, *id, now),
         Command::Attach => recover::attach(view, now),
         Command::Detach { epoch } => recover::detach(view, *epoch, now),
         Command::Reclaim { epoch, held } => recover::reclaim(view, *epoch, held, now),
         Command::Rescue => recover::rescue(view, now),
+        Command::Gate(gate) => limit::plan(view, gate, now),
         Command::Drain => cascade::plan(view, now),
     };
     match decided {

@@ -5,7 +5,7 @@
 
 use super::draft::Draft;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, PRUNE_LIMIT, Plan, Prune, Retention, Stride, followers};
+use super::{Applied, Listed, PRUNE_LIMIT, Plan, Prune, Retention, Stride, followers};
 use crate::id::WorkId;
 use crate::index::standing_key;
 use crate::record::{Standing, WorkRecord};
@@ -30,7 +30,7 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
     if prune.stride == Stride::PastOne {
         let next = view.list(Want::FinishedEntry { after: prune.after.clone() })?.next.clone();
         let stored = draft.meta.finished;
-        return Ok(draft.done(Applied::Pruned { count: 0, stored, before, next, next_due: None }));
+        return draft.done(Applied::Pruned { count: 0, stored, before, next, next_due: None });
     }
     let list = view.list(wanted(&draft, prune))?;
     let listed = list.ids.iter().filter_map(|id| view.works.get(id)?.as_ref());
@@ -53,16 +53,10 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
                 break;
             }
         }
-        if record.seq >= before || draft.has_cascade(&record)? {
+        if record.seq >= before {
             continue;
         }
-        wide += usize::from(needs_a_longer_look(&draft, &record)?);
-        let awaited = is_awaited(&draft, &record)?;
-        if !awaited {
-            followers::leave(&mut draft, &record)?;
-            draft.delete(*id)?;
-            count += 1;
-        }
+        count += usize::from(delete_if_alone(&mut draft, &record, &mut wide)?);
         if wide == WIDE_LIMIT && list.ids.last() != Some(id) {
             next = Some(standing_key(&record));
             break;
@@ -74,7 +68,44 @@ pub(super) fn plan(view: &Snapshot, prune: &Prune, now: Timestamp) -> Result<Pla
         (Retention::Nothing, None) => None,
     };
     let stored = draft.meta.finished;
-    Ok(draft.done(Applied::Pruned { count, stored, before, next, next_due }))
+    draft.done(Applied::Pruned { count, stored, before, next, next_due })
+}
+
+/// Deletes those of these works that have finished, in the order in which they are named.
+pub(super) fn listed(view: &Snapshot, listed: &Listed, now: Timestamp) -> Result<Plan, Halt> {
+    let mut draft = Draft::new(view, now);
+    let before = listed.before.unwrap_or(view.meta.next_seq);
+    view.require(listed.ids.iter().copied().map(Want::Work))?;
+    let is_meant = |record: &&WorkRecord| record.seq < before && record.state().is_finished();
+    let meant = listed.ids.iter().filter_map(|id| view.works.get(id)?.as_ref()).filter(is_meant);
+    view.require(meant.clone().filter_map(first_dependents).chain(meant.clone().filter_map(followers::spec_wanted)))?;
+    view.require(followers::followed_wanted(view, meant)?)?;
+    let (mut count, mut wide, mut next) = (0, 0, None);
+    for id in &listed.ids {
+        let Some(record) = draft.work(*id)?.filter(is_meant).cloned() else { continue };
+        count += usize::from(delete_if_alone(&mut draft, &record, &mut wide)?);
+        if wide == WIDE_LIMIT && listed.ids.last() != Some(id) {
+            next = Some(standing_key(&record));
+            break;
+        }
+    }
+    let stored = draft.meta.finished;
+    draft.done(Applied::Pruned { count, stored, before, next, next_due: None })
+}
+
+/// Deletes finished work that nothing unfinished depends on and whose end has reached all that it concerns. Answers whether it did, and
+/// counts those that take a longer look.
+fn delete_if_alone(draft: &mut Draft<'_>, record: &WorkRecord, wide: &mut usize) -> Result<bool, Halt> {
+    if draft.has_cascade(record)? {
+        return Ok(false);
+    }
+    *wide += usize::from(needs_a_longer_look(draft, record)?);
+    if is_awaited(draft, record)? {
+        return Ok(false);
+    }
+    followers::leave(draft, record)?;
+    draft.delete(record.id)?;
+    Ok(true)
 }
 
 /// The works to look at.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::quota::Budget;
+use super::turnstile::Turnstile;
 use super::view::{Halt, Snapshot, Want};
 use super::{Claim, FreeSlots, OpenLane, PROMOTE_LIMIT, SuspectsAllowed, WorkerKind};
 use crate::id::WorkId;
@@ -41,13 +42,20 @@ impl Listed {
 impl<'a> Reading<'a> {
     /// What of the lanes is of use, and what is due. Nobody knows how many works of a barred name stand in front, so with such names
     /// more and more is read, until there is enough behind them.
-    pub(super) fn new(view: &Snapshot, claim: &'a Claim, budget: Budget) -> Result<Self, Halt> {
+    pub(super) fn new(
+        view: &Snapshot,
+        claim: &'a Claim,
+        budget: Budget,
+        turnstile: Option<&Turnstile>,
+    ) -> Result<Self, Halt> {
         let mut reading = Reading { claim, budget, bars: Bars::of(claim), lists: Vec::new(), watched: Vec::new() };
         let expedited = claim.lanes.iter().filter(|open| open.urgency == Urgency::Expedited).count();
         let lists = claim.lanes.iter().map(|open| {
-            let free = reading.use_for(open, expedited);
+            let is_shut = turnstile.is_some_and(|turnstile| turnstile.is_shut(open.lane));
+            let free = if is_shut { 0 } else { reading.use_for(open, expedited) };
+            let reach = turnstile.map_or(free, |turnstile| if free > 0 { turnstile.reach(free) } else { 0 });
             let suspects = if claim.suspects == SuspectsAllowed::One { free.min(1) } else { 0 };
-            [(Suspects::None, free), (Suspects::Only, suspects)]
+            [(Suspects::None, reach), (Suspects::Only, suspects)]
                 .map(|(suspects, of_use)| reading.listed(open.lane, suspects, of_use))
         });
         let lists = lists.collect();
@@ -70,7 +78,9 @@ impl<'a> Reading<'a> {
     }
 
     fn listed(&self, lane: LaneId, suspects: Suspects, of_use: usize) -> Option<Listed> {
-        let limit = of_use.saturating_add(self.claim.barred.works.len());
+        // What still goes on beside the store keeps as many others where they are.
+        let barred = &self.claim.barred;
+        let limit = of_use.saturating_add(barred.works.len()).saturating_add(barred.gates.len());
         (of_use > 0).then_some(Listed { lane, suspects, of_use, limit })
     }
 

@@ -29,7 +29,7 @@ pub(super) fn attach(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
     let lanes = view.lanes.get(&Want::Lanes).cloned().unwrap_or_default();
     let due = view.list(due)?;
     let next_due = if due.ids.is_empty() { due.next_due } else { NextDue::from(Due::Store(now)) };
-    Ok(draft.done(Applied::Attached { epoch, lanes, next_due, now }))
+    draft.done(Applied::Attached { epoch, lanes, next_due, now })
 }
 
 /// A manager ends in order: what it still holds was interrupted.
@@ -47,7 +47,7 @@ pub(super) fn detach(view: &Snapshot, epoch: u64, now: Timestamp) -> Result<Plan
     if !again {
         draft.meta.open_epochs.remove(&epoch);
     }
-    Ok(draft.done(Applied::Released { count, died: Vec::new(), again }))
+    draft.done(Applied::Released { count, died: Vec::new(), again })
 }
 
 /// Whether this manager runs the work: a list says no more than where to look.
@@ -81,7 +81,7 @@ pub(super) fn reclaim(view: &Snapshot, epoch: u64, held: &[(WorkId, u64)], now: 
         }
     }
     let lanes = view.lanes.get(&Want::Lanes).cloned().unwrap_or_default();
-    Ok(draft.done(Applied::Reclaimed { count, stale, lanes }))
+    draft.done(Applied::Reclaimed { count, stale, lanes })
 }
 
 /// The process died under these. Of each it is told what it was, since one of them may have killed it.
@@ -105,7 +105,7 @@ pub(super) fn rescue(view: &Snapshot, now: Timestamp) -> Result<Plan, Halt> {
         let then = draft.work(id)?.map(|record| record.standing.clone());
         died.extend(then.map(|then| Death { id, worker, deaths, then }));
     }
-    Ok(draft.done(Applied::Released { count: died.len(), died, again: dead.next.is_some() }))
+    draft.done(Applied::Released { count: died.len(), died, again: dead.next.is_some() })
 }
 
 /// Whether a manager runs the work that is not attached.
@@ -167,5 +167,5 @@ pub(super) fn retry(view: &Snapshot, id: WorkId, now: Timestamp) -> Result<Plan,
     let (due, why) = periodic::next_run(&freed, now, Wait::Nothing);
     draft.line_up(freed, due, why);
     let answer = draft.work(id)?.map(|freed| settled(freed, freed.failures)).ok_or(Refusal::NotFound(id))?;
-    Ok(draft.done(answer))
+    draft.done(answer)
 }

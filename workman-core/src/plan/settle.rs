@@ -38,7 +38,7 @@ pub(super) fn settle(view: &Snapshot, settle: &Settle, now: Timestamp) -> Result
         End::Unrunnable { why } => park(&mut draft, record, why.clone()),
     };
     let answer = settled(draft.work(settle.id)?.ok_or(Refusal::NotFound(settle.id))?, failures);
-    Ok(draft.done(answer))
+    draft.done(answer)
 }
 
 /// What an end will ask for, so that nothing is made before it is there.
@@ -175,6 +175,7 @@ pub(super) fn after_interruption(record: &WorkRecord) -> Duration {
 
 /// The run never began: the work lines up again where it was, and nothing counts.
 pub(super) fn give_back(draft: &mut Draft<'_>, record: WorkRecord) -> u32 {
+    draft.return_tokens(record.counted());
     let record = WorkRecord { urgency: Urgency::Ordinary, ..record };
     let (failures, (due, why)) = (record.failures, periodic::next_run(&record, draft.now, Wait::Nothing));
     draft.line_up_in_turn(record, due, why);
@@ -183,6 +184,7 @@ pub(super) fn give_back(draft: &mut Draft<'_>, record: WorkRecord) -> u32 {
 
 /// The run never began, so nothing counts.
 fn park(draft: &mut Draft<'_>, record: WorkRecord, why: ParkReason) -> u32 {
+    draft.return_tokens(record.counted());
     let record = WorkRecord { urgency: Urgency::Ordinary, ..record.standing_at(Standing::Parked { why }) };
     let failures = record.failures;
     draft.put(record);
@@ -208,12 +210,12 @@ pub(super) fn note(view: &Snapshot, note: &Note, now: Timestamp) -> Result<Plan,
         _ => Blame::Shared,
     };
     if !says_something {
-        return Ok(draft.done(Applied::Noted { blame }));
+        return draft.done(Applied::Noted { blame });
     }
     let notes = Notes {
         progress: note.notes.progress.clone().or(before.progress),
         checkpoint: note.notes.checkpoint.clone().or(before.checkpoint),
     };
     draft.write(Write::Notes(note.id, Some(notes)));
-    Ok(draft.done(Applied::Noted { blame }))
+    draft.done(Applied::Noted { blame })
 }

@@ -121,7 +121,7 @@ fn unname_all(draft: &mut Draft<'_>, unique: &Unique) -> Result<(), Halt> {
     draft.expect(members.len());
     for member in members {
         let spec = WorkSpec { name: None, ..(**draft.view.spec(member.id)?).clone() };
-        let member = if member.state().is_finished() { member } else { member.superseded() };
+        let member = if member.state().is_finished() { member } else { draft.gated(member.superseded(), &spec)? };
         draft.put_work(WorkRecord { followers: None, ..member }, Arc::new(spec));
     }
     Ok(())

@@ -16,7 +16,7 @@ pub(super) fn plan(view: &Snapshot, work: &NewWork, now: Timestamp) -> Result<Pl
     let record = view.work(work.id)?.ok_or(Refusal::NotFound(work.id))?;
     let mut draft = Draft::new(view, now);
     let result = apply(&mut draft, record, work)?;
-    Ok(draft.done(Applied::Updated(result)))
+    draft.done(Applied::Updated(result))
 }
 
 /// Changes `before` to what `work` says.
@@ -44,6 +44,7 @@ pub(super) fn apply(draft: &mut Draft<'_>, before: &WorkRecord, work: &NewWork) 
     });
     let record = WorkRecord { lane, urgency, terms, period, generation: before.generation + 1, ..before.clone() };
     let record = if runs { record } else { without_progress(draft, record, &stored, &spec)? };
+    let record = draft.gated(record, &spec)?;
     reschedule(draft, before, record);
     draft.put_spec(before.id, Arc::new(spec))?;
     Ok(if runs { UpdateResult::AppliedForNextRun } else { UpdateResult::AppliedImmediately })
@@ -97,7 +98,7 @@ fn reschedule(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord) {
         | Standing::Parked { why: ParkReason::Poisoned { .. } } => return draft.put(record),
         // Newer work has its name, so it does not begin unless somebody says so.
         Standing::Parked { .. } if record.is_superseded() => return draft.put(record),
-        Standing::Parked { .. } | Standing::Waiting { .. } | Standing::Ready { .. } => {}
+        Standing::Parked { .. } | Standing::Waiting { .. } | Standing::Ready { .. } | Standing::Held { .. } => {}
     }
     let (until, why) = match (before.next_run(), before.wait()) {
         (Some(due), Some(why)) => (due, why),
@@ -143,7 +144,7 @@ fn by_terms(draft: &Draft<'_>, record: &WorkRecord, waited: Wait) -> (Due, Wait)
 /// updated at each start would come to its turn in none of them.
 fn line_up(draft: &mut Draft<'_>, before: &WorkRecord, record: WorkRecord, due: Due, why: Wait) {
     let stays = match before.standing {
-        Standing::Ready { since, .. } => due == since || draft.has_come(due),
+        Standing::Ready { since, .. } | Standing::Held { since, .. } => due == since || draft.has_come(due),
         Standing::Waiting { due: before, .. } => due == before,
         _ => false,
     };

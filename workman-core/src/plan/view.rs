@@ -1,5 +1,6 @@
 //! What a plan may see: [`Snapshot`], and how it asks for more: [`Scope`].
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::index::{IndexKey, Suspects};
 use crate::query::WorkSelector;
-use crate::record::{Cascade, Lane, LaneId, Meta, Notes, Urgency, WorkRecord, WorkSpec};
+use crate::record::{Cascade, GateId, GateRow, GateSettings, Lane, LaneId, Meta, Notes, Urgency, WorkRecord, WorkSpec};
 use crate::time::{NextDue, Timestamp};
 
 /// What a store is to load, all at once if it can: each thing once, in order.
@@ -90,6 +91,13 @@ pub enum Want {
         /// How many at the most.
         limit: usize,
     },
+    /// As `Descendants` of all its dependents, but behind those that have failed, and no others.
+    FailedBehind {
+        /// This one.
+        of: WorkId,
+        /// How many at the most.
+        limit: usize,
+    },
     /// Delayed work that is due by the store time of the plan, or by the wall clock as it stands there, and when the next is.
     Due {
         /// How many at the most.
@@ -114,6 +122,38 @@ pub enum Want {
     },
     /// All lanes.
     Lanes,
+    /// The lane of this number, if there is one.
+    LaneOf(LaneId),
+    /// What is wanted of gates.
+    GateSettings,
+    /// What goes on at a gate, or that nothing does.
+    Gate(GateId),
+    /// Work of a lane that is held at a gate, in the order in which it should run.
+    Held {
+        gate: GateId,
+        lane: LaneId,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// The gates that hold works, this one and those behind it, in order.
+    Holding {
+        from: GateId,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// The works of a serial lane that have not finished, in the order in which they were enqueued.
+    Serial {
+        gate: GateId,
+        /// How many at the most.
+        limit: usize,
+    },
+    /// The gates that have to be looked at again, and when the next has to.
+    Openings {
+        /// How many at the most.
+        limit: usize,
+    },
+    /// All claimed work.
+    Claims,
     /// Claimed work of one manager.
     Running {
         epoch: u64,
@@ -168,19 +208,33 @@ impl Want {
     #[must_use]
     pub const fn is_found_by_scan(&self) -> bool {
         match self {
-            Want::Work(_) | Want::Spec(_) | Want::Notes(_) | Want::Lane { .. } | Want::Lanes | Want::Cascades => false,
+            Want::Work(_)
+            | Want::Spec(_)
+            | Want::Notes(_)
+            | Want::Lane { .. }
+            | Want::Lanes
+            | Want::LaneOf(_)
+            | Want::GateSettings
+            | Want::Gate(_)
+            | Want::Cascades => false,
             Want::Name { .. }
             | Want::Leaves(_)
             | Want::Holder(_)
             | Want::Dependents { .. }
             | Want::Descendants { .. }
+            | Want::FailedBehind { .. }
             | Want::Due { .. }
             | Want::Ready { .. }
             | Want::Running { .. }
             | Want::DeadClaims { .. }
             | Want::Selected { .. }
             | Want::Finished { .. }
-            | Want::FinishedEntry { .. } => true,
+            | Want::FinishedEntry { .. }
+            | Want::Held { .. }
+            | Want::Holding { .. }
+            | Want::Serial { .. }
+            | Want::Openings { .. }
+            | Want::Claims => true,
         }
     }
 }
@@ -218,6 +272,8 @@ pub struct List {
     /// Of `Due`: when the first works that are not due yet will be. Of `Finished`: until when the first work behind `until` asked to
     /// be kept.
     pub next_due: NextDue,
+    /// Of `Openings`: the gates that have to be looked at again now. Of `Holding`: those gates.
+    pub gates: Vec<GateId>,
     /// Of `Dependents`: how many more there are of which nobody knows where they stand.
     pub unknown: usize,
 }
@@ -239,6 +295,12 @@ pub struct Snapshot {
     pub lanes: Few<Want, Vec<Lane>>,
     /// All cascades in line, once they were asked for.
     pub cascades: Option<Vec<Cascade>>,
+    /// What is wanted of gates, once it was asked for.
+    pub settings: Option<Arc<GateSettings>>,
+    /// What goes on at gates, and that nothing does.
+    pub gates: BTreeMap<GateId, Option<GateRow>>,
+    /// Those of them of which nobody can read what goes on there. Nothing passes them, and nothing is counted there.
+    pub lost_gates: BTreeSet<GateId>,
 }
 
 /// Why a plan stops half-way: it must see more, or it says no.
@@ -268,7 +330,9 @@ impl Snapshot {
             Want::Work(id) => self.works.contains_key(id),
             Want::Spec(id) => self.specs.contains_key(id) || matches!(self.works.get(id), Some(None)),
             Want::Notes(id) => self.notes.contains_key(id),
-            Want::Lane { .. } | Want::Lanes => self.lanes.contains_key(want),
+            Want::Lane { .. } | Want::Lanes | Want::LaneOf(_) => self.lanes.contains_key(want),
+            Want::GateSettings => self.settings.is_some(),
+            Want::Gate(id) => self.gates.contains_key(id),
             Want::Cascades => self.cascades.is_some(),
             _ => self.lists.contains_key(want),
         }
@@ -298,6 +362,27 @@ impl Snapshot {
             return Ok(&[]);
         }
         self.cascades.as_deref().ok_or_else(|| Want::Cascades.into())
+    }
+
+    /// What is wanted of gates; nothing without asking if the meta row says so.
+    pub(super) fn settings(&self) -> Result<Arc<GateSettings>, Halt> {
+        if self.meta.gates.settings == 0 {
+            return Ok(Arc::default());
+        }
+        self.settings.clone().ok_or_else(|| Want::GateSettings.into())
+    }
+
+    /// What goes on at a gate; nothing without asking if the meta row says so.
+    pub(super) fn gate(&self, id: GateId) -> Result<Option<&GateRow>, Halt> {
+        if self.meta.gates.rows == 0 {
+            return Ok(None);
+        }
+        self.gates.get(&id).map(Option::as_ref).ok_or_else(|| Want::Gate(id).into())
+    }
+
+    /// Whether nobody can read what goes on at a gate.
+    pub(super) fn is_lost(&self, gate: GateId) -> bool {
+        self.lost_gates.contains(&gate)
     }
 
     /// The notes of a work; none without asking if its record says so.

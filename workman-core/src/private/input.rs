@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::gates::Key;
 use crate::data::object::{ObjectReader, ObjectWriter};
 use crate::data::{EncodeError, Payload};
 use crate::record::{InputShape, Schedule};
@@ -220,13 +221,14 @@ pub struct Arguments {
     object: ObjectWriter,
     takes: InputShape,
     refused: Option<Unencodable>,
+    key: Option<Key>,
 }
 
 impl Arguments {
     /// No argument yet, for this worker.
     #[must_use]
     pub fn of<W: Worker>() -> Self {
-        Arguments { object: ObjectWriter::new(), takes: W::DEF.takes, refused: None }
+        Arguments { object: ObjectWriter::new(), takes: W::DEF.takes, refused: None, key: None }
     }
 
     /// One more.
@@ -246,12 +248,21 @@ impl Arguments {
         self.add(&prerequisite.given, value)
     }
 
+    /// The key by which the request shares a limit, unless it says another.
+    #[must_use]
+    pub fn limit_key(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     fn parts<W: Worker>(self) -> RequestParts {
         let input = match self.refused {
             Some(unencodable) => Err(unencodable),
             None => Ok(Input { payload: self.object.finish(), takes: self.takes }),
         };
-        RequestParts::new(W::DEF, input)
+        let mut parts = RequestParts::new(W::DEF, input);
+        parts.limit_key = self.key.map(Key::finish).transpose();
+        parts
     }
 
     /// A request to run the worker once.

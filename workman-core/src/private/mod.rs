@@ -4,6 +4,7 @@
 //! ([`Output`]). Making such a constant is the only place where a type must satisfy something, so a type that does not
 //! gives one error, at the argument. Everything else goes through the functions that the constant carries.
 
+mod gates;
 mod input;
 mod output;
 
@@ -15,6 +16,7 @@ use crate::plan::End;
 use crate::policy::{Backoff, DEFAULT_MAX_ATTEMPTS};
 use crate::worker::{self, Body, Completer, Outcome, WorkContext, complete};
 
+pub use gates::*;
 pub use input::*;
 pub use output::*;
 
@@ -37,6 +39,7 @@ pub const DEFAULTS: Defaults = Defaults {
     constraints: Constraints::NONE,
     on_death: OnDeath::Park,
     timeout: None,
+    concurrency: None,
     backoff_fn: None,
 };
 

@@ -1,9 +1,10 @@
 //! [`Meta`]: what a store knows about itself, and the rows that belong to no single work: lanes and cascades.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate::GateId;
 use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::policy::EXPEDITED_WINDOW;
@@ -35,10 +36,6 @@ pub enum Urgency {
     /// It goes first, into a slot that is reserved for such work if no other is free, on a budget of run time.
     Expedited,
 }
-
-/// What limits how much of its kind runs at once, interned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GateId(pub u64);
 
 /// What one store knows about itself. The store shows it to every plan.
 ///
@@ -74,6 +71,37 @@ pub struct Meta {
     pub last_cancel_all: Option<Timestamp>,
     /// The run time that expedited work has used.
     pub expedited: RunTime,
+    /// What goes on at gates.
+    pub gates: GateMeta,
+}
+
+/// What a store knows of its gates without looking at them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GateMeta {
+    /// Of how many gates something is wanted: with none there is no row of settings.
+    pub settings: u32,
+    /// At how many gates something goes on: so many rows there are.
+    pub rows: u64,
+    /// How many of those have to be looked at again at some time.
+    pub openings: u64,
+    /// Settings have changed, and the gates from this one on have not been looked at since.
+    pub refill: Option<GateId>,
+    /// The works that pass all gates at their next run, since somebody said so.
+    pub passing: BTreeSet<WorkId>,
+    /// The greatest turn of a work that was claimed.
+    pub claimed: u64,
+    /// The lanes in which works with keys line up, by rank as in the index, each with the greatest turn of those that were claimed
+    /// since the first came.
+    pub fair: BTreeMap<(LaneId, u8), FairLane>,
+}
+
+/// How far a lane is in which works with keys take turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FairLane {
+    /// The greatest turn that was claimed: what start-time fair queuing calls the virtual time.
+    pub turn: u64,
+    /// How many works with keys line up.
+    pub waiting: u64,
 }
 
 impl Meta {
@@ -116,7 +144,7 @@ impl RunTime {
 /// The rest of a release, failure or cancellation that was too wide for one commit.
 ///
 /// It is drained in bounded commits before anything else is claimed; blocked work can't run, so waiting is safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cascade {
     /// Its place in line.
     pub number: u64,
@@ -128,6 +156,8 @@ pub struct Cascade {
     pub after: Option<WorkId>,
     /// Of a cancellation behind a work that has succeeded: only works born before this number are meant.
     pub born_before: Option<u64>,
+    /// Of a cancellation: why, as whoever did so has said.
+    pub because: Option<Arc<str>>,
 }
 
 /// What happens to dependents when their prerequisite finishes.

@@ -3,8 +3,11 @@
 //! A record is never changed in place. The planner makes a whole new one, and where it stands ([`Standing`]) says which
 //! index holds it, so a store derives every index from a record's before and after.
 
+mod gate;
+mod gate_row;
 mod meta;
 mod spec;
+mod tally;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,8 +22,16 @@ use crate::policy::DEATHS_TO_SUSPECT;
 use crate::state::{StopReason, WorkState};
 use crate::time::{Due, Timestamp};
 
-pub use meta::{Cascade, CascadeVerb, GateId, Lane, LaneId, Meta, RunTime, Urgency};
-pub use spec::{InputShape, Prerequisites, Schedule, Terms, WorkSpec};
+pub use gate::{
+    Bucket, Effective, GateId, GateLimits, GateSetting, GateSettings, GateTarget, MOST_GATE_SETTINGS, OnSerialFailure,
+    Passage, Pause, Rate, SerialPlace,
+};
+pub use gate_row::{GateLane, GateRow};
+pub(crate) use gate_row::{Mark, held_by, marks, serial_of, targets_of};
+pub use meta::{Cascade, CascadeVerb, FairLane, GateMeta, Lane, LaneId, Meta, RunTime, Urgency};
+pub use spec::{InputShape, Prerequisites, Schedule, SerialLane, Terms, WorkSpec};
+pub use tally::Tally;
+pub(crate) use tally::TallyChanges;
 
 /// The part of a work that changes. Small, fixed in shape, rewritten as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,10 +94,17 @@ pub struct Rare {
     /// Whether newer work has taken its unique name, since it could not begin. It has no name any more, and nothing but `retry` frees
     /// it where it is parked.
     pub superseded: bool,
-    /// The gates that it must pass before it runs. Stored; no work has any yet.
+    /// The gates that it must pass before it runs, in the order in which it meets them, beside its serial lane and what shuts whole
+    /// lanes.
     pub gates: Vec<GateId>,
+    /// Its place in a serial lane: the first gate that it meets.
+    pub serial: Option<SerialPlace>,
+    /// While it runs: the gates that count it. What was counted at its claim stays counted until the run ends.
+    pub counted: Vec<GateId>,
     /// The time by the wall clock that its calendar named for this run. Stored; no work has one yet.
     pub scheduled_for: Option<Timestamp>,
+    /// Why it was cancelled, as whoever did so has said.
+    pub cancelled_because: Option<Arc<str>>,
 }
 
 /// Where periodic work is in its series.
@@ -131,6 +149,15 @@ pub enum Standing {
     },
     /// Lines up in its lane.
     Ready {
+        /// Since when it could run.
+        since: Due,
+        /// What it waited for until then.
+        why: Wait,
+    },
+    /// Could run, but a gate holds it.
+    Held {
+        /// The gate.
+        gate: GateId,
         /// Since when it could run.
         since: Due,
         /// What it waited for until then.
@@ -306,7 +333,9 @@ impl WorkRecord {
     pub const fn state(&self) -> WorkState {
         match self.standing {
             Standing::Blocked => WorkState::Blocked,
-            Standing::Waiting { .. } | Standing::Ready { .. } | Standing::Parked { .. } => WorkState::Enqueued,
+            Standing::Waiting { .. } | Standing::Ready { .. } | Standing::Held { .. } | Standing::Parked { .. } => {
+                WorkState::Enqueued
+            }
             Standing::Running { .. } => WorkState::Running,
             Standing::Finished { how: Finish::Succeeded, .. } => WorkState::Succeeded,
             Standing::Finished { how: Finish::Failed, .. } => WorkState::Failed,
@@ -319,7 +348,7 @@ impl WorkRecord {
     pub const fn next_run(&self) -> Option<Due> {
         match self.standing {
             Standing::Waiting { due, .. } => Some(due),
-            Standing::Ready { since, .. } => Some(since),
+            Standing::Ready { since, .. } | Standing::Held { since, .. } => Some(since),
             _ => None,
         }
     }
@@ -328,7 +357,7 @@ impl WorkRecord {
     #[must_use]
     pub const fn wait(&self) -> Option<Wait> {
         match self.standing {
-            Standing::Waiting { why, .. } | Standing::Ready { why, .. } => Some(why),
+            Standing::Waiting { why, .. } | Standing::Ready { why, .. } | Standing::Held { why, .. } => Some(why),
             _ => None,
         }
     }
@@ -369,7 +398,46 @@ impl WorkRecord {
         self.with_rare(|rare| Rare { superseded: true, ..rare })
     }
 
-    fn with_rare(self, change: impl FnOnce(Rare) -> Rare) -> WorkRecord {
+    /// Why it was cancelled, if somebody has said so.
+    #[must_use]
+    pub fn cancelled_because(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.cancelled_because.as_ref()
+    }
+
+    /// This record cancelled for this reason.
+    #[must_use]
+    pub(crate) fn because(self, reason: Option<&Arc<str>>) -> WorkRecord {
+        match reason {
+            Some(reason) => self.with_rare(|rare| Rare { cancelled_because: Some(Arc::clone(reason)), ..rare }),
+            None => self,
+        }
+    }
+
+    /// The gates that it must pass, beside its serial lane.
+    #[must_use]
+    pub fn gates(&self) -> &[GateId] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.gates)
+    }
+
+    /// The gate of its limit key.
+    pub(crate) fn key_gate(&self) -> Option<GateId> {
+        self.gates().iter().copied().find(|gate| gate.is_of_key())
+    }
+
+    /// The gates that count its run.
+    #[must_use]
+    pub fn counted(&self) -> &[GateId] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.counted)
+    }
+
+    /// Whether gates have to do with it.
+    pub(crate) fn is_gated(&self) -> bool {
+        self.rare
+            .as_ref()
+            .is_some_and(|rare| !rare.gates.is_empty() || !rare.counted.is_empty() || rare.serial.is_some())
+    }
+
+    pub(crate) fn with_rare(self, change: impl FnOnce(Rare) -> Rare) -> WorkRecord {
         let rare = change(self.rare.map(|rare| *rare).unwrap_or_default());
         WorkRecord { rare: (rare != Rare::default()).then(|| Box::new(rare)), ..self }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::gate::OnSerialFailure;
 use super::meta::Urgency;
 use crate::constraints::Constraints;
 use crate::data::Payload;
@@ -34,6 +35,19 @@ pub struct WorkSpec {
     pub traceparent: Option<Arc<str>>,
     /// Which version of its worker wrote the input. Stored and asked by nobody yet.
     pub worker_version: u32,
+    /// What it shares a limit by with other works.
+    pub limit_key: Option<Arc<str>>,
+    /// The serial lane that it runs in.
+    pub serial: Option<SerialLane>,
+}
+
+/// A serial lane, in which works run one after the other in the order in which they were enqueued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SerialLane {
+    /// What it is called.
+    pub lane: Arc<str>,
+    /// What the failure of this work does to the lane.
+    pub on_failure: OnSerialFailure,
 }
 
 /// The part of a request by which the planner decides. It lies in the record, so that a settle reads nothing else.
@@ -81,6 +95,8 @@ impl WorkSpec {
             trace_tag: None,
             traceparent: None,
             worker_version: 0,
+            limit_key: None,
+            serial: None,
         }
     }
 }

@@ -45,6 +45,17 @@ pub enum RequestError {
         /// What is wrong with it. The limit is `Limits::tag`.
         problem: NameProblem,
     },
+    /// A limit key or the name of a serial lane can't be stored.
+    Key {
+        worker: Arc<str>,
+        /// What was called with it: `limit_key` or `serial`.
+        field: &'static str,
+        key: Arc<str>,
+        /// What is wrong with it. The limit is `Limits::tag`.
+        problem: NameProblem,
+    },
+    /// Periodic work never finishes, so nothing would come behind it in a serial lane.
+    SerialPeriodic { worker: Arc<str> },
     /// A unique name can't be stored.
     Name {
         name: Arc<str>,
@@ -159,6 +170,13 @@ impl fmt::Display for RequestError {
             RequestError::Tag { worker, tag, problem } => {
                 write!(f, "the tag {tag:?} of a request for worker `{worker}` {}", problem.describe("tag"))
             }
+            RequestError::Key { worker, field, key, problem } => {
+                write!(f, "`{field}({key:?})` of a request for worker `{worker}`: the key {}", problem.describe("key"))
+            }
+            RequestError::SerialPeriodic { worker } => write!(
+                f,
+                "periodic work of worker `{worker}` can't run in a serial lane: it never finishes, so nothing behind it would ever run; give it a limit key with `at_once(1)` instead"
+            ),
             RequestError::Name { name, problem } => write!(f, "the unique name {name:?} {}", problem.describe("name")),
             RequestError::NoAttempts { worker } => write!(
                 f,

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::constraints::Constraints;
 use crate::id::WorkId;
 use crate::policy::{Backoff, InputMerger, OnInterruption, OutOfQuotaPolicy};
-use crate::record::InputShape;
+use crate::record::{InputShape, OnSerialFailure, SerialLane};
 use crate::time::Timestamp;
 
 pub use erased::ErasedRequest;
@@ -164,6 +164,27 @@ impl<P, O> Request<P, O> {
         self
     }
 
+    /// The work runs in this serial lane: one after the other, in the order in which they were enqueued, whatever their workers and
+    /// priorities, and the next not before this one has finished. While it waits for its prerequisites, its delay or its backoff, those
+    /// behind it wait too. What its failure does to the lane is said with it; a cancellation lets the next one go on.
+    ///
+    /// ```
+    /// use workman_core::{OnSerialFailure, worker};
+    ///
+    /// #[worker]
+    /// fn book(account: u32, cents: i64) {
+    ///     println!("{account}: {cents}");
+    /// }
+    ///
+    /// let request = book::request(7, 100).serial("account/7", OnSerialFailure::Hold);
+    /// # let _ = request;
+    /// ```
+    #[doc(alias("fifo", "ordered", "message_group"))]
+    pub fn serial(mut self, lane: impl Into<Arc<str>>, on_failure: OnSerialFailure) -> Self {
+        self.parts.serial = Some(SerialLane { lane: lane.into(), on_failure });
+        self
+    }
+
     /// The work does not run before this moment by the wall clock: the clock may be set before it has come. A delay or prerequisites
     /// may make it later. A moment that has passed is now.
     ///
@@ -245,6 +266,15 @@ macro_rules! builder_methods {
         #[doc(alias("addTag", "label"))]
         pub fn tag(mut self, tag: impl Into<Arc<str>>) -> Self {
             self.parts.tags.push(tag.into());
+            self
+        }
+
+        /// The key by which the work shares a limit with others, whatever their workers, instead of what its worker's attribute makes
+        /// of its inputs: see `Gate::key` and `Gate::keys`. Works of one lane with different keys take turns within a priority, so
+        /// that who has many waits for those, and nobody else does. As long as a tag may be.
+        #[doc(alias("concurrency_key", "group", "partition"))]
+        pub fn limit_key(mut self, key: impl Into<Arc<str>>) -> Self {
+            self.parts.limit_key = Ok(Some(key.into()));
             self
         }
 

@@ -11,7 +11,7 @@ use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::plan::{NewWork, NextScheduleTime};
 use crate::policy::{BackoffPolicy, OnInterruption};
-use crate::record::{InputShape, Prerequisites, Schedule, Terms, WorkSpec};
+use crate::record::{InputShape, Prerequisites, Schedule, SerialLane, Terms, WorkSpec};
 use crate::time::Timestamp;
 use crate::worker::{ReadBack, Role, Unencodable, WorkerDef};
 
@@ -33,6 +33,10 @@ pub(crate) struct RequestParts {
     pub(crate) own_backoff: bool,
     /// What its runs are called in traces.
     pub(crate) trace_tag: Option<Arc<str>>,
+    /// What it shares a limit by, unless an input that its worker makes the key of has no text.
+    pub(crate) limit_key: Result<Option<Arc<str>>, Unencodable>,
+    /// The serial lane that it runs in.
+    pub(crate) serial: Option<SerialLane>,
     /// What it says about the next run.
     pub(crate) next_schedule_time: NextScheduleTime,
 }
@@ -77,6 +81,8 @@ impl RequestParts {
             periodic: false,
             own_backoff: false,
             trace_tag: None,
+            limit_key: Ok(None),
+            serial: None,
             next_schedule_time: NextScheduleTime::Unchanged,
         }
     }
@@ -95,6 +101,7 @@ impl RequestParts {
             && self.constraints == other.constraints
             && self.terms == other.terms
             && self.trace_tag == other.trace_tag
+            && (&self.limit_key, &self.serial) == (&other.limit_key, &other.serial)
             && (self.periodic, self.own_backoff, self.next_schedule_time)
                 == (other.periodic, other.own_backoff, other.next_schedule_time)
     }
@@ -123,6 +130,12 @@ impl RequestParts {
         let terms = self.checked_terms(limits, now)?;
         let worker = self.worker();
         let tags = checked_tags(self.tags, &worker, limits)?;
+        let limit_key = self.limit_key.map_err(|refused| unencodable(refused, &worker))?;
+        let keys = [("limit_key", limit_key.as_ref()), ("serial", self.serial.as_ref().map(|serial| &serial.lane))];
+        check_keys(&keys, &worker, limits)?;
+        if self.serial.is_some() && self.periodic {
+            return Err(RequestError::SerialPeriodic { worker });
+        }
         let input = checked_input(self.input, &worker, limits)?;
         let spec = WorkSpec {
             prerequisites: Prerequisites { shape: input.takes, ids: Vec::new() },
@@ -134,6 +147,8 @@ impl RequestParts {
             trace_tag: self.trace_tag,
             traceparent: None,
             worker_version: 0,
+            limit_key,
+            serial: self.serial,
         };
         Ok(NewWork { id: self.id, spec: Arc::new(spec), terms, next_schedule_time: self.next_schedule_time })
     }
@@ -186,6 +201,20 @@ fn checked_input(input: Result<Input, Unencodable>, worker: &Arc<str>, limits: &
         (size, limit) if size > limit => Err(RequestError::InputTooLarge { worker: worker.clone(), size, limit }),
         _ => Ok(input),
     }
+}
+
+/// Keys are as long as tags may be.
+fn check_keys(
+    keys: &[(&'static str, Option<&Arc<str>>)],
+    worker: &Arc<str>,
+    limits: &Limits,
+) -> Result<(), RequestError> {
+    for (field, key) in keys {
+        if let Some((key, problem)) = key.and_then(|key| Some((key, label_problem(key, limits.tag)?))) {
+            return Err(RequestError::Key { worker: worker.clone(), field, key: key.clone(), problem });
+        }
+    }
+    Ok(())
 }
 
 /// Sorted, each once, without the worker's name.
@@ -241,6 +270,7 @@ mod tests {
             constraints: Constraints::new().requires_charging(),
             on_death: OnDeath::Fail,
             timeout: None,
+            concurrency: None,
             backoff_fn: None,
         },
         states: Vec::new,

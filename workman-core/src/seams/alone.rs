@@ -75,6 +75,7 @@ impl Alone {
             worker: Arc::clone(worker),
             def: W::DEF,
             tags: work.spec.tags.clone(),
+            gates: Vec::new(),
             number: self.attempt,
             most: None,
             generation: 0,

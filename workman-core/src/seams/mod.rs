@@ -33,6 +33,7 @@ pub fn detached_context(worker: &'static WorkerDef, input: Payload) -> WorkConte
         worker: worker.name.into(),
         def: worker,
         tags: Vec::new(),
+        gates: Vec::new(),
         number: 0,
         most: None,
         generation: 0,

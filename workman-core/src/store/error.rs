@@ -109,7 +109,7 @@ impl Error for StoreError {
 /// then on, and `WorkManager::check` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// The work that it is about.
+    /// The work that it is about; the id of zeros if it is about none.
     pub id: WorkId,
     /// What is wrong.
     pub what: String,
@@ -127,6 +127,14 @@ impl Damage {
     #[must_use]
     pub fn missing(key: &IndexKey) -> Self {
         Damage { id: key.id(), what: format!("the index lacks {key:?}, which follows from the record of that work") }
+    }
+
+    /// Something of gates that can't be read.
+    pub(super) fn of_gates(error: &StoreError) -> Self {
+        Damage {
+            id: WorkId::from_u128(0),
+            what: format!("a gate lets nothing on until the store is repaired: {error}"),
+        }
     }
 
     /// Something of a work that can't be read.

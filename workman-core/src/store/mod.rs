@@ -30,17 +30,18 @@ pub use process::HomeProcess;
 // What the contract speaks of: commands and answers, ...
 pub use crate::plan::{
     Advice, Applied, Barred, BarredName, Blame, ById, CASCADE_LIMIT, Cancel, Claim, Claimed, Command, Death, Decision,
-    End, Endurance, Enqueue, Few, FreeSlots, HISTORY_LIMIT, Hint, List, NUMBERS_A_PLAN, NewWork, NextScheduleTime,
-    Note, Offer, OpenLane, PROMOTE_LIMIT, PRUNE_GRACE, PRUNE_LIMIT, Plan, Prune, RESCUE_LIMIT, Retention, SELECT_LIMIT,
-    SHORT_STRIDE, Scope, SelectorWanted, Settle, Snapshot, Stride, SuspectsAllowed, Unique, UniquePolicy, Want,
-    WorkerKind, Write, plan,
+    End, Endurance, Enqueue, Few, FreeSlots, GATE_LIMIT, GateChange, GateCommand, GateLook, HISTORY_LIMIT, Hint, List,
+    Listed, ListedVerb, NUMBERS_A_PLAN, NewWork, NextScheduleTime, Note, Offer, OpenLane, PROMOTE_LIMIT, PRUNE_GRACE,
+    PRUNE_LIMIT, Plan, Prune, REASON_LIMIT, RESCUE_LIMIT, Retention, SELECT_LIMIT, SHORT_STRIDE, Scope, SelectorWanted,
+    Settle, Snapshot, Steering, Stride, SuspectsAllowed, Unique, UniquePolicy, Want, WorkerKind, Write, plan,
 };
 
 // ... rows, ...
 pub use crate::data::Codec;
 pub use crate::record::{
-    Cascade, CascadeVerb, Finish, GateId, Lane, LaneId, Meta, Notes, Period, Prerequisites, Rare, RowsPresent, RunTime,
-    Standing, Terms, Urgency, WorkRecord, WorkSpec,
+    Bucket, Cascade, CascadeVerb, Effective, FairLane, Finish, GateId, GateLane, GateMeta, GateRow, GateSetting,
+    GateSettings, Lane, LaneId, MOST_GATE_SETTINGS, Meta, Notes, Passage, Pause, Period, Prerequisites, Rare,
+    RowsPresent, RunTime, SerialLane, SerialPlace, Standing, Tally, Terms, Urgency, WorkRecord, WorkSpec,
 };
 pub use crate::time::{Due, LONGEST_SLEEP, NextDue, Reading};
 
@@ -50,7 +51,7 @@ pub use crate::query::{Cursor, Page, PageRequest};
 
 // ... and what embedded stores have in common.
 pub use embedded::{
-    Audit, Dump, IfMissing, Noticed, Opening, Origin, Row, RowKey, RowMap, Rows, RowsMut, Stamp, StoreClock,
+    Audit, Dump, GateTally, IfMissing, Noticed, Opening, Origin, Row, RowKey, RowMap, Rows, RowsMut, Stamp, StoreClock,
     Transaction, Unlinked, dump, load, page, stored_meta,
 };
 
@@ -117,7 +118,9 @@ pub type UnitResult = Result<Applied, Refusal>;
 ///   every commit up to it is shown, and on a shared store later ones may be. Pages are no longer than asked, and following
 ///   `next` reaches every work that matches and did not move, once; one that is to be the only one
 ///   ([`in_one_page`](crate::WorkQuery::in_one_page)) is cut short by nothing but its limit. What a query leaves out is not said
-///   to be missing.
+///   to be missing. One that [counts](crate::WorkQuery::counted) counts what it would show, and the
+///   [numbers that are kept](crate::WorkQuery::tallied)
+///   are those of the works at that commit.
 /// - **C17** `changes` announces each commit after it is durable, once, with the ids it touched and its hints; numbers grow and
 ///   may have gaps. An exclusive store announces in the order of commits, a shared one in the order of numbers, and may be
 ///   late. A subscriber misses nothing from its subscription on; one that is too slow gets [`Change::Lagged`] in place of

@@ -28,6 +28,12 @@ impl Due {
         }
     }
 
+    /// Whether it never comes: it is the last moment that there is.
+    #[must_use]
+    pub fn is_never(self) -> bool {
+        self.at() == Timestamp::MAX
+    }
+
     /// The store time of this moment if that is the wall clock plus so much, as it is now.
     #[must_use]
     pub const fn in_store_time(self, offset_ms: i64) -> Timestamp {

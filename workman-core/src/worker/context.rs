@@ -23,6 +23,7 @@ use crate::id::WorkId;
 use crate::limits::Limits;
 use crate::observe::{Hub, News};
 use crate::plan::{End, WorkerKind};
+use crate::record::GateId;
 use crate::record::Notes;
 use crate::runtime;
 use crate::state::StopReason;
@@ -53,6 +54,8 @@ pub(crate) struct Attempt {
     pub(crate) worker: Arc<str>,
     pub(crate) def: &'static WorkerDef,
     pub(crate) tags: Vec<Arc<str>>,
+    /// The gates that count it.
+    pub(crate) gates: Vec<GateId>,
     pub(crate) number: u32,
     /// How many there are before the work fails for good; none if they have no end.
     pub(crate) most: Option<u32>,

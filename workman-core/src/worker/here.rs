@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::foreign::foreign;
 use crate::id::WorkId;
 use crate::plan::{Barred, BarredName, Claimed, WorkerKind};
+use crate::record::GateId;
 use crate::store::HomeProcess;
 use crate::time::Timestamp;
 
@@ -56,6 +57,8 @@ pub(crate) struct KnownRun {
     pub(crate) since: Timestamp,
     /// If it began under a unique name.
     pub(crate) named: Option<NamedRun>,
+    /// The gates that counted it.
+    pub(crate) gates: Vec<GateId>,
     pub(crate) hold: Hold,
 }
 
@@ -129,6 +132,7 @@ impl KnownRun {
             suspect: record.is_suspect(),
             since: now,
             named: spec.name.as_ref().map(named),
+            gates: record.counted().to_vec(),
             hold: Hold::Current,
         }
     }
@@ -272,6 +276,7 @@ impl RunsHere {
             barred.works.push(run.id);
             let name = run.named.map(|NamedRun { name, born_from, .. }| BarredName { name, born_from });
             barred.names.extend(name);
+            barred.gates.extend(run.gates);
         }
         barred
     }
@@ -357,6 +362,7 @@ mod tests {
             suspect: false,
             since: Timestamp::default(),
             named: None,
+            gates: Vec::new(),
             hold: Hold::Current,
         }
     }
@@ -375,7 +381,7 @@ mod tests {
         first.hold(Hold::FencedOff, Timestamp::default());
         assert_eq!(runs.admit(unnamed(1)).err(), Some(InTheWay));
         assert!(runs.admit(unnamed(2)).is_ok());
-        assert_eq!(runs.barred(), Barred { works: vec![id(1)], names: Vec::new() });
+        assert_eq!(runs.barred(), Barred { works: vec![id(1)], names: Vec::new(), gates: Vec::new() });
         drop(first);
         assert!(runs.admit(unnamed(1)).is_ok());
         assert_eq!(runs.barred(), Barred::default());

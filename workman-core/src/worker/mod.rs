@@ -105,6 +105,28 @@ pub(crate) use waits::{OwnWaits, RunTerms};
 ///
 /// assert_eq!(TestWorker::<running_total>::new(running_total::request(vec![1, 2, 39])).output(), 42);
 /// ```
+///
+/// # Workers with limits
+///
+/// The attribute says how many works run at once, and which key each shares a limit by:
+/// ```
+/// use std::time::Duration;
+/// use workman_core::{Gate, Stopped, WorkContext, WorkState, worker};
+/// use workman_testing::TestDriver;
+///
+/// #[worker(concurrency = 4, limit_key = "customer/{customer}")]
+/// async fn send_invoice(cx: &WorkContext, customer: u64, number: u32) -> Result<String, Stopped> {
+///     cx.sleep(Duration::from_secs(60)).await?;
+///     Ok(format!("{customer}-{number}"))
+/// }
+///
+/// let test = TestDriver::new().shape(|builder| builder.limit(Gate::keys("customer/*").at_once(1)));
+/// let invoices = [(7, 1), (7, 2), (8, 1)].map(|(customer, number)| test.enqueue(send_invoice::request(customer, number)));
+/// test.run_until_idle();
+/// assert_eq!(test.info(invoices[0]).limit_key.as_deref(), Some("customer/7"));
+/// assert_eq!(test.info(invoices[1]).state, WorkState::Enqueued, "one of customer 7 after the other");
+/// assert_eq!(test.info(invoices[2]).state, WorkState::Running, "and customer 8 does not wait for them");
+/// ```
 pub trait Worker: 'static {
     /// What the worker gives.
     type Output;
@@ -199,6 +221,8 @@ pub struct Defaults {
     pub on_death: OnDeath,
     /// How long an attempt may take; `None` is as long as it likes.
     pub timeout: Option<Duration>,
+    /// How many of its works run at once in all processes that share the store; `None` is as many as have slots. Never 0, which is a pause.
+    pub concurrency: Option<u32>,
     /// How long to wait after so many failed attempts, asked if the policy of the work is
     /// [`Custom`](crate::policy::BackoffPolicy::Custom). If it panics, the wait is what it would be without it.
     ///

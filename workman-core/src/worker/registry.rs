@@ -276,6 +276,7 @@ pub(super) mod tests {
                 constraints: Constraints::NONE,
                 on_death: OnDeath::Park,
                 timeout: None,
+                concurrency: None,
                 backoff_fn: None,
             },
             states: || vec![StateKey::of::<u8>()],

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use workman_core::store::{
-    Change, ChangeFeed, IfMissing, IndexKey, IndexRange, Opening, Ownership, Page, PageRequest, Row, RowKey, RowMap,
-    Rows, RowsMut, Store, Transaction, Unit, UnitResult, Unlinked, page,
+    Change, ChangeFeed, GateRow, IfMissing, IndexKey, IndexRange, Opening, Ownership, Page, PageRequest, Row, RowKey,
+    RowMap, Rows, RowsMut, Store, Transaction, Unit, UnitResult, Unlinked, page,
 };
 use workman_core::{MemoryStore, StoreError, StoreErrorKind, WorkId};
 use workman_testing::StoreHome;
@@ -109,6 +109,9 @@ impl Rows for CountedRows {
             }
             _ => self.rows.get(key),
         }
+    }
+    fn gates(&self) -> Result<Vec<GateRow>, StoreError> {
+        self.rows.gates()
     }
     fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError> {
         let found = self.rows.scan(range, limit)?;

@@ -2,7 +2,7 @@
 
 use workman_core::worker;
 
-#[worker(concurrency = 5)]
+#[worker(version = 2)]
 fn paint() {}
 
 fn main() {}

@@ -107,7 +107,13 @@ fn cancel() -> usize {
     let mut house = House::new();
     house.enqueue(works(1_000));
     let selector = WorkSelector::tag("nothing");
-    house.measure(&Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full }));
+    house.measure(&Command::Cancel(Cancel {
+        selector,
+        before: None,
+        after: None,
+        stride: Stride::Full,
+        because: None,
+    }));
     1_000
 }
 

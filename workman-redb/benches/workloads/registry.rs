@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::child::{Mode, Report, Task};
 use crate::session::{Pass, Run};
-use crate::{backlog, chains, drain, enqueue, idle, mass, periodic, pickup, sample, start};
+use crate::{backlog, chains, drain, enqueue, gates, idle, mass, periodic, pickup, sample, start};
 
 /// What a child does.
 pub(crate) type Part = fn(&Task) -> Outcome<Report>;
@@ -30,6 +30,7 @@ const PARTS: &[(&str, Part)] = &[
     ("B10", mass::mass),
     ("B11", periodic::every_second),
     ("B12", periodic::year),
+    ("B13", gates::gates),
 ];
 
 /// The part of that name.
@@ -137,6 +138,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
     Workload { name: "B11", syncs: EACH_STEP, prepared: &[], run: How::Children(&["B11"]), runs: Runs::Once },
     Workload { name: "B12", syncs: NOTHING, prepared: &[], run: How::Children(&["B12"]), runs: Runs::Many },
+    Workload { name: "B13", syncs: EACH_STEP, prepared: &[], run: How::Children(&["B13"]), runs: Runs::Many },
 ];
 
 impl Workload {

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use workman_core::store::{Cascade, CascadeVerb, Codec, Lane, LaneId, Meta, Notes, RunTime, Urgency};
+use workman_core::store::{Cascade, CascadeVerb, Codec, GateMeta, Lane, LaneId, Meta, Notes, RunTime, Tally, Urgency};
 use workman_core::{AttemptEnd, AttemptRecord, Constraints, ErrorText, Payload, StopReason, WorkId};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
@@ -33,6 +33,10 @@ pub(crate) fn write_cascade(cascade: &Cascade, to: &mut Writer) -> Encoded {
     to.option(cascade.born_before.as_ref(), |to, bound| {
         to.u64(*bound);
         Ok(())
+    })?;
+    to.option(cascade.because.as_ref(), |to, because| {
+        to.text(because);
+        Ok(())
     })
 }
 
@@ -49,7 +53,24 @@ pub(crate) fn read_cascade(number: u64, from: &mut Reader<'_>) -> Decoded<Cascad
         of: from.id()?,
         after: from.option(Reader::id)?,
         born_before: from.option(Reader::u64)?,
+        because: from.option(Reader::shared_text)?,
     })
+}
+
+/// Its lane is in the key.
+impl Body for Tally {
+    fn write(&self, to: &mut Writer) -> Encoded {
+        self.counts().into_iter().for_each(|count| to.u64(count));
+        Ok(())
+    }
+
+    fn read(from: &mut Reader<'_>) -> Decoded<Self> {
+        let mut counts = Tally::default().counts();
+        for count in &mut counts {
+            *count = from.u64()?;
+        }
+        Ok(Tally::from_counts(counts))
+    }
 }
 
 impl Body for Payload {
@@ -163,7 +184,8 @@ impl Body for Meta {
         to.u64(self.next_cascade);
         to.u64(self.finished);
         to.option(self.last_cancel_all.as_ref(), |to, at| to.timed(*at))?;
-        self.expedited.write(to)
+        self.expedited.write(to)?;
+        self.gates.write(to)
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
@@ -181,6 +203,7 @@ impl Body for Meta {
             finished: from.u64()?,
             last_cancel_all: from.option(Reader::time)?,
             expedited: RunTime::read(from)?,
+            gates: GateMeta::read(from)?,
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod beside;
 mod bytes;
+mod gate;
 mod record;
 mod spec;
 mod terms;
@@ -14,6 +15,7 @@ use std::fmt;
 
 pub(crate) use beside::{Format, JournalRow, Opening, Salt, Usage, read_cascade, read_lane, write_cascade, write_lane};
 pub(crate) use bytes::{Body, Reader, Writer};
+pub(crate) use gate::{read_gate, read_settings, write_gate};
 pub(crate) use record::{Birth, read_birth, read_state, write_birth, write_state};
 pub(crate) use spec::{read_spec, write_spec};
 

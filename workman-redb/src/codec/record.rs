@@ -1,10 +1,11 @@
 //! The body of a [`WorkRecord`], in two parts: what it was born with, and what changes.
 
 use workman_core::store::{
-    Due, Finish, GateId, LaneId, Period, Rare, RowsPresent, Standing, Terms, Urgency, WorkRecord,
+    Due, Finish, LaneId, Period, Rare, RowsPresent, SerialPlace, Standing, Terms, Urgency, WorkRecord,
 };
 use workman_core::{ParkReason, StopReason, Timestamp, Wait, WorkId};
 
+use super::gate::{read_gate_id, write_gate_id};
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
 
 /// What of a record never changes, or only together with its spec: its birth and its terms, without the id, which is the key.
@@ -106,16 +107,27 @@ impl Body for Rare {
         to.u32(self.flaps);
         to.flag(self.superseded);
         to.list(&self.gates, |to, gate| {
-            to.u64(gate.0);
+            write_gate_id(*gate, to);
             Ok(())
         })?;
-        to.option(self.scheduled_for.as_ref(), |to, at| to.timed(*at))
+        to.option(self.serial.as_ref(), |to, serial| serial.write(to))?;
+        to.list(&self.counted, |to, gate| {
+            write_gate_id(*gate, to);
+            Ok(())
+        })?;
+        to.option(self.scheduled_for.as_ref(), |to, at| to.timed(*at))?;
+        to.option(self.cancelled_because.as_ref(), |to, because| {
+            to.text(because);
+            Ok(())
+        })
     }
 
     fn read(from: &mut Reader<'_>) -> Decoded<Self> {
         let (flaps, superseded) = (from.u32()?, from.flag()?);
-        let gates = from.list(|from| from.u64().map(GateId))?;
-        Ok(Rare { flaps, superseded, gates, scheduled_for: from.option(Reader::time)? })
+        let gates = from.list(read_gate_id)?;
+        let (serial, counted) = (from.option(SerialPlace::read)?, from.list(read_gate_id)?);
+        let (scheduled_for, cancelled_because) = (from.option(Reader::time)?, from.option(Reader::shared_text)?);
+        Ok(Rare { flaps, superseded, gates, serial, counted, scheduled_for, cancelled_because })
     }
 }
 
@@ -125,6 +137,10 @@ impl Body for Standing {
             Standing::Blocked => to.byte(1),
             Standing::Waiting { due, why } => write_due([2, 7], *due, *why, to),
             Standing::Ready { since, why } => write_due([3, 8], *since, *why, to),
+            Standing::Held { gate, since, why } => {
+                write_due([9, 10], *since, *why, to);
+                write_gate_id(*gate, to);
+            }
             Standing::Parked { why } => {
                 to.byte(4);
                 why.write(to)?;
@@ -167,6 +183,11 @@ impl Body for Standing {
                 7 => Standing::Waiting { due: Due::Wall(from.time()?), why: wait()? },
                 3 => Standing::Ready { since: Due::Store(from.time()?), why: wait()? },
                 8 => Standing::Ready { since: Due::Wall(from.time()?), why: wait()? },
+                code @ (9 | 10) => {
+                    let at = from.time()?;
+                    let since = if code == 9 { Due::Store(at) } else { Due::Wall(at) };
+                    Standing::Held { gate: read_gate_id(from)?, since, why: wait()? }
+                }
                 _ => return Err(CodecError::Unknown("standing", byte)),
             },
         })

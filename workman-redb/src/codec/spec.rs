@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use workman_core::store::{Codec, Prerequisites, WorkSpec};
+use workman_core::store::{Codec, Prerequisites, SerialLane, WorkSpec};
 use workman_core::{ConstraintKind, Constraints, InputMerger, InputShape, NetworkType, Payload};
 
 use super::{Body, CodecError, Decoded, Encoded, Reader, Writer};
@@ -32,11 +32,14 @@ pub(crate) fn write_spec(spec: &WorkSpec, to: &mut Writer) -> Encoded {
         Ok(())
     })?;
     let texts = [&spec.trace_tag, &spec.traceparent];
-    to.bits([texts[0].is_some(), texts[1].is_some(), spec.worker_version > 0]);
+    let (is_keyed, is_serial) = (spec.limit_key.is_some(), spec.serial.is_some());
+    to.bits([texts[0].is_some(), texts[1].is_some(), spec.worker_version > 0, is_keyed, is_serial]);
     texts.into_iter().flatten().for_each(|text| to.text(text));
     if spec.worker_version > 0 {
         to.u32(spec.worker_version);
     }
+    spec.limit_key.iter().for_each(|key| to.text(key));
+    spec.serial.iter().try_for_each(|serial| serial.write(to))?;
     to.rest(spec.input.bytes());
     Ok(())
 }
@@ -58,12 +61,26 @@ pub(crate) fn read_spec(codec: u8, worker: Option<&Arc<str>>, from: &mut Reader<
         byte => return Err(CodecError::Unknown("input shape", byte)),
     };
     let prerequisites = Prerequisites { shape, ids: from.list(Reader::id)? };
-    let [is_tagged, has_parent, has_version] = from.bits("part of a spec")?;
+    let [is_tagged, has_parent, has_version, is_keyed, is_serial] = from.bits("part of a spec")?;
     let trace_tag = is_tagged.then(|| from.shared_text()).transpose()?;
     let traceparent = has_parent.then(|| from.shared_text()).transpose()?;
     let worker_version = if has_version { from.u32()? } else { 0 };
+    let limit_key = is_keyed.then(|| from.shared_text()).transpose()?;
+    let serial = is_serial.then(|| SerialLane::read(from)).transpose()?;
     let input = Payload::new(Codec::from_code(codec), from.rest());
-    Ok(WorkSpec { worker, input, tags, name, constraints, prerequisites, trace_tag, traceparent, worker_version })
+    Ok(WorkSpec {
+        worker,
+        input,
+        tags,
+        name,
+        constraints,
+        prerequisites,
+        trace_tag,
+        traceparent,
+        worker_version,
+        limit_key,
+        serial,
+    })
 }
 
 impl Body for Constraints {

@@ -13,7 +13,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
-use workman_core::store::{Lane, LaneId, WorkRecord};
+use workman_core::store::{Lane, LaneId, Tally, WorkRecord};
 use workman_core::{StoreError, StoreErrorKind, WorkId, store};
 
 use crate::envelope::Damage;
@@ -97,6 +97,8 @@ pub(crate) struct Kept {
     lanes: BTreeMap<LaneId, Lane>,
     /// The records of claimed works: whoever claims one settles it.
     running: BTreeMap<WorkId, WorkRecord>,
+    /// The tallies that were written: each commit counts on from that of its lane.
+    tallies: BTreeMap<LaneId, Tally>,
     known: Known,
 }
 
@@ -180,7 +182,7 @@ impl<'p, 't> WriteTables<'p, 't> {
             None => {
                 let lanes = tables.stored_lanes()?;
                 let known = Known::up_to(tables.greatest_id(&lanes)?);
-                Kept { lanes, running: BTreeMap::new(), known }
+                Kept { lanes, known, ..Kept::default() }
             }
         };
         tables.kept = Some(kept);

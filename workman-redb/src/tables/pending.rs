@@ -79,6 +79,13 @@ impl Pending {
         }
     }
 
+    /// Whether a change of the index waits that lies between these, both included.
+    pub(super) fn concerns(&self, first: &EntryKey, last: &EntryKey) -> bool {
+        let (first, last) = (first.bytes(), last.bytes());
+        let is_between = |key: &[u8]| first <= key && key <= last;
+        self.labels.iter().any(|(key, _)| is_between(key)) || self.entries.iter().any(|(key, _)| is_between(key))
+    }
+
     pub(super) fn is_much(&self) -> bool {
         let rows: usize = self.works.iter().map(BTreeMap::len).sum();
         self.bytes.len() > MOST_BYTES || rows.max(self.entries.len()).max(self.labels.len()) > MOST_CHANGES

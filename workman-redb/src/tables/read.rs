@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use redb::{AccessGuard, Key, ReadableTable, Value};
 use workman_core::store::{
-    IndexKey, IndexRange, Lane, LaneId, Meta, Notes, Row, RowKey, Rows, WorkRecord, WorkSpec, standing_key,
+    GateId, GateRow, IndexKey, IndexRange, Lane, LaneId, Meta, Notes, Row, RowKey, Rows, Tally, WorkRecord, WorkSpec,
+    standing_key,
 };
 use workman_core::{Payload, StoreError, WorkId};
 
 use super::{Access, Bytes, Tables, damaged};
-use crate::codec::{Body, CodecError, Opening, Reader, read_cascade, read_lane};
+use crate::codec::{Body, CodecError, Opening, Reader, read_cascade, read_gate, read_lane, read_settings};
 use crate::envelope::{self, Damage, Kind, entry_sum};
 use crate::error::failed;
 use crate::keys::{self, ENTRY, Key as EntryKey};
@@ -306,6 +307,13 @@ impl<A: Access> Rows for Tables<'_, A> {
             RowKey::Cascade(number) => {
                 self.row_at(key, &Address::cascade(number), |from| read_cascade(number, from))?.map(Row::Cascade)
             }
+            RowKey::Gate(id) => self.row_at(key, &Address::gate(id), |from| read_gate(id, from))?.map(Row::Gate),
+            RowKey::GateSettings => self.row_at(key, &Address::gate_settings(), read_settings)?.map(Row::GateSettings),
+            RowKey::Tally(lane) => match self.kept.as_ref().and_then(|kept| kept.tallies.get(&lane)) {
+                Some(tally) => Some(*tally),
+                None => self.row_at(key, &Address::tally(lane), Tally::read)?,
+            }
+            .map(|tally| Row::Tally(lane, tally)),
             RowKey::Meta => match self.row_at(key, &Address::meta(), Meta::read)? {
                 Some(meta) => Some(Row::Meta(meta)),
                 // Each commit writes both.
@@ -313,6 +321,19 @@ impl<A: Access> Rows for Tables<'_, A> {
                 None => None,
             },
         })
+    }
+
+    fn gates(&self) -> Result<Vec<GateRow>, StoreError> {
+        let rows = self.table(TableId::Gate)?.iter().map_err(|error| failed(self.place, error))?;
+        let mut gates = Vec::new();
+        for row in rows {
+            let (key, value) = row.map_err(|error| failed(self.place, error))?;
+            let id = key.value().try_into().map(u128::from_be_bytes).map(GateId);
+            let id = id.map_err(|_| self.damaged(TableId::Gate, "of no number", Damage::Checksum))?;
+            let read = |from: &mut Reader<'_>| read_gate(id, from);
+            gates.push(self.open_row(RowKey::Gate(id), &Address::gate(id), value.value(), read)?);
+        }
+        Ok(gates)
     }
 
     fn get_work(&self, id: WorkId) -> Result<Option<Work>, StoreError> {
@@ -323,9 +344,16 @@ impl<A: Access> Rows for Tables<'_, A> {
         if self.running(record.id).is_some() || self.is_pending(record.id) {
             return Ok(true);
         }
-        let EntryKey::Entry(entry) = keys::encode(&standing_key(record)) else { return Ok(true) };
-        let found = self.entry_table()?.get(&entry).map_err(|error| failed(self.place, error))?;
-        Ok(found.is_some_and(|sum| *sum.value() == entry_sum(&entry)))
+        match keys::encode(&standing_key(record)) {
+            EntryKey::Entry(entry) => {
+                let found = self.entry_table()?.get(&entry).map_err(|error| failed(self.place, error))?;
+                Ok(found.is_some_and(|sum| *sum.value() == entry_sum(&entry)))
+            }
+            EntryKey::Label(label) => {
+                let found = self.table(TableId::Label)?.get(&label[..]).map_err(|error| failed(self.place, error))?;
+                Ok(found.is_some_and(|sum| *sum.value() == entry_sum(&label)))
+            }
+        }
     }
 
     fn confirm_absent(&self, id: WorkId) -> Result<(), StoreError> {

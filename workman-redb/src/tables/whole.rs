@@ -1,12 +1,12 @@
 //! Going through whole tables, row by row as they lie: for those who verify a file, or copy what can be read of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use redb::{Key, ReadableTable, Table, Value};
 use workman_core::store::{
-    Audit, Cascade, CascadeVerb, IndexKey, IndexRange, Lane, LaneId, Meta, Row, RowKey, Rows, RowsMut, Standing,
-    Urgency, WorkRecord, WorkSpec, keys_of,
+    Audit, Cascade, CascadeVerb, GateId, GateTally, IndexKey, IndexRange, Lane, LaneId, Meta, Row, RowKey, Rows,
+    RowsMut, Standing, Tally, Urgency, WorkRecord, WorkSpec, keys_of,
 };
 use workman_core::{Constraints, StoreError, StoreErrorKind, Timestamp, WorkId};
 
@@ -14,7 +14,7 @@ use super::{SnapshotTables, WriteTables};
 use crate::envelope::entry_sum;
 use crate::error::failed;
 use crate::keys;
-use crate::rows::{ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkTableId};
+use crate::rows::{self, ENTRY_NAME, NAMES, TableId, WORK_NAMES, WorkTableId};
 
 /// Hands every row of a table to `see`, from its first to its last. A page that can't be read hides those behind it, so then the
 /// rest is read from the end.
@@ -101,7 +101,7 @@ impl SnapshotTables<'_, '_> {
             });
             walked.unwrap_or_else(|error| told(audit, name, &error));
         }
-        for table in [TableId::Notes, TableId::History, TableId::Lane, TableId::Cascade] {
+        for table in [TableId::Meta, TableId::Notes, TableId::History, TableId::Lane, TableId::Cascade, TableId::Gate] {
             let name = NAMES[table as usize];
             let walked = self.table(table).and_then(|rows| {
                 let see = |key: &[u8], _: &[u8]| self.audit_key(audit, table, key);
@@ -114,6 +114,11 @@ impl SnapshotTables<'_, '_> {
     fn audit_key(&self, audit: &mut Audit, table: TableId, key: &[u8]) {
         let name = NAMES[table as usize];
         match (table, key.try_into(), key.try_into(), key.try_into()) {
+            (TableId::Gate, Ok(id), _, _) => audit.gate(self, GateId(u128::from_be_bytes(id))),
+            // Each of the others is looked at by whoever opens the store.
+            (TableId::Meta, ..) => {
+                rows::lane_of_tally(key).into_iter().for_each(|lane| audit.number(RowKey::Tally(lane)));
+            }
             (TableId::Notes | TableId::History, Ok(id), _, _) => audit.row_beside(self, id_of(id), name),
             (TableId::Lane, _, Ok(number), _) => {
                 audit.number(RowKey::Lane(LaneId(u32::from_be_bytes(number))));
@@ -150,7 +155,8 @@ impl WriteTables<'_, '_> {
     pub(crate) fn copy_from(&mut self, from: &SnapshotTables<'_, '_>) -> Result<Copied, StoreError> {
         let mut copied = Copied::default();
         let mut held = 0;
-        for table in TableId::ALL.into_iter().filter(|table| *table != TableId::Label) {
+        let is_copied = |table: &TableId| !matches!(table, TableId::Label | TableId::Gate);
+        for table in TableId::ALL.into_iter().filter(is_copied) {
             match from.table(table) {
                 Ok(rows) => {
                     let walked = copy(self.place, self.table_mut(table)?, rows)?;
@@ -174,12 +180,13 @@ impl WriteTables<'_, '_> {
         listed.map(drop).unwrap_or_else(|error| copied.unreadable.push(error.to_string()));
         ids.sort_unstable();
         ids.dedup();
-        let mut sum = Sum::default();
+        let (mut sum, mut tally) = (Sum::default(), GateTally::default());
         for id in ids {
             match from.get_work(id) {
                 Ok(Some((record, spec))) => {
                     copied.works += 1;
                     sum.add(&record);
+                    tally.add(&record, &spec);
                     lanes.entry(record.lane).or_insert_with(|| lane_of(&record, &spec));
                     for key in entries_of(from, &record, &spec) {
                         self.link(&key)?;
@@ -191,11 +198,13 @@ impl WriteTables<'_, '_> {
                 Err(error) => copied.unreadable.push(error.to_string()),
             }
         }
+        let meta = self.renumber(from, &sum)?;
+        let meta = self.recount(from, (&tally, meta), (&mut copied, &mut held))?;
         let mut entries = 0_u64;
         let walked = from.each_entry(&mut |_, _| entries += 1);
         walked.unwrap_or_else(|error| copied.unreadable.push(error.to_string()));
         copied.dropped = entries.saturating_sub(held);
-        let meta = self.renumber(from, &sum)?;
+        self.recount_works(sum.tallies)?;
         self.fill_in(from, &meta, lanes, &mut copied)?;
         Ok(copied)
     }
@@ -233,9 +242,70 @@ impl WriteTables<'_, '_> {
             finished: sum.finished,
             ..stored
         };
-        self.put(Row::Meta(meta.clone()))?;
         self.put_commit(from.commit().unwrap_or_default() + 1)?;
         Ok(meta)
+    }
+
+    /// What goes on at gates, as the records have it. What can be read and follows from no record is kept: what is left of a rate, a
+    /// failure that holds its serial lane. Of settings that can't be read nothing is left.
+    fn recount(
+        &mut self,
+        from: &SnapshotTables<'_, '_>,
+        (tally, meta): (&GateTally, Meta),
+        (copied, held): (&mut Copied, &mut u64),
+    ) -> Result<Meta, StoreError> {
+        let settings = match from.get(RowKey::GateSettings) {
+            Ok(Some(Row::GateSettings(settings))) => settings.gates.len(),
+            Ok(_) if meta.gates.settings == 0 => 0,
+            _ => {
+                copied.unreadable.push("what was wanted of gates can't be read: limits and pauses are gone".to_owned());
+                self.remove(RowKey::GateSettings)?;
+                0
+            }
+        };
+        let mut gates: BTreeSet<GateId> = tally.gates().collect();
+        let walked = from.table(TableId::Gate).and_then(|rows| {
+            let see = |key: &[u8], _: &[u8]| gates.extend(key.try_into().map(u128::from_be_bytes).map(GateId));
+            each(rows, see).map_err(|error| failed(self.place, error))
+        });
+        walked.unwrap_or_else(|error| copied.unreadable.push(error.to_string()));
+        let (mut rows, mut openings) = (0, 0);
+        for gate in gates {
+            let stored = match from.get(RowKey::Gate(gate)) {
+                Ok(Some(Row::Gate(row))) => Some(row),
+                Ok(_) => None,
+                Err(error) => {
+                    copied.unreadable.push(format!("what went on at a gate was counted anew: {error}"));
+                    None
+                }
+            };
+            let Some(row) = tally.recounted(gate, stored, meta.latest) else { continue };
+            if let Some(key) = row.opens.map(|due| IndexKey::Opens { due, gate }) {
+                self.link(&key)?;
+                let is_there = from.scan(&IndexRange::one(&key), 1).is_ok_and(|found| !found.is_empty());
+                if is_there {
+                    *held += 1
+                } else {
+                    copied.added += 1
+                }
+                openings += 1;
+            }
+            rows += 1;
+            self.put(Row::Gate(row))?;
+        }
+        let numbers = (u32::try_from(settings).unwrap_or(u32::MAX), rows, openings);
+        let meta = Meta { gates: tally.recounted_meta(&meta.gates, numbers), ..meta };
+        self.put(Row::Meta(meta.clone()))?;
+        Ok(meta)
+    }
+
+    /// The tallies, as the records have it. Those of the old file were copied, damaged ones too.
+    fn recount_works(&mut self, tallies: BTreeMap<LaneId, Tally>) -> Result<(), StoreError> {
+        let mut copied = Vec::new();
+        each(self.table(TableId::Meta)?, |key, _| copied.extend(rows::lane_of_tally(key)))
+            .map_err(|error| failed(self.place, error))?;
+        copied.into_iter().try_for_each(|lane| self.remove(RowKey::Tally(lane)))?;
+        tallies.into_iter().try_for_each(|(lane, tally)| self.put(Row::Tally(lane, tally)))
     }
 
     /// Rows that the store's own row vouches for and that can't be read. A lane is what its works say, and one without works a
@@ -259,7 +329,8 @@ impl WriteTables<'_, '_> {
                     .unreadable
                     .push(format!("cascade {number} can't be read: some work may wait for one that has ended"));
                 let (verb, of) = (CascadeVerb::Release, WorkId::from_u128(0));
-                self.put(Row::Cascade(Cascade { number, verb, of, after: None, born_before: None }))?;
+                let (after, born_before, because) = (None, None, None);
+                self.put(Row::Cascade(Cascade { number, verb, of, after, born_before, because }))?;
             }
         }
         Ok(())
@@ -301,6 +372,7 @@ struct Sum {
     next_lane: u32,
     latest: Timestamp,
     finished: u64,
+    tallies: BTreeMap<LaneId, Tally>,
 }
 
 impl Sum {
@@ -309,6 +381,8 @@ impl Sum {
         self.next_lane = self.next_lane.max(record.lane.0 + 1);
         self.latest = self.latest.max(record.created).max(record.enqueued);
         self.finished += u64::from(record.counts_as_finished());
+        let tally = self.tallies.entry(record.lane).or_default();
+        *tally = tally.with(record);
         if let Standing::Running { epoch } = record.standing {
             self.next_epoch = self.next_epoch.max(epoch + 1);
         }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use workman_core::store::{
-    IfMissing, IndexKey, Origin, Row, RowKey, RowsMut, Standing, Unlinked, WorkRecord, WorkSpec,
+    IfMissing, IndexKey, IndexRange, Origin, Row, RowKey, RowsMut, Standing, Unlinked, WorkRecord, WorkSpec,
 };
 use workman_core::{StoreError, StoreErrorKind, WorkId};
 
 use super::WriteTables;
-use crate::codec::{Body, CodecError, Format, JournalRow, Opening, Writer, write_cascade, write_lane};
+use crate::codec::{Body, CodecError, Format, JournalRow, Opening, Writer, write_cascade, write_gate, write_lane};
 use crate::envelope::{self, Kind};
 use crate::error::failed;
 use crate::journal::Place;
+use crate::keys;
 use crate::rows::{self, Address, COMMIT_KEY, FORMAT_KEY, JOURNAL_KEY, OPENING_KEY, TableId, WorkTableId};
 
 impl WriteTables<'_, '_> {
@@ -127,6 +128,15 @@ impl RowsMut for WriteTables<'_, '_> {
                 Ok(())
             }
             Row::Cascade(cascade) => self.put_at(&Address::cascade(cascade.number), |to| write_cascade(&cascade, to)),
+            Row::Gate(gate) => self.put_at(&Address::gate(gate.id), |to| write_gate(&gate, to)),
+            Row::GateSettings(settings) => self.put_at(&Address::gate_settings(), |to| settings.write(to)),
+            Row::Tally(lane, tally) => {
+                self.put_at(&Address::tally(lane), |to| tally.write(to))?;
+                if let Some(kept) = &mut self.kept {
+                    kept.tallies.insert(lane, tally);
+                }
+                Ok(())
+            }
             Row::Meta(meta) => self.put_at(&Address::meta(), |to| meta.write(to)),
         }
     }
@@ -162,6 +172,14 @@ impl RowsMut for WriteTables<'_, '_> {
                 self.remove_at(&Address::lane(id))
             }
             RowKey::Cascade(number) => self.remove_at(&Address::cascade(number)),
+            RowKey::Gate(id) => self.remove_at(&Address::gate(id)),
+            RowKey::GateSettings => self.remove_at(&Address::gate_settings()),
+            RowKey::Tally(lane) => {
+                if let Some(kept) = &mut self.kept {
+                    kept.tallies.remove(&lane);
+                }
+                self.remove_at(&Address::tally(lane))
+            }
             RowKey::Meta => self.remove_at(&Address::meta()),
         }
     }
@@ -179,5 +197,10 @@ impl RowsMut for WriteTables<'_, '_> {
 
     fn catch_up(&mut self) -> Result<(), StoreError> {
         self.flush_index()
+    }
+
+    fn catch_up_within(&mut self, stretch: &IndexRange) -> Result<(), StoreError> {
+        let ends = (keys::encode(&stretch.first), keys::encode(&stretch.last));
+        if self.pending.concerns(&ends.0, &ends.1) { self.flush_index() } else { Ok(()) }
     }
 }

@@ -5,19 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workman_core::store::{
-    Advice, Applied, Barred, Cancel, Claim, Claimed, Codec, Command, End, Endurance, Enqueue, FreeSlots, LaneId,
-    NewWork, NextScheduleTime, Note, Notes, OpenLane, Prerequisites, Prune, Reading, Retention, Settle, Stride,
-    SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, UnitResult, Urgency, WorkSpec, WorkerKind,
+    Advice, Applied, Barred, Cancel, Claim, Claimed, Codec, Command, End, Endurance, Enqueue, FreeSlots, GateCommand,
+    LaneId, NewWork, NextScheduleTime, Note, Notes, OpenLane, Prerequisites, Prune, Reading, Retention, SerialLane,
+    Settle, Steering, Stride, SuspectsAllowed, Terms, Unique, UniquePolicy, Unit, UnitResult, Urgency, WorkSpec,
+    WorkerKind,
 };
 use workman_core::{
-    Backoff, Constraints, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, InputShape, NetworkType, OnDeath,
-    OnInterruption, OutOfQuotaPolicy, ParkReason, Payload, Schedule, StopReason, Timestamp, WorkId, WorkSelector,
+    Backoff, Constraints, ErrorText, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, GateLimits, GateTarget,
+    InputShape, NetworkType, OnDeath, OnInterruption, OnPause, OnSerialFailure, OutOfQuotaPolicy, ParkReason, Payload,
+    Rate, Schedule, StopReason, Timestamp, WorkId, WorkSelector,
 };
 
 use super::Random;
 
 const WORKERS: [&str; 3] = ["mail/send", "photo", "sync"];
 const TAGS: [&str; 3] = ["a", "b", "nightly"];
+const KEYS: [&str; 3] = ["c/1", "c/2", "d/ü"];
+const ACCOUNTS: [&str; 2] = ["a/1", "a/2"];
 const NAMES: [&str; 3] = ["inbox", "backup", "ü"];
 
 pub struct Workload {
@@ -89,9 +93,21 @@ impl Workload {
         Unit { command: self.command(), at }
     }
 
+    fn steer(&mut self) -> Command {
+        let how = match self.random.below(4) {
+            0 => Steering::RunNow,
+            1 => Steering::At(Timestamp::from_millis(self.now + 60_000)),
+            _ => Steering::Retry,
+        };
+        Command::Steer { id: self.some_id(), how }
+    }
+
     fn command(&mut self) -> Command {
         let Some(epoch) = self.epochs.last().copied() else { return Command::Attach };
-        match self.random.below(23) {
+        match self.random.below(27) {
+            23 | 24 => self.steer(),
+            25 => self.gate(),
+            26 => Command::Drain,
             20 | 21 => self.update(),
             22 => self.prune(),
             0..=5 => self.enqueue(),
@@ -231,9 +247,47 @@ impl Workload {
             trace_tag: self.random.one_in(5).then(|| "spans".into()),
             traceparent: None,
             worker_version: 0,
+            limit_key: self.random.one_in(3).then(|| self.text(&KEYS)),
+            serial: (matches!(schedule, Schedule::Once) && self.random.one_in(6)).then(|| self.serial()),
         };
         let (id, terms) = (self.fresh_id(), self.terms(schedule));
         NewWork::new(id, spec, terms)
+    }
+
+    fn serial(&mut self) -> SerialLane {
+        use OnSerialFailure::{End, Hold, Skip};
+        SerialLane { lane: self.text(&ACCOUNTS), on_failure: [Hold, Skip, End][self.random.below(3)] }
+    }
+
+    /// What somebody wants of a gate.
+    fn gate(&mut self) -> Command {
+        let target = match self.random.below(8) {
+            0 => GateTarget::Everything,
+            1 => GateTarget::Worker(self.text(&WORKERS)),
+            2 => GateTarget::Tag(self.text(&TAGS)),
+            3 => GateTarget::Name(self.text(&NAMES)),
+            4 => GateTarget::Serial(self.text(&ACCOUNTS)),
+            5 => GateTarget::Keys(["", "c/"][self.random.below(2)].into()),
+            _ => GateTarget::Key(self.text(&KEYS)),
+        };
+        let is_key = matches!(target, GateTarget::Key(_) | GateTarget::Keys(_));
+        let (count, per) = (1 + self.random.below(3) as u32, Duration::from_millis(700));
+        let limits = GateLimits {
+            at_once: self.random.one_in(2).then_some(count),
+            rate: self.random.one_in(3).then_some(Rate { count, per, burst: count }),
+            weight: (is_key && self.random.one_in(2)).then_some(count),
+        };
+        Command::Gate(Box::new(match (self.random.below(4), &target) {
+            (0, _) => GateCommand::Resume { target },
+            (1, _) | (_, GateTarget::Serial(_)) => GateCommand::Pause {
+                target,
+                reason: self.random.one_in(2).then(|| "it moves".into()),
+                // Somebody ends it, or time does.
+                until: (!self.random.one_in(4)).then(|| Timestamp::from_millis(self.now + 3_000)),
+                running: if self.random.one_in(3) { OnPause::Stop } else { OnPause::LetFinish },
+            },
+            _ => GateCommand::Limit { target, limits: (!self.random.one_in(4)).then_some(limits) },
+        }))
     }
 
     fn terms(&mut self, schedule: Schedule) -> Terms {
@@ -320,7 +374,7 @@ impl Workload {
             2 if self.random.one_in(6) => WorkSelector::All,
             _ => WorkSelector::Id(self.some_id()),
         };
-        Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full })
+        Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full, because: None })
     }
 }
 

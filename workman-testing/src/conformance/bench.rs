@@ -187,6 +187,18 @@ impl<'a, F: StoreFactory> Bench<'a, F> {
         self.page(PageRequest { query, after: None, limit: usize::MAX }).works
     }
 
+    /// How many works match, counted to the end.
+    pub(super) fn count(&self, query: &WorkQuery) -> u64 {
+        let (query, mut sum, mut after) = (query.clone().counted(), 0, None);
+        loop {
+            let page = self.page(PageRequest { query: query.clone(), after, limit: usize::MAX });
+            assert!(page.works.is_empty(), "C16: what is counted is not shown");
+            sum += page.counted;
+            let Some(next) = page.next else { return sum };
+            after = Some(next);
+        }
+    }
+
     pub(super) fn find_ids(&self, query: WorkQuery) -> Vec<WorkId> {
         let mut ids: Vec<WorkId> = self.find(query).into_iter().map(|work| work.id).collect();
         ids.sort_unstable();
@@ -378,7 +390,7 @@ pub(super) fn settle(claimed: &Claimed, end: End) -> Command {
 }
 
 pub(super) fn cancel(selector: WorkSelector) -> Command {
-    Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full })
+    Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full, because: None })
 }
 
 pub(super) fn success(output: &str) -> End {

@@ -76,10 +76,12 @@ enum Fault {
     ClaimsOnceMore,
     HidesOutputs,
     HidesAttempts,
+    CountsOneMore,
+    ForgetsDeletedCounts,
 }
 
 /// The fault, and the clause whose tests must find it.
-const FAULTS: [(Fault, &str); 57] = [
+const FAULTS: [(Fault, &str); 59] = [
     (Fault::DropsLastUnit, "c01"),
     (Fault::SplitsCalls, "c01"),
     (Fault::ForgetsAtOpening, "c02"),
@@ -137,6 +139,8 @@ const FAULTS: [(Fault, &str); 57] = [
     (Fault::ClaimsOnceMore, "c13"),
     (Fault::HidesOutputs, "c15"),
     (Fault::HidesAttempts, "c15"),
+    (Fault::CountsOneMore, "c16_counts"),
+    (Fault::ForgetsDeletedCounts, "c16_kept_counts"),
 ];
 
 struct Broken {
@@ -389,6 +393,11 @@ impl Broken {
                         page.works.extend(gone.cloned());
                     }
                 }
+            }
+            Fault::CountsOneMore => page.counted += 1,
+            Fault::ForgetsDeletedCounts => {
+                let gone = memory.shown.keys().filter(|id| !memory.before.contains(id)).count();
+                page.tallies.values_mut().for_each(|tally| tally.succeeded += gone as u64);
             }
             Fault::KeepsDeleted => {
                 for (id, work) in &memory.shown {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use workman_core::store::{
-    Advice, Applied, Cancel, Command, End, Lane, NewWork, NextScheduleTime, PageRequest, Prune, Retention, Stride,
-    Urgency,
+    Advice, Applied, CASCADE_LIMIT, Cancel, Command, End, Lane, NewWork, NextScheduleTime, PageRequest, Prune,
+    Retention, Steering, Stride, Urgency,
 };
 use workman_core::{
     Backoff, Constraints, ErrorText, ExpeditedState, InputMerger, InputShape, OnInterruption, OutOfQuotaPolicy,
@@ -95,7 +95,7 @@ pub fn c12_finished_work_comes_in_pages_that_say_where_to_go_on<F: StoreFactory>
     let (mut before, mut after) = (None, None);
     loop {
         let selector = WorkSelector::tag("worker");
-        let command = Command::Cancel(Cancel { selector, before, after, stride: Stride::Full });
+        let command = Command::Cancel(Cancel { selector, before, after, stride: Stride::Full, because: None });
         let Applied::Cancelled { before: bound, next, .. } = bench.done(command) else { panic!("C12: a cancellation") };
         if next.is_none() {
             break;
@@ -117,6 +117,24 @@ pub fn c12_finished_work_comes_in_pages_that_say_where_to_go_on<F: StoreFactory>
     assert_eq!(count, 2_301, "C12: every finished work is listed once");
     assert!(commands >= 3, "C12: a page holds no more than its limit");
     assert_eq!(bench.find_ids(WorkQuery::all()), [id(6_000)]);
+    bench.check();
+}
+
+/// Why a work was cancelled is stored with it, and with what it leaves for later commits.
+pub fn c13_the_reason_of_a_cancellation_is_kept_and_goes_on_after_a_new_opening<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    let last = 10_000 + CASCADE_LIMIT as u128 + 9;
+    bench.enqueue([work(1), work(2)]);
+    bench.enqueue((10_000..=last).map(|number| work(number).after([1])));
+    let because = Some("the order was called off: ä".into());
+    let selector = WorkSelector::Id(id(1));
+    bench.done(Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full, because }));
+    bench.done(cancel(WorkSelector::Id(id(2))));
+    let bench = bench.reopen();
+    bench.done(Command::Drain);
+    let reason = |number| bench.stored(id(number)).cancel_reason;
+    let said = Some("the order was called off: ä".into());
+    assert_eq!([1, 10_000, last, 2].map(reason), [said.clone(), said.clone(), said, None], "C13: the reason is stored");
     bench.check();
 }
 
@@ -282,4 +300,29 @@ pub fn c15_attempts_say_which_generation_ran<F: StoreFactory>(factory: &F) {
     let info = bench.stored(id(1));
     let ran: Vec<u32> = info.attempts.iter().map(|attempt| attempt.generation).collect();
     assert_eq!((ran, info.generation), (vec![2, 3, 3], 5), "C15: an attempt says another generation");
+}
+
+/// Failed work that is tried again stands where unfinished work does, with what failed because of it, after a new opening too.
+pub fn c13_failed_work_that_is_tried_again_is_unfinished_everywhere<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    bench.enqueue([work(1), work(2).after([1]), work(3).after([2])]);
+    let (epoch, _) = bench.attach();
+    let claimed = bench.claim_one(epoch);
+    assert!(bench.settle(&claimed, End::Failed { error: ErrorText::new("no"), advice: Advice::Never }).is_ok());
+    let failed = || bench.find_ids(WorkQuery::in_state(WorkState::Failed)).len();
+    assert_eq!(failed(), 3, "C13: a failure and what depends on it");
+    let answer = bench.done(Command::Steer { id: id(1), how: Steering::Retry });
+    assert!(matches!(&answer, Applied::Retried(report) if report.retried == [1, 2, 3].map(id)), "C13: {answer:?}");
+    assert_eq!(failed(), 0, "C13: nothing of it is finished any more");
+    bench.check();
+    let bench = bench.reopen();
+    let late = bench.send(settle(&claimed, success("null")));
+    assert!(late.is_err(), "C13: the run that had failed is over, whatever it says: {late:?}");
+    let (epoch, _) = bench.attach();
+    for number in [1, 2, 3] {
+        let claimed = bench.claim_one(epoch);
+        assert_eq!(claimed.record.id, id(number), "C13: the chain goes on in its order");
+        assert!(bench.settle(&claimed, success("null")).is_ok());
+    }
+    bench.check();
 }

@@ -173,8 +173,9 @@ pub fn c12_selections_go_on_where_they_ended<F: StoreFactory>(factory: &F) {
     let last = u128::try_from(SELECT_LIMIT * 2 + 300).expect("a number");
     bench.enqueue((1..=last).map(|number| work(number).tags(["t"])));
     bench.enqueue([work(100_000)]);
-    let selection =
-        |before, after, stride| Command::Cancel(Cancel { selector: WorkSelector::tag("t"), before, after, stride });
+    let selection = |before, after, stride| {
+        Command::Cancel(Cancel { selector: WorkSelector::tag("t"), before, after, stride, because: None })
+    };
     let (mut total, mut pages, mut before, mut after) = (0, 0, None, None);
     loop {
         let (stride, most) = if pages == 1 { (Stride::AtMost(7), 7) } else { (Stride::Full, SELECT_LIMIT) };

@@ -147,6 +147,7 @@ macro_rules! __each_store_clause {
             c12_due_work_comes_when_it_is_due
             c12_selections_go_on_where_they_ended
             c12_finished_work_comes_by_the_time_that_it_asked_for
+            c13_failed_work_that_is_tried_again_is_unfinished_everywhere
             c12_finished_work_comes_in_pages_that_say_where_to_go_on
             c12_a_closed_lane_is_never_read
             c13_every_move_moves_the_indexes
@@ -156,6 +157,7 @@ macro_rules! __each_store_clause {
             c13_an_update_in_place_moves_tags_and_lane_and_no_edge
             c14_deleted_work_is_found_nowhere
             c14_a_deleted_id_begins_anew
+            c13_the_reason_of_a_cancellation_is_kept_and_goes_on_after_a_new_opening
             c14_pruned_work_is_found_nowhere
             c15_what_was_written_comes_back
             c15_every_wish_of_a_request_comes_back
@@ -168,6 +170,9 @@ macro_rules! __each_store_clause {
             c16_queries_are_or_inside_a_list_and_and_across
             c16_one_page_looks_at_as_much_as_it_takes
             c16_what_is_left_out_is_not_said_to_be_missing
+            c16_times_and_errors_are_asked_for_in_any_index
+            c16_counts_are_those_of_the_works
+            c16_kept_counts_follow_every_move
             c16_an_exclusive_store_shows_no_later_commit_than_it_says
             c16_a_page_says_when_everything_was_last_cancelled
             c17_every_commit_is_announced_once_in_order

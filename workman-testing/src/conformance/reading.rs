@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use workman_core::store::{
-    Applied, Change, Command, Cursor, Due, Endurance, Hint, Note, Notes, Offer, Page, PageRequest, Store,
+    Applied, Change, Command, Cursor, Due, Endurance, Hint, Note, Notes, Offer, Page, PageRequest, Prune, Retention,
+    Store, Stride,
 };
 use workman_core::{ExistingWorkPolicy, Payload, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState};
 
@@ -110,6 +111,132 @@ pub fn c16_pages_reach_what_did_not_move_while_others_move<F: StoreFactory>(fact
         assert_eq!(distinct.len(), seen.len(), "C16: {query:?} shows a work twice that did not move");
         assert_eq!(distinct.into_iter().collect::<Vec<_>>(), staying, "C16: {query:?} misses works that did not move");
     }
+}
+
+/// What a query finds by times and the text of errors is what the works say, whatever else it asks for, in pages and counted.
+pub fn c16_times_and_errors_are_asked_for_in_any_index<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    populate(&bench);
+    let early = bench.wall();
+    bench.advance(Duration::from_secs(30));
+    let (epoch, _) = bench.attach();
+    for (claimed, message) in bench.claim(epoch, 3).iter().zip(["the disk is full", "no route", "disk"]) {
+        assert!(bench.settle(claimed, failure(message)).is_ok());
+    }
+    let late = bench.wall();
+    bench.enqueue((41..=45).map(|number| work(number).tags(["a"]).delay(Duration::from_secs(5))));
+    let all = bench.all();
+    let bases =
+        [WorkQuery::all(), WorkQuery::tag("a").tagged("b"), WorkQuery::unique("n"), WorkQuery::worker("worker")];
+    let mut found = 0;
+    for base in bases {
+        let ids: BTreeSet<WorkId> = bench.find_ids(base.clone()).into_iter().collect();
+        type Asked = (WorkQuery, Box<dyn Fn(&WorkInfo) -> bool>);
+        let due = late + Duration::from_secs(5);
+        let is_due = move |work: &WorkInfo, last| work.next_run.is_some_and(|at| (late..=last).contains(&at));
+        let says = |work: &WorkInfo| work.last_error().is_some_and(|error| error.to_string().contains("disk"));
+        let asked: [Asked; 9] = [
+            (base.clone().created(late..), Box::new(move |work| work.created >= late)),
+            (base.clone().created(..late), Box::new(move |work| work.created < late)),
+            (base.clone().finished(late..=late), Box::new(move |work| work.finished == Some(late))),
+            (base.clone().finished(..=early), Box::new(move |work| work.finished.is_some_and(|at| at <= early))),
+            (base.clone().next_run(late..=due), Box::new(move |work| is_due(work, due))),
+            (base.clone().next_run(..), Box::new(|work| work.next_run.is_some())),
+            (base.clone().error_contains("disk"), Box::new(says)),
+            (base.clone().created(late..early), Box::new(|_| false)),
+            (base.clone().next_run(late..late), Box::new(|_| false)),
+        ];
+        for (query, is_meant) in asked {
+            let meant: BTreeSet<WorkId> =
+                all.iter().filter(|work| ids.contains(&work.id) && is_meant(work)).map(|work| work.id).collect();
+            found += meant.len();
+            assert_eq!(bench.count(&query), meant.len() as u64, "C16: {query:?} is counted");
+            for limit in [1, 7, usize::MAX] {
+                let shown = follow(&bench, &query, limit, || ());
+                assert_eq!(shown.len(), meant.len(), "C16: {query:?} in pages of {limit}");
+                assert_eq!(shown.into_iter().collect::<BTreeSet<_>>(), meant, "C16: {query:?} in pages of {limit}");
+            }
+        }
+    }
+    assert!(found > 50, "the works are of many kinds: {found}");
+}
+
+/// Whatever is asked for, as many are counted as are shown, and none is shown then.
+pub fn c16_counts_are_those_of_the_works<F: StoreFactory>(factory: &F) {
+    let bench = Bench::open(factory);
+    populate(&bench);
+    bench.enqueue((41..=50).map(|number| work(number).worker("other").tags(["worker", "a"])));
+    let queries = [
+        WorkQuery::all(),
+        WorkQuery::worker("worker"),
+        WorkQuery::worker("other"),
+        WorkQuery::worker("other").run_by("worker").state(WorkState::Enqueued),
+        WorkQuery::worker("other").tagged("a").tagged("b"),
+        WorkQuery::worker("nobody"),
+        WorkQuery::tag("worker"),
+        WorkQuery::tag("a").tagged("b").tagged("worker"),
+        WorkQuery::tag("b").state(WorkState::Enqueued),
+        WorkQuery::unique("n").name("m"),
+        WorkQuery::unique("n").tagged("b").state(WorkState::Cancelled),
+        WorkQuery::parked(),
+        WorkQuery::parked().state(WorkState::Running),
+        WorkQuery::ids((1..=90).map(id)).state(WorkState::Succeeded),
+        WorkQuery::ids([]),
+    ];
+    let states = WorkState::ALL.map(WorkQuery::in_state);
+    for query in queries.into_iter().chain(states) {
+        let shown = bench.find_ids(query.clone());
+        assert_eq!(bench.count(&query), shown.len() as u64, "C16: {query:?} counts others than it shows");
+    }
+    assert_eq!(bench.count(&WorkQuery::worker("worker")), 40, "C16: a tag that is called like a worker is none");
+    let counted = WorkQuery::all().counted();
+    let nothing = bench.page(PageRequest { query: counted, after: None, limit: 0 });
+    assert_eq!((nothing.counted, nothing.next), (0, None), "C16: a page of no works counts some");
+}
+
+/// The numbers that are kept are those of the works after every commit: when they move, when they go, after an opening and a death.
+pub fn c16_kept_counts_follow_every_move<F: StoreFactory>(factory: &F) {
+    fn check<F: StoreFactory>(bench: &Bench<'_, F>) {
+        let page = bench.page(PageRequest { query: WorkQuery::all().tallied(), after: None, limit: 1 });
+        assert!(page.works.is_empty(), "C16: what is counted is not shown");
+        let works = bench.all();
+        let workers: BTreeSet<_> = works.iter().map(|work| work.worker.clone()).collect();
+        assert_eq!(page.tallies.keys().cloned().collect::<BTreeSet<_>>(), workers, "C16: counts are of other workers");
+        for (worker, tally) in &page.tallies {
+            for state in WorkState::ALL {
+                let found = works.iter().filter(|work| work.worker == *worker && work.state == state).count() as u64;
+                assert_eq!(tally.in_state(state), found, "C16: {worker} counts its {state} works");
+            }
+            let parked = works.iter().filter(|work| work.worker == *worker && work.parked.is_some()).count() as u64;
+            assert_eq!(tally.parked, parked, "C16: {worker} counts its parked works");
+        }
+        bench.check();
+    }
+    let bench = Bench::open(factory);
+    check(&bench);
+    populate(&bench);
+    check(&bench);
+    bench.enqueue((41..=50).map(|number| work(number).worker("other")));
+    check(&bench);
+    let bench = bench.die();
+    check(&bench);
+    let (epoch, _) = bench.attach();
+    let claimed = bench.claim(epoch, 4);
+    check(&bench);
+    for (claimed, end) in claimed.iter().zip([success("null"), failure("no"), success("null"), failure("no")]) {
+        assert!(bench.settle(claimed, end).is_ok());
+        check(&bench);
+    }
+    bench.done(Command::Prune(Prune { keep: Retention::Nothing, before: None, after: None, stride: Stride::Full }));
+    check(&bench);
+    bench.enqueue([work(51)]);
+    check(&bench);
+    let bench = bench.reopen();
+    check(&bench);
+    bench.done(cancel(WorkSelector::All));
+    check(&bench);
+    bench.done(Command::Prune(Prune { keep: Retention::Nothing, before: None, after: None, stride: Stride::Full }));
+    check(&bench);
 }
 
 /// OR inside a list, AND across lists, and the empty query means all.

@@ -10,8 +10,9 @@ use workman_core::seams::{Body, Invocation, Unstartable};
 use workman_core::steps::Standalone;
 use workman_core::store::{End, WorkerKind};
 use workman_core::{
-    ConstraintKind, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy, Explanation, Network,
-    Outcome, PeriodicRequest, UniqueWork, WorkError, WorkId, WorkInfo, WorkQuery, WorkSelector, WorkState, Worker,
+    Cancelling, ConstraintKind, Counts, EnqueueError, Enqueued, ExistingPeriodicWorkPolicy, ExistingWorkPolicy,
+    Explanation, Gate, GateStatus, Network, Outcome, Pausing, PeriodicRequest, RetryReport, SteerResult, Timestamp,
+    UniqueWork, WorkError, WorkId, WorkInfo, WorkQuery, WorkState, Worker,
 };
 
 use super::TestDriver;
@@ -115,6 +116,23 @@ impl TestDriver {
         self.expect(works)
     }
 
+    /// How many works match.
+    #[track_caller]
+    #[must_use]
+    pub fn count(&self, query: WorkQuery) -> u64 {
+        let manager = self.manager();
+        let count = self.block_on(manager.count(query));
+        self.expect(count)
+    }
+
+    /// How many works of each worker stand where.
+    #[track_caller]
+    pub fn counts(&self) -> Counts {
+        let manager = self.manager();
+        let counts = self.block_on(manager.counts());
+        self.expect(counts)
+    }
+
     /// What a work gave.
     ///
     /// # Panics
@@ -148,18 +166,69 @@ impl TestDriver {
 
     /// Ends works; answers how many.
     #[track_caller]
-    pub fn cancel(&self, selector: WorkSelector) -> usize {
+    pub fn cancel(&self, selector: impl Into<Cancelling>) -> usize {
         let manager = self.manager();
         let cancelled = self.block_on(manager.cancel(selector));
         self.expect(cancelled)
     }
 
-    /// Frees parked work.
+    /// Tries parked or failed work again; answers what came back with it.
     #[track_caller]
-    pub fn retry(&self, id: WorkId) {
+    pub fn retry(&self, id: WorkId) -> RetryReport {
         let manager = self.manager();
         let retried = self.block_on(manager.retry(id));
-        self.expect(retried);
+        self.expect(retried)
+    }
+
+    /// Makes work due now.
+    #[track_caller]
+    pub fn run_now(&self, id: WorkId) -> SteerResult {
+        let manager = self.manager();
+        let steered = self.block_on(manager.run_now(id));
+        self.expect(steered)
+    }
+
+    /// Sets the next run of a work.
+    #[track_caller]
+    pub fn reschedule(&self, id: WorkId, at: impl Into<Timestamp>) -> SteerResult {
+        let manager = self.manager();
+        let steered = self.block_on(manager.reschedule(id, at));
+        self.expect(steered)
+    }
+
+    // ---- gates ----
+
+    /// Limits a gate by hand.
+    #[track_caller]
+    pub fn limit(&self, gate: Gate) {
+        let manager = self.manager();
+        let limited = self.block_on(manager.limit(gate));
+        self.expect(limited);
+    }
+
+    /// Lets nothing pass a gate; answers how many runs were stopped.
+    #[track_caller]
+    pub fn pause(&self, pausing: impl Into<Pausing>) -> usize {
+        let manager = self.manager();
+        let paused = self.block_on(manager.pause(pausing));
+        self.expect(paused)
+    }
+
+    /// Ends a pause, or lets a serial lane go on that a failure holds.
+    #[track_caller]
+    pub fn resume(&self, gate: Gate) {
+        let manager = self.manager();
+        let resumed = self.block_on(manager.resume(gate));
+        self.expect(resumed);
+    }
+
+    /// All gates of which something is wanted, and what goes on there.
+    #[track_caller]
+    #[must_use]
+    pub fn gates(&self) -> Vec<GateStatus> {
+        let manager = self.manager();
+        let gates = self.block_on(manager.gates());
+        self.expect(gates)
     }
 
     // ---- the machine ----

@@ -1,6 +1,6 @@
 //! Cancellation: CAN.
 
-use super::super::{CASCADE_LIMIT, Prune, Retention, SELECT_LIMIT, Stride};
+use super::super::{CASCADE_LIMIT, Listed, ListedVerb, Prune, REASON_LIMIT, Retention, SELECT_LIMIT, Stride};
 use super::*;
 
 #[test]
@@ -75,7 +75,7 @@ fn selections_go_in_bounded_pages_and_mean_older_works() {
     house.enqueue((1..=2 * limit as u128 + 5).map(|number| work(number).tag("t")));
     let (mut before, mut after, mut counts) = (None, None, Vec::new());
     for young in 1..10 {
-        let cancel = Cancel { selector: WorkSelector::tag("t"), before, after, stride: Stride::Full };
+        let cancel = Cancel { selector: WorkSelector::tag("t"), before, after, stride: Stride::Full, because: None };
         let Applied::Cancelled { count, before: upper, next } = house.done(&Command::Cancel(cancel)) else { panic!() };
         counts.push(count);
         house.enqueue([work(1_000_000 + young).tag("t")]);
@@ -108,7 +108,7 @@ fn a_selection_goes_as_far_as_its_stride_and_reaches_everything_whatever_that_is
             house.enqueue([work(100).after([1])]);
             let (mut before, mut after, mut total, mut commands) = (None, None, 0, 0);
             loop {
-                let cancel = Cancel { selector: selector.clone(), before, after, stride };
+                let cancel = Cancel { selector: selector.clone(), before, after, stride, because: None };
                 let Applied::Cancelled { count, before: bound, next } = house.done(&Command::Cancel(cancel)) else {
                     panic!("{selector:?}")
                 };
@@ -151,7 +151,8 @@ fn can_5_the_wall_time_of_the_last_cancellation_of_everything_is_kept() {
     assert_eq!(house.hints, [Hint::CancelledAll]);
     let at = house.now;
     house.advance(HOUR);
-    let go_on = Cancel { selector: WorkSelector::All, before: Some(1), after: None, stride: Stride::Full };
+    let go_on =
+        Cancel { selector: WorkSelector::All, before: Some(1), after: None, stride: Stride::Full, because: None };
     house.done(&Command::Cancel(go_on));
     assert_eq!(last(&house), Some(at), "a selection that goes on is the same one");
     // The wall clock is set back by half an hour; store time goes on and does not say that.
@@ -313,4 +314,105 @@ fn can_1_what_a_wide_success_has_not_released_yet_is_cancelled_with_it() {
     while house.done(&Command::Drain) == (Applied::Drained { again: true }) {}
     assert_eq!(house.count(WorkState::Cancelled) as u128, count);
     assert_eq!(house.state(1), WorkState::Succeeded);
+}
+
+// ---- why ----
+
+fn cancel_because(selector: WorkSelector, because: &str) -> Command {
+    Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full, because: Some(because.into()) })
+}
+
+fn reasons<const N: usize>(house: &House, numbers: [u128; N]) -> [Option<String>; N] {
+    numbers.map(|number| house.record(number).cancelled_because().map(ToString::to_string))
+}
+
+#[test]
+fn the_reason_of_a_cancellation_is_kept_by_all_that_it_ends_and_by_nothing_else() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2).after([1]), work(3).after([2]), work(4), work(5).after([4])]);
+    house.run(epoch, 1);
+    let said = Some("not wanted".to_owned());
+    house.done(&cancel_because(WorkSelector::Id(id(1)), "not wanted"));
+    house.cancel(WorkSelector::Id(id(4)));
+    house.done(&cancel_because(WorkSelector::All, "too late: all has ended"));
+    assert_eq!(reasons(&house, [1, 2, 3, 4, 5]), [said.clone(), said.clone(), said.clone(), None, None]);
+    house.enqueue([work(6).after([3]), work(7).after([5])]);
+    assert_eq!(house.states([6, 7]), [WorkState::Cancelled; 2]);
+    assert_eq!(reasons(&house, [6, 7]), [said, None], "what is born behind it shows it too");
+}
+
+#[test]
+fn the_reason_goes_on_with_the_rest_of_a_wide_cancellation_and_each_of_two_keeps_its_own() {
+    let mut house = House::new();
+    let wide = CASCADE_LIMIT as u128 + 500;
+    house.enqueue([work(1), work(2), work(3)]);
+    house.enqueue((0..wide).map(|number| work(10_000 + number).after([1])));
+    house.enqueue((0..wide).map(|number| work(50_000 + number).after([2])));
+    house.enqueue((0..wide).map(|number| work(90_000 + number).after([3])));
+    house.done(&cancel_because(WorkSelector::Id(id(1)), "one"));
+    house.cancel(WorkSelector::Id(id(2)));
+    house.done(&cancel_because(WorkSelector::Id(id(3)), "three"));
+    while house.cascades() > 0 {
+        house.done(&Command::Drain);
+    }
+    for number in (0..wide).step_by(97).chain([wide - 1]) {
+        let found = reasons(&house, [10_000 + number, 50_000 + number, 90_000 + number]);
+        assert_eq!(found, [Some("one".into()), None, Some("three".into())], "dependent {number}");
+    }
+}
+
+#[test]
+fn a_reason_that_is_too_long_is_refused_and_an_empty_one_is_none() {
+    let mut house = House::new();
+    house.enqueue([work(1), work(2), work(3)]);
+    let long = "ä".repeat(REASON_LIMIT / 2);
+    let refusal = Refusal::ReasonTooLong { size: REASON_LIMIT + 1, limit: REASON_LIMIT };
+    assert_eq!(house.refused(&cancel_because(WorkSelector::All, &format!("{long}!"))), refusal);
+    assert_eq!(house.states([1, 2, 3]), [WorkState::Enqueued; 3]);
+    house.done(&cancel_because(WorkSelector::Id(id(1)), &long));
+    house.done(&cancel_because(WorkSelector::Id(id(2)), ""));
+    assert_eq!(reasons(&house, [1, 2, 3]), [Some(long), None, None]);
+}
+
+// ---- by list ----
+
+fn listed<const N: usize>(numbers: [u128; N], before: Option<u64>, verb: ListedVerb) -> Command {
+    Command::Listed(Listed { ids: numbers.map(id).to_vec(), before, verb })
+}
+
+#[test]
+fn a_list_means_what_is_unfinished_and_old_enough_and_passes_nothing_on_through_what_has_succeeded() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2).after([1]), work(3), work(4).after([3])]);
+    succeed(&mut house, epoch, [1]);
+    let verb = ListedVerb::Cancel { because: Some("enough".into()) };
+    let Applied::Cancelled { count, before, next } = house.done(&listed([1, 3, 4, 99], None, verb.clone())) else {
+        panic!()
+    };
+    assert_eq!((count, next), (2, None));
+    use WorkState::{Cancelled, Enqueued, Succeeded};
+    assert_eq!(house.states([1, 2, 3, 4]), [Succeeded, Enqueued, Cancelled, Cancelled]);
+    house.enqueue([work(5)]);
+    house.done(&listed([5], Some(before), verb));
+    assert_eq!(house.states([2, 5]), [Enqueued, Enqueued], "it was born after the first command");
+}
+
+#[test]
+fn a_list_is_pruned_but_for_what_is_unfinished_awaited_or_too_young() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue([work(1), work(2).after([1]), work(3), work(4)]);
+    succeed(&mut house, epoch, [1, 3]);
+    let Applied::Pruned { count, before, next, .. } = house.done(&listed([1, 3, 4, 99], None, ListedVerb::Prune))
+    else {
+        panic!()
+    };
+    assert_eq!((count, next), (1, None));
+    house.enqueue([work(5)]);
+    succeed(&mut house, epoch, [4, 2, 5]);
+    let again = house.done(&listed([1, 2, 5], Some(before), ListedVerb::Prune));
+    assert!(matches!(again, Applied::Pruned { count: 2, .. }), "{again:?}");
+    assert_eq!(house.states([4, 5]), [WorkState::Succeeded; 2]);
 }

@@ -84,7 +84,10 @@ fn barred_work_waits_and_holds_nobody_up() {
     let mut house = House::new();
     let epoch = house.attach();
     house.enqueue((1..=4).map(work));
-    let claim = Claim { barred: Barred { works: vec![id(1), id(2)], names: Vec::new() }, ..house.claim_all(epoch, 1) };
+    let claim = Claim {
+        barred: Barred { works: vec![id(1), id(2)], names: Vec::new(), gates: Vec::new() },
+        ..house.claim_all(epoch, 1)
+    };
     let (works, drained, ..) = house.claim_with(claim);
     assert_eq!(numbers(&works), [3]);
     assert!(drained.is_empty());
@@ -203,7 +206,7 @@ fn a_manager_that_ended_or_never_was_claims_nothing() {
 /// The claim of a process in which a run goes on that began under the name "n", when works up to this one were there.
 fn beside_a_run_of_the_name(house: &House, epoch: u64, room: usize, born_from: u64) -> Claim {
     let names = vec![BarredName { name: "n".into(), born_from }];
-    Claim { barred: Barred { works: Vec::new(), names }, ..house.claim_all(epoch, room) }
+    Claim { barred: Barred { works: Vec::new(), names, gates: Vec::new() }, ..house.claim_all(epoch, room) }
 }
 
 #[test]
@@ -270,7 +273,8 @@ fn of_lanes_that_are_watched_it_is_said_whether_anything_waits_there_and_nothing
     house.advance(MINUTE);
     let lane = |house: &House, number: u128| open(house, &[number], WorkerKind::Async)[0].lane;
     let watched: Vec<LaneId> = (1..=5).map(|number| lane(&house, number)).collect();
-    let barred = Barred { works: vec![id(2)], names: vec![BarredName { name: "n".into(), born_from: 0 }] };
+    let barred =
+        Barred { works: vec![id(2)], names: vec![BarredName { name: "n".into(), born_from: 0 }], gates: Vec::new() };
     let claim = Claim { lanes: Vec::new(), watched, barred, ..house.claim_all(epoch, 0) };
     let before = house.dump();
     let (works, drained, next_due, again) = house.claim_with(claim);

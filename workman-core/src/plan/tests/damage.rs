@@ -308,7 +308,8 @@ fn a_cascade_that_is_missing_is_an_error_and_holds_back_what_it_would_tell() {
     house.rows.put(Row::Meta(meta)).unwrap();
     let claim = Command::Claim(house.claim_all(epoch, 1));
     corrupted(&mut house, &claim);
-    let cascade = Cascade { number: 0, verb: CascadeVerb::Release, of: id(1), after: None, born_before: None };
+    let cascade =
+        Cascade { number: 0, verb: CascadeVerb::Release, of: id(1), after: None, born_before: None, because: None };
     house.rows.put(Row::Cascade(cascade)).unwrap();
     done(&mut house, &claim);
 }

@@ -36,7 +36,11 @@ fn a_sound_store_breaks_none() {
 #[test]
 fn every_fault_is_noticed() {
     type Break = fn(&mut Dump);
-    let faults: [(&str, Break); 26] = [
+    let faults: [(&str, Break); 28] = [
+        ("counts its works as Some(", |dump| {
+            dump.tallies.values_mut().for_each(|tally| tally.running += 1);
+        }),
+        ("counts its works as None", |dump| dump.tallies.clear()),
         ("counts 2 finished works that nobody asked to keep, and has 3", |dump| dump.meta.finished = 2),
         ("the index lacks Running", |dump| {
             let key = key(dump, |key| matches!(key, IndexKey::Running { .. }));

@@ -10,6 +10,7 @@ mod damage;
 mod enqueue;
 mod expedited;
 mod flapping;
+mod gates;
 mod invariants;
 mod loading;
 mod periodic;
@@ -18,6 +19,7 @@ mod random;
 mod recover;
 mod refusals;
 mod settle;
+mod steer;
 mod superseded;
 mod unique;
 mod update;
@@ -125,7 +127,11 @@ impl House {
                 Err(refusal) => return (Err(refusal), scopes, view),
                 Ok(Decision::Load(scope)) => {
                     load(&self.rows, &scope, &mut view, &mut Noticed::default()).unwrap();
-                    assert!(scopes.len() < MOST_ROUNDS, "{}: a plan still asks for {scope:?}", self.label);
+                    assert!(
+                        scopes.len() < MOST_ROUNDS,
+                        "{}: a plan for {command:?} still asks for {scope:?}",
+                        self.label
+                    );
                     scopes.push(scope);
                 }
             }
@@ -441,7 +447,7 @@ fn settle(claimed: &Claimed, end: End) -> Command {
 }
 
 fn cancel(selector: WorkSelector) -> Command {
-    Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full })
+    Command::Cancel(Cancel { selector, before: None, after: None, stride: Stride::Full, because: None })
 }
 
 fn note(claimed: &Claimed, progress: Option<&str>, checkpoint: Option<&str>) -> Command {

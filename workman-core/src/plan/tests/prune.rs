@@ -238,7 +238,8 @@ fn many_go_in_commits_that_are_bounded_and_so_is_what_each_of_them_loads() {
     let mut house = House::new();
     house.enqueue((1..=1_500).map(work));
     house.enqueue(std::iter::once(work(10_000)).chain((10_001..=14_200).map(|number| work(number).after([10_000]))));
-    let mut cancel = Cancel { selector: WorkSelector::All, before: None, after: None, stride: Stride::Full };
+    let mut cancel =
+        Cancel { selector: WorkSelector::All, before: None, after: None, stride: Stride::Full, because: None };
     loop {
         match house.done(&Command::Cancel(cancel.clone())) {
             Applied::Cancelled { next: Some(next), before, .. } => {

@@ -1,6 +1,6 @@
 //! A seeded walk through all commands: the invariants hold after each, and every move is legal.
 
-use super::super::{Prune, Retention, Stride};
+use super::super::{Prune, Retention, Steering, Stride};
 use super::*;
 use crate::policy::{OnInterruption, OutOfQuotaPolicy};
 use crate::record::ParkReason;
@@ -8,10 +8,10 @@ use crate::record::ParkReason;
 const STEPS: usize = 3_000;
 
 /// SplitMix64: the same seed walks the same way.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,7 +19,7 @@ impl Dice {
         (z ^ (z >> 31)) % sides
     }
 
-    fn seconds(&mut self, most: u64) -> Duration {
+    pub(super) fn seconds(&mut self, most: u64) -> Duration {
         Duration::from_secs(self.roll(most))
     }
 }
@@ -235,8 +235,30 @@ impl Walker {
         self.house.rescue();
     }
 
+    fn steer(&mut self) {
+        let id = id(u128::from(self.dice.roll(30)) + self.last.saturating_sub(25));
+        let how = match self.dice.roll(4) {
+            0 => Steering::RunNow,
+            1 => Steering::At(self.house.now + self.dice.seconds(200)),
+            2 => Steering::Retry,
+            // Of those that have failed any: few works have, and fewer have dependents.
+            _ => return self.retry_failed(),
+        };
+        drop(self.house.send(&Command::Steer { id, how }));
+    }
+
+    fn retry_failed(&mut self) {
+        let failed = |record: &&WorkRecord| record.state() == WorkState::Failed && record.rows.dependents;
+        let failed: Vec<WorkId> = self.house.seen.records.values().filter(failed).map(|record| record.id).collect();
+        if !failed.is_empty() {
+            let id = failed[usize::try_from(self.dice.roll(failed.len() as u64)).unwrap()];
+            drop(self.house.send(&Command::Steer { id, how: Steering::Retry }));
+        }
+    }
+
     fn step(&mut self) {
-        match self.dice.roll(23) {
+        match self.dice.roll(25) {
+            22 | 23 => self.steer(),
             0..5 => self.enqueue(),
             5..11 => self.claim(),
             11..17 => self.settle(),

@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::{Damage, StoreError};
-use super::invariants::{Dump, check_record};
-use super::rows::{Row, RowKey, Rows, get_record, stored_meta, vouched};
+use super::invariants::{Dump, check_gate_numbers, check_record};
+use super::rows::{Row, RowKey, Rows, get_record, incomplete, stored_meta, vouched};
+use super::tally::GateTally;
 use crate::id::WorkId;
 use crate::index::{IndexKey, IndexRange, asks_for, keys_of};
-use crate::record::{Lane, LaneId, Meta, WorkRecord, WorkSpec};
+use crate::plan::Want;
+use crate::record::{GateId, Lane, LaneId, Meta, Tally, WorkRecord, WorkSpec};
 
 /// So many findings are listed; all are counted.
 const LISTED: usize = 1_000;
@@ -22,7 +24,12 @@ pub struct Audit {
     meta: Meta,
     lanes: BTreeMap<LaneId, Lane>,
     finished: u64,
+    /// As the rows say, and as the records do.
+    tallies: BTreeMap<LaneId, (Option<Tally>, Tally)>,
     births: Vec<(u64, WorkId)>,
+    tally: GateTally,
+    /// Of how many gates something is wanted, and how many have rows and openings.
+    gates: (usize, u64, u64),
     findings: Vec<String>,
     total: u64,
 }
@@ -41,6 +48,16 @@ impl Audit {
                 Ok(_) => audit.find(format!("lane {number} is missing")),
                 Err(error) => audit.find(error.to_string()),
             }
+            match rows.get(RowKey::Tally(LaneId(number))) {
+                Ok(row) => {
+                    let said = match row {
+                        Some(Row::Tally(_, tally)) => Some(tally),
+                        _ => None,
+                    };
+                    audit.tallies.insert(LaneId(number), (said, Tally::default()));
+                }
+                Err(error) => audit.find(error.to_string()),
+            }
         }
         for number in audit.meta.first_cascade..audit.meta.next_cascade {
             match rows.get(RowKey::Cascade(number)) {
@@ -51,7 +68,18 @@ impl Audit {
                 Err(error) => audit.find(error.to_string()),
             }
         }
+        audit.settings(rows);
         audit
+    }
+
+    /// What is wanted of gates is there if the store says that something is.
+    fn settings(&mut self, rows: &impl Rows) {
+        match rows.get(RowKey::GateSettings) {
+            Ok(Some(Row::GateSettings(settings))) => self.gates.0 = settings.gates.len(),
+            Ok(_) if self.meta.gates.settings > 0 => self.find(incomplete(&Want::GateSettings.into()).to_string()),
+            Ok(_) => {}
+            Err(error) => self.find(error.to_string()),
+        }
     }
 
     /// Notes what is wrong.
@@ -77,6 +105,10 @@ impl Audit {
         };
         self.finished += u64::from(record.counts_as_finished());
         self.births.push((record.seq, id));
+        self.tally.add(&record, &spec);
+        if let Some((_, found)) = self.tallies.get_mut(&record.lane) {
+            *found = found.with(&record);
+        }
         let looked = [
             self.entries_of(rows, &record, &spec),
             self.beside(rows, &record),
@@ -89,6 +121,14 @@ impl Audit {
 
     /// Looks at an entry.
     pub fn entry(&mut self, rows: &impl Rows, key: &IndexKey) {
+        if let IndexKey::Opens { due, gate } = key {
+            match rows.get(RowKey::Gate(*gate)) {
+                Ok(Some(Row::Gate(row))) if row.opens == Some(*due) => {}
+                Ok(_) => self.find(format!("the index holds {key:?}, and the row of that gate says otherwise")),
+                Err(error) => self.find(error.to_string()),
+            }
+            return;
+        }
         match rows.get_work(key.id()) {
             Ok(Some((record, spec))) if asks_for(&record, &spec, key) => {}
             Ok(Some(_)) => self.find(format!("the index holds {key:?}, and the record of that work says otherwise")),
@@ -105,10 +145,30 @@ impl Audit {
         }
     }
 
+    /// Looks at the row of a gate, after all works.
+    pub fn gate(&mut self, rows: &impl Rows, id: GateId) {
+        self.gates.1 += 1;
+        let row = match rows.get(RowKey::Gate(id)) {
+            Ok(Some(Row::Gate(row))) => row,
+            Ok(_) => return self.find(format!("gate {id:?} has a row and is not found by its number")),
+            Err(error) => return self.find(error.to_string()),
+        };
+        if let Some(due) = row.opens {
+            self.gates.2 += 1;
+            let key = IndexKey::Opens { due, gate: id };
+            match rows.scan(&IndexRange::one(&key), 1) {
+                Ok(found) if found.is_empty() => self.find(Damage::missing(&key).what),
+                Ok(_) => {}
+                Err(error) => self.find(error.to_string()),
+            }
+        }
+        self.tally.hold_against(&row).into_iter().for_each(|wrong| self.find(wrong));
+    }
+
     /// A lane or a cascade that nothing vouches for is none that was written.
     pub fn number(&mut self, key: RowKey) {
         let is_vouched_for = match key {
-            RowKey::Lane(lane) => lane.0 < self.meta.next_lane,
+            RowKey::Lane(lane) | RowKey::Tally(lane) => lane.0 < self.meta.next_lane,
             RowKey::Cascade(number) => (self.meta.first_cascade..self.meta.next_cascade).contains(&number),
             _ => true,
         };
@@ -123,6 +183,14 @@ impl Audit {
         if self.finished != self.meta.finished {
             let (counted, found) = (self.meta.finished, self.finished);
             self.find(format!("the store counts {counted} finished works that nobody asked to keep, and has {found}"));
+        }
+        let gates = &self.meta.gates;
+        let wrong = self.tally.hold_rest_against(gates).into_iter().chain(check_gate_numbers(gates, self.gates));
+        wrong.collect::<Vec<_>>().into_iter().for_each(|wrong| self.find(wrong));
+        for (lane, (said, found)) in std::mem::take(&mut self.tallies) {
+            if said.unwrap_or_default() != found {
+                self.find(format!("lane {} counts its works as {said:?}, and has {found:?}", lane.0));
+            }
         }
         self.births.sort_unstable();
         let births = std::mem::take(&mut self.births);

@@ -20,7 +20,7 @@ pub(super) enum Looks {
 
 /// How many entries a bounded selection or page looks at, found or not; more only where more than this are wanted. A list that
 /// was cut short by it says where to go on, even if nothing was found.
-const LOOK_LIMIT: usize = 4_096;
+pub(super) const LOOK_LIMIT: usize = 4_096;
 
 /// Entries that were gone through.
 #[derive(Default)]

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::tally::GateTally;
 use crate::id::WorkId;
-use crate::index::{IndexKey, label_keys, member_keys, standing_key};
-use crate::record::{Finish, Lane, Meta, Standing, WorkRecord, WorkSpec};
+use crate::index::{IndexKey, label_keys, member_keys, serial_key, standing_key};
+use crate::record::{
+    Finish, GateId, GateMeta, GateRow, GateSettings, Lane, LaneId, Meta, Standing, Tally, WorkRecord, WorkSpec,
+};
 use crate::state::WorkState;
 
 /// Everything that a store holds, for the invariants.
@@ -19,6 +22,12 @@ pub struct Dump {
     pub specs: BTreeMap<WorkId, Arc<WorkSpec>>,
     /// All lanes.
     pub lanes: Vec<Lane>,
+    /// What goes on at gates.
+    pub gates: BTreeMap<GateId, GateRow>,
+    /// What is wanted of gates.
+    pub settings: Arc<GateSettings>,
+    /// How many works stand where, by lane.
+    pub tallies: BTreeMap<LaneId, Tally>,
     /// All index entries.
     pub index: BTreeSet<IndexKey>,
 }
@@ -31,6 +40,8 @@ impl Dump {
         check_indexes(self, &mut wrong);
         check_numbers(self, &mut wrong);
         check_followers(self, &mut wrong);
+        check_gates(self, &mut wrong);
+        check_tallies(self, &mut wrong);
         for record in self.records.values() {
             check_record(self, record, &mut wrong);
         }
@@ -41,6 +52,8 @@ impl Dump {
 /// Every index follows from the records, and holds nothing else.
 fn check_indexes(dump: &Dump, wrong: &mut Vec<String>) {
     let mut keys: Vec<IndexKey> = dump.records.values().map(standing_key).collect();
+    keys.extend(dump.records.values().filter_map(serial_key));
+    keys.extend(dump.gates.values().filter_map(|gate| Some(IndexKey::Opens { due: gate.opens?, gate: gate.id })));
     for (id, spec) in &dump.specs {
         match dump.records.get(id) {
             Some(record) => {
@@ -93,6 +106,42 @@ fn check_numbers(dump: &Dump, wrong: &mut Vec<String>) {
         }
         if !dump.lanes.iter().any(|lane| lane.id == record.lane) {
             wrong.push(format!("{} stands in lane {:?}, which does not exist", record.id, record.lane));
+        }
+    }
+}
+
+/// Each gate counts what the records say, and the store its gates.
+fn check_gates(dump: &Dump, wrong: &mut Vec<String>) {
+    let mut tally = GateTally::default();
+    let works = dump.records.values().filter_map(|record| Some((record, dump.specs.get(&record.id)?)));
+    works.for_each(|(record, spec)| tally.add(record, spec));
+    wrong.extend(dump.gates.values().filter_map(|row| tally.hold_against(row)));
+    wrong.extend(tally.hold_rest_against(&dump.meta.gates));
+    let openings = dump.gates.values().filter(|gate| gate.opens.is_some()).count();
+    wrong.extend(check_gate_numbers(
+        &dump.meta.gates,
+        (dump.settings.gates.len(), dump.gates.len() as u64, openings as u64),
+    ));
+}
+
+/// The store knows of how many gates something is wanted, at how many something goes on, and how many of those open some time.
+pub(super) fn check_gate_numbers(meta: &GateMeta, has: (usize, u64, u64)) -> Option<String> {
+    let said = (meta.settings as usize, meta.rows, meta.openings);
+    let wrong = || format!("the store counts {said:?} settings, rows and openings of gates, and has {has:?}");
+    (said != has).then(wrong)
+}
+
+/// Each lane counts its works where they stand. A lane without works has no tally.
+fn check_tallies(dump: &Dump, wrong: &mut Vec<String>) {
+    let mut counted: BTreeMap<LaneId, Tally> = BTreeMap::new();
+    for record in dump.records.values() {
+        let tally = counted.entry(record.lane).or_default();
+        *tally = tally.with(record);
+    }
+    for lane in counted.keys().chain(dump.tallies.keys()).collect::<BTreeSet<_>>() {
+        let (found, said) = (counted.get(lane), dump.tallies.get(lane));
+        if found != said {
+            wrong.push(format!("lane {} counts its works as {said:?}, and has {found:?}", lane.0));
         }
     }
 }

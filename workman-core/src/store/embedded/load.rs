@@ -3,13 +3,14 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::super::{Damage, StoreError};
-use super::gather::{Gathered, Looks, Peek, each_entry, gather};
+use super::gather::{Looks, Peek, each_entry, gather};
+use super::load_gates::{gather_claims, keep, load_gates, load_listed};
 use super::rows::{Row, RowKey, Rows, get_spec, incomplete, vouched};
-use super::trust::{Listed, Noticed, held_record, listed_record, listed_work, record_by_id};
+use super::trust::{Listed, Loading, Noticed, held_record, listed_record, listed_work, record_by_id};
 use crate::id::WorkId;
 use crate::index::{IndexKey, IndexRange, Suspects};
 use crate::plan::{List, Scope, SelectorWanted, Snapshot, Want};
-use crate::record::{Lane, LaneId, WorkRecord};
+use crate::record::{Lane, LaneId};
 use crate::state::WorkState;
 use crate::time::{Due, NextDue, Timestamp};
 
@@ -26,14 +27,6 @@ pub(super) fn load_for(rows: &impl Rows, scope: &Scope, to: &mut Loading<'_>) ->
     scope.iter().try_for_each(|want| load_one(rows, want, to))
 }
 
-/// What is loaded so far.
-pub(super) struct Loading<'a> {
-    pub(super) view: &'a mut Snapshot,
-    pub(super) noticed: &'a mut Noticed,
-    /// The run that is settled.
-    pub(super) settles: Option<(WorkId, u64)>,
-}
-
 fn load_one(rows: &impl Rows, want: &Want, to: &mut Loading<'_>) -> Result<(), StoreError> {
     match want {
         Want::Work(id) => load_record(rows, *id, to),
@@ -43,7 +36,13 @@ fn load_one(rows: &impl Rows, want: &Want, to: &mut Loading<'_>) -> Result<(), S
         Want::Leaves(name) => load_members(rows, want, IndexRange::leaves(name), usize::MAX, to),
         Want::Holder(name) => load_members(rows, want, IndexRange::holders(name), 1, to),
         Want::Dependents { of, after, limit } => load_dependents(rows, *of, *after, *limit, to),
-        Want::Descendants { of, after, limit } => load_descendants(rows, want, (*of, *after), *limit, to),
+        Want::Descendants { of, after, limit } => {
+            let ends_otherwise = |state| !matches!(state, WorkState::Failed | WorkState::Cancelled);
+            load_descendants(rows, want, (*of, *after), *limit, ends_otherwise, to)
+        }
+        Want::FailedBehind { of, limit } => {
+            load_descendants(rows, want, (*of, None), *limit, |state| state == WorkState::Failed, to)
+        }
         Want::Due { limit } => load_due(rows, want, *limit, to),
         Want::Ready { lane, suspects, limit } => load_ready(rows, want, (*lane, *suspects), *limit, to),
         Want::Lane { worker, constraints, urgency } => {
@@ -58,6 +57,19 @@ fn load_one(rows: &impl Rows, want: &Want, to: &mut Loading<'_>) -> Result<(), S
             to.view.lanes.insert(want.clone(), lanes);
             Ok(())
         }
+        Want::LaneOf(id) => {
+            let lane = match rows.get(RowKey::Lane(*id))? {
+                Some(Row::Lane(lane)) => Some(lane),
+                _ if id.0 >= to.view.meta.next_lane => None,
+                _ => return Err(incomplete(&Want::Lanes.into())),
+            };
+            to.view.lanes.insert(want.clone(), lane.into_iter().collect());
+            Ok(())
+        }
+        Want::GateSettings | Want::Gate(_) | Want::Openings { .. } | Want::Holding { .. } => load_gates(rows, want, to),
+        Want::Held { gate, lane, limit } => load_listed(rows, want, IndexRange::held_in(*gate, *lane), *limit, to),
+        Want::Serial { gate, limit } => load_listed(rows, want, IndexRange::serial(*gate), *limit, to),
+        Want::Claims => load_listed(rows, want, IndexRange::running(0, u64::MAX), usize::MAX, to),
         Want::Running { epoch, limit } => {
             let gathered = gather_claims(rows, IndexRange::running(*epoch, *epoch), *limit, to)?;
             to.view.lists.insert(want.clone(), gathered.list());
@@ -104,28 +116,6 @@ fn load_notes(rows: &impl Rows, id: WorkId, to: &mut Loading<'_>) -> Result<(), 
     };
     to.view.notes.insert(id, vouched(notes, id, "progress or checkpoint")?);
     Ok(())
-}
-
-/// The record of an entry that fits is known to the plan from now on.
-fn keep(view: &mut Snapshot, record: WorkRecord) {
-    if !view.works.contains_key(&record.id) {
-        view.works.insert(record.id, Some(record));
-    }
-}
-
-/// Of claims that can't be read nothing is known; the others go on.
-fn gather_claims(
-    rows: &impl Rows,
-    range: IndexRange,
-    limit: usize,
-    to: &mut Loading<'_>,
-) -> Result<Gathered, StoreError> {
-    gather(rows, range, (limit, Peek::Nothing), |_| true, &mut |key| {
-        let record = to.noticed.pass_over(key, listed_record(rows, key)?);
-        let fits = record.is_some();
-        record.into_iter().for_each(|record| keep(to.view, record));
-        Ok(fits)
-    })
 }
 
 /// Who holds a name must be known, or two would.
@@ -244,6 +234,7 @@ fn load_descendants(
     want: &Want,
     (of, after): (WorkId, Option<WorkId>),
     limit: usize,
+    goes_on_behind: impl Fn(WorkState) -> bool,
     to: &mut Loading<'_>,
 ) -> Result<(), StoreError> {
     let mut line = VecDeque::from([(of, after)]);
@@ -257,8 +248,7 @@ fn load_descendants(
         looked_at += ids.len();
         for id in ids {
             let record = to.view.works.get(&id).and_then(Option::as_ref);
-            let is_dead_end = |state| matches!(state, WorkState::Failed | WorkState::Cancelled);
-            let walks_on = record.is_some_and(|record| record.rows.dependents && !is_dead_end(record.state()));
+            let walks_on = record.is_some_and(|record| record.rows.dependents && goes_on_behind(record.state()));
             if seen.insert(id) && walks_on {
                 line.push_back((id, None));
             }
@@ -372,6 +362,7 @@ pub(super) fn unfinished_ranges() -> Vec<IndexRange> {
         IndexRange::blocked(),
         IndexRange::waiting(),
         IndexRange::ready(),
+        IndexRange::held(),
         IndexRange::parked(),
         IndexRange::running(0, u64::MAX),
     ]

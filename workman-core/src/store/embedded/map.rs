@@ -10,7 +10,9 @@ use super::{Dump, IfMissing, Origin, Row, RowKey, Rows, RowsMut, Unlinked};
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::index::{IndexKey, IndexRange};
-use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
+use crate::record::{
+    AttemptRecord, Cascade, GateId, GateRow, GateSettings, Lane, LaneId, Meta, Notes, Tally, WorkRecord, WorkSpec,
+};
 use crate::store::StoreError;
 
 /// The rows and index entries of a store, in memory: those of [`MemoryStore`](crate::MemoryStore), and where a store of your
@@ -40,6 +42,9 @@ pub struct RowMap {
     works: BTreeMap<WorkId, WorkRows>,
     lanes: BTreeMap<LaneId, Lane>,
     cascades: BTreeMap<u64, Cascade>,
+    gates: BTreeMap<GateId, GateRow>,
+    settings: Option<Arc<GateSettings>>,
+    tallies: BTreeMap<LaneId, Tally>,
     meta: Option<Meta>,
     /// The index entries. What is added or taken away here, past the planner, is damage: tests do that.
     pub index: BTreeSet<IndexKey>,
@@ -80,7 +85,16 @@ impl RowMap {
         let works = self.works.iter().flat_map(|(id, rows)| rows.keys(*id));
         let lanes = self.lanes.keys().map(|id| RowKey::Lane(*id));
         let cascades = self.cascades.keys().map(|number| RowKey::Cascade(*number));
-        works.chain(lanes).chain(cascades).chain(self.meta.is_some().then_some(RowKey::Meta))
+        let gates = self.gates.keys().map(|id| RowKey::Gate(*id));
+        let settings = self.settings.is_some().then_some(RowKey::GateSettings);
+        let tallies = self.tallies.keys().map(|lane| RowKey::Tally(*lane));
+        works
+            .chain(lanes)
+            .chain(cascades)
+            .chain(gates)
+            .chain(settings)
+            .chain(tallies)
+            .chain(self.meta.is_some().then_some(RowKey::Meta))
     }
 
     /// All of it, whether anything points at it or not, for [`Dump::broken_invariants`].
@@ -92,6 +106,9 @@ impl RowMap {
             records: works.clone().filter_map(|(id, rows)| Some((*id, rows.record.clone()?))).collect(),
             specs: works.filter_map(|(id, rows)| Some((*id, rows.spec.clone()?))).collect(),
             lanes: self.lanes.values().cloned().collect(),
+            gates: self.gates.clone(),
+            settings: self.settings.clone().unwrap_or_default(),
+            tallies: self.tallies.clone(),
             index: self.index.clone(),
         }
     }
@@ -122,6 +139,9 @@ impl Rows for RowMap {
             RowKey::History(id) => rows(id).and_then(|rows| rows.history.clone()).map(|past| Row::History(id, past)),
             RowKey::Lane(id) => self.lanes.get(&id).cloned().map(Row::Lane),
             RowKey::Cascade(number) => self.cascades.get(&number).cloned().map(Row::Cascade),
+            RowKey::Gate(id) => self.gates.get(&id).cloned().map(Row::Gate),
+            RowKey::GateSettings => self.settings.clone().map(Row::GateSettings),
+            RowKey::Tally(lane) => self.tallies.get(&lane).map(|tally| Row::Tally(lane, *tally)),
             RowKey::Meta => self.meta.clone().map(Row::Meta),
         })
     }
@@ -133,6 +153,10 @@ impl Rows for RowMap {
             None => Bound::Included(&range.first),
         };
         Ok(self.index.range((first, Bound::Included(&range.last))).take(limit).cloned().collect())
+    }
+
+    fn gates(&self) -> Result<Vec<GateRow>, StoreError> {
+        Ok(self.gates.values().cloned().collect())
     }
 
     fn get_work(&self, id: WorkId) -> Result<Option<(WorkRecord, Arc<WorkSpec>)>, StoreError> {
@@ -158,6 +182,9 @@ impl RowsMut for RowMap {
             Row::Cascade(cascade) => {
                 self.cascades.insert(cascade.number, cascade);
             }
+            Row::Gate(gate) => drop(self.gates.insert(gate.id, gate)),
+            Row::GateSettings(settings) => self.settings = Some(settings),
+            Row::Tally(lane, tally) => drop(self.tallies.insert(lane, tally)),
             Row::Meta(meta) => self.meta = Some(meta),
         }
         Ok(())
@@ -193,6 +220,9 @@ impl RowsMut for RowMap {
             RowKey::Cascade(number) => {
                 self.cascades.remove(&number);
             }
+            RowKey::Gate(id) => drop(self.gates.remove(&id)),
+            RowKey::GateSettings => self.settings = None,
+            RowKey::Tally(lane) => drop(self.tallies.remove(&lane)),
             RowKey::Meta => self.meta = None,
         }
         Ok(())

@@ -7,12 +7,16 @@
 
 mod audit;
 mod clock;
+mod count;
 mod gather;
 mod invariants;
 mod load;
+mod load_gates;
 mod map;
+mod ranges;
 mod read;
 mod rows;
+mod tally;
 mod transact;
 mod trust;
 
@@ -23,5 +27,6 @@ pub use load::load;
 pub use map::RowMap;
 pub use read::{dump, page};
 pub use rows::{IfMissing, Origin, Row, RowKey, Rows, RowsMut, Unlinked, stored_meta};
+pub use tally::GateTally;
 pub use transact::Transaction;
 pub use trust::Noticed;

@@ -1,21 +1,23 @@
 //! Reading: query pages, what everybody may know about a work, and the dump for the invariants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::super::{Damage, StoreError};
-use super::gather::{Looks, each_entry};
+use super::count;
+use super::gather::{LOOK_LIMIT, Looks, each_entry};
 use super::invariants::Dump;
 use super::load::{first_lanes, unfinished_ranges};
+use super::ranges::ranges_of;
 use super::rows::{Row, RowKey, Rows, get_spec, stored_meta, vouched};
 use super::trust::{Noticed, listed_work, record_by_id, work_by_id};
 use crate::data::Payload;
 use crate::id::WorkId;
 use crate::index::{IndexKey, IndexRange};
-use crate::info::{Expedited, ExpeditedState, WorkInfo};
+use crate::info::{Expedited, ExpeditedState, WorkInfo, last_error};
 use crate::query::{Cursor, Page, PageRequest, Payloads, Reach, WorkQuery};
-use crate::record::{AttemptEnd, AttemptRecord, Finish, Standing, Urgency, WorkRecord, WorkSpec};
+use crate::record::{AttemptEnd, AttemptRecord, Finish, LaneId, Standing, Urgency, WorkRecord, WorkSpec, held_by};
 use crate::state::{StopReason, WorkState};
 use crate::time::{Due, Timestamp};
 
@@ -29,16 +31,31 @@ pub fn page(
     commit: u64,
     damage: &mut Vec<Damage>,
 ) -> Result<Page, StoreError> {
-    let last_cancel_all = stored_meta(rows)?.last_cancel_all;
-    let mut found = Found::new(rows, &request.query);
-    let next = match (&request.query.reach, &request.query.ids) {
+    let meta = stored_meta(rows)?;
+    let query = &request.query;
+    let mut found = Found::new(rows, query);
+    let mut tallies = BTreeMap::new();
+    let next = match (&query.reach, &query.ids) {
         _ if request.limit == 0 => None,
+        (Reach::Tallied, _) => {
+            tallies = count::by_worker(rows, &meta)?;
+            None
+        }
+        (Reach::Counted, _) if query.asks_for_kept_counts() => {
+            found.counted = count::matching(&count::by_worker(rows, &meta)?, query);
+            None
+        }
+        (Reach::Counted, _) if query.asks_for_labels() => {
+            let (counted, next) = count::entries(rows, ranges_of(query), request.after.as_ref())?;
+            (found.counted, found.looked) = (counted as u64, counted);
+            next
+        }
         (Reach::Among(ids), _) => look_at(&mut found, ids, None, usize::MAX)?,
         (_, Some(ids)) => look_at(&mut found, ids, request.after.as_ref(), request.limit)?,
         (reach, None) => look_through(&mut found, reach, request, damage)?,
     };
-    let Found { works, looked, places, .. } = found;
-    Ok(Page { works, looked, places, next, commit, last_cancel_all })
+    let Found { works, looked, places, counted, .. } = found;
+    Ok(Page { works, looked, places, counted, tallies, next, commit, last_cancel_all: meta.last_cancel_all })
 }
 
 /// What a page has found so far.
@@ -48,17 +65,23 @@ struct Found<'a, R> {
     works: Vec<WorkInfo>,
     looked: usize,
     places: Vec<Cursor>,
+    /// How many match, if they are counted and not taken in.
+    counted: u64,
 }
 
 impl<'a, R: Rows> Found<'a, R> {
     fn new(rows: &'a R, query: &'a WorkQuery) -> Self {
-        Found { rows, query, works: Vec::new(), looked: 0, places: Vec::new() }
+        Found { rows, query, works: Vec::new(), looked: 0, places: Vec::new(), counted: 0 }
     }
 
     /// Takes the work in if it matches, and says whether it does.
     fn take(&mut self, (record, spec): &(WorkRecord, Arc<WorkSpec>)) -> Result<bool, StoreError> {
-        if !self.query.matches(record, spec) {
+        if !self.query.matches(record, spec) || !self.says(record)? {
             return Ok(false);
+        }
+        if self.query.reach == Reach::Counted {
+            self.counted += 1;
+            return Ok(true);
         }
         let carried = match self.query.payloads {
             Payloads::Shown => Carried::read(self.rows, record, spec)?,
@@ -69,6 +92,26 @@ impl<'a, R: Rows> Found<'a, R> {
             self.places.push(self.query.place_of(record, spec));
         }
         Ok(true)
+    }
+}
+
+impl<R: Rows> Found<'_, R> {
+    /// Whether its last error has the text in it that is asked for.
+    fn says(&self, record: &WorkRecord) -> Result<bool, StoreError> {
+        let Some(text) = &self.query.error else { return Ok(true) };
+        let key = record.rows.history.then_some(RowKey::History(record.id));
+        let Some(Row::History(_, attempts)) = beside(self.rows, key, record.id, "list of attempts")? else {
+            return Ok(false);
+        };
+        Ok(last_error(&attempts).is_some_and(|error| error.to_string().contains(&**text)))
+    }
+}
+
+/// How far a page looks.
+const fn looks_of(reach: &Reach) -> Looks {
+    match reach {
+        Reach::Bounded | Reach::Counted => Looks::Bounded,
+        _ => Looks::All,
     }
 }
 
@@ -83,12 +126,17 @@ fn look_at<R: Rows>(
         Some(Cursor::Id(id)) => Bound::Excluded(*id),
         _ => Bound::Unbounded,
     };
+    let look_limit = match looks_of(&found.query.reach) {
+        Looks::Bounded if found.query.reach == Reach::Counted => LOOK_LIMIT,
+        Looks::Bounded => limit.max(LOOK_LIMIT),
+        Looks::All => usize::MAX,
+    };
     for id in ids.range((from, Bound::Unbounded)) {
         found.looked += 1;
         if let Some(stored) = work_by_id(found.rows, *id)? {
             found.take(&stored)?;
         }
-        if found.works.len() >= limit {
+        if found.works.len() >= limit || found.looked >= look_limit {
             return Ok(Some(Cursor::Id(*id)));
         }
     }
@@ -106,62 +154,26 @@ fn look_through<R: Rows>(
         Some(Cursor::Key(key)) => Some(key),
         _ => None,
     };
-    let looks = match reach {
-        Reach::Bounded => Looks::Bounded,
-        _ => Looks::All,
+    let limit = match reach {
+        Reach::Counted => LOOK_LIMIT,
+        _ => request.limit,
     };
+    let looks = looks_of(reach);
     let (rows, query) = (found.rows, found.query);
     let mut seen = BTreeSet::new();
     let mut noticed = Noticed::default();
-    let next = each_entry(rows, ranges_of(query), from, request.limit, looks, &mut |key| {
+    let next = each_entry(rows, ranges_of(query), from, limit, looks, &mut |key| {
         found.looked += 1;
-        let first_time = !seen.contains(&key.id()) && !listed_before(rows, query, key)?;
-        let listed = if first_time { noticed.pass_over_known(key, listed_work(rows, key)?)? } else { None };
-        let Some(work) = listed else { return Ok(false) };
+        if seen.contains(&key.id()) {
+            return Ok(false);
+        }
+        let listed = noticed.pass_over_known(key, listed_work(rows, key)?)?;
+        let Some(work) = listed.filter(|(_, spec)| query.finds_under(key, spec)) else { return Ok(false) };
         seen.insert(key.id());
         found.take(&work)
     });
     damage.extend(noticed.damage);
     Ok(next?.map(Cursor::Key))
-}
-
-/// Whether the work is found under another tag first.
-fn listed_before(rows: &impl Rows, query: &WorkQuery, key: &IndexKey) -> Result<bool, StoreError> {
-    let IndexKey::Tag { tag, id, .. } = key else { return Ok(false) };
-    if query.tags.len() < 2 {
-        return Ok(false);
-    }
-    let Some(spec) = get_spec(rows, *id)? else { return Ok(false) };
-    Ok(query.first_tag_of(&spec).is_some_and(|first| first < tag))
-}
-
-/// The stretches in which every work that matches is found; the rest is filtered.
-fn ranges_of(query: &WorkQuery) -> Vec<IndexRange> {
-    if !query.names.is_empty() {
-        return query.names.iter().map(IndexRange::name).collect();
-    }
-    if !query.tags.is_empty() {
-        return query.tags.iter().map(IndexRange::tag).collect();
-    }
-    if query.parked {
-        return vec![IndexRange::parked()];
-    }
-    let wants =
-        |states: &[WorkState]| query.states.is_empty() || states.iter().any(|state| query.states.contains(state));
-    let mut ranges = Vec::new();
-    if wants(&[WorkState::Blocked]) {
-        ranges.push(IndexRange::blocked());
-    }
-    if wants(&[WorkState::Enqueued]) {
-        ranges.extend([IndexRange::waiting(), IndexRange::ready(), IndexRange::parked()]);
-    }
-    if wants(&[WorkState::Running]) {
-        ranges.push(IndexRange::running(0, u64::MAX));
-    }
-    if wants(&[WorkState::Succeeded, WorkState::Failed, WorkState::Cancelled]) {
-        ranges.push(IndexRange::finished());
-    }
-    ranges
 }
 
 /// The payloads of a work, as a snapshot shows them.
@@ -216,9 +228,12 @@ fn outline(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec, carried: Carr
             Standing::Parked { why } => Some(why.clone()),
             _ => None,
         },
-        next_run: record.next_run().map(Due::at),
+        next_run: record.next_run().filter(|due| !due.is_never()).map(Due::at),
         due: record.next_run(),
         waits_for: record.wait(),
+        held: held_by(record, spec),
+        limit_key: spec.limit_key.clone(),
+        serial: spec.serial.as_ref().map(|serial| Arc::clone(&serial.lane)),
         next_run_override: record.period.and_then(|period| period.next_run),
         input: carried.input,
         prerequisites: spec.prerequisites.ids.clone(),
@@ -249,6 +264,7 @@ fn outline(rows: &impl Rows, record: &WorkRecord, spec: &WorkSpec, carried: Carr
             Standing::Finished { at, .. } => Some(at),
             _ => None,
         },
+        cancel_reason: record.cancelled_because().cloned(),
         stop_reason: record.stop.filter(|_| record.state() != WorkState::Running),
         attempts,
         progress: carried.progress,
@@ -316,6 +332,22 @@ pub fn dump(rows: &impl Rows) -> Result<Dump, StoreError> {
     let of_name = |name| [IndexRange::name(name), IndexRange::leaves(name), IndexRange::unfinished(name)];
     for range in names.into_iter().flat_map(of_name).chain(tags.into_iter().map(IndexRange::tag)) {
         dump.index.extend(rows.scan(&range, usize::MAX)?);
+    }
+    for range in IndexRange::openings() {
+        dump.index.extend(rows.scan(&range, usize::MAX)?);
+    }
+    dump.gates = rows.gates()?.into_iter().map(|gate| (gate.id, gate)).collect();
+    let serial = dump.records.values().filter_map(|record| Some(record.rare.as_ref()?.serial?.gate));
+    for serial in serial.chain(dump.gates.keys().copied()).collect::<BTreeSet<_>>() {
+        dump.index.extend(rows.scan(&IndexRange::serial(serial), usize::MAX)?);
+    }
+    if let Some(Row::GateSettings(settings)) = rows.get(RowKey::GateSettings)? {
+        dump.settings = settings;
+    }
+    for number in 0..dump.meta.next_lane {
+        if let Some(Row::Tally(lane, tally)) = rows.get(RowKey::Tally(LaneId(number)))? {
+            dump.tallies.insert(lane, tally);
+        }
     }
     Ok(dump)
 }

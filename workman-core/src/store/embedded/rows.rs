@@ -7,7 +7,9 @@ use crate::data::Payload;
 use crate::id::WorkId;
 use crate::index::{IndexKey, IndexRange, standing_key};
 use crate::plan::Scope;
-use crate::record::{AttemptRecord, Cascade, Lane, LaneId, Meta, Notes, WorkRecord, WorkSpec};
+use crate::record::{
+    AttemptRecord, Cascade, GateId, GateRow, GateSettings, Lane, LaneId, Meta, Notes, Tally, WorkRecord, WorkSpec,
+};
 
 /// The key of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,16 +28,18 @@ pub enum RowKey {
     Lane(LaneId),
     /// A cascade.
     Cascade(u64),
+    /// What goes on at a gate.
+    Gate(GateId),
+    /// What is wanted of gates.
+    GateSettings,
+    /// How many works of a lane stand where.
+    Tally(LaneId),
     /// The store's own row.
     Meta,
 }
 
 /// A row.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most rows are records, and a box for each would cost more than it saves"
-)]
 pub enum Row {
     /// A work's record.
     Record(WorkRecord),
@@ -51,6 +55,12 @@ pub enum Row {
     Lane(Lane),
     /// A cascade.
     Cascade(Cascade),
+    /// What goes on at a gate.
+    Gate(GateRow),
+    /// What is wanted of gates.
+    GateSettings(Arc<GateSettings>),
+    /// How many works of a lane stand where: there is none where there are no works.
+    Tally(LaneId, Tally),
     /// The store's own row.
     Meta(Meta),
 }
@@ -67,6 +77,9 @@ impl Row {
             Row::History(id, _) => RowKey::History(*id),
             Row::Lane(lane) => RowKey::Lane(lane.id),
             Row::Cascade(cascade) => RowKey::Cascade(cascade.number),
+            Row::Gate(gate) => RowKey::Gate(gate.id),
+            Row::GateSettings(_) => RowKey::GateSettings,
+            Row::Tally(lane, _) => RowKey::Tally(*lane),
             Row::Meta(_) => RowKey::Meta,
         }
     }
@@ -85,6 +98,12 @@ pub trait Rows {
     /// # Errors
     /// When they can't be read.
     fn scan(&self, range: &IndexRange, limit: usize) -> Result<Vec<IndexKey>, StoreError>;
+
+    /// What goes on at all gates.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn gates(&self) -> Result<Vec<GateRow>, StoreError>;
 
     /// A work's record and what its request said, if both are there. A store in which they lie together finds both at once.
     ///
@@ -223,6 +242,14 @@ pub trait RowsMut: Rows {
     fn catch_up(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    /// As [`catch_up`](Self::catch_up), if it is this stretch that is scanned. A store may have gathered nothing that lies there.
+    ///
+    /// # Errors
+    /// As [`catch_up`](Self::catch_up).
+    fn catch_up_within(&mut self, _stretch: &IndexRange) -> Result<(), StoreError> {
+        self.catch_up()
+    }
 }
 
 /// A row that another one vouches for is missing. Loading it again for ever would not bring it back.
@@ -247,6 +274,14 @@ pub fn stored_meta(rows: &impl Rows) -> Result<Meta, StoreError> {
     Ok(match rows.get(RowKey::Meta)? {
         Some(Row::Meta(meta)) => meta,
         _ => Meta::default(),
+    })
+}
+
+/// How many works of a lane stand where.
+pub(super) fn get_tally(rows: &impl Rows, lane: LaneId) -> Result<Tally, StoreError> {
+    Ok(match rows.get(RowKey::Tally(lane))? {
+        Some(Row::Tally(_, tally)) => tally,
+        _ => Tally::default(),
     })
 }
 

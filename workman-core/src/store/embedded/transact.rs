@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use super::super::{Change, Damage, StoreError, Unit, UnitResult};
 use super::clock::{Opening, StoreClock};
-use super::load::{Loading, load_for};
+use super::load::load_for;
 use super::rows::{
-    IfMissing, Origin, Row, RowKey, Rows, RowsMut, Unlinked, get_record, get_spec, incomplete, stored_meta,
+    IfMissing, Origin, Row, RowKey, Rows, RowsMut, Unlinked, get_record, get_spec, get_tally, incomplete, stored_meta,
 };
-use super::trust::{Noticed, is_stale, not_there, record_by_id};
+use super::trust::{Loading, Noticed, is_stale, not_there, record_by_id};
 use crate::id::WorkId;
-use crate::index::{IndexKey, IndexRange, Membership, label_keys, member_keys, standing_key};
+use crate::index::{IndexKey, IndexRange, Membership, label_keys, member_keys, serial_key, standing_key};
 use crate::plan::{Command, Decision, Hint, Plan, Scope, Snapshot, Want, Write, plan};
-use crate::record::{Meta, RowsPresent, WorkRecord, WorkSpec};
+use crate::record::{GateId, GateRow, LaneId, Meta, RowsPresent, Tally, TallyChanges, WorkRecord, WorkSpec};
+use crate::time::Due;
 
 /// What one transaction has gathered so far: the store's own row, and what its commit will announce.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct Transaction<'o> {
     /// In order only when the transaction ends.
     touched: Vec<WorkId>,
     hints: Vec<Hint>,
+    tallies: TallyChanges,
     noticed: Noticed,
     /// The work whose run the unit settles that is applied now.
     settles: Option<WorkId>,
@@ -53,6 +55,7 @@ impl<'o> Transaction<'o> {
             written: false,
             touched: Vec::new(),
             hints: Vec::new(),
+            tallies: TallyChanges::default(),
             noticed: Noticed::default(),
             settles: None,
             dropped: 0,
@@ -78,9 +81,7 @@ impl<'o> Transaction<'o> {
                 // The same inputs give the same answer, so loading it again would never end.
                 Ok(Decision::Load(scope)) if scope == asked => return Err(incomplete(&scope)),
                 Ok(Decision::Load(scope)) => {
-                    if scope.iter().any(Want::is_found_by_scan) {
-                        rows.catch_up()?;
-                    }
+                    catch_up(rows, &scope)?;
                     let noticed = &mut self.noticed;
                     load_for(rows, &scope, &mut Loading { view: &mut view, noticed, settles })?;
                     asked = scope;
@@ -165,6 +166,15 @@ impl<'o> Transaction<'o> {
             Write::Lane(lane) => rows.put(Row::Lane(lane)),
             Write::Cascade(cascade) => rows.put(Row::Cascade(cascade)),
             Write::CascadeDone(number) => rows.remove(RowKey::Cascade(number)),
+            Write::Gate(gate) => {
+                self.move_opening(rows, view, gate.id, Some(&gate))?;
+                rows.put(Row::Gate(gate))
+            }
+            Write::GateIdle(id) => {
+                self.move_opening(rows, view, id, None)?;
+                rows.remove(RowKey::Gate(id))
+            }
+            Write::GateSettings(settings) => rows.put(Row::GateSettings(settings)),
             Write::Delete(id) => {
                 self.touched.push(id);
                 delete(self, rows, id)
@@ -191,13 +201,41 @@ impl<'o> Transaction<'o> {
             None => record_by_id(rows, record.id)?.map(Cow::Owned),
         };
         let (left, after) = (before.as_deref().map(standing_key), standing_key(record));
+        self.tallies.count(before.as_deref(), Some(record));
         if left.as_ref() != Some(&after) {
             if let Some(left) = &left {
                 self.unlink(rows, left, self.if_missing(record.id))?;
             }
             rows.link(&after)?;
         }
+        let (left, after) = (before.as_deref().and_then(serial_key), serial_key(record));
+        if left != after {
+            if let Some(left) = &left {
+                self.unlink(rows, left, self.if_missing(record.id))?;
+            }
+            after.iter().try_for_each(|key| rows.link(key))?;
+        }
         Ok(before)
+    }
+
+    /// The entry of a gate that has to be looked at moves from where it was.
+    fn move_opening(
+        &mut self,
+        rows: &mut impl RowsMut,
+        view: &Snapshot,
+        gate: GateId,
+        after: Option<&GateRow>,
+    ) -> Result<(), StoreError> {
+        let opens = |row: &GateRow| -> Option<Due> { row.opens };
+        let left = view.gates.get(&gate).and_then(Option::as_ref).and_then(opens);
+        let after = after.and_then(opens);
+        if left != after {
+            if let Some(due) = left {
+                self.unlink(rows, &IndexKey::Opens { due, gate }, IfMissing::Tell)?;
+            }
+            after.map_or(Ok(()), |due| rows.link(&IndexKey::Opens { due, gate }))?;
+        }
+        Ok(())
     }
 
     /// As [`move_to`](Self::move_to), of a work whose spec stays: its name is looked up only if its place among the members of that
@@ -221,17 +259,21 @@ impl<'o> Transaction<'o> {
         move_membership(self, rows, name, (&before, record), self.if_missing(record.id))
     }
 
-    /// Ends the transaction: writes the meta row and answers what the commit announces; `None` when nothing was written
-    /// and there is nothing to commit. A store whose commit fails after that goes on with the opening as it was before.
+    /// Ends the transaction: writes the tallies of the lanes whose works have moved and the meta row, and answers what the commit
+    /// announces; `None` when nothing was written and there is nothing to commit. A store whose commit fails after that goes on with
+    /// the opening as it was before.
     ///
     /// # Errors
-    /// When the meta row can't be written.
+    /// When these rows can't be written.
     pub fn finish(self, rows: &mut impl RowsMut, commit: u64) -> Result<Option<Change>, StoreError> {
         if !self.written {
             self.opening.clock = self.clock;
             return Ok(None);
         }
         let now = self.meta.latest;
+        for (lane, moves) in self.tallies.changed() {
+            retally(rows, *lane, |tally| moves.of(tally))?;
+        }
         if self.meta != self.before {
             rows.put(Row::Meta(self.meta))?;
         }
@@ -241,6 +283,35 @@ impl<'o> Transaction<'o> {
         touched.dedup();
         Ok(Some(Change::Commit { commit, now, touched: touched.into(), hints: self.hints.into() }))
     }
+}
+
+/// What is about to be scanned is to be found, and no more than that.
+fn catch_up(rows: &mut impl RowsMut, scope: &Scope) -> Result<(), StoreError> {
+    let scans = || scope.iter().filter(|want| want.is_found_by_scan());
+    match scans().map(stretch_of).collect::<Option<Vec<_>>>() {
+        Some(stretches) => stretches.iter().try_for_each(|stretch| rows.catch_up_within(stretch)),
+        None => rows.catch_up(),
+    }
+}
+
+/// The one stretch of the index in which this is found, if it is one that few changes concern.
+fn stretch_of(want: &Want) -> Option<IndexRange> {
+    match want {
+        Want::Held { gate, lane, .. } => Some(IndexRange::held_in(*gate, *lane)),
+        Want::Serial { gate, .. } => Some(IndexRange::serial(*gate)),
+        _ => None,
+    }
+}
+
+/// A tally follows the works of its lane. One that can't be read stays as it is: whoever asks for counts is told, and nothing else
+/// needs it.
+fn retally(rows: &mut impl RowsMut, lane: LaneId, count: impl Fn(&Tally) -> Tally) -> Result<(), StoreError> {
+    let counted = match get_tally(rows, lane) {
+        Ok(tally) => count(&tally),
+        Err(error) if error.is_of_one_row() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if counted == Tally::default() { rows.remove(RowKey::Tally(lane)) } else { rows.put(Row::Tally(lane, counted)) }
 }
 
 /// A work as it is stored, or as it is to be.
@@ -299,7 +370,11 @@ fn if_missing(rows: &impl RowsMut, seq: u64, label: &IndexKey) -> Result<IfMissi
 /// C14: whatever its record vouches for goes with a work.
 fn delete(transaction: &mut Transaction, rows: &mut impl RowsMut, id: WorkId) -> Result<(), StoreError> {
     let Some((record, spec)) = rows.get_work(id)? else { return Ok(()) };
+    transaction.tallies.count(Some(&record), None);
     transaction.unlink(rows, &standing_key(&record), IfMissing::Refuse)?;
+    if let Some(serial) = serial_key(&record) {
+        transaction.unlink(rows, &serial, IfMissing::Refuse)?;
+    }
     relabel(transaction, rows, Some((&record, &spec)), None)?;
     let RowsPresent { output, notes, history, dependents } = record.rows;
     if dependents {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::super::{Damage, StoreError, StoreErrorKind};
 use super::rows::{Rows, astray, get_record, get_spec};
 use crate::id::WorkId;
-use crate::index::{IndexKey, asks_for, standing_key};
+use crate::index::{IndexKey, asks_for, serial_key, standing_key};
+use crate::plan::Snapshot;
 use crate::record::{Standing, WorkRecord, WorkSpec};
 
 /// What was noticed while a unit was loaded and applied.
@@ -18,6 +19,14 @@ pub struct Noticed {
     pub damage: Vec<Damage>,
     /// Entries that contradict their records, which stand elsewhere.
     pub(super) stale: Vec<IndexKey>,
+}
+
+/// What is loaded so far.
+pub(super) struct Loading<'a> {
+    pub(super) view: &'a mut Snapshot,
+    pub(super) noticed: &'a mut Noticed,
+    /// The run that is settled.
+    pub(super) settles: Option<(WorkId, u64)>,
 }
 
 /// What an entry turned out to be.
@@ -109,6 +118,9 @@ pub(super) fn listed_record(rows: &impl Rows, key: &IndexKey) -> Result<Listed<W
         Ok(None) => return Ok(Listed::Unknown(astray(key))),
         Err(error) => return unknown(error),
     };
+    if serial_key(&record).is_some_and(|serial| serial == *key) {
+        return Ok(if rows.stands(&record)? { Listed::Fits(record) } else { Listed::Unknown(unlisted(&record)) });
+    }
     if !matches!(key, IndexKey::Dependent { .. }) {
         return if standing_key(&record) == *key { Ok(Listed::Fits(record)) } else { contradicted(rows, &record) };
     }

@@ -3,11 +3,17 @@
 //! Every store derives them by the same three functions, [`standing_key`], [`member_keys`] and [`label_keys`], from a record's
 //! before and after. The order of [`IndexKey`] is the order of the index: an embedded store encodes it so that bytes sort the same.
 
+mod range;
+
 use std::sync::Arc;
 
 use crate::id::WorkId;
-use crate::record::{LaneId, Standing, WorkRecord, WorkSpec};
+use crate::record::{GateId, LaneId, Standing, WorkRecord, WorkSpec, serial_of};
 use crate::time::{Due, Timestamp};
+
+pub use range::IndexRange;
+
+const NIL: WorkId = WorkId::from_u128(0);
 
 /// One entry of an index. Entries sort by kind, then by their fields in declaration order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,10 +105,35 @@ pub enum IndexKey {
         /// The member.
         id: WorkId,
     },
+    /// Work that could run and is held at a gate: lane by lane, in the order in which it lines up there.
+    Held {
+        gate: GateId,
+        lane: LaneId,
+        /// As in `Ready`.
+        suspect: bool,
+        /// As in `Ready`.
+        rank: u8,
+        /// Its place in line.
+        turn: u64,
+        id: WorkId,
+    },
+    /// The works of a serial lane that have not finished, in the order in which they were enqueued.
+    Serial {
+        gate: GateId,
+        /// Its birth number.
+        seq: u64,
+        id: WorkId,
+    },
+    /// A gate that has to be looked at again, and when. It points at no work.
+    Opens {
+        /// The time.
+        due: Due,
+        gate: GateId,
+    },
 }
 
 impl IndexKey {
-    /// The work that the entry points at.
+    /// The work that the entry points at; the id that no work has if it points at a gate.
     #[must_use]
     pub const fn id(&self) -> WorkId {
         match self {
@@ -116,7 +147,10 @@ impl IndexKey {
             | IndexKey::Tag { id, .. }
             | IndexKey::Dependent { id, .. }
             | IndexKey::Leaf { id, .. }
-            | IndexKey::Unfinished { id, .. } => *id,
+            | IndexKey::Unfinished { id, .. }
+            | IndexKey::Held { id, .. }
+            | IndexKey::Serial { id, .. } => *id,
+            IndexKey::Opens { .. } => NIL,
         }
     }
 }
@@ -131,10 +165,20 @@ pub fn standing_key(record: &WorkRecord) -> IndexKey {
         Standing::Ready { .. } => {
             IndexKey::Ready { lane, suspect: record.is_suspect(), rank: rank(record.terms.priority), turn, id }
         }
+        Standing::Held { gate, .. } => {
+            let (suspect, rank) = (record.is_suspect(), rank(record.terms.priority));
+            IndexKey::Held { gate, lane, suspect, rank, turn, id }
+        }
         Standing::Parked { .. } => IndexKey::Parked { lane, seq, id },
         Standing::Running { epoch } => IndexKey::Running { epoch, id },
         Standing::Finished { at, .. } => IndexKey::Finished { until: at + record.terms.retention, seq, id },
     }
+}
+
+/// The entry that says where a record stands in its serial lane, if it runs in one and has not finished.
+#[must_use]
+pub(crate) fn serial_key(record: &WorkRecord) -> Option<IndexKey> {
+    serial_of(record).map(|serial| IndexKey::Serial { gate: serial.gate, seq: record.seq, id: record.id })
 }
 
 /// Where a record stands among the members of its unique name. Records that stand alike there have the same [`member_keys`].
@@ -171,7 +215,8 @@ pub(crate) fn member_keys<'a>(record: &WorkRecord, name: &'a Arc<str>) -> impl I
 /// All entries that a record and its spec ask for. An edge to a work that is waited for twice is among them twice.
 pub fn keys_of<'a>(record: &'a WorkRecord, spec: &'a WorkSpec) -> impl Iterator<Item = IndexKey> + 'a {
     let members = spec.name.iter().flat_map(|name| member_keys(record, name));
-    std::iter::once(standing_key(record)).chain(label_keys(record.id, record.seq, spec)).chain(members)
+    let standing = std::iter::once(standing_key(record)).chain(serial_key(record));
+    standing.chain(label_keys(record.id, record.seq, spec)).chain(members)
 }
 
 /// Whether a record and its spec ask for this entry.
@@ -193,148 +238,6 @@ pub(crate) fn label_keys(id: WorkId, seq: u64, spec: &WorkSpec) -> impl Iterator
 #[must_use]
 pub(crate) fn rank(priority: i8) -> u8 {
     (i16::from(i8::MAX) - i16::from(priority)).unsigned_abs().try_into().unwrap_or(u8::MAX)
-}
-
-/// A stretch of the index: from `after` (exclusive, or `first` inclusive) to `last` inclusive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexRange {
-    /// Entries from here on, this one included.
-    pub first: IndexKey,
-    /// Entries up to here, this one included.
-    pub last: IndexKey,
-    /// Only entries behind this one.
-    pub after: Option<IndexKey>,
-}
-
-const NIL: WorkId = WorkId::from_u128(0);
-const END: WorkId = WorkId::from_u128(u128::MAX);
-
-impl IndexRange {
-    fn new(first: IndexKey, last: IndexKey) -> Self {
-        IndexRange { first, last, after: None }
-    }
-
-    /// The same stretch, behind `after`.
-    #[must_use]
-    pub fn after(mut self, after: Option<IndexKey>) -> Self {
-        self.after = after;
-        self
-    }
-
-    /// All blocked work.
-    #[must_use]
-    pub fn blocked() -> Self {
-        Self::new(IndexKey::Blocked { seq: 0, id: NIL }, IndexKey::Blocked { seq: u64::MAX, id: END })
-    }
-
-    /// All delayed work.
-    #[must_use]
-    pub fn waiting() -> Self {
-        let first = IndexKey::Waiting { due: Due::Store(Timestamp::MIN), turn: 0, id: NIL };
-        Self::new(first, Self::waiting_for_the_wall().last)
-    }
-
-    /// The delayed work that waits for a time of the wall clock.
-    #[must_use]
-    pub fn waiting_for_the_wall() -> Self {
-        Self::new(
-            IndexKey::Waiting { due: Due::Wall(Timestamp::MIN), turn: 0, id: NIL },
-            IndexKey::Waiting { due: Due::Wall(Timestamp::MAX), turn: u64::MAX, id: END },
-        )
-    }
-
-    /// All work that could run.
-    #[must_use]
-    pub fn ready() -> Self {
-        let key = |lane, suspect, edge, turn, id| IndexKey::Ready { lane: LaneId(lane), suspect, rank: edge, turn, id };
-        Self::new(key(0, false, 0, 0, NIL), key(u32::MAX, true, u8::MAX, u64::MAX, END))
-    }
-
-    /// The work that could run in one lane, the suspects or the others.
-    #[must_use]
-    pub fn ready_in(lane: LaneId, suspects: Suspects) -> Self {
-        let suspect = suspects == Suspects::Only;
-        let key = |rank, turn, id| IndexKey::Ready { lane, suspect, rank, turn, id };
-        Self::new(key(0, 0, NIL), key(u8::MAX, u64::MAX, END))
-    }
-
-    /// All parked work.
-    #[must_use]
-    pub fn parked() -> Self {
-        Self::new(
-            IndexKey::Parked { lane: LaneId(0), seq: 0, id: NIL },
-            IndexKey::Parked { lane: LaneId(u32::MAX), seq: u64::MAX, id: END },
-        )
-    }
-
-    /// All claimed work of the managers `from..=to`.
-    #[must_use]
-    pub fn running(from: u64, to: u64) -> Self {
-        Self::new(IndexKey::Running { epoch: from, id: NIL }, IndexKey::Running { epoch: to, id: END })
-    }
-
-    /// All finished work.
-    #[must_use]
-    pub fn finished() -> Self {
-        Self::new(
-            IndexKey::Finished { until: Timestamp::MIN, seq: 0, id: NIL },
-            IndexKey::Finished { until: Timestamp::MAX, seq: u64::MAX, id: END },
-        )
-    }
-
-    /// The members of a unique name.
-    #[must_use]
-    pub fn name(name: &Arc<str>) -> Self {
-        let key = |seq, id| IndexKey::Name { name: Arc::clone(name), seq, id };
-        Self::new(key(0, NIL), key(u64::MAX, END))
-    }
-
-    /// The members of a unique name for which no other member waits.
-    #[must_use]
-    pub fn leaves(name: &Arc<str>) -> Self {
-        let key = |seq, id| IndexKey::Leaf { name: Arc::clone(name), seq, id };
-        Self::new(key(0, NIL), key(u64::MAX, END))
-    }
-
-    /// The members of a unique name that have not finished.
-    #[must_use]
-    pub fn unfinished(name: &Arc<str>) -> Self {
-        let key = |unblocked, seq, id| IndexKey::Unfinished { name: Arc::clone(name), unblocked, seq, id };
-        Self::new(key(false, 0, NIL), key(true, u64::MAX, END))
-    }
-
-    /// The members of a unique name that are enqueued or run.
-    #[must_use]
-    pub fn holders(name: &Arc<str>) -> Self {
-        let key = |seq, id| IndexKey::Unfinished { name: Arc::clone(name), unblocked: true, seq, id };
-        Self::new(key(0, NIL), key(u64::MAX, END))
-    }
-
-    /// The works with a tag.
-    #[must_use]
-    pub fn tag(tag: &Arc<str>) -> Self {
-        let key = |id, seq| IndexKey::Tag { tag: Arc::clone(tag), id, seq };
-        Self::new(key(NIL, 0), key(END, u64::MAX))
-    }
-
-    /// The entries that say that this work has a tag: one at the most.
-    #[must_use]
-    pub fn tag_of(tag: &Arc<str>, id: WorkId) -> Self {
-        let key = |seq| IndexKey::Tag { tag: Arc::clone(tag), id, seq };
-        Self::new(key(0), key(u64::MAX))
-    }
-
-    /// This entry alone.
-    #[must_use]
-    pub fn one(key: &IndexKey) -> Self {
-        Self::new(key.clone(), key.clone())
-    }
-
-    /// The works that wait for another.
-    #[must_use]
-    pub fn dependents(of: WorkId) -> Self {
-        Self::new(IndexKey::Dependent { of, id: NIL }, IndexKey::Dependent { of, id: END })
-    }
 }
 
 /// Which of the ready works in a lane.

@@ -1,0 +1,8 @@
+#![allow(unused_variables)]
+
+use workman_core::worker;
+
+#[worker(concurrency = "two")]
+fn paint() {}
+
+fn main() {}
