@@ -8,7 +8,9 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt;
 use support::{HOUR, MINUTE, RedbHome, secs};
+use workman_core::seams::Registry;
 use workman_core::{
     ActionError, Explanation, Gate, GateTarget, HealthStatus, MemoryStore, OnSerialFailure, Pausing, StopReason,
     ThreadRuntime, WorkContext, WorkError, WorkId, WorkManager, WorkQuery, WorkState, worker,
@@ -28,6 +30,13 @@ async fn fails(cx: &WorkContext, #[state] log: Log, number: u32) -> Result<u32, 
     log.lock().unwrap().push(number);
     cx.sleep(MINUTE).await?;
     Err(WorkError::permanent("no"))
+}
+
+/// Holds its slot for a day.
+#[worker]
+async fn lasts(cx: &WorkContext) -> Result<(), WorkError> {
+    cx.sleep(24 * HOUR).await?;
+    Ok(())
 }
 
 #[worker]
@@ -317,14 +326,17 @@ fn a_paused_lane_is_not_said_to_stand_still_for_want_of_slots() {
     let mut limits = TestDriver::default_limits();
     limits.async_slots = 1;
     let test = test.limits(limits);
+    test.enqueue(lasts::request());
+    test.run_until_idle();
     test.pause(Gate::worker::<fails>());
     let held = test.enqueue(fails::request(1));
-    for number in 0..200 {
-        test.enqueue(minute::request(number).initial_delay(secs(60 * u64::from(number))));
-    }
-    test.advance(3 * HOUR);
+    test.advance(HOUR);
     assert_eq!(test.manager().health(), HealthStatus::Healthy);
     assert!(matches!(test.explain(held), Explanation::Held(_)));
+    // Once nothing but the slot is in its way, it is said that it waits for that.
+    test.resume(Gate::worker::<fails>());
+    test.advance(HOUR);
+    assert!(matches!(test.manager().health(), HealthStatus::Degraded { .. }), "{:?}", test.manager().health());
 }
 
 /// As many as a debug build can make in a second or so: what counts is how much is committed, and that does not grow.
@@ -348,23 +360,26 @@ fn thousands_that_are_held_cost_the_others_no_commit_and_no_look() {
 
 #[test]
 fn a_slot_that_one_manager_frees_wakes_the_other() {
-    for gate in [Gate::worker::<ignores>(), Gate::tag("t")] {
+    for gate in [Gate::everything(), Gate::tag("t")] {
         let store: Arc<dyn workman_core::store::Store> = Arc::new(MemoryStore::new());
-        let (one, other) = (workman_testing::Signal::new(), workman_testing::Signal::new());
-        let start = |signal: &workman_testing::Signal| {
-            let builder = WorkManager::builder(Arc::clone(&store)).runtime(ThreadRuntime::new()).state(signal.clone());
-            builder.register::<ignores>().start().unwrap()
-        };
-        let (first, second) = (start(&one), start(&other));
+        let signal = workman_testing::Signal::new();
+        let builder = || WorkManager::builder(Arc::clone(&store)).runtime(ThreadRuntime::new());
+        // Neither can run what the other does, so the second has to hear of the slot.
+        let first = builder().workers(Registry::new()).register::<ignores>().state(signal.clone()).start().unwrap();
+        let second = builder().workers(Registry::new()).register::<at_once>().start().unwrap();
         futures::executor::block_on(async {
             first.limit(gate.at_once(1)).await.unwrap();
-            let ids =
-                [first.enqueue(ignores::request().tag("t")).await, first.enqueue(ignores::request().tag("t")).await];
-            let [a, b] = ids.map(Result::unwrap);
-            one.set();
-            other.set();
-            a.output().await.unwrap();
-            b.output().await.unwrap();
+            let runs = first.enqueue(ignores::request().tag("t")).await.unwrap();
+            let mut watched = runs.watch();
+            while watched.next().await.unwrap().state != WorkState::Running {}
+            let waits = second.enqueue(at_once::request(7).tag("t")).await.unwrap();
+            assert!(
+                second.drain(Duration::from_secs(60)).await.unwrap().idle,
+                "it has looked, and found nothing to do"
+            );
+            assert!(matches!(second.explain(waits.id()).await.unwrap(), Explanation::Held(_)));
+            signal.set();
+            assert_eq!(waits.output().await.unwrap(), 7);
             first.shutdown(Duration::ZERO).await;
             second.shutdown(Duration::ZERO).await;
         });

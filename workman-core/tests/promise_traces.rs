@@ -11,7 +11,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use workman_core::seams::Registry;
-use workman_core::{Builder, ExistingWorkPolicy, InputMerger, MemoryStore, WorkContext, WorkManager, worker};
+use workman_core::{Builder, ExistingWorkPolicy, Gate, InputMerger, MemoryStore, WorkContext, WorkManager, worker};
 use workman_testing::TestDriver;
 
 const fn secs(seconds: u64) -> Duration {
@@ -206,6 +206,30 @@ fn a_start_without_any_worker_warns_and_says_what_to_write_and_one_that_only_enq
     assert_eq!(warnings(|builder| builder.workers(Registry::new()).enqueue_only()), [] as [String; 0]);
     assert_eq!(warnings(|builder| builder.register::<says>()), [] as [String; 0]);
     assert_eq!(warnings(|builder| builder), [] as [String; 0], "those of this program are linked");
+}
+
+#[test]
+fn a_program_that_wants_another_limit_than_the_one_before_it_counts_and_the_log_names_both() {
+    let store: Arc<dyn workman_core::store::Store> = Arc::new(MemoryStore::new());
+    let start = |at_once: u32| {
+        let traces = Traces::default();
+        let manager = tracing::subscriber::with_default(traces.clone(), || {
+            let builder = WorkManager::builder(Arc::clone(&store)).limit(Gate::worker::<says>().at_once(at_once));
+            builder.start_inline().unwrap()
+        });
+        let outside = traces.outside.lock().unwrap();
+        (manager, outside.iter().filter(|line| line.starts_with("WARN")).cloned().collect::<Vec<String>>())
+    };
+    let (first, none) = start(2);
+    assert_eq!(none, [] as [String; 0]);
+    let ((second, _engine), told) = start(5);
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    for named in ["says", "before=2 at once", "after=5 at once", "the later start counts"] {
+        assert!(told.contains(named), "{told}");
+    }
+    let gates = futures::executor::block_on(second.gates()).unwrap();
+    assert_eq!(gates.iter().find_map(|gate| gate.limits.at_once), Some(5));
+    drop(first);
 }
 
 /// One span for each attempt, with what is logged inside, also if it ends before its body begins.

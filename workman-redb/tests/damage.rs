@@ -153,23 +153,27 @@ fn harmed(story: &Story, harm: Harm, random: &mut Random) -> (Vec<u8>, String) {
     (bytes, what)
 }
 
+fn in_all_lanes(epoch: u64, lanes: &[Lane]) -> Claim {
+    let open = |lane: &Lane| OpenLane { lane: lane.id, kind: WorkerKind::Async, urgency: lane.urgency };
+    Claim {
+        epoch,
+        lanes: lanes.iter().map(open).collect(),
+        async_slots_free: 20.into(),
+        blocking_slots_free: 0.into(),
+        expedited_budget: Duration::from_secs(600),
+        barred: Barred::default(),
+        watched: Vec::new(),
+        suspects: SuspectsAllowed::One,
+    }
+}
+
 /// Runs everything that can run, and settles it. Answers what ran; an error ends a step and nothing else.
 fn run_all(store: &RedbStore, now: i64) -> Vec<WorkRecord> {
     let mut ran = Vec::new();
     let Ok(Ok(Applied::Attached { epoch, lanes, .. })) = run(store, Command::Attach, now) else { return ran };
     let _ = run(store, Command::Rescue, now);
-    let open = |lane: &Lane| OpenLane { lane: lane.id, kind: WorkerKind::Async, urgency: lane.urgency };
     for _ in 0..8 {
-        let claim = Claim {
-            epoch,
-            lanes: lanes.iter().map(open).collect(),
-            async_slots_free: 20.into(),
-            blocking_slots_free: 0.into(),
-            expedited_budget: Duration::from_secs(600),
-            barred: Barred::default(),
-            watched: Vec::new(),
-            suspects: SuspectsAllowed::One,
-        };
+        let claim = in_all_lanes(epoch, &lanes);
         let Ok(Ok(Applied::Claimed { works, .. })) = run(store, Command::Claim(claim), now) else { break };
         for claimed in &works {
             let output = Payload::new(workman_core::store::Codec::JSON, *b"1");
@@ -610,17 +614,7 @@ fn gated(folder: &Folder) -> (Dump, Vec<WorkRecord>) {
 fn claim(store: &RedbStore) -> (u64, Vec<WorkRecord>) {
     let Applied::Attached { epoch, lanes, .. } = run(store, Command::Attach, NOW).unwrap().unwrap() else { panic!() };
     run(store, Command::Rescue, NOW).unwrap().unwrap();
-    let open = |lane: &Lane| OpenLane { lane: lane.id, kind: WorkerKind::Async, urgency: lane.urgency };
-    let claim = Claim {
-        epoch,
-        lanes: lanes.iter().map(open).collect(),
-        async_slots_free: 20.into(),
-        blocking_slots_free: 0.into(),
-        expedited_budget: Duration::from_secs(600),
-        barred: Barred::default(),
-        watched: Vec::new(),
-        suspects: SuspectsAllowed::One,
-    };
+    let claim = in_all_lanes(epoch, &lanes);
     let Applied::Claimed { works, .. } = run(store, Command::Claim(claim), NOW).unwrap().unwrap() else { panic!() };
     (epoch, works.into_iter().map(|claimed| claimed.record).collect())
 }

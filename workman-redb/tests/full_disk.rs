@@ -85,16 +85,21 @@ fn s8_on_a_full_disk_new_work_is_refused_running_work_goes_on_and_all_recovers()
     drop((store, disk));
 }
 
-#[test]
-fn a_store_opens_on_a_disk_that_is_full_to_the_last_byte() {
-    let folder = Folder::new("full-open");
+/// A small disk with a closed store of one work; none if this process may not mount one.
+fn disk_with_a_store(folder: &Folder) -> Option<SmallDisk> {
     let Some(disk) = SmallDisk::mount(folder.path()) else {
         println!("skipped: this process may not mount a small disk");
-        return;
+        return None;
     };
     let store = RedbStore::open(folder.store()).unwrap();
     run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
-    drop(store);
+    Some(disk)
+}
+
+#[test]
+fn a_store_opens_on_a_disk_that_is_full_to_the_last_byte() {
+    let folder = Folder::new("full-open");
+    let Some(disk) = disk_with_a_store(&folder) else { return };
     fs::write(folder.path().join("other"), vec![1; 12 << 20]).unwrap_err();
     let store = RedbStore::open(folder.store()).unwrap();
     assert_eq!(dump(&store).records.len(), 1);
@@ -147,13 +152,7 @@ fn a_copy_for_which_there_is_no_room_leaves_nothing_behind_and_one_that_died_hal
 #[test]
 fn a_store_whose_journal_finds_no_room_is_refused_and_opens_when_there_is_some() {
     let folder = Folder::new("full-journal");
-    let Some(disk) = SmallDisk::mount(folder.path()) else {
-        println!("skipped: this process may not mount a small disk");
-        return;
-    };
-    let store = RedbStore::open(folder.store()).unwrap();
-    run(&store, plain(WorkId::from_u128(1)), 1).unwrap().unwrap();
-    drop(store);
+    let Some(disk) = disk_with_a_store(&folder) else { return };
     // A closed store needs no journal, and no ballast; the next opening makes both.
     for beside in ["work.redb.journal", "work.redb.ballast"] {
         fs::remove_file(folder.path().join(beside)).unwrap();

@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use support::disk::{Disk, Survivors};
 use support::workload::plain;
 use support::{Folder, Hands, Random, at, block_on, dump, run};
 use workman_core::store::{Cancel, Change, Command, PageRequest, Store, Stride};
-use workman_core::{StoreErrorKind, WorkId, WorkQuery, WorkSelector, WorkState};
+use workman_core::{Cancelling, StoreErrorKind, WorkId, WorkManager, WorkQuery, WorkSelector, WorkState};
 use workman_redb::{Durability, RedbStore};
 
 #[test]
@@ -263,4 +264,28 @@ fn s21_another_store_in_the_place_of_the_open_one_is_not_taken_for_it() {
     drop(store);
     let dump = dump(&other.inline().open().unwrap());
     assert_eq!((dump.records.len(), before.is_empty()), (0, false));
+}
+
+/// What was sent happens whole, and nothing of what was not.
+#[test]
+fn a_selection_whose_caller_goes_away_has_done_whole_commits_and_the_next_call_does_the_rest() {
+    const WORKS: u128 = 2_500;
+    let folder = Folder::new("selection");
+    let store = Arc::new(RedbStore::open(folder.store()).unwrap());
+    let works = (1..=WORKS).map(|number| at(plain(WorkId::from_u128(number)), 1)).collect();
+    assert!(block_on(store.transact(works)).unwrap().iter().all(Result::is_ok));
+    let manager = WorkManager::builder(Arc::clone(&store)).enqueue_only().start().unwrap();
+    let told = Arc::new(AtomicUsize::new(0));
+    let tell = Arc::clone(&told);
+    let wish = Cancelling::of(WorkQuery::all()).on_progress(move |done| tell.store(done, Ordering::SeqCst));
+    let mut cancelling = Box::pin(manager.cancel(wish));
+    while told.load(Ordering::SeqCst) == 0 {
+        assert!(cancelling.as_mut().now_or_never().is_none(), "it takes more than one commit");
+        thread::yield_now();
+    }
+    drop(cancelling);
+    let rest = block_on(manager.cancel(WorkQuery::all())).unwrap();
+    assert!((1..2_500).contains(&rest), "{rest} were left");
+    let cancelled = WorkQuery::in_state(WorkState::Cancelled);
+    assert_eq!(block_on(manager.count(cancelled)).unwrap(), 2_500);
 }

@@ -350,7 +350,12 @@ fn attach(store: &dyn Store, clock: &dyn Clock, program: Option<GateCommand>) ->
         ) => {
             match answers.next() {
                 Some(Ok(Applied::Gates { changed, .. })) => log_gates(&changed),
-                Some(Err(refusal)) => return Err(StartError::Gate(refusal)),
+                Some(Err(refusal)) => {
+                    // It does not start, so it must not look as if it was there.
+                    runtime::block_on(store.transact(vec![unit(Command::Detach { epoch })]))
+                        .map_err(StartError::Store)?;
+                    return Err(StartError::Gate(refusal));
+                }
                 _ => {}
             }
             Ok(Attached { epoch, lanes, next_due, now, at, died, more_to_rescue: again })

@@ -43,6 +43,8 @@ use crate::worker::{Registry, Worker, WorkerDef};
 pub struct Gate {
     target: GateTarget,
     limits: GateLimits,
+    /// How many may begin in a row, whether the rate was said before or comes behind.
+    burst: Option<u32>,
     /// The worker that it stands before, whatever its registered name is.
     def: Option<&'static WorkerDef>,
     /// What can be seen to be wrong already.
@@ -52,7 +54,7 @@ pub struct Gate {
 impl Gate {
     /// Before what is said.
     pub fn of(target: GateTarget) -> Self {
-        Gate { target, limits: GateLimits::default(), def: None, problem: None }
+        Gate { target, limits: GateLimits::default(), burst: None, def: None, problem: None }
     }
 
     /// Before all works.
@@ -104,15 +106,14 @@ impl Gate {
     /// rest they may come in a [`burst`](Self::burst).
     #[doc(alias("throttle", "per_second", "per_minute"))]
     pub fn rate(mut self, count: u32, per: Duration) -> Self {
-        let burst = self.limits.rate.map_or(1, |rate| rate.burst);
-        self.limits.rate = Some(Rate { count, per, burst });
+        self.limits.rate = Some(Rate { count, per, burst: 1 });
         self
     }
 
     /// Lets so many begin in a row after a rest; 1 if nothing is said. In any stretch of the rate's time at most `count + burst - 1`
     /// begin. Without a rate it means nothing.
     pub fn burst(mut self, burst: u32) -> Self {
-        self.limits.rate = self.limits.rate.map(|rate| Rate { burst, ..rate });
+        self.burst = Some(burst);
         self
     }
 
@@ -129,7 +130,8 @@ impl Gate {
         }
         let registered = self.def.and_then(|def| registry.iter().find(|worker| std::ptr::eq(worker.def, def)));
         let target = registered.map(|worker| GateTarget::Worker(Arc::clone(&worker.name)));
-        Ok((target.unwrap_or_else(|| self.target.clone()), self.limits))
+        let rate = self.limits.rate.map(|rate| Rate { burst: self.burst.unwrap_or(rate.burst), ..rate });
+        Ok((target.unwrap_or_else(|| self.target.clone()), GateLimits { rate, ..self.limits }))
     }
 }
 
@@ -149,7 +151,7 @@ impl Pausing {
         Pausing { gate, reason: None, until: None, running: OnPause::default() }
     }
 
-    /// Says why, to whoever asks.
+    /// Says why, to whoever asks: 1,024 bytes at the most ([`Refusal::ReasonTooLong`]).
     pub fn because(mut self, reason: impl Into<Arc<str>>) -> Self {
         self.reason = Some(reason.into());
         self
@@ -176,7 +178,7 @@ impl From<Gate> for Pausing {
 
 impl WorkManager {
     /// Sets a limit by hand: it counts, whatever the program says, until it is cleared, and through restarts. What runs goes on, however
-    /// low the limit is.
+    /// low the limit is. A gate that names no limit clears it, as [`clear_limit`](Self::clear_limit) does.
     ///
     /// # Errors
     /// [`ActionError::Refused`] if the limit makes no sense.
@@ -296,5 +298,21 @@ impl fmt::Display for GateStatus {
             }
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_counts_whichever_is_said_first() {
+        let minute = Duration::from_secs(60);
+        let registry = Registry::new();
+        let limits = |gate: Gate| gate.resolved(&registry).unwrap().1;
+        let expected = Some(Rate { count: 6, per: minute, burst: 3 });
+        assert_eq!(limits(Gate::everything().rate(6, minute).burst(3)).rate, expected);
+        assert_eq!(limits(Gate::everything().burst(3).rate(6, minute)).rate, expected);
+        assert_eq!(limits(Gate::everything().burst(3)).rate, None);
     }
 }

@@ -7,7 +7,6 @@ use super::WorkManager;
 use super::refused::ActionError;
 use super::selection::{Cancelling, Matching, Meant, Progress, RetriedAll, Selection};
 use crate::dispatcher::Pace;
-
 use crate::id::WorkId;
 use crate::info::WorkInfo;
 use crate::plan::{Applied, Cancel, Command, Listed, ListedVerb, Refusal, RetryReport, SELECT_LIMIT, Steering};

@@ -70,8 +70,8 @@ pub(super) fn cancel_listed(
     draft.done(Applied::Cancelled { count, before, next: None })
 }
 
-/// What a work keeps of why it was cancelled: a reason that says nothing is none.
-fn reason(said: Option<&Arc<str>>) -> Result<Option<Arc<str>>, Halt> {
+/// What is kept of why somebody cancels or pauses: a reason that says nothing is none.
+pub(super) fn reason(said: Option<&Arc<str>>) -> Result<Option<Arc<str>>, Halt> {
     match said {
         Some(said) if said.len() > REASON_LIMIT => {
             Err(Refusal::ReasonTooLong { size: said.len(), limit: REASON_LIMIT }.into())

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::gates::{GateChange, GateLook, GateStatus, wrong_with};
 use super::settle::interrupt;
 use super::view::{Halt, Snapshot, Want};
-use super::{Applied, GateCommand, Hint, OnPause, Plan, Refusal};
+use super::{Applied, GateCommand, Hint, OnPause, Plan, Refusal, cascade};
 use crate::id::WorkId;
 use crate::record::{
     GateLimits, GateSetting, GateSettings, GateTarget, MOST_GATE_SETTINGS, Mark, Pause, Rare, Standing, WorkRecord,
@@ -29,7 +29,7 @@ pub(super) fn plan(view: &Snapshot, command: &GateCommand, now: Timestamp) -> Re
             check(target, &GateLimits::default())?;
             let since =
                 settings.gates.get(target).and_then(|setting| setting.pause.as_ref()).map_or(now, |pause| pause.since);
-            let pause = Pause { reason: reason.clone(), since, until: *until };
+            let pause = Pause { reason: cascade::reason(reason.as_ref())?, since, until: *until };
             let changed = change(&mut settings, target, |setting| setting.pause = Some(pause))?;
             if *running == OnPause::Stop {
                 stopped = stop_all(&mut draft, target)?;

@@ -155,10 +155,17 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The time in microseconds in which one token comes, rounded up: never more begin than was said.
+    /// The time in microseconds in which one token comes, rounded up: never more begin than was said, and no more than a million in
+    /// a second.
     fn interval(&self) -> i64 {
         let interval = self.per.as_micros().div_ceil(u128::from(self.count.max(1))).max(1);
         i64::try_from(interval).unwrap_or(i64::MAX)
+    }
+
+    /// Whether its burst fills within the times that there are: beyond that nothing could be counted.
+    pub(crate) fn is_countable(&self) -> bool {
+        let fills_in = self.interval().checked_mul(i64::from(self.burst));
+        fills_in.is_some_and(|length| length <= LONGEST_BURST)
     }
 
     /// How many may begin now.
@@ -188,6 +195,9 @@ impl Rate {
         up_to_millis(bucket.full_at.saturating_sub(ahead))
     }
 }
+
+/// The longest that a burst may take to fill, in microseconds: more than a thousand years.
+const LONGEST_BURST: i64 = i64::MAX / 256;
 
 /// What is left of the tokens of a [`Rate`]: when all would be there again, in microseconds of store time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -69,7 +69,11 @@ impl Tally {
     /// Those that have not finished.
     #[must_use]
     pub fn unfinished(&self) -> u64 {
-        WorkState::ALL.into_iter().filter(|state| !state.is_finished()).map(|state| self.in_state(state)).sum()
+        WorkState::ALL
+            .into_iter()
+            .filter(|state| !state.is_finished())
+            .map(|state| self.in_state(state))
+            .fold(0, u64::saturating_add)
     }
 
     /// This one and another together.

@@ -22,6 +22,7 @@ const HELD: &str = "held";
 
 pub(crate) const KEYED: &str = "1,000 keys, one at a time each";
 pub(crate) const BESIDE: &str = "beside works that are held";
+pub(crate) const TIMES: &str = "times the time of a work without them";
 pub(crate) const OPENED: &str = "once the gate opens";
 
 pub(crate) fn gates(task: &Task) -> Outcome<Report> {
@@ -50,7 +51,7 @@ pub(crate) fn gates(task: &Task) -> Outcome<Report> {
     }
     let beside = begin(&manager, &task.options, few)?;
     say(BESIDE, held, beside, "works/s");
-    say(BESIDE, held, alone / beside, "times the time of a work without them");
+    say(BESIDE, held, alone / beside, TIMES);
     let started = Instant::now();
     block_on(manager.resume(Gate::tag(HELD)))?;
     run_all(&manager)?;

@@ -2,7 +2,7 @@
 //! `workman-redb/peers`. Nothing depends on any of it: it is for whoever reads.
 
 use crate::figure::{Figure, OF_RAW_SYNC, RAW_SYNC, WORKMAN};
-use crate::{chains, drain, idle, start};
+use crate::{chains, drain, gates, idle, start};
 
 /// One target: what it asks for, and what came of it.
 struct Target {
@@ -255,6 +255,24 @@ const TARGETS: &[Target] = &[
         workload: "B12",
         asks: "the year within 0.3 s",
         found: |figures| figures.each("B12", "s", |seconds| seconds <= 0.3),
+    },
+    Target {
+        workload: "B13",
+        asks: "1,000 keys in use: at least 85 % of plain works",
+        found: |figures| figures.at_least_in("B13", gates::KEYED, OF_PLAIN, 85.0),
+    },
+    Target {
+        workload: "B13",
+        asks: "beside works that are held: at most 1.1 times the time of a work without them",
+        found: |figures| {
+            let times = value(figures.find("B13", WORKMAN, gates::BESIDE, gates::TIMES)?);
+            Some(((times <= 1.1).into(), format!("{times:.2}")))
+        },
+    },
+    Target {
+        workload: "B13",
+        asks: "once the gate opens: as fast as plain works",
+        found: |figures| figures.at_least_in("B13", gates::OPENED, OF_PLAIN, 100.0),
     },
 ];
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::row::{all_gates, name_gates};
+use super::row::{all_gates, name_gates, name_stored_gates};
 use super::{Arrival, Step};
 use crate::index::rank;
 use crate::plan::draft::Draft;
@@ -29,10 +29,11 @@ pub(super) fn count(draft: &mut Draft<'_>) -> Result<Vec<Arrival>, Halt> {
     draft.view.require(unknown.chain(settings))?;
     let mut arrivals = Vec::new();
     for (before, after) in pairs {
-        for record in before.iter().chain(&after) {
-            name_gates(draft, record)?;
+        if let Some(after) = &after {
+            name_gates(draft, after)?;
         }
         if let Some(before) = &before {
+            name_stored_gates(draft, before)?;
             tally(draft, before, Step::Leaves)?;
         }
         let Some(after) = after else { continue };

@@ -1,6 +1,6 @@
 //! What a plan does to gates: the one place where it is counted what passes them, what is held at them, and what goes on.
 //!
-//! It is the last step of every plan that has to do with gates ([`settle`]). What each gate counts follows from the records before
+//! It is the last step of every plan that has to do with gates (`Draft::done`). What each gate counts follows from the records before
 //! the plan and after it; what has come to line up is admitted or held; and a gate at which something has changed lets on as many as it
 //! may. The nouns are here.
 
@@ -124,6 +124,8 @@ pub enum GateProblem {
     NoneAtOnce,
     /// A rate of nothing, or in no time.
     NoRate,
+    /// A rate and a burst over more time than there is.
+    LongRate,
     /// A burst of nothing.
     NoBurst,
     /// A weight of nothing.
@@ -143,6 +145,9 @@ impl fmt::Display for GateProblem {
         f.write_str(match self {
             GateProblem::NoneAtOnce => "0 at once would let nothing run, ever; pause it instead",
             GateProblem::NoRate => "a rate of 0, or in no time, would let nothing begin; pause it instead",
+            GateProblem::LongRate => {
+                "the burst would take more than a thousand years to fill; limit how many run at once instead"
+            }
             GateProblem::NoBurst => "a burst of 0 would let nothing begin; the least is 1",
             GateProblem::NoWeight => "a weight of 0 would give it no turn; the least is 1",
             GateProblem::WeightOfNoKey => "only keys take turns, so nothing else has a weight",
@@ -169,6 +174,7 @@ pub(crate) fn wrong_with(target: &GateTarget, limits: &GateLimits) -> Option<Gat
         (Some(0), ..) => Some(GateProblem::NoneAtOnce),
         (_, Some(rate), _) if rate.count == 0 || rate.per.is_zero() => Some(GateProblem::NoRate),
         (_, Some(rate), _) if rate.burst == 0 => Some(GateProblem::NoBurst),
+        (_, Some(rate), _) if !rate.is_countable() => Some(GateProblem::LongRate),
         (.., Some(0)) => Some(GateProblem::NoWeight),
         (.., Some(_)) if !is_key => Some(GateProblem::WeightOfNoKey),
         _ if matches!(target, GateTarget::Serial(_)) && !limits.is_nothing() => Some(GateProblem::LimitOfSerial),

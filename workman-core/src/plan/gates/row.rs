@@ -41,18 +41,18 @@ impl Draft<'_> {
 
     /// The gate is to be looked at.
     pub(in crate::plan) fn touch(&mut self, target: &GateTarget) {
-        let id = target.id();
-        self.gates.targets.insert(id, target.clone());
-        self.gates.touched.insert(id);
+        self.know(target.clone());
+        self.gates.touched.insert(target.id());
     }
 
     /// What a gate stands before that this plan has to do with.
     pub(in crate::plan) fn know(&mut self, target: GateTarget) {
-        debug_assert!(
-            self.gates.rows.get(&target.id()).is_none_or(|row| row.target == target),
-            "{target} was looked at before it was known"
-        );
-        self.gates.targets.insert(target.id(), target);
+        let id = target.id();
+        // It may have been looked at before anybody knew.
+        if let Some(row) = self.gates.rows.get_mut(&id).filter(|row| row.target.id() != id) {
+            row.target = target.clone();
+        }
+        self.gates.targets.insert(id, target);
     }
 
     /// What is wanted of a gate and what goes on there.
@@ -145,10 +145,10 @@ impl Draft<'_> {
         let serial = spec.serial.as_ref().map(|serial| {
             let target = GateTarget::Serial(Arc::clone(&serial.lane));
             let place = SerialPlace { gate: target.id(), on_failure: serial.on_failure, is_out: false };
-            self.gates.targets.insert(place.gate, target);
+            self.know(target);
             place
         });
-        self.gates.targets.extend(targets.into_iter().map(|target| (target.id(), target)));
+        targets.into_iter().for_each(|target| self.know(target));
         Ok(Some((gates, serial)))
     }
 
@@ -169,15 +169,32 @@ impl Draft<'_> {
 
 /// Sees to it that it is known what the gates of this record stand before.
 pub(super) fn name_gates(draft: &mut Draft<'_>, record: &WorkRecord) -> Result<(), Halt> {
+    if knows_all_gates(draft, record)? {
+        return Ok(());
+    }
+    // Also those of which nothing is wanted any more: something may be again.
+    let spec = draft.spec_of(record.id)?;
+    targets_of(&spec).for_each(|target| draft.know(target));
+    Ok(())
+}
+
+/// As [`name_gates`], of a record as it is stored, whose request the plan may replace.
+pub(super) fn name_stored_gates(draft: &mut Draft<'_>, record: &WorkRecord) -> Result<(), Halt> {
+    if knows_all_gates(draft, record)? {
+        return Ok(());
+    }
+    let spec = Arc::clone(draft.view.spec(record.id)?);
+    targets_of(&spec).for_each(|target| draft.know(target));
+    Ok(())
+}
+
+fn knows_all_gates(draft: &Draft<'_>, record: &WorkRecord) -> Result<bool, Halt> {
     for gate in all_gates(record) {
-        let is_known = draft.view.gate(gate)?.is_some() || draft.gates.targets.contains_key(&gate);
-        if !is_known {
-            // Also those of which nothing is wanted any more: something may be again.
-            let spec = draft.spec_of(record.id)?;
-            targets_of(&spec).for_each(|target| draft.know(target));
+        if draft.view.gate(gate)?.is_none() && !draft.gates.targets.contains_key(&gate) {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// All gates that have to do with a record.

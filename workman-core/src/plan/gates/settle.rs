@@ -28,29 +28,24 @@ impl Draft<'_> {
 
     /// Counts what this plan has moved, admits what has come, and lets on what may go on. Nothing moves after it.
     pub(in crate::plan) fn settle_gates(&mut self) -> Result<(), Halt> {
-        settle(self)
+        if self.gates.is_settled || !is_concerned(self) {
+            return Ok(());
+        }
+        self.gates.is_settled = true;
+        self.gates.left = GATE_LIMIT;
+        end_lanes(self)?;
+        let mut arrivals = count(self)?;
+        give_back(self)?;
+        take_turns(self, &mut arrivals)?;
+        admit(self, arrivals)?;
+        sweep(self)?;
+        let touched = self.gates.touched.clone();
+        foresee(self, &touched)?;
+        for gate in touched {
+            fill(self, gate)?;
+        }
+        write(self)
     }
-}
-
-/// Counts what this plan has moved, admits what has come, and lets on what may go on. Nothing moves after it.
-fn settle(draft: &mut Draft<'_>) -> Result<(), Halt> {
-    if draft.gates.is_settled || !is_concerned(draft) {
-        return Ok(());
-    }
-    draft.gates.is_settled = true;
-    draft.gates.left = GATE_LIMIT;
-    end_lanes(draft)?;
-    let mut arrivals = count(draft)?;
-    give_back(draft)?;
-    take_turns(draft, &mut arrivals)?;
-    admit(draft, arrivals)?;
-    sweep(draft)?;
-    let touched = draft.gates.touched.clone();
-    foresee(draft, &touched)?;
-    for gate in touched {
-        fill(draft, gate)?;
-    }
-    write(draft)
 }
 
 fn write(draft: &mut Draft<'_>) -> Result<(), Halt> {

@@ -378,6 +378,39 @@ fn only_who_is_told_to_passes_all_gates_and_it_counts_there() {
 }
 
 #[test]
+fn failed_work_that_is_retried_takes_its_serial_lane_up_again() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.enqueue((1..=3).map(|number| work(number).in_lane("l", OnSerialFailure::Hold)));
+    assert_eq!(house.claim_ids(epoch, 9), [1]);
+    house.finish(1, failure(Advice::Never));
+    assert_eq!(house.claim_ids(epoch, 9), []);
+    house.done(&Command::Steer { id: id(1), how: Steering::Retry });
+    for number in [1, 2, 3] {
+        assert_eq!(house.claim_ids(epoch, 9), [number]);
+        house.finish(number, success());
+    }
+}
+
+/// Its old key has no row, since another gate holds all that is there; the update must not store one without a name.
+#[test]
+fn work_that_another_key_is_given_leaves_the_old_one_as_it_was() {
+    let mut house = House::new();
+    let epoch = house.attach();
+    house.done(&limit(GateTarget::Tag("t".into()), limits(1)));
+    house.enqueue((1..=3).map(|number| work(number).tag("t").keyed("old")));
+    assert_eq!(house.claim_ids(epoch, 9), [1]);
+    house.update(work(2).tag("t").keyed("new"));
+    house.done(&limit(key("old"), limits(1)));
+    house.finish(1, success());
+    house.done(&limit(GateTarget::Tag("t".into()), None));
+    house.drain();
+    assert_eq!(house.claim_ids(epoch, 9).len(), 2);
+    let named = house.dump().gates.into_iter().all(|(id, row)| row.target.id() == id);
+    assert!(named, "{:?}", house.dump().gates);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_and_says_why() {
     let mut house = House::new();
     let weight = GateLimits { weight: Some(1), ..GateLimits::default() };
@@ -386,6 +419,8 @@ fn what_makes_no_sense_is_refused_and_says_why() {
         (key("a"), rate(0, MINUTE, 1), GateProblem::NoRate),
         (key("a"), rate(1, Duration::ZERO, 1), GateProblem::NoRate),
         (key("a"), rate(1, MINUTE, 0), GateProblem::NoBurst),
+        (key("a"), rate(1, Duration::MAX, 2), GateProblem::LongRate),
+        (key("a"), rate(1, HOUR * 24 * 365, u32::MAX), GateProblem::LongRate),
         (GateTarget::Tag("t".into()), weight, GateProblem::WeightOfNoKey),
         (serial("l"), limits(1), GateProblem::LimitOfSerial),
         (key(""), limits(1), GateProblem::Text),
@@ -395,6 +430,9 @@ fn what_makes_no_sense_is_refused_and_says_why() {
         let refusal = house.refused(&limit(target.clone(), limits));
         assert_eq!(refusal, Refusal::Gate { target, problem });
     }
+    let reason = Some("x".repeat(1_025).into());
+    let long = GateCommand::Pause { target: key("a"), reason, until: None, running: OnPause::LetFinish };
+    assert!(matches!(house.refused(&gate(long)), Refusal::ReasonTooLong { size: 1_025, .. }));
     // What nobody has matches nothing, and is no mistake.
     house.done(&pause(GateTarget::Worker("nobody".into())));
 }
@@ -500,6 +538,7 @@ impl Gatekeeper {
         self.house.done(&Command::Claim(claim));
         let now = self.house.dump();
         for (id, row) in &now.gates {
+            assert_eq!(row.target.id(), *id, "{}: a row of another gate: {row:?}", self.house.label);
             let most = now.settings.of(&row.target).limits.at_once;
             let running = before.gates.get(id).map_or(0, |row| row.running);
             let label = &self.house.label;

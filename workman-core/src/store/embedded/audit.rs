@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::{Damage, StoreError};
+use super::gate_tally::GateTally;
 use super::invariants::{Dump, check_gate_numbers, check_record};
 use super::rows::{Row, RowKey, Rows, get_record, incomplete, stored_meta, vouched};
-use super::tally::GateTally;
 use crate::id::WorkId;
 use crate::index::{IndexKey, IndexRange, asks_for, keys_of};
 use crate::plan::Want;

@@ -37,9 +37,13 @@ pub(super) fn matching(workers: &BTreeMap<Arc<str>, Tally>, query: &WorkQuery) -
     let count = |tally: &Tally| match (query.parked, states(&WorkState::Enqueued)) {
         (true, true) => tally.parked,
         (true, false) => 0,
-        (false, _) => WorkState::ALL.iter().filter(|state| states(state)).map(|state| tally.in_state(*state)).sum(),
+        (false, _) => WorkState::ALL
+            .iter()
+            .filter(|state| states(state))
+            .map(|state| tally.in_state(*state))
+            .fold(0, u64::saturating_add),
     };
-    workers.iter().filter(|(worker, _)| meant(worker)).map(|(_, tally)| count(tally)).sum()
+    workers.iter().filter(|(worker, _)| meant(worker)).map(|(_, tally)| count(tally)).fold(0, u64::saturating_add)
 }
 
 /// How many entries there are behind `after`, up to a limit; and where to go on.

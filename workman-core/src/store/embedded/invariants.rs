@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::tally::GateTally;
+use super::gate_tally::GateTally;
 use crate::id::WorkId;
 use crate::index::{IndexKey, label_keys, member_keys, serial_key, standing_key};
 use crate::record::{

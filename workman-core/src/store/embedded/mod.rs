@@ -8,6 +8,7 @@
 mod audit;
 mod clock;
 mod count;
+mod gate_tally;
 mod gather;
 mod invariants;
 mod load;
@@ -16,17 +17,16 @@ mod map;
 mod ranges;
 mod read;
 mod rows;
-mod tally;
 mod transact;
 mod trust;
 
 pub use audit::Audit;
 pub use clock::{Opening, Stamp, StoreClock};
+pub use gate_tally::GateTally;
 pub use invariants::Dump;
 pub use load::load;
 pub use map::RowMap;
 pub use read::{dump, page};
 pub use rows::{IfMissing, Origin, Row, RowKey, Rows, RowsMut, Unlinked, stored_meta};
-pub use tally::GateTally;
 pub use transact::Transaction;
 pub use trust::Noticed;
